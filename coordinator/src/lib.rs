@@ -1,0 +1,1 @@
+//! Decides: builds, answers, scheduling, commits.

@@ -1,0 +1,1 @@
+//! Whole-program scenarios on real registries, engines and repositories.

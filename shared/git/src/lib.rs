@@ -1,0 +1,113 @@
+//! Git repositories as read-only trees, and the state of a work tree. The only crate that names gix.
+//!
+//! All calls block: run them on a blocking pool.
+
+
+use std::io::Write;
+
+use slipway_digest::{Checksum, CommitId};
+use slipway_paths::{Scope, TreePath};
+
+/// What can go wrong while a repository is read.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// A commit, ref or object is not there.
+    #[error("{0} is not in the git repository")]
+    Missing(String),
+    /// A shallow clone ends before the question is answered.
+    #[error("the git history is cut off (shallow clone) before {0}; run `git fetch --unshallow`")]
+    Shallow(String),
+    /// The repository is damaged or cannot be read.
+    #[error("read the git repository: {0}")]
+    Broken(String),
+    /// Writing what was read failed.
+    #[error("write an archive of the git repository")]
+    Write(#[from] std::io::Error),
+}
+
+/// Kind and mode of a file in a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum FileMode {
+    /// A regular file, 0644.
+    Regular,
+    /// An executable file, 0755.
+    Executable,
+    /// A symbolic link; its content is the target.
+    Symlink,
+}
+
+/// What a path of a commit is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum PathKind {
+    /// A file or symbolic link.
+    File,
+    /// A directory, or a submodule whose commit is at hand.
+    Directory,
+}
+
+/// A commit's own data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommitInfo {
+    /// Its id.
+    pub id: CommitId,
+    /// Committer time, seconds since the Unix epoch.
+    pub time: i64,
+    /// Parents, in order.
+    pub parents: Vec<CommitId>,
+}
+
+/// What a scope holds at a commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TreeSummary {
+    /// What the scope's base is; `None` = it does not exist.
+    pub base: Option<PathKind>,
+    /// Number of selected files.
+    pub files: u64,
+    /// Over (type, mode, path, content id) of the selected files, sorted by path.
+    pub checksum: Checksum,
+}
+
+/// One changed path between two commits, relative to the scope's base.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Path below the scope's base (the root when the base is a file).
+    pub path: TreePath,
+    /// Mode and blob before; `None` = added.
+    pub old: Option<(FileMode, [u8; 20])>,
+    /// Mode and blob after; `None` = deleted.
+    pub new: Option<(FileMode, [u8; 20])>,
+    /// Size in bytes of the new blob, of the old one for a deleted path.
+    pub size: u64,
+}
+
+/// How an archive is written.
+#[derive(Clone, Debug, Default)]
+pub struct ArchiveOptions {
+    /// Modification time of every entry, seconds since the Unix epoch.
+    pub mtime: u64,
+    /// Only these paths (relative to the scope's base) instead of all selected ones.
+    pub only: Option<Vec<TreePath>>,
+    /// Name of the single entry when the scope's base is a file; its own name when `None`.
+    pub file_name: Option<Vec<u8>>,
+}
+
+/// Read-only access to one repository. Live: [`Repository`]. All paths of one call are of the commit, never of the
+/// work tree.
+pub trait GitView: Send + Sync {
+    /// The commit that `name` (a ref, `HEAD`, an id) stands for.
+    fn resolve(&self, name: &str) -> Result<CommitId, GitError>;
+    /// A commit's own data.
+    fn commit(&self, id: CommitId) -> Result<CommitInfo, GitError>;
+    /// The content of a file, symbolic links followed inside the commit; `None` = no such file.
+    fn read(&self, at: CommitId, path: &TreePath) -> Result<Option<Vec<u8>>, GitError>;
+    /// What `scope` holds at a commit. Submodules are descended into when their commit is at hand.
+    fn tree(&self, at: CommitId, scope: &Scope) -> Result<TreeSummary, GitError>;
+    /// What changed inside `scope`, sorted by path. Costs the difference, not the tree.
+    fn changes(&self, from: CommitId, to: CommitId, scope: &Scope) -> Result<Vec<Change>, GitError>;
+    /// Whether `old` is `new` or an ancestor of it. A shallow history that ends first is [`GitError::Shallow`].
+    fn is_ancestor(&self, old: CommitId, new: CommitId) -> Result<bool, GitError>;
+    /// Writes a tar of what `scope` holds at a commit: paths relative to its base, sorted, parents before children,
+    /// files 0644 or 0755, directories 0755, owner 0:0, one time for all: equal input, equal bytes.
+    fn archive(&self, at: CommitId, scope: &Scope, options: &ArchiveOptions, out: &mut dyn Write)
+    -> Result<(), GitError>;
+}

@@ -1,0 +1,1 @@
+//! One glob: werf's doublestar rule.

@@ -1,0 +1,38 @@
+//! Which files of a tree are meant.
+
+use crate::{ContextFilter, PathFilter, TreePath};
+
+/// A selection of files below one directory (or one file) of a tree. A value: equal scopes select equal files.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Scope {
+    /// Files by werf's globs: git mappings, stage dependencies, imports.
+    Filter(PathFilter),
+    /// Files of a Dockerfile context, by Docker's ignore rules and what `COPY` and `ADD` name.
+    Context(ContextFilter),
+}
+
+impl Scope {
+    /// The directory or single file that the other paths are relative to.
+    pub fn base(&self) -> &TreePath {
+        match self {
+            Self::Filter(filter) => &filter.base,
+            Self::Context(filter) => &filter.base,
+        }
+    }
+
+    /// Whether the file at `relative` (below [`base`](Self::base); the root when the base is itself a file) is meant.
+    pub fn keeps(&self, relative: &TreePath) -> bool {
+        match self {
+            Self::Filter(filter) => filter.keeps(relative),
+            Self::Context(filter) => filter.keeps(relative),
+        }
+    }
+
+    /// Whether something below the directory `relative` may be meant; `false` lets a walk leave it out.
+    pub fn may_keep_below(&self, relative: &TreePath) -> bool {
+        match self {
+            Self::Filter(filter) => filter.may_keep_below(relative),
+            Self::Context(filter) => filter.may_keep_below(relative),
+        }
+    }
+}

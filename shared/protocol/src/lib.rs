@@ -1,0 +1,141 @@
+//! What the command line, the coordinator and the workers say to each other, as values.
+//!
+//! A worker reports its state and is told the state it should be in: one call, repeated. Lost messages heal
+//! themselves. In the embedded mode the same values pass through channels.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use slipway_digest::Checksum;
+use slipway_oci::{BlobDigest, ImageAt, Repo};
+use slipway_stages::{ImportInput, StagePlan, StageRecord};
+
+/// One try at one job.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct AttemptId {
+    /// The job: equal jobs have equal keys.
+    pub job: String,
+    /// Which try, from 1.
+    pub number: u32,
+    /// Unlike any other attempt's, ever: goes into the manifest and into names of containers.
+    pub id: String,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
+}
+
+/// What a worker can be asked to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Job {
+    /// Build (or copy) a stage and store it untagged.
+    Stage(Box<StagePlan>),
+    /// Compute the checksum of files to be imported.
+    Checksum(ImportInput),
+}
+
+/// A job given to a worker.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Assignment {
+    /// Which try at which job.
+    pub attempt: AttemptId,
+    /// What to do.
+    pub job: Job,
+    /// Where the result goes; `None` = the worker's local storage.
+    pub push_to: Option<Repo>,
+}
+
+/// How far an attempt is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Phase {
+    /// Under way; `progress` grows as long as something happens.
+    Running {
+        /// Output lines and finished steps so far.
+        progress: u64,
+    },
+    /// Built, and stored untagged.
+    Uploaded(Uploaded),
+    /// A checksum.
+    Summed(Checksum),
+    /// Ended without a result.
+    Failed(Failure),
+}
+
+/// A built stage as it was stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uploaded {
+    /// Where: manifest digest in a repository, image id in a local storage.
+    pub at: ImageAt,
+    /// Digest of the config.
+    pub image_id: BlobDigest,
+    /// Size of all layers, in bytes.
+    pub size: u64,
+    /// Time from the start of the attempt.
+    pub took: Duration,
+}
+
+/// Why an attempt ended without a result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// Whether another try may help: the infrastructure's fault, not the user's.
+    pub retryable: bool,
+    /// What was being done and what went wrong.
+    pub why: String,
+    /// Exit code of the user's command.
+    pub exit: Option<i64>,
+    /// Line of `werf.yaml` (or the Dockerfile) that was running.
+    pub line: Option<u32>,
+    /// Last lines of output.
+    pub tail: Vec<String>,
+}
+
+/// A worker's state.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    /// Its name.
+    pub worker: String,
+    /// Grows with every report.
+    pub seq: u64,
+    /// How many jobs it can run at once.
+    pub slots: u16,
+    /// Attempts it holds.
+    pub attempts: Vec<(AttemptId, Phase)>,
+}
+
+/// What a worker should be doing.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Desired {
+    /// Attempts to run. One it already holds is not started again.
+    pub run: Vec<Assignment>,
+    /// Attempts that are over, and how. An attempt in neither list is stopped.
+    pub settled: Vec<(AttemptId, Outcome)>,
+    /// No more work will come: end when the rest is done.
+    pub drain: bool,
+}
+
+/// How an attempt's result was taken.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// It is the stored stage, tagged.
+    Committed(Box<StageRecord>),
+    /// Another was first: throw this one away.
+    Superseded(Box<StageRecord>),
+    /// Nobody wants it any more, or it was a failure or a checksum that was heard.
+    Dropped,
+}
+
+/// The link to a coordinator is broken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the coordinator is away: {0}")]
+pub struct LinkError(pub String);
+
+/// A worker's view of its coordinator. Live: in-process channels.
+#[async_trait]
+pub trait CoordinatorLink: Send + Sync {
+    /// Reports, and waits until there is news for this worker (or a while has passed).
+    async fn sync(&self, report: Report) -> Result<Desired, LinkError>;
+    /// Hands over a line of output of an attempt.
+    async fn log(&self, attempt: &AttemptId, line: Vec<u8>) -> Result<(), LinkError>;
+}

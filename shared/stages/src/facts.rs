@@ -1,0 +1,131 @@
+//! Questions and facts: what a conveyor needs to know, as values, and what is known.
+//!
+//! Equal questions are one look-up, whoever asks. `Err(Need)` is no failure: "ask these and call me again".
+
+use std::{collections::HashMap, sync::Arc};
+
+use slipway_digest::{Checksum, CommitId, Millis, StageDigest};
+use slipway_oci::Platform;
+use slipway_paths::{Scope, TreePath};
+
+use crate::plan::{BaseImage, ImportInput, Place, SourceId, StageRecord};
+
+/// Something a conveyor must know.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Question {
+    /// The content of a file of a commit. → [`Answer::File`]
+    File {
+        /// Which commit of the project's repository.
+        commit: CommitId,
+        /// Path from the root of the repository.
+        path: TreePath,
+    },
+    /// What a scope holds. → [`Answer::Tree`]
+    Tree {
+        /// Which repository.
+        source: SourceId,
+        /// At which commit.
+        commit: CommitId,
+        /// Which files.
+        scope: Scope,
+    },
+    /// What changed in a scope. → [`Answer::Changes`]
+    Changes {
+        /// Which repository.
+        source: SourceId,
+        /// Before.
+        from: CommitId,
+        /// After.
+        to: CommitId,
+        /// Which files.
+        scope: Scope,
+    },
+    /// Whether a commit is an ancestor of (or equal to) another. → [`Answer::Ancestor`]
+    Ancestor {
+        /// Which repository.
+        source: SourceId,
+        /// The older commit.
+        old: CommitId,
+        /// The newer commit.
+        new: CommitId,
+    },
+    /// Stored stages of a digest, not older than their parent. → [`Answer::Stored`]
+    Stored {
+        /// Where to look.
+        place: Place,
+        /// Which digest.
+        digest: StageDigest,
+        /// For which platform.
+        platform: Platform,
+        /// Only timestamps greater than this.
+        not_before: Millis,
+    },
+    /// An external image. Pinned for the whole build. → [`Answer::Base`]
+    Base {
+        /// As the user wrote it.
+        reference: String,
+        /// For which platform.
+        platform: Platform,
+    },
+    /// The checksum of files to be imported. → [`Answer::Imported`]
+    Imported {
+        /// Content of the source stage: a record under this key is as good as reading the files.
+        content: Checksum,
+        /// Which files of which image.
+        input: ImportInput,
+    },
+}
+
+/// What was found out.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Answer {
+    /// The file's bytes; `None` = there is no such file.
+    File(Option<Arc<[u8]>>),
+    /// What the scope holds.
+    Tree(TreeFact),
+    /// What changed.
+    Changes(ChangesFact),
+    /// Yes, no, or unknown (a shallow history).
+    Ancestor(Option<bool>),
+    /// Stages, oldest first.
+    Stored(Vec<StageRecord>),
+    /// The image.
+    Base(BaseImage),
+    /// The checksum.
+    Imported(Checksum),
+}
+
+/// What a scope holds at a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TreeFact {
+    /// Whether the scope's base is a single file.
+    pub base_is_file: bool,
+    /// Number of selected files.
+    pub files: u64,
+    /// Over type, mode, path and content of them.
+    pub checksum: Checksum,
+}
+
+/// What changed in a scope between two commits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChangesFact {
+    /// Number of changed paths.
+    pub files: u64,
+    /// Sum of the new blobs' sizes, a deleted path counting its old one.
+    pub bytes: u64,
+    /// Over the sorted list of (path, old mode and blob, new mode and blob).
+    pub checksum: Checksum,
+}
+
+/// Questions that must be answered before a step can go on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Need(pub Vec<Question>);
+
+/// A value, or the questions that stand before it.
+pub type Asked<T> = Result<T, Need>;
+
+/// Everything that is known so far.
+#[derive(Debug, Default)]
+pub struct Facts {
+    known: HashMap<Question, Answer>,
+}

@@ -1,0 +1,194 @@
+//! What a worker needs to build one stage: recipes and names, no bytes.
+
+use std::collections::BTreeMap;
+
+use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
+use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform};
+use slipway_paths::Scope;
+
+use crate::kind::StageKind;
+
+/// Which repository sources come from: the project's own.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SourceId(pub String);
+
+impl SourceId {
+    /// The project's own repository.
+    pub fn own() -> Self {
+        Self("own".to_owned())
+    }
+}
+
+/// Commits that a stage brought, by the key of their git mapping.
+pub type Commits = BTreeMap<String, CommitId>;
+
+/// A stored stage: what selection, labels and the next digest need; never bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StageRecord {
+    /// Digest and timestamp: its tag.
+    pub id: StageId,
+    /// What it was built for.
+    pub platform: Platform,
+    /// Where it is.
+    pub at: ImageAt,
+    /// Digest of its config: the engine's image id.
+    pub image_id: BlobDigest,
+    /// Commits of its git mappings; empty when it holds no sources.
+    pub commits: Commits,
+    /// What users of the stage (`fromImage`, imports) take into their digests.
+    pub content: Checksum,
+    /// The stage below it.
+    pub parent: Option<StageId>,
+    /// Size of all its layers in bytes, as its place reports it.
+    pub size: u64,
+}
+
+/// Where a stage may be found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Place {
+    /// The storage that builds are published to: the primary repo, or the local storage when there is no repo.
+    Primary,
+    /// The local storage of this host, when there is a repo.
+    Local,
+}
+
+/// "Build this stage on top of that one."
+#[derive(Clone, PartialEq, Debug)]
+pub struct StagePlan {
+    /// The project's name.
+    pub project: String,
+    /// Which step.
+    pub kind: StageKind,
+    /// What it will be called.
+    pub digest: StageDigest,
+    /// What it is built for.
+    pub platform: Platform,
+    /// The stage's timestamp must be greater than this: its parent's.
+    pub not_before: Millis,
+    /// The stage below.
+    pub parent: Option<StageId>,
+    /// What it stands on.
+    pub base: PlanBase,
+    /// What is done.
+    pub body: StageBody,
+    /// What is changed in the config; labels included.
+    pub change: ConfigChange,
+    /// Commits that the stage will hold.
+    pub commits: Commits,
+    /// What users of the stage will take into their digests.
+    pub content: Checksum,
+}
+
+/// What a stage stands on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum PlanBase {
+    /// Nothing of ours: a Dockerfile names its own bases.
+    None,
+    /// Another stage.
+    Stage(ImageAt),
+    /// An external image, resolved once per build.
+    External(BaseImage),
+}
+
+/// An external image as it was found.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct BaseImage {
+    /// As the user wrote it.
+    pub reference: String,
+    /// In its registry; `None` when only the local engine has it.
+    pub at: Option<ImageAt>,
+}
+
+/// What is done in a stage.
+#[derive(Clone, PartialEq, Debug)]
+pub enum StageBody {
+    /// Only the config changes.
+    Nothing,
+    /// Sources go in.
+    Git(Vec<GitInput>),
+    /// Sources are brought up to date, then commands run.
+    Shell {
+        /// Changes of the sources, applied before the commands.
+        patch: Vec<GitInput>,
+        /// Commands, in order.
+        commands: Vec<ShellCommand>,
+        /// Variables that exist while the commands run and in no image.
+        variables: BTreeMap<String, String>,
+    },
+    /// Files of other images go in.
+    Imports(Vec<ImportInput>),
+    /// A Dockerfile is built.
+    Dockerfile(Box<DockerfileInput>),
+    /// A suitable stage that lies elsewhere is copied.
+    Copy(Box<StageRecord>),
+}
+
+/// A command and the line of `werf.yaml` it stands on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ShellCommand {
+    /// The text, run by bash.
+    pub text: String,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// Files of a git mapping: all of them, or what changed since `from`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct GitInput {
+    /// Which repository.
+    pub source: SourceId,
+    /// At which commit.
+    pub commit: CommitId,
+    /// Since which commit; `None` = everything.
+    pub from: Option<CommitId>,
+    /// Which files.
+    pub scope: Scope,
+    /// Absolute path in the image; of the file itself, when the scope's base is a file.
+    pub to: String,
+    /// Owner of what goes in: name or number; root when `None`.
+    pub owner: Option<String>,
+    /// Group of what goes in.
+    pub group: Option<String>,
+}
+
+/// Files of another image.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ImportInput {
+    /// The image.
+    pub image: ImageAt,
+    /// Absolute path in it; a directory or a file.
+    pub add: String,
+    /// Globs relative to `add` of which one must match; empty = everything.
+    pub include: Vec<String>,
+    /// Globs relative to `add` of which none may match.
+    pub exclude: Vec<String>,
+    /// Absolute path in the stage.
+    pub to: String,
+    /// Owner of what goes in; as in the source when `None`.
+    pub owner: Option<String>,
+    /// Group of what goes in.
+    pub group: Option<String>,
+}
+
+/// A Dockerfile and what it is built with.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DockerfileInput {
+    /// Path of the Dockerfile in the project, for messages.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// The commit that the context comes from.
+    pub commit: CommitId,
+    /// The context: everything the ignore rules leave.
+    pub context: Scope,
+    /// Stage to build; the last when `None`.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// `HOST:IP` entries.
+    pub add_hosts: Vec<String>,
+    /// Network mode of `RUN`.
+    pub network: Option<String>,
+    /// External images that it stands on.
+    pub bases: Vec<BaseImage>,
+}

@@ -1,0 +1,68 @@
+//! Stages in their places, and the publish protocol (`docs/reference/publish.md`).
+//!
+//! Reading order: this file (the traits), [`repo`] (stages in a registry), [`ledger`] (who was first), [`publish`]
+//! (verify → commit → tag), [`records`] (what cleanup will need).
+
+use async_trait::async_trait;
+use slipway_digest::{Millis, StageDigest};
+use slipway_oci::{ImageAt, Platform};
+use slipway_stages::StageRecord;
+
+/// What can go wrong with a storage.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// A stage's image or one of its blobs is not there.
+    #[error("{0} is no longer there")]
+    Gone(String),
+    /// What is stored under a stage's name is no stage.
+    #[error("{what} is broken: {why}")]
+    Broken {
+        /// The image.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The storage refuses: credentials or rights are missing.
+    #[error("{0}")]
+    Denied(String),
+    /// The storage does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl StorageError {
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Gone(_) | Self::Unavailable(_))
+    }
+}
+
+/// Stages in one place. Live: [`RepoStorage`](repo::RepoStorage), the local storages of the backends; test: memory.
+#[async_trait]
+pub trait StageStorage: Send + Sync {
+    /// What users call the place: the repository, or `local docker storage`.
+    fn name(&self) -> String;
+    /// All stages of a digest and platform, oldest first. `fresh`: from the place itself, not from what is remembered
+    /// of it. What is broken is left out with a warning.
+    async fn find(
+        &self,
+        digest: StageDigest,
+        platform: &Platform,
+        fresh: bool,
+    ) -> Result<Vec<StageRecord>, StorageError>;
+    /// Gives a committed stage its tag; done again, it does nothing. Never moves a tag of another image.
+    async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError>;
+    /// Checks that the image and all its blobs are there.
+    async fn verify(&self, image: &ImageAt) -> Result<(), StorageError>;
+}
+
+/// A built stage that asks to be the stored one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// All of the record but its timestamp, which the commit gives (the one inside is ignored).
+    pub record: StageRecord,
+    /// The timestamp must be greater than this: the parent's.
+    pub not_before: Millis,
+    /// Which attempt built it.
+    pub attempt: String,
+}

@@ -1,0 +1,200 @@
+//! The container backend: what a worker needs of an engine, and what all engines share.
+//!
+//! A backend knows images, containers and tar streams. It does not know stages, digests, git or the registry's
+//! protocol: images come from and go to repositories through the [`ImageLink`] it was given.
+//!
+//! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
+//! are wrapped for the toolbox).
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use slipway_oci::{BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Reference, Repo};
+use slipway_paths::TreePath;
+use tokio::sync::mpsc;
+
+/// Bytes of a tar archive on their way.
+pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
+
+/// Where output lines of a build go, without their line ends. Bounded: a slow reader slows the build.
+pub type Logs = mpsc::Sender<Vec<u8>>;
+
+/// What went wrong in a backend.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// A command of the user ended with a status other than 0: his to mend, never retried.
+    #[error("the command ended with exit code {exit}")]
+    Command {
+        /// Exit code; 137 and above 128 mean a signal.
+        exit: i64,
+        /// Line of `werf.yaml` (or the Dockerfile) that was running, when known.
+        line: Option<u32>,
+        /// The last lines of output.
+        tail: Vec<String>,
+    },
+    /// The engine refuses what is asked: an unknown user, a missing path, a malformed Dockerfile.
+    #[error("{0}")]
+    Refused(String),
+    /// An image is not there.
+    #[error("image {0} is not there")]
+    Gone(String),
+    /// The disk is full.
+    #[error("no space left where the container engine keeps its data: {0}")]
+    NoSpace(String),
+    /// The engine does not answer or is broken: another try may help.
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl BackendError {
+    /// Whether the same job may succeed when it is tried again.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Command { .. } | Self::Refused(_) | Self::NoSpace(_) => false,
+            Self::Gone(_) | Self::Engine(_) => true,
+        }
+    }
+}
+
+/// An image in the backend's own storage.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LocalImage {
+    /// Digest of its config.
+    pub id: BlobDigest,
+}
+
+/// How a workspace is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Names the container, so that leftovers can be told from strangers: letters, digits, dashes.
+    pub attempt: String,
+    /// What it runs for.
+    pub platform: Platform,
+    /// Network mode; the engine's default when `None`.
+    pub network: Option<String>,
+}
+
+/// A script to run in a workspace.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// Commands with the line of `werf.yaml` they stand on, run in one bash, stopping at the first that fails.
+    pub commands: Vec<(u32, String)>,
+    /// Variables that exist while it runs and in no image.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A Dockerfile build.
+#[derive(Clone, Debug)]
+pub struct DockerfileBuild {
+    /// Names the build, as in [`Setup`].
+    pub attempt: String,
+    /// The Dockerfile's text; the context need not hold it.
+    pub text: String,
+    /// What it is built for.
+    pub platform: Platform,
+    /// Stage to build; the last when `None`.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// `HOST:IP` entries.
+    pub add_hosts: Vec<String>,
+    /// Network mode of `RUN`; the engine's default when `None`.
+    pub network: Option<String>,
+    /// Labels of the result.
+    pub labels: BTreeMap<String, String>,
+    /// External images it stands on, as the Dockerfile names them, with where they were found.
+    pub bases: Vec<(String, Option<ImageAt>)>,
+}
+
+/// What a pushed image is in its repository.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pushed {
+    /// Digest of the manifest that was stored, untagged.
+    pub manifest: BlobDigest,
+    /// Size of config and layers as stored, in bytes.
+    pub size: u64,
+}
+
+/// What the path of an image is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Root {
+    /// A file or symbolic link: the stream has it as its only entry, under its own name.
+    File,
+    /// A directory: entries are relative to it, the first being the directory itself as `./`.
+    Directory,
+}
+
+/// A container engine. Live: `slipway-docker`; test: the scripted twin of the conformance suite.
+#[async_trait]
+pub trait ContainerBackend: Send + Sync {
+    /// Starts a workspace on top of `base` (an empty file system, when `None`).
+    async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError>;
+    /// Builds a Dockerfile over `context`, a tar of files relative to the context directory.
+    async fn dockerfile(
+        &self,
+        build: DockerfileBuild,
+        context: ByteStream,
+        logs: Logs,
+    ) -> Result<LocalImage, BackendError>;
+    /// Makes an image of a repository local. Does nothing when it is local already.
+    async fn pull(&self, image: &ImageAt) -> Result<LocalImage, BackendError>;
+    /// The local image that a user's reference names, without asking any registry.
+    async fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<LocalImage>, BackendError>;
+    /// Stores an image in a repository, untagged, its manifest annotated with `attempt`.
+    async fn push(&self, image: &LocalImage, to: &Repo, attempt: &str) -> Result<Pushed, BackendError>;
+    /// Files of an image below the absolute path `path`.
+    async fn files(&self, image: &LocalImage, path: &str) -> Result<(Root, ByteStream), BackendError>;
+    /// The config of a local image.
+    async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError>;
+    /// Forgets an image that no stage names. Does nothing when it is not there.
+    async fn remove(&self, image: &LocalImage) -> Result<(), BackendError>;
+    /// Removes what dead processes left behind; answers how many things went.
+    async fn sweep(&self) -> Result<u32, BackendError>;
+}
+
+/// A container being made. Dropping it discards it; `commit` consumes it.
+///
+/// What is extracted and deleted is there before `run` starts, in this order: extracts, deletes.
+#[async_trait]
+pub trait Workspace: Send {
+    /// Unpacks a tar of paths relative to the absolute directory `to`, which is made when it is missing and keeps its
+    /// symbolic links. `owner` and `group` (names of the image, or numbers) replace those of the entries.
+    async fn extract(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError>;
+    /// Deletes files below the absolute directory `root`, and directories that this empties, `root` excepted.
+    async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError>;
+    /// Runs a script as 0:0 in `/`, once.
+    async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError>;
+    /// Makes an image of it: the base's config with `change` applied by [`slipway_oci::change::apply`].
+    async fn commit(self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError>;
+}
+
+/// How a backend that can only push and pull by tag, with credentials of its own, reaches repositories: the gateway.
+#[async_trait]
+pub trait ImageLink: Send + Sync {
+    /// Opens a one-time door through which an engine may pull exactly `image`; the reference to pull is
+    /// [`Door::reference`].
+    async fn pull_door(&self, image: &ImageAt) -> Result<Box<dyn Door>, BackendError>;
+    /// Opens a one-time door through which an engine may push one image to `repo`, under [`Door::reference`].
+    async fn push_door(&self, repo: &Repo, attempt: &str) -> Result<Box<dyn Door>, BackendError>;
+}
+
+/// A one-time address on loopback. Closed when dropped.
+#[async_trait]
+pub trait Door: Send + Sync {
+    /// What the engine is told to push or pull: `127.0.0.1:PORT/TOKEN/NAME:TAG` (or `@DIGEST`).
+    fn reference(&self) -> String;
+    /// After a push: stores the manifest that came through, and tells what was stored.
+    async fn pushed(&self) -> Result<Pushed, BackendError>;
+}
+
+/// Directory for spooled files of this backend, below the home directory.
+#[derive(Clone, Debug)]
+pub struct SpoolDir(pub PathBuf);

@@ -1,0 +1,1 @@
+//! The container backend on a Docker engine.

@@ -1,0 +1,1 @@
+//! A registry on loopback through which engines push and pull.

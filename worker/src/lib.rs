@@ -1,0 +1,1 @@
+//! Does: runs stage jobs on a container backend.
