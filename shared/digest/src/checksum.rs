@@ -1,6 +1,8 @@
 //! A SHA-224 checksum: 28 bytes, written as 56 lowercase hexadecimal characters.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io, str::FromStr};
+
+use sha2::{Digest as _, Sha224};
 
 use crate::ids::ParseIdError;
 
@@ -12,6 +14,21 @@ impl Checksum {
     /// Wraps 28 bytes that are already a checksum.
     pub const fn from_bytes(bytes: [u8; 28]) -> Self {
         Self(bytes)
+    }
+
+    /// The plain SHA-224 of everything that `content` yields, without header or length: the id of a file's content.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn of_content(content: &mut dyn io::Read) -> io::Result<Self> {
+        let mut hasher = Sha224::new();
+        let mut buffer = [0; 1 << 14];
+        loop {
+            match content.read(&mut buffer)? {
+                0 => return Ok(Self(hasher.finalize().into())),
+                read => hasher.update(&buffer[..read]),
+            }
+        }
     }
 
     /// The raw bytes.
