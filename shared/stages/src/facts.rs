@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use slipway_digest::{Checksum, CommitId, Millis, StageDigest};
+use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
 use slipway_oci::Platform;
 use slipway_paths::{Scope, TreePath};
 
@@ -69,6 +69,8 @@ pub enum Question {
     },
     /// The checksum of files to be imported. → [`Answer::Imported`]
     Imported {
+        /// The source stage.
+        stage: StageId,
         /// Content of the source stage: a record under this key is as good as reading the files.
         content: Checksum,
         /// Which files of which image.
@@ -109,6 +111,8 @@ pub struct TreeFact {
 /// What changed in a scope between two commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChangesFact {
+    /// Whether the scope's base is a single file.
+    pub base_is_file: bool,
     /// Number of changed paths.
     pub files: u64,
     /// Sum of the new blobs' sizes, a deleted path counting its old one.
@@ -117,15 +121,62 @@ pub struct ChangesFact {
     pub checksum: Checksum,
 }
 
-/// Questions that must be answered before a step can go on.
+/// Why a step cannot go on: either more must be known, or the project is wrong.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Need(pub Vec<Question>);
+pub enum Stop {
+    /// No failure: ask these and step again.
+    Need(Vec<Question>),
+    /// Something that only the user can mend.
+    Invalid(Invalid),
+}
 
-/// A value, or the questions that stand before it.
-pub type Asked<T> = Result<T, Need>;
+/// What is wrong in a project, seen only when its files are.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Invalid {
+    /// What is wrong and what to do about it.
+    pub message: String,
+    /// Line of `werf.yaml`, when one is to blame.
+    pub line: Option<u32>,
+}
+
+/// A value, or what stands before it.
+pub type Asked<T> = Result<T, Stop>;
 
 /// Everything that is known so far.
 #[derive(Debug, Default)]
 pub struct Facts {
     known: HashMap<Question, Answer>,
+}
+
+impl Facts {
+    /// Remembers an answer.
+    pub fn learn(&mut self, question: Question, answer: Answer) {
+        self.known.insert(question, answer);
+    }
+
+    /// Whether a question is answered.
+    pub fn knows(&self, question: &Question) -> bool {
+        self.known.contains_key(question)
+    }
+
+    /// Forgets what is stored under a digest: it has changed.
+    pub fn forget_stored(&mut self, changed: StageDigest) {
+        self.known.retain(|question, _| !matches!(question, Question::Stored { digest, .. } if *digest == changed));
+    }
+
+    /// The answer to one question.
+    pub(crate) fn one(&self, question: Question) -> Asked<&Answer> {
+        self.known.get(&question).ok_or_else(|| Stop::Need(vec![question]))
+    }
+
+    /// The answers to all questions in their order; every missing one is asked at once.
+    pub(crate) fn all(&self, questions: &[Question]) -> Asked<Vec<&Answer>> {
+        let missing: Vec<Question> = questions.iter().filter(|q| !self.knows(q)).cloned().collect();
+        if missing.is_empty() {
+            Ok(questions.iter().map(|question| &self.known[question]).collect())
+        } else {
+            Err(Stop::Need(missing))
+        }
+    }
 }

@@ -63,12 +63,7 @@ impl StageKind {
     pub fn is_git(self) -> bool {
         matches!(
             self,
-            Self::GitArchive
-                | Self::Install
-                | Self::BeforeSetup
-                | Self::Setup
-                | Self::GitCache
-                | Self::GitLatestPatch
+            Self::GitArchive | Self::Install | Self::BeforeSetup | Self::Setup | Self::GitCache | Self::GitLatestPatch
         )
     }
 }

@@ -1,11 +1,28 @@
 //! Images to stages: the graph and its sets, conveyors, digests, selection, labels.
 //!
 //! Pure: what a conveyor must know it asks as [`facts::Question`]s, and it is stepped again when they are answered.
+//!
+//! Reading order: [`kind`], [`plan`] and [`facts`] (the vocabulary), [`graph`] (what needs what), [`conveyor`] (one
+//! image), `rules/` (one file per stage kind), [`digest`](mod@digest) and [`select`] (identity and choice),
+//! [`labels`] (what is written on a stage), [`build`] (all images of one build).
 
+pub mod build;
+pub mod conveyor;
+mod digest;
 pub mod facts;
+pub mod graph;
 pub mod kind;
+pub mod labels;
 pub mod plan;
+mod rules;
+mod scene;
+pub mod select;
+pub mod settings;
 
-pub use facts::{Answer, Asked, Facts, Need, Question};
+pub use build::{Build, BuildEvent, BuildOptions, Progress, Wish};
+pub use facts::{Answer, Facts, Invalid, Question};
+pub use graph::Graph;
 pub use kind::StageKind;
 pub use plan::*;
+pub use scene::{Finished, Placed};
+pub use settings::Settings;

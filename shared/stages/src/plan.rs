@@ -85,7 +85,12 @@ pub enum PlanBase {
     /// Nothing of ours: a Dockerfile names its own bases.
     None,
     /// Another stage.
-    Stage(ImageAt),
+    Stage {
+        /// Where it is.
+        at: ImageAt,
+        /// Digest of its config, by which an engine may have it already.
+        image_id: BlobDigest,
+    },
     /// An external image, resolved once per build.
     External(BaseImage),
 }
@@ -143,6 +148,8 @@ pub struct GitInput {
     pub from: Option<CommitId>,
     /// Which files.
     pub scope: Scope,
+    /// Whether the scope's base is a single file.
+    pub file: bool,
     /// Absolute path in the image; of the file itself, when the scope's base is a file.
     pub to: String,
     /// Owner of what goes in: name or number; root when `None`.
@@ -156,6 +163,8 @@ pub struct GitInput {
 pub struct ImportInput {
     /// The image.
     pub image: ImageAt,
+    /// Digest of its config, by which an engine may have it already.
+    pub image_id: BlobDigest,
     /// Absolute path in it; a directory or a file.
     pub add: String,
     /// Globs relative to `add` of which one must match; empty = everything.

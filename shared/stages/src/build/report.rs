@@ -1,0 +1,60 @@
+//! What became of each image.
+
+use std::time::Duration;
+
+use slipway_config::{Image, ImageName};
+
+use crate::{kind::StageKind, plan::StageRecord};
+
+/// Where a stage came from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Source {
+    /// It was stored already, or another build was first.
+    Reused,
+    /// It was copied from the local storage.
+    Copied,
+    /// It was built by this build.
+    Built,
+}
+
+/// One stage of a finished image.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BuiltStage {
+    /// Which step.
+    pub kind: StageKind,
+    /// What is stored.
+    pub record: StageRecord,
+    /// Where it came from.
+    pub source: Source,
+    /// How long it took to get.
+    pub took: Duration,
+}
+
+/// One finished image. Its last stage is the image.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BuiltImage {
+    /// All its names.
+    pub names: Vec<ImageName>,
+    /// Whether it is an artifact.
+    pub artifact: bool,
+    /// Whether it may be deployed.
+    pub is_final: bool,
+    /// Its stages, lowest first; never empty.
+    pub stages: Vec<BuiltStage>,
+}
+
+impl BuiltImage {
+    pub(super) fn new(image: &Image, stages: Vec<BuiltStage>) -> Self {
+        Self { names: image.names.clone(), artifact: image.artifact, is_final: image.is_final, stages }
+    }
+
+    /// The stage that is the image.
+    pub fn last(&self) -> Option<&BuiltStage> {
+        self.stages.last()
+    }
+
+    /// Whether a stage of it was built now.
+    pub fn rebuilt(&self) -> bool {
+        self.stages.iter().any(|stage| stage.source == Source::Built)
+    }
+}

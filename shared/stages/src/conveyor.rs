@@ -1,0 +1,216 @@
+//! One image on its way through its stages.
+//!
+//! A conveyor is a restartable function over facts: [`Conveyor::step`] looks at what is placed and what is known and
+//! says what comes next. It changes only when a stage is placed.
+
+use std::sync::Arc;
+
+use slipway_config::{Base, Image, ImageKind};
+use slipway_digest::{Millis, StageDigest, StageId};
+use slipway_oci::ConfigChange;
+
+use crate::{
+    digest::{self, Below},
+    facts::{Answer, Asked, Facts, Invalid, Question, Stop},
+    kind::StageKind,
+    labels::{self, StageLabels},
+    plan::{Commits, Place, PlanBase, StageBody, StagePlan, StageRecord},
+    rules,
+    scene::{Finished, Placed, Scene},
+    select,
+    settings::Settings,
+};
+
+/// What comes next.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    /// These must be answered first.
+    Ask(Vec<Question>),
+    /// This stage is stored already: place it and step again.
+    Found(StageKind, Box<StageRecord>),
+    /// This stage must be built (or copied from another place), then placed.
+    Want(Box<StagePlan>),
+    /// The image is this stage.
+    Done(Box<StageRecord>),
+    /// The project is wrong.
+    Invalid(Invalid),
+}
+
+/// One image on one platform.
+#[derive(Clone, Debug)]
+pub struct Conveyor {
+    image: Arc<Image>,
+    settings: Arc<Settings>,
+    placed: Vec<Placed>,
+}
+
+impl Conveyor {
+    /// A conveyor with nothing placed.
+    pub fn new(image: Arc<Image>, settings: Arc<Settings>) -> Self {
+        Self { image, settings, placed: Vec::new() }
+    }
+
+    /// The stages placed so far, lowest first.
+    pub fn placed(&self) -> &[Placed] {
+        &self.placed
+    }
+
+    /// Says what comes next. `finished` holds the images that this one needs.
+    pub fn step(&self, facts: &Facts, finished: &Finished) -> Step {
+        match self.next(facts, finished) {
+            Ok(step) => step,
+            Err(Stop::Need(questions)) => Step::Ask(questions),
+            Err(Stop::Invalid(invalid)) => Step::Invalid(invalid),
+        }
+    }
+
+    /// Puts a stored stage on top.
+    pub fn place(&mut self, kind: StageKind, record: StageRecord) {
+        self.placed.push(Placed { kind, record });
+    }
+
+    fn next(&self, facts: &Facts, finished: &Finished) -> Asked<Step> {
+        let scene = Scene { settings: &self.settings, image: &self.image, placed: &self.placed, finished, facts };
+        let last = self.placed.last().map(|placed| placed.kind);
+        let rest = rules::order(&self.image.kind).iter().filter(|kind| last.is_none_or(|last| **kind > last));
+        for kind in rest {
+            if let Some(dependencies) = rules::dependencies(*kind, scene)? {
+                let stage = Stage::new(*kind, scene, &dependencies)?;
+                return stage.find_or_want(scene);
+            }
+        }
+        match self.placed.last() {
+            Some(top) => Ok(Step::Done(Box::new(top.record.clone()))),
+            None => scene.invalid(self.image.position.line, "the image has no stage"),
+        }
+    }
+}
+
+/// The stage that comes next: what it is called and what it stands on.
+struct Stage {
+    kind: StageKind,
+    digest: StageDigest,
+    parent: Option<StageId>,
+    commits: Commits,
+}
+
+impl Stage {
+    fn new(kind: StageKind, scene: Scene<'_>, dependencies: &slipway_digest::Checksum) -> Asked<Self> {
+        let none = Commits::new();
+        let below = scene.placed.last().map(|placed| Below {
+            digest: &placed.record.id.digest,
+            commits: if placed.kind.is_git() { &placed.record.commits } else { &none },
+        });
+        let digest = digest::stage(&scene.settings.platform, kind, dependencies, below.as_ref());
+        let parent = match scene.placed.last() {
+            Some(placed) => Some(placed.record.id),
+            None => base_stage(scene)?.map(|record| record.id),
+        };
+        Ok(Self { kind, digest, parent, commits: rules::commits(kind, scene) })
+    }
+
+    /// Looks where stages are kept, in order: the primary storage, then what may be copied from.
+    fn find_or_want(&self, scene: Scene<'_>) -> Asked<Step> {
+        if let Some(found) = self.suitable(scene, Place::Primary)? {
+            return Ok(Step::Found(self.kind, Box::new(found)));
+        }
+        if scene.settings.copy_from_local
+            && let Some(found) = self.suitable(scene, Place::Local)?
+        {
+            let plan = self.plan(scene, StageBody::Copy(Box::new(found)), ConfigChange::default(), PlanBase::None);
+            return Ok(Step::Want(Box::new(plan)));
+        }
+        let base = self.base(scene)?;
+        let recipe = rules::recipe(self.kind, scene)?;
+        Ok(Step::Want(Box::new(self.plan(scene, recipe.body, recipe.change, base))))
+    }
+
+    fn suitable(&self, scene: Scene<'_>, place: Place) -> Asked<Option<StageRecord>> {
+        let question = Question::Stored {
+            place,
+            digest: self.digest,
+            platform: scene.settings.platform.clone(),
+            not_before: self.not_before(),
+        };
+        let Answer::Stored(candidates) = scene.facts.one(question)? else { return Ok(None) };
+        let chosen = select::oldest_suitable(candidates, &self.commits, scene.facts)?;
+        // A stage's labels also hold commits that it inherited from an image below: only its own count.
+        Ok(chosen.map(|record| StageRecord {
+            commits: record.commits.iter().filter(|(key, _)| self.commits.contains_key(*key)).map(owned).collect(),
+            ..record.clone()
+        }))
+    }
+
+    fn base(&self, scene: Scene<'_>) -> Asked<PlanBase> {
+        let of = |record: &StageRecord| PlanBase::Stage { at: record.at.clone(), image_id: record.image_id.clone() };
+        if let Some(placed) = scene.placed.last() {
+            return Ok(of(&placed.record));
+        }
+        if let Some(record) = base_stage(scene)? {
+            return Ok(of(record));
+        }
+        match &scene.image.kind {
+            ImageKind::Dockerfile(_) => Ok(PlanBase::None),
+            ImageKind::Stapel(stapel) => match &stapel.base {
+                Base::Image(_) => Ok(PlanBase::None),
+                Base::Reference(reference) => {
+                    let platform = scene.settings.platform.clone();
+                    match scene.facts.one(Question::Base { reference: reference.clone(), platform })? {
+                        Answer::Base(image) => Ok(PlanBase::External(image.clone())),
+                        _ => Ok(PlanBase::None),
+                    }
+                }
+            },
+        }
+    }
+
+    fn plan(&self, scene: Scene<'_>, body: StageBody, mut change: ConfigChange, base: PlanBase) -> StagePlan {
+        let settings = scene.settings;
+        let content = digest::content(&settings.platform, self.kind, &self.digest, &self.commits);
+        let labels = labels::write(&StageLabels {
+            project: settings.project.clone(),
+            digest: self.digest,
+            content,
+            parent: self.parent,
+            commits: self.commits.clone(),
+            repo_commit: Some(settings.commit),
+            scheme: slipway_digest::SCHEME,
+            dev: settings.dev,
+            platform: settings.platform.clone(),
+        });
+        change.labels.extend(labels);
+        StagePlan {
+            project: settings.project.clone(),
+            kind: self.kind,
+            digest: self.digest,
+            platform: settings.platform.clone(),
+            not_before: self.not_before(),
+            parent: self.parent,
+            base,
+            body,
+            change,
+            commits: self.commits.clone(),
+            content,
+        }
+    }
+
+    /// A child cannot be older than its parent.
+    fn not_before(&self) -> Millis {
+        self.parent.map(|parent| parent.stamp).unwrap_or_default()
+    }
+}
+
+/// The last stage of the image of this file that the image is built on.
+fn base_stage(scene: Scene<'_>) -> Asked<Option<&StageRecord>> {
+    match &scene.image.kind {
+        ImageKind::Dockerfile(_) => Ok(None),
+        ImageKind::Stapel(stapel) => match &stapel.base {
+            Base::Reference(_) => Ok(None),
+            Base::Image(name) => scene.needed(name).map(Some),
+        },
+    }
+}
+
+fn owned((key, commit): (&String, &slipway_digest::CommitId)) -> (String, slipway_digest::CommitId) {
+    (key.clone(), *commit)
+}

@@ -1,0 +1,133 @@
+//! One rule per stage kind: what the stage depends on, and what is done in it.
+//!
+//! `dependencies` answers `None` for an empty stage, which is skipped. `body` is asked only when the stage must be
+//! built, so what it needs to know (base images, file lists) is not looked up for a stage that is found.
+
+mod dependencies;
+mod dockerfile;
+mod from;
+mod git;
+mod instructions;
+mod user;
+
+use slipway_config::{ImageKind, ImportMoment, UserStage};
+use slipway_digest::Checksum;
+use slipway_oci::ConfigChange;
+
+use crate::{
+    facts::Asked,
+    kind::StageKind,
+    plan::{Commits, StageBody},
+    scene::Scene,
+};
+
+/// The steps of a Stapel image or artifact, in order.
+const STAPEL: [StageKind; 13] = [
+    StageKind::From,
+    StageKind::BeforeInstall,
+    StageKind::DependenciesBeforeInstall,
+    StageKind::GitArchive,
+    StageKind::Install,
+    StageKind::DependenciesAfterInstall,
+    StageKind::BeforeSetup,
+    StageKind::DependenciesBeforeSetup,
+    StageKind::Setup,
+    StageKind::DependenciesAfterSetup,
+    StageKind::GitCache,
+    StageKind::GitLatestPatch,
+    StageKind::DockerInstructions,
+];
+
+/// The steps of an image's conveyor, in order.
+pub(crate) fn order(kind: &ImageKind) -> &'static [StageKind] {
+    match kind {
+        ImageKind::Dockerfile(_) => &[StageKind::Dockerfile],
+        ImageKind::Stapel(_) => &STAPEL,
+    }
+}
+
+/// What is done in a stage that must be built.
+pub(crate) struct Recipe {
+    pub body: StageBody,
+    pub change: ConfigChange,
+}
+
+impl From<StageBody> for Recipe {
+    fn from(body: StageBody) -> Self {
+        Self { body, change: ConfigChange::default() }
+    }
+}
+
+/// What a stage depends on; `None` when it is empty.
+pub(crate) fn dependencies(kind: StageKind, scene: Scene<'_>) -> Asked<Option<Checksum>> {
+    let stapel = match &scene.image.kind {
+        ImageKind::Dockerfile(image) => return dockerfile::dependencies(scene, image).map(Some),
+        ImageKind::Stapel(stapel) => stapel.as_ref(),
+    };
+    match kind {
+        StageKind::From => from::dependencies(scene, stapel).map(Some),
+        StageKind::GitArchive => Ok(git::archive_dependencies(scene, stapel)),
+        StageKind::GitCache => git::cache_dependencies(scene, stapel),
+        StageKind::GitLatestPatch => git::patch_dependencies(scene, stapel),
+        StageKind::DockerInstructions => Ok(instructions::dependencies(scene, stapel)),
+        StageKind::Dockerfile => Ok(None),
+        StageKind::BeforeInstall | StageKind::Install | StageKind::BeforeSetup | StageKind::Setup => {
+            user::dependencies(scene, stapel, user_stage(kind))
+        }
+        StageKind::DependenciesBeforeInstall
+        | StageKind::DependenciesAfterInstall
+        | StageKind::DependenciesBeforeSetup
+        | StageKind::DependenciesAfterSetup => dependencies::dependencies(scene, stapel, moment(kind)),
+    }
+}
+
+/// What is done in a stage.
+pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
+    let stapel = match &scene.image.kind {
+        ImageKind::Dockerfile(image) => return dockerfile::body(scene, image).map(Recipe::from),
+        ImageKind::Stapel(stapel) => stapel.as_ref(),
+    };
+    match kind {
+        StageKind::From | StageKind::Dockerfile => Ok(StageBody::Nothing.into()),
+        StageKind::GitArchive => git::archive(scene, stapel).map(Recipe::from),
+        StageKind::GitCache | StageKind::GitLatestPatch => {
+            git::patches(scene, stapel).map(|patch| StageBody::Git(patch).into())
+        }
+        StageKind::DockerInstructions => Ok(instructions::recipe(stapel)),
+        StageKind::BeforeInstall | StageKind::Install | StageKind::BeforeSetup | StageKind::Setup => {
+            user::body(scene, stapel, user_stage(kind)).map(Recipe::from)
+        }
+        StageKind::DependenciesBeforeInstall
+        | StageKind::DependenciesAfterInstall
+        | StageKind::DependenciesBeforeSetup
+        | StageKind::DependenciesAfterSetup => dependencies::body(scene, stapel, moment(kind)).map(Recipe::from),
+    }
+}
+
+/// The commits that a stage holds once it is built: the current one for every mapping, if it holds sources at all.
+pub(crate) fn commits(kind: StageKind, scene: Scene<'_>) -> Commits {
+    match &scene.image.kind {
+        ImageKind::Stapel(stapel) if kind.is_git() => {
+            crate::scene::mappings(stapel).into_iter().map(|mapping| (mapping.key, scene.settings.commit)).collect()
+        }
+        ImageKind::Stapel(_) | ImageKind::Dockerfile(_) => Commits::new(),
+    }
+}
+
+fn user_stage(kind: StageKind) -> UserStage {
+    match kind {
+        StageKind::BeforeInstall => UserStage::BeforeInstall,
+        StageKind::Install => UserStage::Install,
+        StageKind::BeforeSetup => UserStage::BeforeSetup,
+        _ => UserStage::Setup,
+    }
+}
+
+fn moment(kind: StageKind) -> ImportMoment {
+    match kind {
+        StageKind::DependenciesBeforeInstall => ImportMoment::BeforeInstall,
+        StageKind::DependenciesAfterInstall => ImportMoment::AfterInstall,
+        StageKind::DependenciesBeforeSetup => ImportMoment::BeforeSetup,
+        _ => ImportMoment::AfterSetup,
+    }
+}

@@ -1,0 +1,70 @@
+//! `dependenciesBefore…` and `dependenciesAfter…`: imports from other images.
+
+use slipway_config::{Import, ImportMoment, StapelImage};
+use slipway_digest::{Checksum, Encoder};
+
+use super::user::carried;
+use crate::{
+    facts::{Answer, Asked, Question},
+    kind::StageKind,
+    plan::{ImportInput, StageBody},
+    scene::Scene,
+};
+
+/// The checksum of the imported content, and where and how it goes in. The source's digest does not count: an
+/// artifact that was rebuilt with equal files rebuilds none of its users.
+pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage, moment: ImportMoment) -> Asked<Option<Checksum>> {
+    let inputs = inputs(scene, stapel, moment)?;
+    if inputs.is_empty() {
+        return Ok(None);
+    }
+    let questions: Vec<Question> = inputs.iter().map(|(_, question)| question.clone()).collect();
+    let answers = scene.facts.all(&questions)?;
+    let encoder = carried(Encoder::new("imports"), scene, stapel, kind(moment));
+    let encoder = encoder.list(inputs.iter().zip(answers), |encoder, ((input, _), answer)| {
+        let checksum = match answer {
+            Answer::Imported(checksum) => Some(checksum),
+            _ => None,
+        };
+        encoder
+            .optional(checksum, Encoder::checksum)
+            .text(&input.to)
+            .optional(input.owner.as_deref(), Encoder::text)
+            .optional(input.group.as_deref(), Encoder::text)
+    });
+    Ok(Some(encoder.finish()))
+}
+
+/// The imports themselves.
+pub(super) fn body(scene: Scene<'_>, stapel: &StapelImage, moment: ImportMoment) -> Asked<StageBody> {
+    Ok(StageBody::Imports(inputs(scene, stapel, moment)?.into_iter().map(|(input, _)| input).collect()))
+}
+
+fn inputs(scene: Scene<'_>, stapel: &StapelImage, moment: ImportMoment) -> Asked<Vec<(ImportInput, Question)>> {
+    let at_moment = |import: &&Import| import.moment == moment;
+    let input = |import: &Import| {
+        let source = scene.needed(&import.source)?;
+        let input = ImportInput {
+            image: source.at.clone(),
+            image_id: source.image_id.clone(),
+            add: import.add.clone(),
+            include: import.include.clone(),
+            exclude: import.exclude.clone(),
+            to: import.to.clone(),
+            owner: import.owner.clone(),
+            group: import.group.clone(),
+        };
+        let question = Question::Imported { stage: source.id, content: source.content, input: input.clone() };
+        Ok((input, question))
+    };
+    stapel.imports.iter().filter(at_moment).map(input).collect()
+}
+
+fn kind(moment: ImportMoment) -> StageKind {
+    match moment {
+        ImportMoment::BeforeInstall => StageKind::DependenciesBeforeInstall,
+        ImportMoment::AfterInstall => StageKind::DependenciesAfterInstall,
+        ImportMoment::BeforeSetup => StageKind::DependenciesBeforeSetup,
+        ImportMoment::AfterSetup => StageKind::DependenciesAfterSetup,
+    }
+}

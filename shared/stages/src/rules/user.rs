@@ -1,0 +1,94 @@
+//! `beforeInstall`, `install`, `beforeSetup`, `setup`: the user's commands over up-to-date sources.
+
+use std::collections::BTreeMap;
+
+use slipway_config::{StapelImage, UserStage};
+use slipway_digest::{Checksum, Encoder};
+
+use super::git;
+use crate::{
+    facts::{Answer, Asked, Question},
+    kind::StageKind,
+    plan::{ShellCommand, SourceId, StageBody},
+    scene::{Scene, mappings},
+};
+
+const STAGES: [(UserStage, StageKind); 4] = [
+    (UserStage::BeforeInstall, StageKind::BeforeInstall),
+    (UserStage::Install, StageKind::Install),
+    (UserStage::BeforeSetup, StageKind::BeforeSetup),
+    (UserStage::Setup, StageKind::Setup),
+];
+
+/// Commands, cache versions, and the files that `stageDependencies` names for this stage.
+pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage, stage: UserStage) -> Asked<Option<Checksum>> {
+    let Some(shell) = stapel.shell.stages.get(&stage).filter(|shell| !shell.commands.is_empty()) else {
+        return Ok(None);
+    };
+    let files = stage_files(scene, stapel, stage)?;
+    let encoder = Encoder::new("user")
+        .texts(shell.commands.iter().map(|command| command.text.as_str()))
+        .optional(shell.cache_version.as_deref(), Encoder::text)
+        .optional(stapel.shell.cache_version.as_deref(), Encoder::text);
+    let encoder = carried(encoder, scene, stapel, kind(stage))
+        .list(files.iter(), |encoder, files| encoder.optional(files.as_ref(), Encoder::checksum));
+    Ok(Some(encoder.finish()))
+}
+
+/// Brings the sources to the current commit and runs the commands.
+pub(super) fn body(scene: Scene<'_>, stapel: &StapelImage, stage: UserStage) -> Asked<StageBody> {
+    // Before gitArchive there are no sources to bring up to date.
+    let patch = if stage == UserStage::BeforeInstall { Vec::new() } else { git::patches(scene, stapel)? };
+    let commands = stapel.shell.stages.get(&stage).map(|shell| shell.commands.as_slice()).unwrap_or_default();
+    let commands =
+        commands.iter().map(|command| ShellCommand { text: command.text.clone(), line: command.position.line });
+    Ok(StageBody::Shell { patch, commands: commands.collect(), variables: variables(scene) })
+}
+
+/// A cache version of a stage without commands makes no stage: it counts in the next one. This adds those that lie
+/// between the last placed stage and `kind`.
+pub(super) fn carried(encoder: Encoder, scene: Scene<'_>, stapel: &StapelImage, kind: StageKind) -> Encoder {
+    let last = scene.placed.last().map(|placed| placed.kind);
+    let versions: Vec<(&str, &str)> = STAGES
+        .iter()
+        .filter(|(_, between)| *between < kind && last.is_none_or(|last| *between > last))
+        .filter_map(|(stage, between)| {
+            let shell = stapel.shell.stages.get(stage).filter(|shell| shell.commands.is_empty())?;
+            Some((between.name(), shell.cache_version.as_deref()?))
+        })
+        .collect();
+    encoder.list(versions.into_iter(), |encoder, (stage, version)| encoder.text(stage).text(version))
+}
+
+/// One entry per git mapping: the checksum of the files this stage depends on, if it names any.
+fn stage_files(scene: Scene<'_>, stapel: &StapelImage, stage: UserStage) -> Asked<Vec<Option<Checksum>>> {
+    let scopes: Vec<_> = mappings(stapel).iter().map(|mapping| mapping.stage_scope(stage)).collect();
+    let ask = |scope: &_| Question::Tree {
+        source: SourceId::own(),
+        commit: scene.settings.commit,
+        scope: Clone::clone(scope),
+    };
+    let questions: Vec<Question> = scopes.iter().flatten().map(ask).collect();
+    let mut answers = scene.facts.all(&questions)?.into_iter();
+    let checksum = |answer: &Answer| match answer {
+        Answer::Tree(fact) => Some(fact.checksum),
+        _ => None,
+    };
+    Ok(scopes.iter().map(|scope| scope.as_ref().and_then(|_| answers.next()).and_then(checksum)).collect())
+}
+
+/// Variables that exist while commands run, and in no image or digest.
+fn variables(scene: Scene<'_>) -> BTreeMap<String, String> {
+    let settings = scene.settings;
+    let pairs = [
+        ("LANG", "C.UTF-8".to_owned()),
+        ("LC_ALL", "C.UTF-8".to_owned()),
+        ("WERF_COMMIT_HASH", settings.commit.to_string()),
+        ("WERF_COMMIT_TIME_UNIX", settings.commit_time.to_string()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn kind(stage: UserStage) -> StageKind {
+    STAGES.iter().find(|(candidate, _)| *candidate == stage).map_or(StageKind::Setup, |(_, kind)| *kind)
+}

@@ -1,0 +1,227 @@
+//! A scripted world for builds: commits in a line or in branches, files by name, stages that were stored.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use slipway_config::Config;
+use slipway_digest::{Checksum, CommitId, Encoder, Millis, StageId};
+use slipway_oci::{BlobDigest, ImageAt, Platform, Repo};
+use slipway_paths::{Scope, TreePath};
+use slipway_stages::{
+    Answer, BaseImage, Build, BuildEvent, BuildOptions, Graph, Place, Progress, Question, Settings, StageBody,
+    StagePlan, StageRecord, Wish,
+    build::{BuildFailure, BuiltImage, JobEnd, JobKey},
+    facts::{ChangesFact, TreeFact},
+};
+
+/// Files of a commit: path → (content, size).
+pub type Files = BTreeMap<String, (String, u64)>;
+
+/// What a build can ask.
+#[derive(Default)]
+pub struct World {
+    commits: BTreeMap<u8, (Option<u8>, Files)>,
+    pub stored: Vec<StageRecord>,
+    clock: u64,
+    no_primary: bool,
+}
+
+/// What came of a build.
+#[derive(Debug)]
+pub struct Outcome {
+    pub built: Vec<String>,
+    pub reused: Vec<String>,
+    pub plans: Vec<StagePlan>,
+    pub questions: Vec<Question>,
+    pub result: Result<Vec<BuiltImage>, BuildFailure>,
+}
+
+impl Outcome {
+    pub fn last(&self, image: &str) -> StageRecord {
+        let images = self.result.as_ref().expect("the build succeeded");
+        let image = images.iter().find(|built| built.names.iter().any(|name| name.0 == image)).expect("the image");
+        image.last().expect("a stage").record.clone()
+    }
+}
+
+pub fn commit(number: u8) -> CommitId {
+    CommitId([number; 20])
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { clock: 1_700_000_000_000, ..Self::default() }
+    }
+
+    pub fn with_empty_commit(mut self) -> Self {
+        self.commit(1, None, &[]);
+        self
+    }
+
+    /// From now on only the local storage has stages.
+    pub fn without_primary(&mut self) -> &mut Self {
+        self.no_primary = true;
+        self
+    }
+
+    /// Adds a commit whose files are its parent's with `changes` (an empty content deletes).
+    pub fn commit(&mut self, number: u8, parent: Option<u8>, changes: &[(&str, &str, u64)]) {
+        let mut files = parent.map(|parent| self.commits[&parent].1.clone()).unwrap_or_default();
+        for (path, content, size) in changes {
+            if content.is_empty() {
+                files.remove(*path);
+            } else {
+                files.insert((*path).to_owned(), ((*content).to_owned(), *size));
+            }
+        }
+        self.commits.insert(number, (parent, files));
+    }
+
+    /// Builds every image of a configuration at a commit, to its end.
+    pub fn build(&mut self, config: &str, at: u8) -> Outcome {
+        self.build_with(config, at, BuildOptions::default(), false)
+    }
+
+    pub fn build_with(&mut self, config: &str, at: u8, options: BuildOptions, copy_from_local: bool) -> Outcome {
+        let text = format!("project: p\nconfigVersion: 1\n---\n{config}");
+        let config: Config = slipway_config::parse("werf.yaml", &text).expect("a valid configuration");
+        let settings = Settings {
+            project: "p".to_owned(),
+            commit: commit(at),
+            commit_time: 0,
+            project_dir: TreePath::root(),
+            platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
+            dev: false,
+            copy_from_local,
+        };
+        let mut build = Build::new(Graph::new(config.images), &Arc::new(settings), options);
+        self.drive(&mut build)
+    }
+
+    fn drive(&mut self, build: &mut Build) -> Outcome {
+        let mut outcome = Outcome {
+            built: Vec::new(),
+            reused: Vec::new(),
+            plans: Vec::new(),
+            questions: Vec::new(),
+            result: Err(BuildFailure::Cancelled),
+        };
+        let mut events = vec![BuildEvent::Started];
+        while let Some(event) = events.pop() {
+            for wish in build.apply(event) {
+                match wish {
+                    Wish::Ask(question) => {
+                        assert!(!outcome.questions.contains(&question) || matches!(question, Question::Stored { .. }));
+                        outcome.questions.push(question.clone());
+                        let answer = self.answer(&question);
+                        events.push(BuildEvent::Answered(question, answer));
+                    }
+                    Wish::Run { key, plan, .. } => {
+                        events.push(self.run(key, &plan));
+                        outcome.plans.push(*plan);
+                    }
+                    Wish::Tell(Progress::StageStarted { image, kind, .. }) => {
+                        outcome.built.push(format!("{image}/{kind}"));
+                    }
+                    Wish::Tell(Progress::StageFound { image, kind, .. }) => {
+                        outcome.reused.push(format!("{image}/{kind}"));
+                    }
+                    Wish::Tell(_) | Wish::Drop(_) => {}
+                    Wish::Finished(result) => outcome.result = result,
+                }
+            }
+        }
+        outcome
+    }
+
+    fn run(&mut self, key: JobKey, plan: &StagePlan) -> BuildEvent {
+        self.clock = self.clock.max(plan.not_before.0) + 1;
+        let image_id = BlobDigest::of(format!("{}-{}", plan.digest, self.clock).as_bytes());
+        let repo = Repo { host: String::new(), path: "p".to_owned() };
+        let record = StageRecord {
+            id: StageId { digest: plan.digest, stamp: Millis(self.clock) },
+            platform: plan.platform.clone(),
+            at: ImageAt { repo, digest: image_id.clone() },
+            image_id,
+            commits: plan.commits.clone(),
+            content: plan.content,
+            parent: plan.parent,
+            size: 1,
+        };
+        self.stored.push(record.clone());
+        let end = JobEnd::Stored { record: Box::new(record), adopted: false, took: Duration::from_secs(1) };
+        BuildEvent::JobEnded(key, end)
+    }
+
+    fn answer(&self, question: &Question) -> Result<Answer, String> {
+        Ok(match question {
+            Question::File { commit, path } => {
+                Answer::File(self.files(commit).get(&path.to_string()).map(|(text, _)| Arc::from(text.as_bytes())))
+            }
+            Question::Tree { commit, scope, .. } => {
+                let kept = kept(self.files(commit), scope);
+                let encoder = kept.iter().fold(Encoder::new("t"), |e, (path, (content, _))| e.text(path).text(content));
+                let base_is_file = self.files(commit).contains_key(&scope.base().to_string());
+                Answer::Tree(TreeFact { base_is_file, files: kept.len() as u64, checksum: encoder.finish() })
+            }
+            Question::Changes { from, to, scope, .. } => {
+                let (old, new) = (kept(self.files(from), scope), kept(self.files(to), scope));
+                let differs = |(p, c): &(&String, &(String, u64))| old.get(*p) != Some(c) || new.get(*p) != Some(c);
+                let changed = old.iter().chain(&new).filter(differs);
+                Answer::Changes(changes(changed, &new))
+            }
+            Question::Ancestor { old, new, .. } => Answer::Ancestor(Some(self.is_ancestor(old.0[0], new.0[0]))),
+            Question::Stored { place: Place::Primary, .. } if self.no_primary => Answer::Stored(Vec::new()),
+            Question::Stored { digest, not_before, .. } => {
+                let found = self.stored.iter().filter(|r| r.id.digest == *digest && r.id.stamp > *not_before);
+                Answer::Stored(found.cloned().collect())
+            }
+            Question::Base { reference, .. } => Answer::Base(BaseImage { reference: reference.clone(), at: None }),
+            Question::Imported { content, .. } => Answer::Imported(*content),
+        })
+    }
+
+    fn files(&self, commit: &CommitId) -> &Files {
+        &self.commits[&commit.0[0]].1
+    }
+
+    fn is_ancestor(&self, old: u8, new: u8) -> bool {
+        let mut at = Some(new);
+        while let Some(commit) = at {
+            if commit == old {
+                return true;
+            }
+            at = self.commits[&commit].0;
+        }
+        false
+    }
+}
+
+fn kept(files: &Files, scope: &Scope) -> Files {
+    let is_kept = |path: &str| {
+        let path = TreePath::new(path).expect("a path");
+        path.below(scope.base()).is_some_and(|relative| relative.is_root() || scope.keeps(&relative))
+    };
+    files.iter().filter(|(path, _)| is_kept(path)).map(|(path, content)| (path.clone(), content.clone())).collect()
+}
+
+fn changes<'a>(changed: impl IntoIterator<Item = (&'a String, &'a (String, u64))>, new: &Files) -> ChangesFact {
+    let mut all: BTreeMap<&String, u64> = BTreeMap::new();
+    for (path, (_, size)) in changed {
+        all.insert(path, new.get(path).map_or(*size, |(_, size)| *size));
+    }
+    let checksum: Checksum =
+        all.keys().fold(Encoder::new("c"), |e, path| e.text(path).text(new.get(*path).map_or("", |(c, _)| c))).finish();
+    ChangesFact { base_is_file: false, files: all.len() as u64, bytes: all.values().sum(), checksum }
+}
+
+/// The commands of a plan.
+pub fn commands(plan: &StagePlan) -> Vec<&str> {
+    match &plan.body {
+        StageBody::Shell { commands, .. } => commands.iter().map(|command| command.text.as_str()).collect(),
+        StageBody::Nothing
+        | StageBody::Git(_)
+        | StageBody::Imports(_)
+        | StageBody::Dockerfile(_)
+        | StageBody::Copy(_) => Vec::new(),
+    }
+}
