@@ -1,0 +1,47 @@
+//! What the engine does to the world: publishing, and keeping records.
+
+mod publish;
+mod record;
+
+use slipway_protocol::{Failure, Outcome};
+use slipway_stages::{
+    Answer,
+    build::{JobEnd, StageFailure},
+};
+
+pub(crate) use publish::{Published, publish};
+pub(crate) use record::record;
+
+use crate::scheduler::End;
+
+/// How a job's end looks to the build that wanted it.
+pub(crate) fn job_end(end: &End) -> JobEnd {
+    match end {
+        End::Settled(Outcome::Committed(record), took) => {
+            JobEnd::Stored { record: record.clone(), adopted: false, took: *took }
+        }
+        End::Settled(Outcome::Superseded(record), took) => {
+            JobEnd::Stored { record: record.clone(), adopted: true, took: *took }
+        }
+        End::Settled(Outcome::Dropped, _) => failed("the job was dropped"),
+        End::Summed(_) => failed("the job ended with a checksum instead of a stage"),
+        End::Failed(failure) => JobEnd::Failed(stage_failure(failure)),
+    }
+}
+
+/// The answer that a checksum job gives.
+pub(crate) fn summed(end: &End) -> Result<Answer, String> {
+    match end {
+        End::Summed(sum) => Ok(Answer::Imported(*sum)),
+        End::Failed(failure) => Err(failure.why.clone()),
+        End::Settled(..) => Err("the job ended with a stage instead of a checksum".to_owned()),
+    }
+}
+
+fn stage_failure(failure: &Failure) -> StageFailure {
+    StageFailure { why: failure.why.clone(), exit: failure.exit, line: failure.line, tail: failure.tail.clone() }
+}
+
+fn failed(why: &str) -> JobEnd {
+    JobEnd::Failed(StageFailure { why: why.to_owned(), exit: None, line: None, tail: Vec::new() })
+}

@@ -1,0 +1,37 @@
+//! Which images a project has, and which stage each was at which commit: what cleanup decides by.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use slipway_config::ImageName;
+use slipway_digest::StageId;
+use slipway_stages::build::{BuildFailure, BuiltImage};
+use slipway_storage::StorageError;
+
+use crate::outside::Outside;
+
+/// Records that are written at once.
+const PARALLEL: usize = 8;
+
+/// Records every image of a build under its commit; what is recorded already costs nothing.
+pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(), BuildFailure> {
+    let named = |image: &BuiltImage| {
+        let stage = image.last().map(|last| last.record.id);
+        let names = image.names.clone().into_iter();
+        names.filter_map(move |name| Some((name, stage?))).collect::<Vec<_>>()
+    };
+    let all: Vec<(ImageName, StageId)> = images.iter().flat_map(named).collect();
+    let write = |(name, stage): (ImageName, StageId)| async move {
+        let written = one(outside, &name, stage).await;
+        let why = |error| format!("record image `{name}` in {}: {error}", outside.primary.name());
+        written.map_err(|error| BuildFailure::Unanswered { why: why(error), image: name.clone() })
+    };
+    futures::stream::iter(all.into_iter().map(write)).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
+    Ok(())
+}
+
+async fn one(outside: &Outside, name: &ImageName, stage: StageId) -> Result<(), StorageError> {
+    outside.records.add_image(&name.0).await?;
+    if let Some(commit) = outside.history {
+        outside.records.add_image_commit(&name.0, commit, stage).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! The builds that run, and their readers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use slipway_config::ImageName;
+use slipway_process::Tasks;
+use slipway_stages::{
+    Build, BuildEvent, Progress, StageKind, Wish,
+    build::{BuildFailure, BuiltImage, JobKey},
+};
+use tokio::sync::mpsc;
+
+use super::{BuildId, Event, LogRoute, Submission};
+use crate::{outside::Outside, scheduler};
+
+struct Running {
+    build: Build,
+    outside: Arc<Outside>,
+    reader: mpsc::Sender<Event>,
+    /// Events on their way to the reader. As many as the build has stages, so it needs no bound; log lines, of which
+    /// there may be any number, go to the bounded reader directly.
+    outgoing: mpsc::UnboundedSender<Event>,
+    /// Which stage a job builds, for its log lines.
+    stages: HashMap<String, (ImageName, StageKind)>,
+}
+
+/// All builds of an engine.
+#[derive(Default)]
+pub(super) struct Builds {
+    running: BTreeMap<BuildId, Running>,
+    counter: u64,
+}
+
+impl Builds {
+    pub(super) fn add(&mut self, submission: Submission, reader: mpsc::Sender<Event>, tasks: &Tasks) -> BuildId {
+        let id = BuildId(self.next_number());
+        let (outgoing, mut events) = mpsc::unbounded_channel();
+        let forward = reader.clone();
+        tasks.spawn(async move {
+            while let Some(event) = events.recv().await {
+                if forward.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let Submission { build, outside } = submission;
+        let running = Running { build, outside: Arc::new(outside), reader, outgoing, stages: HashMap::new() };
+        self.running.insert(id, running);
+        id
+    }
+
+    /// A number that no build and no subscriber has had.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    pub(super) fn apply(&mut self, id: BuildId, event: BuildEvent) -> Vec<Wish> {
+        self.running.get_mut(&id).map(|running| running.build.apply(event)).unwrap_or_default()
+    }
+
+    pub(super) fn outside(&self, id: BuildId) -> Option<Arc<Outside>> {
+        self.running.get(&id).map(|running| Arc::clone(&running.outside))
+    }
+
+    pub(super) fn tell(&mut self, id: BuildId, event: Event) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        if let Event::Progress(Progress::StageStarted { image, kind, key, .. }) = &event {
+            let name = scheduler_key(&running.outside, key);
+            running.stages.insert(name, (image.clone(), *kind));
+        }
+        // A reader that went away misses nothing.
+        let _ = running.outgoing.send(event);
+    }
+
+    pub(super) fn finish(&mut self, id: BuildId, result: Result<Vec<BuiltImage>, BuildFailure>) {
+        self.tell(id, Event::Finished(result));
+        self.running.remove(&id);
+    }
+
+    /// Builds that publish to one place share their jobs.
+    pub(super) fn scheduler_key(&self, id: BuildId, key: &JobKey) -> scheduler::Key {
+        self.running.get(&id).map_or_else(|| key.0.clone(), |running| scheduler_key(&running.outside, key))
+    }
+
+    pub(super) fn log_route(&self, id: BuildId, job: &str) -> Option<LogRoute> {
+        let running = self.running.get(&id)?;
+        let (image, kind) = running.stages.get(job)?.clone();
+        Some(LogRoute { image, kind, reader: running.reader.clone() })
+    }
+}
+
+fn scheduler_key(outside: &Outside, key: &JobKey) -> scheduler::Key {
+    match &outside.push_to {
+        Some(repo) => format!("{repo}/{}", key.0),
+        None => key.0.clone(),
+    }
+}
