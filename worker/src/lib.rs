@@ -1,1 +1,16 @@
 //! Does: runs stage jobs on a container backend.
+//!
+//! A worker reports what it holds and is told what it should be doing; it never decides what is built. A job is a
+//! recipe without bytes: sources come from the worker's own view of the repository, images from where they are stored.
+//!
+//! Reading order: [`worker`] (the sync loop), `attempts` (what it holds), `job/` (how a job is done), [`sources`].
+
+mod archive;
+mod attempts;
+mod job;
+pub mod sources;
+mod tree;
+pub mod worker;
+
+pub use sources::{OneRepository, Sources};
+pub use worker::{Setup, Worker};

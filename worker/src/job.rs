@@ -1,0 +1,44 @@
+//! How a job is done.
+
+mod failure;
+mod git;
+mod imports;
+mod logs;
+mod stage;
+
+use std::sync::Arc;
+
+use slipway_backend::{ContainerBackend, LocalImage};
+use slipway_oci::BlobDigest;
+use slipway_process::{Clock, Tasks};
+use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase};
+
+use crate::sources::Sources;
+
+/// What jobs are run with.
+pub(crate) struct Runner {
+    pub(crate) backend: Arc<dyn ContainerBackend>,
+    pub(crate) sources: Arc<dyn Sources>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tasks: Tasks,
+    pub(crate) link: Arc<dyn CoordinatorLink>,
+}
+
+impl Runner {
+    /// Does a job and answers how it ended.
+    pub(crate) async fn run(&self, assignment: &Assignment) -> Phase {
+        let started = self.clock.monotonic();
+        let result = match &assignment.job {
+            Job::Stage(plan) => stage::build(self, assignment, plan, started).await.map(Phase::Uploaded),
+            Job::Checksum(input) => imports::checksum(self, input).await.map(Phase::Summed),
+        };
+        result.unwrap_or_else(Phase::Failed)
+    }
+
+    /// Removes what a lost attempt has built. Failing to is not worth a failure: cleaning up comes again.
+    pub(crate) async fn discard(&self, image: &BlobDigest) {
+        if let Err(error) = self.backend.remove(&LocalImage { id: image.clone() }).await {
+            tracing::debug!("remove the image {} of a lost attempt: {error}", image.short());
+        }
+    }
+}

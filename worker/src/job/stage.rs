@@ -1,0 +1,158 @@
+//! A stage job: base, body, config, upload.
+
+use std::time::Duration;
+
+use slipway_backend::{BackendError, DockerfileBuild, LocalImage, Script, Setup};
+use slipway_git::ArchiveOptions;
+use slipway_oci::{ImageAt, Reference, Repo};
+use slipway_process::failpoint::failpoint;
+use slipway_protocol::{Assignment, Failure, Uploaded};
+use slipway_stages::{BaseImage, DockerfileInput, PlanBase, SourceId, StageBody, StagePlan};
+
+use super::{Runner, failure, git, imports, logs::LogPipe};
+use crate::archive;
+
+/// Builds a stage and stores it, untagged.
+pub(super) async fn build(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    started: Duration,
+) -> Result<Uploaded, Failure> {
+    failpoint("worker.start");
+    let logs = LogPipe::open(&runner.tasks, runner.link.clone(), assignment.attempt.clone());
+    let built = match &plan.body {
+        StageBody::Copy(record) => Ok(LocalImage { id: record.image_id.clone() }),
+        StageBody::Dockerfile(input) => dockerfile(runner, assignment, plan, input, &logs).await,
+        StageBody::Nothing | StageBody::Git(_) | StageBody::Shell { .. } | StageBody::Imports(_) => {
+            workspace(runner, assignment, plan, &logs).await
+        }
+    };
+    logs.close().await;
+    let image = built?;
+    failpoint("worker.built");
+    let uploaded = store(runner, assignment, plan, &image, started).await?;
+    failpoint("worker.uploaded");
+    Ok(uploaded)
+}
+
+/// A stage of a Stapel image: a container on top of the stage below.
+async fn workspace(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    logs: &LogPipe,
+) -> Result<LocalImage, Failure> {
+    let base = base(runner, plan).await?;
+    let setup = Setup { attempt: assignment.attempt.id.clone(), platform: plan.platform.clone(), network: None };
+    let opened = runner.backend.open(base.as_ref(), setup).await;
+    let mut workspace = opened.map_err(|error| failure::backend("start a build container", error))?;
+    match &plan.body {
+        StageBody::Git(inputs) => {
+            for input in inputs {
+                git::put(runner, workspace.as_mut(), input).await?;
+            }
+        }
+        StageBody::Imports(inputs) => {
+            for input in inputs {
+                imports::put(runner, workspace.as_mut(), input).await?;
+            }
+        }
+        StageBody::Shell { patch, commands, variables } => {
+            for input in patch {
+                git::put(runner, workspace.as_mut(), input).await?;
+            }
+            let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
+            let script = Script { commands, variables: variables.clone() };
+            let run = workspace.run(script, logs.logs()).await;
+            run.map_err(|error| failure::backend("run the commands of the stage", error))?;
+        }
+        StageBody::Nothing | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
+    }
+    failpoint("worker.ran");
+    let committed = workspace.commit(plan.change.clone()).await;
+    committed.map_err(|error| failure::backend("save the build container as an image", error))
+}
+
+/// The image that a stage stands on.
+async fn base(runner: &Runner, plan: &StagePlan) -> Result<Option<LocalImage>, Failure> {
+    match &plan.base {
+        PlanBase::None => Ok(None),
+        PlanBase::Stage { at, image_id } => {
+            let found = imports::have(runner, at, image_id).await;
+            found.map(Some).map_err(|error| failure::backend("fetch the stage below", error))
+        }
+        PlanBase::External(image) => {
+            let doing = format!("fetch the base image `{}`", image.reference);
+            external(runner, plan, image).await.map(Some).map_err(|error| failure::backend(&doing, error))
+        }
+    }
+}
+
+async fn external(runner: &Runner, plan: &StagePlan, image: &BaseImage) -> Result<LocalImage, BackendError> {
+    if let Some(at) = &image.at {
+        return runner.backend.pull(at).await;
+    }
+    let reference: Reference = image.reference.parse().map_err(refused)?;
+    let found = runner.backend.local(&reference, &plan.platform).await?;
+    found.ok_or_else(|| BackendError::Gone(image.reference.clone()))
+}
+
+async fn dockerfile(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    input: &DockerfileInput,
+    logs: &LogPipe,
+) -> Result<LocalImage, Failure> {
+    let doing = format!("build `{}`", input.path);
+    let view = runner.sources.at(&SourceId::own(), input.commit).map_err(|error| failure::git(&doing, &error))?;
+    let (scope, commit) = (input.context.clone(), input.commit);
+    let info = {
+        let view = view.clone();
+        runner.tasks.blocking(move || view.commit(commit)).await.map_err(|error| failure::git(&doing, &error))?
+    };
+    let options = ArchiveOptions { mtime: u64::try_from(info.time).unwrap_or(0), only: None, file_name: None };
+    let context = archive::stream(&runner.tasks, view, commit, scope, options);
+    let build = DockerfileBuild {
+        attempt: assignment.attempt.id.clone(),
+        text: input.text.clone(),
+        platform: plan.platform.clone(),
+        target: input.target.clone(),
+        args: input.args.clone(),
+        add_hosts: input.add_hosts.clone(),
+        network: input.network.clone(),
+        labels: plan.change.labels.clone(),
+        bases: input.bases.iter().map(|base| (base.reference.clone(), base.at.clone())).collect(),
+    };
+    let built = runner.backend.dockerfile(build, context, logs.logs()).await;
+    built.map_err(|error| failure::backend(&doing, error))
+}
+
+/// Stores an image where builds go: untagged in a repository, or as it is in the local storage.
+async fn store(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    image: &LocalImage,
+    started: Duration,
+) -> Result<Uploaded, Failure> {
+    let (at, size) = match &assignment.push_to {
+        None => {
+            let repo = Repo { host: String::new(), path: plan.project.clone() };
+            (ImageAt { repo, digest: image.id.clone() }, 0)
+        }
+        Some(repo) => {
+            let doing = format!("push the stage to {repo}");
+            let pushed = runner.backend.push(image, repo, &assignment.attempt.id).await;
+            let pushed = pushed.map_err(|error| failure::backend(&doing, error))?;
+            (ImageAt { repo: repo.clone(), digest: pushed.manifest }, pushed.size)
+        }
+    };
+    let took = runner.clock.monotonic().saturating_sub(started);
+    Ok(Uploaded { at, image_id: image.id.clone(), size, took })
+}
+
+fn refused(error: slipway_oci::ReferenceError) -> BackendError {
+    BackendError::Refused(error.to_string())
+}
