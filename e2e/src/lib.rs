@@ -1,1 +1,13 @@
-//! Whole-program scenarios on real registries, engines and repositories.
+//! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
+//!
+//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`].
+//! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
+
+pub mod engine;
+pub mod parts;
+pub mod project;
+pub mod registry;
+
+pub use parts::{Parts, require};
+pub use project::{Project, Run};
+pub use registry::Registry;

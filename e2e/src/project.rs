@@ -1,0 +1,243 @@
+//! A project: a git repository in a temporary directory, and runs of the program in it.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use slipway_process::child;
+use tempfile::TempDir;
+
+/// A project with its own home directory for the program.
+pub struct Project {
+    dir: TempDir,
+    home: TempDir,
+    name: String,
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Exit code; 128 + N for a signal.
+    pub code: i32,
+    /// What it printed as data.
+    pub stdout: String,
+    /// What it printed as log.
+    pub stderr: String,
+}
+
+impl Project {
+    /// An empty repository; the project's name is unique on this machine, so that local storages do not mix.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn new(name: &str) -> Result<Self> {
+        let unique = &slipway_process::random_id()[..8];
+        let project = Self { dir: tempfile::tempdir()?, home: tempfile::tempdir()?, name: format!("{name}-{unique}") };
+        project.git(&["init", "--quiet", "--initial-branch=main"])?;
+        project.git(&["config", "user.name", "Test"])?;
+        project.git(&["config", "user.email", "test@localhost"])?;
+        Ok(project)
+    }
+
+    /// The project's unique name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The work tree.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The program's home directory.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Writes `werf.yaml`: the meta section and the given documents. `BASE` stands for the base image.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn config(&self, documents: &str) -> Result<()> {
+        let documents = documents.replace("BASE", crate::engine::base_image());
+        self.write("werf.yaml", format!("project: {}\nconfigVersion: 1\n---\n{documents}", self.name))
+    }
+
+    /// Writes a file of the work tree.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().context("a parent")?)?;
+        Ok(fs::write(path, content)?)
+    }
+
+    /// Sets the mode of a file of the work tree.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn chmod(&self, path: &str, mode: u32) -> Result<()> {
+        Ok(fs::set_permissions(self.dir.path().join(path), fs::Permissions::from_mode(mode))?)
+    }
+
+    /// Makes a symbolic link in the work tree, in place of what is there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn link(&self, path: &str, target: &str) -> Result<()> {
+        let path = self.dir.path().join(path);
+        let _ = fs::remove_file(&path);
+        Ok(symlink(target, path)?)
+    }
+
+    /// Runs git in the work tree; answers its output without the last line end.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn git(&self, arguments: &[&str]) -> Result<String> {
+        let output = child::command("git").arg("-C").arg(self.dir.path()).args(arguments).output()?;
+        if !output.status.success() {
+            bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+
+    /// Commits everything in the work tree.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn commit(&self, message: &str) -> Result<String> {
+        self.git(&["add", "--all"])?;
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message])?;
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Runs the program with arguments, to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn slipway(&self, arguments: &[&str]) -> Result<Run> {
+        self.slipway_with(arguments, &[])
+    }
+
+    /// Runs the program with arguments and variables, to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn slipway_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Run> {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        let output = command.stdin(Stdio::null()).output().context("run slipway")?;
+        Ok(Run::new(&output))
+    }
+
+    /// Starts the program; its output is kept for [`Run::wait`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Child> {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn().context("start slipway")
+    }
+
+    /// Builds with a report.
+    ///
+    /// # Errors
+    /// When the build fails or its report cannot be read.
+    pub fn build(&self, arguments: &[&str]) -> Result<Built> {
+        let report = self.home.path().join("report.json");
+        let report = report.to_str().context("a UTF-8 path")?;
+        let mut all = vec!["build", "--save-build-report", "--build-report-path", report];
+        all.extend(arguments);
+        let run = self.slipway(&all)?;
+        if run.code != 0 {
+            bail!("slipway build ended with {}:\n{}", run.code, run.stderr);
+        }
+        let report = serde_json::from_slice(&fs::read(report).context("read the report")?)?;
+        Ok(Built { run, report })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = child::command(program());
+        command.current_dir(self.dir.path()).args(arguments);
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("WERF_") || (name.starts_with("SLIPWAY_") && name != "SLIPWAY_TEST_REQUIRE") {
+                command.env_remove(name);
+            }
+        }
+        command.env("SLIPWAY_HOME_DIR", self.home.path());
+        command
+    }
+}
+
+/// A successful build and its report.
+#[derive(Debug)]
+pub struct Built {
+    /// The run.
+    pub run: Run,
+    /// The report.
+    pub report: serde_json::Value,
+}
+
+impl Built {
+    /// The runnable name of an image.
+    ///
+    /// # Panics
+    /// When the report does not have it.
+    pub fn image(&self, name: &str) -> String {
+        let image = self.report["Images"][name]["DockerImageName"].as_str();
+        image.unwrap_or_else(|| panic!("`{name}` is not in the report: {}", self.report)).to_owned()
+    }
+}
+
+impl Run {
+    /// Waits for a started program.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn wait(child: Child) -> Result<Self> {
+        Ok(Self::new(&child.wait_with_output()?))
+    }
+
+    fn new(output: &std::process::Output) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        let signal = output.status.signal().map(|signal| 128 + signal);
+        Self {
+            code: output.status.code().or(signal).unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The stages that were built, as `image/stage`, in the order of the log.
+    pub fn built(&self) -> Vec<String> {
+        self.after("Building stage ")
+    }
+
+    /// The stages that were found, as `image/stage`, in the order of the log.
+    pub fn reused(&self) -> Vec<String> {
+        self.after("Use previously built image for ")
+    }
+
+    fn after(&self, phrase: &str) -> Vec<String> {
+        let rest = self.stderr.lines().filter_map(|line| line.split_once(phrase).map(|(_, rest)| rest));
+        rest.filter_map(|rest| rest.split_whitespace().next()).map(str::to_owned).collect()
+    }
+}
+
+/// The program, beside the test's own directory in cargo's target directory.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a path");
+    let profile = own.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
+    let program = profile.join("slipway");
+    assert!(program.exists(), "{} is not there: run `cargo build` first", program.display());
+    program
+}

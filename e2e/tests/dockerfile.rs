@@ -1,0 +1,75 @@
+//! Dockerfile images: targets, contexts, the engine's own cache.
+
+use anyhow::Result;
+use slipway_e2e::{Parts, Project, Registry, engine, require};
+
+const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+
+#[test]
+fn the_context_is_the_commit_without_what_is_ignored() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("context")?);
+    for path in ["app/a.txt", "app/b.md", "app/docs/c.txt", "app/keep.md", "outside.txt"] {
+        project.write(path, path)?;
+    }
+    project.write("app/.dockerignore", "*.md\n!keep.md\ndocs\nDockerfile\n")?;
+    project.write("app/Dockerfile", format!("FROM {}\nCOPY . /ctx\n", engine::base_image()))?;
+    project.config("image: app\ndockerfile: Dockerfile\ncontext: app\n")?;
+    project.commit("first")?;
+    let repo = registry.repo("context");
+    let built = project.build(&["--repo", &repo])?;
+    let seen = engine::sh(&built.image("app"), "cd /ctx && find . -type f | sort")?;
+    assert_eq!(seen, "./.dockerignore\n./a.txt\n./keep.md\n");
+    // What the Dockerfile does not read does not rebuild.
+    project.write("app/b.md", "changed")?;
+    project.write("outside.txt", "changed")?;
+    project.commit("second")?;
+    assert!(project.build(&["--repo", &repo])?.run.built().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_changed_last_line_runs_only_that_line() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("last-line")?);
+    let dockerfile = |last: &str| {
+        format!(
+            "FROM {}\nARG A\nRUN echo step-one-ran-$A; cat /proc/sys/kernel/random/uuid > /one\n{last}\n",
+            engine::base_image()
+        )
+    };
+    project.config("image: app\ndockerfile: Dockerfile\nargs: {A: value}\n")?;
+    project.write("Dockerfile", dockerfile("RUN echo 2 > /two"))?;
+    project.commit("first")?;
+    let repo = registry.repo("last-line");
+    let first = project.build(&["--repo", &repo])?;
+    project.write("Dockerfile", dockerfile("RUN echo 3 > /two"))?;
+    project.commit("second")?;
+    let second = project.build(&["--repo", &repo])?;
+    assert_eq!(second.run.built(), ["app/dockerfile"]);
+    let one = |image: &str| engine::sh(image, "cat /one");
+    assert_eq!(one(&first.image("app"))?, one(&second.image("app"))?, "the first RUN was not run again");
+    assert_eq!(engine::sh(&second.image("app"), "cat /two")?, "3\n");
+    Ok(())
+}
+
+#[test]
+fn a_failing_run_shows_its_output() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("failing")?);
+    project.write("Dockerfile", format!("FROM {}\nRUN echo it-broke-here && exit 9\n", engine::base_image()))?;
+    project.config("image: app\ndockerfile: Dockerfile\n")?;
+    project.commit("first")?;
+    let run = project.slipway(&["build", "--repo", &registry.repo("failing")])?;
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    for part in ["it-broke-here", "9", "app"] {
+        assert!(run.stderr.contains(part), "`{part}` is not in:\n{}", run.stderr);
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Local storage, primary repo, and what passes between them.
+
+use anyhow::Result;
+use slipway_e2e::{Parts, Project, Registry, engine, require};
+
+const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const APP: &str = "image: app\nfrom: BASE\ngit: [{add: /, to: /app}]\nshell: {setup: date > /date}\n";
+
+fn project() -> Result<Project> {
+    let project = Project::new("storages")?;
+    project.config(APP)?;
+    project.write("file", "1")?;
+    project.commit("first")?;
+    Ok(project)
+}
+
+#[test]
+fn without_local_images_a_repo_build_finds_everything() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let repo = registry.repo("storages");
+    let first = project.build(&["--repo", &repo])?;
+    for image in
+        engine::run(&["image", "ls", "--quiet", "--no-trunc", "--filter", &format!("label=werf={}", project.name())])?
+            .lines()
+    {
+        let _ = engine::run(&["image", "rm", "--force", image]);
+    }
+    let second = project.build(&["--repo", &repo])?;
+    assert!(second.run.built().is_empty(), "{}", second.run.stderr);
+    assert_eq!(second.image("app"), first.image("app"));
+    // A change is built on stages that have to be pulled back.
+    project.write("file", "2")?;
+    project.commit("second")?;
+    let third = project.build(&["--repo", &repo])?;
+    assert_eq!(third.run.built(), ["app/gitLatestPatch"]);
+    assert_eq!(engine::sh(&third.image("app"), "cat /app/file")?, "2");
+    Ok(())
+}
+
+#[test]
+fn stages_of_the_local_storage_are_copied_up() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let local = project.build(&[])?;
+    let date = engine::sh(&local.image("app"), "cat /date")?;
+    let repo = registry.repo("storages");
+    let copied = project.build(&["--repo", &repo])?;
+    assert!(copied.run.built().is_empty(), "{}", copied.run.stderr);
+    assert_eq!(registry.stages("storages")?.len(), 3);
+    assert_eq!(engine::sh(&copied.image("app"), "cat /date")?, date);
+    // The local images may go at any time.
+    engine::forget(project.name())?;
+    assert!(project.build(&["--repo", &repo])?.run.built().is_empty());
+    Ok(())
+}
+
+#[test]
+fn required_stages_that_are_missing_end_with_exit_code_4() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let repo = registry.repo("storages");
+    let run = project.slipway(&["build", "--repo", &repo, "--require-built-images"])?;
+    assert_eq!(run.code, 4, "{}", run.stderr);
+    assert!(run.stderr.contains("stages required"), "{}", run.stderr);
+    assert!(registry.stages("storages")?.is_empty());
+    project.build(&["--repo", &repo])?;
+    assert_eq!(project.slipway(&["build", "--repo", &repo, "--require-built-images"])?.code, 0);
+    Ok(())
+}
+
+#[test]
+fn a_stage_whose_tag_was_deleted_is_rebuilt() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let repo = registry.repo("storages");
+    project.build(&["--repo", &repo])?;
+    engine::forget(project.name())?;
+    // A foreign tool empties the repository.
+    std::fs::remove_dir_all(registry.data().join("docker/registry/v2/repositories/storages"))?;
+    let again = project.build(&["--repo", &repo])?;
+    assert_eq!(again.run.built().len(), 3, "{}", again.run.stderr);
+    assert_eq!(registry.stages("storages")?.len(), 3);
+    Ok(())
+}
+
+#[test]
+fn a_registry_that_is_down_is_named() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let repo = registry.repo("storages");
+    drop(registry);
+    let run = project.slipway(&["build", "--repo", &repo])?;
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(run.stderr.contains(&repo), "{}", run.stderr);
+    Ok(())
+}

@@ -1,0 +1,2 @@
+echo "the shop api listens on ${SHOP_PORT}"
+ls /opt/packages

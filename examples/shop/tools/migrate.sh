@@ -1,0 +1,2 @@
+. /tools/lib.sh
+say "migrating to release $(cat /tools/release)"

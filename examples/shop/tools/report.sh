@@ -1,0 +1,2 @@
+. /tools/lib.sh
+say "nothing to report"
