@@ -1,0 +1,37 @@
+//! Golden vectors of stage digests, computed from `docs/reference/digest.md` by an independent program. A test that
+//! fails here means: every stage of every user would be built again.
+
+use crate::world::World;
+
+const CONFIG: &str = "
+image: app
+from: base:1
+git: [{add: /src, to: /app, includePaths: ['**/*.rs'], owner: app}]
+shell:
+  beforeInstall: [apk add curl]
+  beforeInstallCacheVersion: v1
+  setup: [make]
+docker: {ENV: {A: '1'}, USER: app, CMD: [run]}
+---
+image: child
+fromImage: app
+fromCacheVersion: '2'
+";
+
+#[test]
+fn digests_are_what_the_specification_says() {
+    let mut world = World::new();
+    world.commit(1, None, &[("src/main.rs", "x", 1)]);
+    let built = world.build(CONFIG, 1);
+    let digests: Vec<String> =
+        built.plans.iter().map(|plan| format!("{} {} {}", plan.kind, plan.digest, plan.content)).collect();
+    let expected = [
+        "from aa67c965027b79bd08ccab57ce7a310981ea9aeeb656731c2aee05fe f877bce371aa3e9966710d81daa4e6a5e91e34cab0b891e1a62c76c5",
+        "beforeInstall 9d11c2ba47965544af4972e24c98483948f1de809977b68dfa2d2c27 4cd78d53f913204148eff076cf0797fc8d7f83bb498487f842430c25",
+        "gitArchive 9d28508ae1bae875f8f0ceff204dfceee5bfbb46ab6292df8c87a01f 6add0da6826cb9f75ee392c1fdcef038737b85cc8365ea71921c0186",
+        "setup ee723fbec84be64f35e8edcc2f29e55b6ba3c97a061b8c335ea09f45 5297ab1ef07ec2435dfaf487a5ad8132a74eb6395dbe145702f8b14c",
+        "dockerInstructions b743dfeaa94fe60150bcb5ba757226a29e10fe20cda435e1b756a9a7 7a42c496c942829c9600b065bc094112451db9eb2a05f860f4af0760",
+        "from 997da919795d27679cb90737e7bd5369dccf0c21a88e9c9064f3f164 0b109d07c71d6a34ac24e10e6b519ff8ef8615f4df8b1ed19588eee4",
+    ];
+    assert_eq!(digests, expected);
+}
