@@ -1,7 +1,26 @@
 //! Stages in their places, and the publish protocol (`docs/reference/publish.md`).
 //!
-//! Reading order: this file (the traits), [`repo`] (stages in a registry), [`ledger`] (who was first), [`publish`]
-//! (verify → commit → tag), [`records`] (what cleanup will need).
+//! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags), [`ledger`] (who was
+//! first) and [`journal`] (on one host), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
+//! imports will need) under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
+
+pub mod conformance;
+pub mod journal;
+pub mod ledger;
+pub mod memory;
+pub mod names;
+pub mod publish;
+pub mod records;
+pub mod repo;
+pub mod tags;
+mod tiny;
+
+pub use journal::JournalLedger;
+pub use ledger::{Committed, Ledger, Seen, Winners};
+pub use memory::MemoryStorage;
+pub use publish::{Judge, Publisher, Recovered, Verdict};
+pub use records::{ImportKey, MemoryRecords, Records, RepoRecords};
+pub use repo::RepoStorage;
 
 use async_trait::async_trait;
 use slipway_digest::{Millis, StageDigest};
@@ -33,7 +52,10 @@ pub enum StorageError {
 impl StorageError {
     /// Whether the same request may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Gone(_) | Self::Unavailable(_))
+        match self {
+            Self::Gone(_) | Self::Unavailable(_) => true,
+            Self::Broken { .. } | Self::Denied(_) => false,
+        }
     }
 }
 
@@ -54,6 +76,12 @@ pub trait StageStorage: Send + Sync {
     async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError>;
     /// Checks that the image and all its blobs are there.
     async fn verify(&self, image: &ImageAt) -> Result<(), StorageError>;
+    /// The latest timestamp under which anything of the digest stands, whether or not it is a stage, as the last
+    /// listing showed it. `None` when the place knows no more than [`find`](Self::find) tells.
+    async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {
+        let _ = digest;
+        Ok(None)
+    }
 }
 
 /// A built stage that asks to be the stored one.

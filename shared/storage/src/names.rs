@@ -1,0 +1,144 @@
+//! The names of records in a repository: werf's tags for managed images, commits and imports.
+
+use slipway_digest::{CommitId, StageId};
+
+/// In front of the tag of a managed image.
+const MANAGED_IMAGE: &str = "managed-image-";
+/// In front of the tag that says which stage an image had at a commit.
+const COMMIT: &str = "meta-";
+/// In front of the tag of an import's checksum.
+const IMPORT: &str = "import-metadata-";
+/// Behind the tag of a rejected stage.
+pub const REJECTED_SUFFIX: &str = "-rejected";
+/// The longest tag that registries take, in bytes.
+const MAX_TAG: usize = 128;
+/// What an image without a name is called.
+const NAMELESS: &str = "__nameless__";
+/// What cannot stand in a tag, and what stands for it.
+const ESCAPES: [(&str, &str); 3] = [(" ", "__space__"), ("/", "__slash__"), ("+", "__plus__")];
+
+/// Whether a tag is one of ours that is no stage.
+pub fn is_record(tag: &str) -> bool {
+    [MANAGED_IMAGE, COMMIT, IMPORT].iter().any(|prefix| tag.starts_with(prefix))
+}
+
+/// The tag that says "this project has or had an image of this name".
+pub fn managed_image(image: &str) -> String {
+    format!("{MANAGED_IMAGE}{}", managed_id(image))
+}
+
+/// The tag that says "at this commit the image was this stage".
+pub fn image_commit(image: &str, commit: CommitId, stage: StageId) -> String {
+    format!("{COMMIT}{}_{commit}_{stage}", metadata_id(image))
+}
+
+/// The tag of an import's checksum.
+pub fn import(id: &str) -> String {
+    format!("{IMPORT}{id}")
+}
+
+/// The tag that marks a stage as rejected.
+pub fn rejected(stage: StageId) -> String {
+    format!("{stage}{REJECTED_SUFFIX}")
+}
+
+/// An image's name as it can stand in a tag.
+fn managed_id(image: &str) -> String {
+    if image.is_empty() {
+        return NAMELESS.to_owned();
+    }
+    let escaped = ESCAPES.iter().fold(image.to_owned(), |name, (from, to)| name.replace(from, to));
+    let room = MAX_TAG - MANAGED_IMAGE.len();
+    if is_tag(&escaped) && escaped.len() <= room { escaped } else { limited_slug(&escaped, room) }
+}
+
+/// An image's name in the tags of its commits. It is a hash of the name as it reads back from the managed image's tag.
+fn metadata_id(image: &str) -> String {
+    let managed = managed_id(image);
+    if managed == NAMELESS {
+        return format!("{:x}", murmur3(b""));
+    }
+    let name = ESCAPES.iter().fold(managed, |name, (to, from)| name.replace(from, to));
+    format!("{:x}", murmur3(name.as_bytes()))
+}
+
+fn is_tag(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(word) && bytes.all(|byte| word(byte) || b".-".contains(&byte)) && text.len() <= MAX_TAG
+}
+
+/// Lower-case letters, digits and single dashes, with the hash of the whole text behind: at most `room` bytes.
+fn limited_slug(text: &str, room: usize) -> String {
+    let hash = format!("{:x}", murmur3(text.as_bytes()));
+    let plain: String = text.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let mut slug = plain.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+    slug.truncate(room.saturating_sub(hash.len() + 1));
+    if slug.is_empty() { hash } else { format!("{slug}-{hash}") }
+}
+
+/// Murmur3 of 32 bits with seed 0.
+fn murmur3(bytes: &[u8]) -> u32 {
+    let scramble = |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    let number = |block: &[u8]| block.iter().rev().fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
+    let blocks = bytes.chunks_exact(4);
+    let tail = blocks.remainder();
+    let mut hash = blocks.fold(0_u32, |hash, block| {
+        let mixed = hash ^ scramble(number(block));
+        mixed.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
+    });
+    hash ^= scramble(number(tail));
+    // The algorithm counts the length modulo 2^32.
+    hash ^= bytes.len() as u32;
+    hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
+    hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
+    hash ^ (hash >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipway_digest::{Encoder, Millis, StageDigest};
+
+    #[test]
+    fn image_ids_are_werfs() {
+        let table = [("app", "798e6f97"), ("backend", "27dba8ed"), ("group/app", "b1cace51"), ("", "0")];
+        for (image, id) in table {
+            assert_eq!(metadata_id(image), id, "{image}");
+        }
+    }
+
+    #[test]
+    fn managed_images_are_named_as_by_werf() {
+        let table = [
+            ("app", "managed-image-app"),
+            ("group/app", "managed-image-group__slash__app"),
+            ("a b+c", "managed-image-a__space__b__plus__c"),
+            ("", "managed-image-__nameless__"),
+            ("App_1.2-x", "managed-image-App_1.2-x"),
+        ];
+        for (image, tag) in table {
+            assert_eq!(managed_image(image), tag);
+        }
+    }
+
+    #[test]
+    fn names_that_fit_no_tag_still_differ() {
+        let long = "x".repeat(200);
+        let images = [&long, &format!("{long}y"), "имя", "другое", "a:b", "a;b", ".a", "-"];
+        let tags: std::collections::BTreeSet<String> = images.iter().map(|image| managed_image(image)).collect();
+        assert_eq!(tags.len(), images.len());
+        for tag in tags {
+            assert!(is_tag(&tag) && is_record(&tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn every_tag_is_short_enough() {
+        let digest = StageDigest(Encoder::new("stage").finish());
+        let stage = StageId { digest, stamp: Millis(1_700_000_000_000) };
+        let tag = image_commit("app", CommitId([0xab; 20]), stage);
+        assert_eq!(tag, format!("meta-798e6f97_{}_{digest}-1700000000000", "ab".repeat(20)));
+        assert!(is_tag(&tag) && is_tag(&rejected(stage)) && is_tag(&import(&digest.to_string())));
+    }
+}

@@ -1,0 +1,183 @@
+//! What a repository keeps beside its stages: for cleanup, which images a project has and which stage an image had at
+//! which commit; for imports, the checksums of files that need not be read again.
+//!
+//! A record is a tag on a tiny image, under werf's names. It is written when the tag list that was read for the
+//! stages does not have it; two writers of one record write the same bytes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use slipway_digest::{Checksum, CommitId, Encoder, StageId};
+use slipway_oci::Repo;
+use slipway_registry::{Client, RegistryError};
+use slipway_stages::ImportInput;
+
+use crate::{StorageError, names, repo::from_registry, tags::TagIndex, tiny};
+
+const PROJECT: &str = "werf";
+const IMPORT_ID: &str = "import-source-id";
+const IMPORT_STAGE: &str = "source-stage-id";
+const IMPORT_CHECKSUM: &str = "checksum";
+const REJECTED_WHY: &str = "slipway-rejected-because";
+/// What is kept of a reason, in characters.
+const MAX_REASON: usize = 500;
+
+/// Which files of which content: everything that the checksum of an import depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ImportKey(Checksum);
+
+impl ImportKey {
+    /// The key of `input` from a source stage with this `content`. Owner and target do not count: they change what
+    /// becomes of the files, not what they are.
+    pub fn new(content: Checksum, input: &ImportInput) -> Self {
+        let set = |globs: &[String]| globs.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+        let key = Encoder::new("import record").checksum(&content).text(&input.add);
+        Self(key.texts(set(&input.include)).texts(set(&input.exclude)).finish())
+    }
+}
+
+/// Keeps records. Writing says whether the record is new. Live: [`RepoRecords`]; test, and local builds:
+/// [`MemoryRecords`].
+#[async_trait]
+pub trait Records: Send + Sync {
+    /// The project has an image of this name; empty for an image without one.
+    async fn add_image(&self, image: &str) -> Result<bool, StorageError>;
+    /// At `commit`, the last stage of the image was `stage`.
+    async fn add_image_commit(&self, image: &str, commit: CommitId, stage: StageId) -> Result<bool, StorageError>;
+    /// The checksum of imported files, if it is known. A broken record is as good as none.
+    async fn import(&self, key: ImportKey) -> Result<Option<Checksum>, StorageError>;
+    /// The files of `key` in the stage `source` have this checksum.
+    async fn add_import(&self, key: ImportKey, source: StageId, checksum: Checksum) -> Result<bool, StorageError>;
+    /// The stage is not to be used any more.
+    async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError>;
+}
+
+/// Records in the repository of the stages.
+#[derive(Clone, Debug)]
+pub struct RepoRecords {
+    client: Client,
+    repo: Repo,
+    project: String,
+    tags: Arc<TagIndex>,
+}
+
+impl RepoRecords {
+    /// The records of `project` in `repo`, whose tags are `tags`.
+    pub(crate) fn new(client: Client, repo: Repo, project: &str, tags: Arc<TagIndex>) -> Self {
+        Self { client, repo, project: project.to_owned(), tags }
+    }
+
+    async fn add(&self, tag: String, more: &[(&str, String)]) -> Result<bool, StorageError> {
+        self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
+        if self.tags.has_record(&tag) {
+            return Ok(false);
+        }
+        let mut labels = BTreeMap::from([(PROJECT.to_owned(), self.project.clone())]);
+        labels.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        tiny::put(&self.client, &self.repo, &tag, labels).await.map_err(|error| self.failed(error))?;
+        self.tags.added(&tag);
+        Ok(true)
+    }
+
+    fn failed(&self, error: RegistryError) -> StorageError {
+        from_registry(&self.repo, error)
+    }
+}
+
+#[async_trait]
+impl Records for RepoRecords {
+    async fn add_image(&self, image: &str) -> Result<bool, StorageError> {
+        self.add(names::managed_image(image), &[]).await
+    }
+
+    async fn add_image_commit(&self, image: &str, commit: CommitId, stage: StageId) -> Result<bool, StorageError> {
+        self.add(names::image_commit(image, commit, stage), &[]).await
+    }
+
+    async fn import(&self, key: ImportKey) -> Result<Option<Checksum>, StorageError> {
+        let tag = names::import(&key.0.to_string());
+        self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
+        if !self.tags.has_record(&tag) {
+            return Ok(None);
+        }
+        let labels = match tiny::labels(&self.client, &self.repo, &tag).await {
+            Ok(Some(labels)) => labels,
+            Ok(None) => return Ok(None),
+            Err(RegistryError::NotFound(why) | RegistryError::Corrupt(why) | RegistryError::Refused(why)) => {
+                tracing::warn!("the import record {}:{tag} is not used: {why}", self.repo);
+                return Ok(None);
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        let ours = labels.get(IMPORT_ID).is_some_and(|id| *id == key.0.to_string());
+        let checksum = labels.get(IMPORT_CHECKSUM).and_then(|text| text.parse().ok());
+        if !ours || checksum.is_none() {
+            tracing::warn!("the import record {}:{tag} is not used: its labels are not those of one", self.repo);
+            return Ok(None);
+        }
+        Ok(checksum)
+    }
+
+    async fn add_import(&self, key: ImportKey, source: StageId, checksum: Checksum) -> Result<bool, StorageError> {
+        let labels = [
+            (IMPORT_ID, key.0.to_string()),
+            (IMPORT_STAGE, source.to_string()),
+            (IMPORT_CHECKSUM, checksum.to_string()),
+        ];
+        self.add(names::import(&key.0.to_string()), &labels).await
+    }
+
+    async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError> {
+        self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
+        if self.tags.is_rejected(stage) {
+            return Ok(false);
+        }
+        let why = why.chars().take(MAX_REASON).collect();
+        self.add(names::rejected(stage), &[(REJECTED_WHY, why)]).await
+    }
+}
+
+/// Records that last as long as the process.
+#[derive(Debug, Default)]
+pub struct MemoryRecords {
+    names: Mutex<HashSet<String>>,
+    imports: Mutex<HashMap<ImportKey, Checksum>>,
+}
+
+impl MemoryRecords {
+    fn add(&self, name: String) -> bool {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name)
+    }
+
+    /// The names of all records, as they would be tags, sorted; imports are not among them.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+#[async_trait]
+impl Records for MemoryRecords {
+    async fn add_image(&self, image: &str) -> Result<bool, StorageError> {
+        Ok(self.add(names::managed_image(image)))
+    }
+
+    async fn add_image_commit(&self, image: &str, commit: CommitId, stage: StageId) -> Result<bool, StorageError> {
+        Ok(self.add(names::image_commit(image, commit, stage)))
+    }
+
+    async fn import(&self, key: ImportKey) -> Result<Option<Checksum>, StorageError> {
+        Ok(self.imports.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied())
+    }
+
+    async fn add_import(&self, key: ImportKey, _source: StageId, checksum: Checksum) -> Result<bool, StorageError> {
+        Ok(self.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(key, checksum).is_none())
+    }
+
+    async fn reject(&self, stage: StageId, _why: &str) -> Result<bool, StorageError> {
+        Ok(self.add(names::rejected(stage)))
+    }
+}

@@ -1,0 +1,248 @@
+//! Stages in a repository of a registry.
+//!
+//! The tags are the index ([`TagIndex`]), the labels in the image configs the records. A record that was read once is
+//! kept with the digest of its manifest; who asks for fresh news pays one HEAD for it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use slipway_digest::{Millis, StageDigest, StageId};
+use slipway_oci::{BlobDigest, Descriptor, ImageAt, ImageConfig, Manifest, Platform, Repo};
+use slipway_registry::{Client, RawManifest, RegistryError};
+use slipway_stages::{StageRecord, labels};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::{RepoRecords, StageStorage, StorageError, tags::TagIndex};
+
+/// Requests of one call that run at once.
+const AT_ONCE: usize = 8;
+/// Records that are remembered before those that nobody is reading are forgotten.
+const MAX_REMEMBERED: usize = 50_000;
+
+/// Stages of one repository.
+#[derive(Debug)]
+pub struct RepoStorage {
+    client: Client,
+    repo: Repo,
+    tags: Arc<TagIndex>,
+    /// Who reads a record holds its cell, so that equal look-ups are one request.
+    records: Mutex<HashMap<StageId, Arc<AsyncMutex<Remembered>>>>,
+}
+
+/// What is known of the image under a stage's tag.
+#[derive(Clone, Debug, Default)]
+enum Remembered {
+    #[default]
+    Nothing,
+    Stage(Box<StageRecord>),
+    /// The manifest is of no stage; the user was told.
+    NoStage(BlobDigest),
+}
+
+impl RepoStorage {
+    /// The stages of `repo`.
+    pub fn new(client: Client, repo: Repo) -> Self {
+        let tags = Arc::new(TagIndex::new(client.clone(), repo.clone()));
+        Self { client, repo, tags, records: Mutex::default() }
+    }
+
+    /// The records that a project keeps beside its stages. They share the stages' listing.
+    pub fn records(&self, project: &str) -> RepoRecords {
+        RepoRecords::new(self.client.clone(), self.repo.clone(), project, self.tags.clone())
+    }
+
+    /// The repository.
+    pub fn repo(&self) -> &Repo {
+        &self.repo
+    }
+
+    /// The stage under a tag; `None`, with a warning, when there is none.
+    async fn record(&self, id: StageId, fresh: bool) -> Result<Option<StageRecord>, StorageError> {
+        let cell = self.cell(id);
+        let mut remembered = cell.lock().await;
+        if !self.is_current(&remembered, id, fresh).await? {
+            *remembered = self.read(id).await?;
+        }
+        match &*remembered {
+            Remembered::Stage(record) => Ok(Some(record.as_ref().clone())),
+            Remembered::Nothing | Remembered::NoStage(_) => Ok(None),
+        }
+    }
+
+    async fn is_current(&self, remembered: &Remembered, id: StageId, fresh: bool) -> Result<bool, StorageError> {
+        let digest = match remembered {
+            Remembered::Nothing => return Ok(false),
+            Remembered::Stage(record) => &record.at.digest,
+            Remembered::NoStage(digest) => digest,
+        };
+        if !fresh {
+            return Ok(true);
+        }
+        let now = self.client.head_manifest(&self.repo, &id.to_string()).await;
+        Ok(now.map_err(|error| self.failed(error))?.as_ref() == Some(digest))
+    }
+
+    async fn read(&self, id: StageId) -> Result<Remembered, StorageError> {
+        let name = format!("{}:{id}", self.repo);
+        let raw = self.client.manifest(&self.repo, &id.to_string()).await;
+        let raw = match raw {
+            Ok(Some(raw)) => raw,
+            Ok(None) => {
+                tracing::warn!("the stage {name} is listed but not there; it is left out");
+                self.tags.vanished(&id);
+                return Ok(Remembered::Nothing);
+            }
+            Err(RegistryError::Corrupt(why) | RegistryError::Refused(why)) => {
+                tracing::warn!("the stage {name} cannot be read; it is left out: {why}");
+                return Ok(Remembered::Nothing);
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        match self.read_stage(id, &raw).await {
+            Ok(record) => Ok(Remembered::Stage(Box::new(record))),
+            Err(StorageError::Broken { why, .. }) => {
+                tracing::warn!("the image {name} is no usable stage; it is left out: {why}");
+                Ok(Remembered::NoStage(raw.digest))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn read_stage(&self, id: StageId, raw: &RawManifest) -> Result<StageRecord, StorageError> {
+        let broken = |why: String| StorageError::Broken { what: format!("{}:{id}", self.repo), why };
+        let manifest = parse(raw).map_err(&broken)?;
+        let bytes = match self.client.blob(&self.repo, &manifest.config.digest).await {
+            Ok(bytes) => bytes,
+            Err(RegistryError::NotFound(why) | RegistryError::Corrupt(why) | RegistryError::Refused(why)) => {
+                return Err(broken(why));
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        let config: ImageConfig =
+            serde_json::from_slice(&bytes).map_err(|why| broken(format!("its config cannot be read: {why}")))?;
+        let labels = config.config.labels.unwrap_or_default();
+        let labels = labels::read_for(&id, &labels).map_err(|why| broken(why.to_string()))?;
+        let at = ImageAt { repo: self.repo.clone(), digest: raw.digest.clone() };
+        let size = blobs(&manifest).fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+        Ok(labels::record(labels, id, at, manifest.config.digest, size))
+    }
+
+    async fn get(&self, image: &ImageAt) -> Result<RawManifest, StorageError> {
+        if image.repo != self.repo {
+            return Err(StorageError::Broken {
+                what: image.to_string(),
+                why: format!("it lies in another repository than {}", self.repo),
+            });
+        }
+        let raw = self.client.manifest(&self.repo, image.digest.as_str()).await;
+        raw.map_err(|error| self.failed(error))?.ok_or_else(|| StorageError::Gone(image.to_string()))
+    }
+
+    async fn verify_blob(&self, image: &ImageAt, blob: &Descriptor) -> Result<(), StorageError> {
+        match self.client.head_blob(&self.repo, &blob.digest).await {
+            Ok(Some(size)) if size == blob.size => Ok(()),
+            Ok(Some(size)) => Err(StorageError::Broken {
+                what: image.to_string(),
+                why: format!("blob {} has {size} bytes, the manifest says {}", blob.digest, blob.size),
+            }),
+            Ok(None) => Err(StorageError::Gone(format!("blob {} of {image}", blob.digest))),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn cell(&self, id: StageId) -> Arc<AsyncMutex<Remembered>> {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() >= MAX_REMEMBERED {
+            records.retain(|_, cell| Arc::strong_count(cell) > 1);
+        }
+        records.entry(id).or_default().clone()
+    }
+
+    fn failed(&self, error: RegistryError) -> StorageError {
+        from_registry(&self.repo, error)
+    }
+}
+
+#[async_trait]
+impl StageStorage for RepoStorage {
+    fn name(&self) -> String {
+        self.repo.to_string()
+    }
+
+    async fn find(
+        &self,
+        digest: StageDigest,
+        platform: &Platform,
+        fresh: bool,
+    ) -> Result<Vec<StageRecord>, StorageError> {
+        self.tags.refresh(fresh).await.map_err(|error| self.failed(error))?;
+        let ids = stream::iter(self.tags.stages(digest));
+        let read = ids.map(|id| self.record(id, fresh)).buffered(AT_ONCE).try_collect::<Vec<_>>();
+        let mut found: Vec<StageRecord> = read.await?.into_iter().flatten().collect();
+        found.retain(|record| record.platform == *platform);
+        Ok(found)
+    }
+
+    async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError> {
+        let tag = stage.id.to_string();
+        let there = self.client.head_manifest(&self.repo, &tag).await.map_err(|error| self.failed(error))?;
+        match there {
+            Some(digest) if digest == stage.at.digest => {}
+            Some(digest) => {
+                return Err(StorageError::Broken {
+                    what: format!("{}:{tag}", self.repo),
+                    why: format!("the tag belongs to {digest}, not to {}; it was not moved", stage.at.digest),
+                });
+            }
+            None => {
+                let raw = self.get(&stage.at).await?;
+                let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes).await;
+                put.map_err(|error| self.failed(error))?;
+            }
+        }
+        self.tags.added(&tag);
+        Ok(())
+    }
+
+    async fn verify(&self, image: &ImageAt) -> Result<(), StorageError> {
+        let raw = self.get(image).await?;
+        let manifest = parse(&raw).map_err(|why| StorageError::Broken { what: image.to_string(), why })?;
+        let blobs: Vec<Descriptor> = blobs(&manifest).cloned().collect();
+        let checks = stream::iter(blobs).map(|blob| async move { self.verify_blob(image, &blob).await });
+        checks.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {
+        self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
+        Ok(self.tags.latest(digest))
+    }
+}
+
+fn parse(raw: &RawManifest) -> Result<Manifest, String> {
+    serde_json::from_slice(&raw.bytes).map_err(|why| format!("its manifest ({}) is of no image: {why}", raw.media_type))
+}
+
+fn blobs(manifest: &Manifest) -> impl Iterator<Item = &Descriptor> {
+    std::iter::once(&manifest.config).chain(&manifest.layers)
+}
+
+/// What a registry's refusal means for a build, and what to do about it.
+pub(crate) fn from_registry(repo: &Repo, error: RegistryError) -> StorageError {
+    match error {
+        RegistryError::NotFound(why) => StorageError::Gone(why),
+        RegistryError::Denied(why) => StorageError::Denied(format!(
+            "{why}; log in with `docker login {}`, or ask for the right to read and write {repo}",
+            repo.host
+        )),
+        RegistryError::Refused(why) | RegistryError::Corrupt(why) => {
+            StorageError::Broken { what: repo.to_string(), why }
+        }
+        RegistryError::Unavailable(why) => {
+            StorageError::Unavailable(format!("{why}; check that {} can be reached, and build again", repo.host))
+        }
+    }
+}

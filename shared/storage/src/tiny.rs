@@ -1,0 +1,73 @@
+//! Images without layers: a tag and some labels is all they are.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use slipway_oci::{
+    BlobDigest, Descriptor, ImageConfig, Manifest, Repo,
+    config::{RootFs, RunConfig},
+    manifest::{OCI_CONFIG, OCI_MANIFEST},
+};
+use slipway_registry::{Client, RegistryError};
+
+/// Where a tiny image says which tag it was made for. It makes every one of them unique: registries delete by digest,
+/// and equal manifests under two tags would go together.
+const TAG_ANNOTATION: &str = "slipway.record";
+
+/// Stores a tiny image under a tag. The same tag and labels are always the same bytes.
+pub(crate) async fn put(
+    client: &Client,
+    repo: &Repo,
+    tag: &str,
+    labels: BTreeMap<String, String>,
+) -> Result<(), RegistryError> {
+    let config = encode(&config(labels));
+    let config_digest = client.put_blob(repo, config.clone()).await?;
+    let manifest = encode(&manifest(tag, config_digest, config.len() as u64));
+    client.put_manifest(repo, tag, OCI_MANIFEST, manifest).await.map(drop)
+}
+
+/// The labels of the image under a tag; `None` when there is no such tag.
+pub(crate) async fn labels(
+    client: &Client,
+    repo: &Repo,
+    tag: &str,
+) -> Result<Option<BTreeMap<String, String>>, RegistryError> {
+    let Some(raw) = client.manifest(repo, tag).await? else { return Ok(None) };
+    let unreadable = |why: serde_json::Error| RegistryError::Corrupt(format!("read the record {repo}:{tag}: {why}"));
+    let manifest: Manifest = serde_json::from_slice(&raw.bytes).map_err(unreadable)?;
+    let bytes = client.blob(repo, &manifest.config.digest).await?;
+    let config: ImageConfig = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    Ok(Some(config.config.labels.unwrap_or_default()))
+}
+
+fn config(labels: BTreeMap<String, String>) -> ImageConfig {
+    ImageConfig {
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        config: RunConfig { labels: Some(labels), ..RunConfig::default() },
+        rootfs: RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() },
+        ..ImageConfig::default()
+    }
+}
+
+fn manifest(tag: &str, config: BlobDigest, size: u64) -> Manifest {
+    let config = Descriptor {
+        media_type: OCI_CONFIG.to_owned(),
+        digest: config,
+        size,
+        annotations: BTreeMap::new(),
+        other: BTreeMap::new(),
+    };
+    Manifest {
+        schema_version: 2,
+        media_type: Some(OCI_MANIFEST.to_owned()),
+        config,
+        layers: Vec::new(),
+        annotations: BTreeMap::from([(TAG_ANNOTATION.to_owned(), tag.to_owned())]),
+    }
+}
+
+fn encode(document: &impl serde::Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(document).expect("maps with text keys can be written as JSON"))
+}

@@ -1,0 +1,96 @@
+//! A registry that counts what it is asked.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use slipway_oci::BlobDigest;
+use slipway_process::Tasks;
+
+/// Answers from memory, and writes down every request.
+#[derive(Clone, Default)]
+pub(crate) struct Fake {
+    state: Arc<Mutex<Counted>>,
+}
+
+#[derive(Default)]
+struct Counted {
+    tags: BTreeMap<String, Vec<u8>>,
+    blobs: BTreeMap<String, Vec<u8>>,
+    requests: Vec<String>,
+    refusal: Option<StatusCode>,
+}
+
+impl Fake {
+    /// Serves it until the tasks are dropped; answers its address.
+    pub(crate) async fn serve(&self, tasks: &Tasks) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let router = Router::new().fallback(answer).with_state(self.clone());
+        tasks.spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    pub(crate) fn put_blob(&self, bytes: Vec<u8>) -> BlobDigest {
+        let digest = BlobDigest::of(&bytes);
+        self.state.lock().unwrap().blobs.insert(digest.to_string(), bytes);
+        digest
+    }
+
+    pub(crate) fn put_tag(&self, tag: &str, manifest: Vec<u8>) {
+        self.state.lock().unwrap().tags.insert(tag.to_owned(), manifest);
+    }
+
+    /// From now on, every request is answered with this.
+    pub(crate) fn refuse(&self, status: StatusCode) {
+        self.state.lock().unwrap().refusal = Some(status);
+    }
+
+    /// How many requests were made of a kind: a method, and what the path contains.
+    pub(crate) fn count(&self, method: &str, part: &str) -> usize {
+        let state = self.state.lock().unwrap();
+        let is_one = |line: &&String| line.starts_with(&format!("{method} ")) && line.contains(part);
+        state.requests.iter().filter(is_one).count()
+    }
+
+    pub(crate) fn all(&self) -> usize {
+        self.state.lock().unwrap().requests.len()
+    }
+}
+
+async fn answer(State(fake): State<Fake>, request: Request) -> Response {
+    // Others get a chance to ask the same in the meantime.
+    tokio::task::yield_now().await;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut state = fake.state.lock().unwrap();
+    state.requests.push(format!("{method} {path}"));
+    if let Some(status) = state.refusal {
+        return status.into_response();
+    }
+    let (rest, last) = path.rsplit_once('/').unwrap_or_default();
+    let body = match rest.rsplit_once('/').map(|(_, kind)| kind) {
+        Some("tags") => {
+            let tags: Vec<&String> = state.tags.keys().collect();
+            Some(serde_json::to_vec(&serde_json::json!({ "name": "shop", "tags": tags })).unwrap())
+        }
+        Some("manifests") => state.tags.get(last).cloned(),
+        Some("blobs") => state.blobs.get(last).cloned(),
+        _ => Some(Vec::new()),
+    };
+    let Some(body) = body else { return StatusCode::NOT_FOUND.into_response() };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, slipway_oci::manifest::OCI_MANIFEST.parse().unwrap());
+    headers.insert("Docker-Content-Digest", BlobDigest::of(&body).as_str().parse().unwrap());
+    if method == Method::HEAD {
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        return (headers, ()).into_response();
+    }
+    (headers, body).into_response()
+}

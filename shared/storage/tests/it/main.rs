@@ -1,0 +1,10 @@
+//! The storages and the publish protocol against real parts, with killed processes.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+mod crash;
+mod fake;
+mod lab;
+mod publish;
+mod registry;
+mod repo;
