@@ -1,12 +1,31 @@
 //! Git repositories as read-only trees, and the state of a work tree. The only crate that names gix.
 //!
 //! All calls block: run them on a blocking pool.
-
+//!
+//! Reading order: this page (what can be asked), [`repository`] (opening and resolving), `node` (one entry of a tree,
+//! submodules included), `tree`, `changes`, `archive`, `read` and `history` (one answer each), [`worktree`] (what is not
+//! committed), [`dev`] (a commit made of what is not committed).
 
 use std::io::Write;
 
 use slipway_digest::{Checksum, CommitId};
-use slipway_paths::{Scope, TreePath};
+use slipway_paths::{GlobError, Scope, TreePath};
+
+mod archive;
+mod changes;
+pub mod dev;
+mod history;
+mod node;
+mod program;
+mod read;
+pub mod repository;
+mod tree;
+pub mod worktree;
+
+pub use changes::{changes_checksum, changes_size};
+pub use read::Trail;
+pub use repository::Repository;
+pub use worktree::{Dirty, DirtyKind, StatusOptions};
 
 /// What can go wrong while a repository is read.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +36,36 @@ pub enum GitError {
     /// A shallow clone ends before the question is answered.
     #[error("the git history is cut off (shallow clone) before {0}; run `git fetch --unshallow`")]
     Shallow(String),
+    /// There is no repository that can be used; says why and what to do.
+    #[error("{0}")]
+    Unusable(String),
+    /// A submodule's files are not there.
+    #[error("the submodule `{path}` is not at hand at commit {commit}; run `git submodule update --init --recursive`")]
+    Submodule {
+        /// Where it lies, from the root of the repository that holds it.
+        path: String,
+        /// The commit that is missing.
+        commit: String,
+    },
+    /// A pattern of a scope is invalid.
+    #[error(transparent)]
+    Pattern(#[from] GlobError),
+    /// The program `git` is missing or failed; says what it was to do.
+    #[error("{0}")]
+    Program(String),
     /// The repository is damaged or cannot be read.
     #[error("read the git repository: {0}")]
     Broken(String),
     /// Writing what was read failed.
     #[error("write an archive of the git repository")]
     Write(#[from] std::io::Error),
+}
+
+impl GitError {
+    /// Something could not be read; `doing` says what was being done.
+    fn broken(doing: impl std::fmt::Display, error: &gix::Error) -> Self {
+        Self::Broken(format!("{doing}: {}", error.probable_cause()))
+    }
 }
 
 /// Kind and mode of a file in a commit.
@@ -34,6 +77,17 @@ pub enum FileMode {
     Executable,
     /// A symbolic link; its content is the target.
     Symlink,
+}
+
+impl FileMode {
+    /// As git writes it in a tree.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Regular => 0o100_644,
+            Self::Executable => 0o100_755,
+            Self::Symlink => 0o120_000,
+        }
+    }
 }
 
 /// What a path of a commit is.
@@ -108,6 +162,11 @@ pub trait GitView: Send + Sync {
     fn is_ancestor(&self, old: CommitId, new: CommitId) -> Result<bool, GitError>;
     /// Writes a tar of what `scope` holds at a commit: paths relative to its base, sorted, parents before children,
     /// files 0644 or 0755, directories 0755, owner 0:0, one time for all: equal input, equal bytes.
-    fn archive(&self, at: CommitId, scope: &Scope, options: &ArchiveOptions, out: &mut dyn Write)
-    -> Result<(), GitError>;
+    fn archive(
+        &self,
+        at: CommitId,
+        scope: &Scope,
+        options: &ArchiveOptions,
+        out: &mut dyn Write,
+    ) -> Result<(), GitError>;
 }

@@ -1,6 +1,6 @@
 //! Which files of a tree are meant.
 
-use crate::{ContextFilter, PathFilter, TreePath};
+use crate::{ContextFilter, Matcher, PathFilter, TreePath, glob::GlobError};
 
 /// A selection of files below one directory (or one file) of a tree. A value: equal scopes select equal files.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -17,6 +17,17 @@ impl Scope {
         match self {
             Self::Filter(filter) => &filter.base,
             Self::Context(filter) => &filter.base,
+        }
+    }
+
+    /// Reads the patterns, for a walk over many files.
+    ///
+    /// # Errors
+    /// [`GlobError`] when one of them is invalid.
+    pub fn compile(&self) -> Result<Matcher, GlobError> {
+        match self {
+            Self::Filter(filter) => filter.compile().map(Matcher::from),
+            Self::Context(filter) => filter.compile().map(Matcher::from),
         }
     }
 

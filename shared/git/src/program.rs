@@ -1,0 +1,133 @@
+//! The program `git`, for what only it does as the user expects: comparing a work tree with its index, through the
+//! user's own filters.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::{ErrorKind, Write as _},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use slipway_process::child;
+
+use crate::GitError;
+
+/// Variables by which a caller's git would lead ours to another repository, index or object store.
+const LOCAL_VARIABLES: [&str; 24] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_ATTR_SOURCE",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DEFAULT_HASH",
+    "GIT_DIR",
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_GRAFT_FILE",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+/// Most of git's own words that are repeated in an error, in characters.
+const MAX_COMPLAINT: usize = 2000;
+
+/// One call of the program.
+pub(crate) struct Git {
+    command: Command,
+    /// What it is for, as in "compare the work tree with the commit".
+    purpose: &'static str,
+}
+
+impl Git {
+    /// A call on the given repository and work tree that writes nothing into them: no index refresh, no hooks, no
+    /// helpers that run on.
+    pub(crate) fn new(git_dir: &Path, work_tree: &Path, purpose: &'static str) -> Self {
+        let mut command = child::command("git");
+        for variable in LOCAL_VARIABLES {
+            command.env_remove(variable);
+        }
+        let option = |name: &str, path: &Path| {
+            let mut option = OsString::from(name);
+            option.push(path);
+            option
+        };
+        command
+            .current_dir(work_tree)
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .env("LC_ALL", "C")
+            .arg(option("--git-dir=", git_dir))
+            .arg(option("--work-tree=", work_tree));
+        for setting in [
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "core.untrackedCache=false",
+            "core.splitIndex=false",
+            "core.quotePath=false",
+            "gc.auto=0",
+            "maintenance.auto=false",
+        ] {
+            command.args(["-c", setting]);
+        }
+        Self { command, purpose }
+    }
+
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn path_arg(mut self, path: &[u8]) -> Self {
+        self.command.arg(OsStr::from_bytes(path));
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it and returns what it printed.
+    ///
+    /// `input` must be of a kind that git reads to the end before it prints.
+    pub(crate) fn run(mut self, input: &[u8]) -> Result<Vec<u8>, GitError> {
+        let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+        let started = self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut running = started.map_err(|error| self.cannot_start(&error))?;
+        if let Some(mut stdin) = running.stdin.take() {
+            match stdin.write_all(input) {
+                // It gave up early: why stands in its own words below.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                other => other.map_err(|error| self.cannot_start(&error))?,
+            }
+        }
+        let output = running.wait_with_output().map_err(|error| self.cannot_start(&error))?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let complaint: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_COMPLAINT).collect();
+        Err(GitError::Program(format!("{}: git failed ({}): {complaint}", self.purpose, output.status)))
+    }
+
+    fn cannot_start(&self, error: &std::io::Error) -> GitError {
+        let purpose = self.purpose;
+        GitError::Program(if error.kind() == ErrorKind::NotFound {
+            format!("{purpose}: the program `git` is not installed; install it, or put it into PATH")
+        } else {
+            format!("{purpose}: run the program `git`: {error}")
+        })
+    }
+}

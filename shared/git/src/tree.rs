@@ -1,0 +1,118 @@
+//! What a scope holds at a commit.
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use slipway_digest::Encoder;
+use slipway_paths::{Matcher, Scope, TreePath};
+
+use crate::{
+    FileMode, GitError, PathKind, TreeSummary,
+    node::{Node, NodeKind, Source},
+};
+
+/// Which files a walk takes.
+pub(crate) struct Selection<'o> {
+    matcher: Matcher,
+    /// When given: of the files that match, only these.
+    only: Option<Only<'o>>,
+}
+
+struct Only<'o> {
+    files: BTreeSet<&'o TreePath>,
+    /// Directories above those files.
+    directories: BTreeSet<TreePath>,
+}
+
+impl<'o> Selection<'o> {
+    pub(crate) fn new(scope: &Scope, only: Option<&'o [TreePath]>) -> Result<Self, GitError> {
+        let above = |path: &TreePath| std::iter::successors(path.parent(), TreePath::parent);
+        let only = only
+            .map(|paths| Only { files: paths.iter().collect(), directories: paths.iter().flat_map(above).collect() });
+        Ok(Self { matcher: scope.compile()?, only })
+    }
+
+    fn keeps(&self, path: &TreePath) -> bool {
+        self.only.as_ref().is_none_or(|only| only.files.contains(path)) && self.matcher.keeps(path)
+    }
+
+    fn may_keep_below(&self, path: &TreePath) -> bool {
+        self.only.as_ref().is_none_or(|only| only.directories.contains(path)) && self.matcher.may_keep_below(path)
+    }
+}
+
+/// What a walk meets, in order.
+pub(crate) enum Met<'n> {
+    /// A directory that is entered; it may turn out to hold nothing that is selected.
+    Enter,
+    /// A selected file.
+    File(FileMode, &'n Node),
+    /// The end of a directory.
+    Leave,
+}
+
+/// Walks over what `selection` takes of `base`, sorted by path. Paths are relative to the base.
+pub(crate) fn walk(
+    base: &Node,
+    selection: &Selection<'_>,
+    visit: &mut dyn FnMut(&TreePath, Met<'_>) -> Result<(), GitError>,
+) -> Result<(), GitError> {
+    step(base, &TreePath::root(), selection, visit)
+}
+
+fn step(
+    node: &Node,
+    path: &TreePath,
+    selection: &Selection<'_>,
+    visit: &mut dyn FnMut(&TreePath, Met<'_>) -> Result<(), GitError>,
+) -> Result<(), GitError> {
+    match node.kind {
+        NodeKind::File(mode) if selection.keeps(path) => visit(path, Met::File(mode, node)),
+        NodeKind::File(_) => Ok(()),
+        NodeKind::Tree | NodeKind::Submodule if !selection.may_keep_below(path) => Ok(()),
+        NodeKind::Tree | NodeKind::Submodule => {
+            visit(path, Met::Enter)?;
+            for entry in node.entries()? {
+                step(&entry, &path.join(entry.name()), selection, visit)?;
+            }
+            visit(path, Met::Leave)
+        }
+    }
+}
+
+/// What the base of `scope` is, and the checksum of what is selected.
+pub(crate) fn summary(source: &Rc<Source>, scope: &Scope) -> Result<TreeSummary, GitError> {
+    let mut files: Vec<(TreePath, FileMode, [u8; 20])> = Vec::new();
+    let base = Node::find(source, scope.base())?;
+    if let Some(base) = &base {
+        walk(base, &Selection::new(scope, None)?, &mut |path, met| {
+            if let Met::File(mode, node) = met {
+                files.push((path.clone(), mode, node.blob()));
+            }
+            Ok(())
+        })?;
+    }
+    let checksum = Encoder::new("tree")
+        .list(files.iter(), |encoder, (path, mode, blob)| {
+            encoder.number(mode.bits().into()).bytes(path.as_bytes()).bytes(blob)
+        })
+        .finish();
+    Ok(TreeSummary { base: base.as_ref().map(kind), files: files.len() as u64, checksum })
+}
+
+/// The paths of all selected files.
+pub(crate) fn list(source: &Rc<Source>, scope: &Scope) -> Result<Vec<TreePath>, GitError> {
+    let mut paths = Vec::new();
+    if let Some(base) = Node::find(source, scope.base())? {
+        walk(&base, &Selection::new(scope, None)?, &mut |path, met| {
+            if let Met::File(..) = met {
+                paths.push(path.clone());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(paths)
+}
+
+fn kind(node: &Node) -> PathKind {
+    if node.is_directory() { PathKind::Directory } else { PathKind::File }
+}

@@ -1,0 +1,11 @@
+//! The crate on real repositories, made by the program `git` in temporary directories.
+
+mod archives;
+mod fixture;
+mod histories;
+mod opening;
+mod reading;
+mod snapshots;
+mod status;
+mod submodules;
+mod trees;
