@@ -1,6 +1,6 @@
 //! Names and documents of container images, as the OCI and Docker formats spell them.
 //!
-//! Reading order: [`digest`] (names of bytes), [`reference`] (names of images), [`platform`], [`manifest`] and
+//! Reading order: [`digest`] (names of bytes), [`mod@reference`] (names of images), [`platform`], [`manifest`] and
 //! [`config`] (documents), [`change`] (what a build does to a config, with the `CMD`/`ENTRYPOINT` rules).
 //!
 //! Raw bytes are kept beside whatever was parsed from them: a digest is of the bytes, never of a re-encoding.
@@ -13,8 +13,8 @@ pub mod platform;
 pub mod reference;
 
 pub use change::ConfigChange;
-pub use config::ImageConfig;
+pub use config::{ConfigError, Healthcheck, ImageConfig, RunConfig};
 pub use digest::{BlobDigest, DigestError};
-pub use manifest::{Descriptor, Manifest};
+pub use manifest::{Descriptor, Document, Index, Manifest, ManifestError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageAt, Reference, ReferenceError, Repo};

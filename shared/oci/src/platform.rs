@@ -29,6 +29,44 @@ impl Platform {
         };
         Self { os: "linux".to_owned(), arch: arch.to_owned(), variant: None }
     }
+
+    /// The platform that a document spells in parts; `None` when it leaves the system or the architecture open.
+    pub fn from_parts(os: &str, arch: &str, variant: Option<&str>) -> Option<Self> {
+        if os.is_empty() || arch.is_empty() {
+            return None;
+        }
+        let variant = variant.filter(|variant| !variant.is_empty()).map(str::to_ascii_lowercase);
+        Some(Self { os: os.to_ascii_lowercase(), arch: arch.to_ascii_lowercase(), variant })
+    }
+
+    /// The variants of an image that run here, best first; `None` stands for an image that names none.
+    ///
+    /// An architecture's plain name means its usual variant (`arm64` = `v8`, `arm` = `v7`, `amd64` = `v1`), and a
+    /// newer variant runs what an older one does.
+    pub fn variants(&self) -> Vec<Option<String>> {
+        let own = self.variant.as_deref();
+        let down = |newest: &str, all: &[&str], plain: &str| {
+            let from = all.iter().position(|one| *one == newest)?;
+            let below = all[from..].iter().flat_map(|one| {
+                let unnamed = (*one == plain).then_some(None);
+                std::iter::once(Some((*one).to_owned())).chain(unnamed)
+            });
+            Some(below.collect::<Vec<_>>())
+        };
+        let ranked = match self.arch.as_str() {
+            "amd64" => down(own.unwrap_or("v1"), &["v4", "v3", "v2", "v1"], "v1"),
+            "arm64" => down(own.unwrap_or("v8"), &["v8"], "v8"),
+            "arm" => down(own.unwrap_or("v7"), &["v8", "v7", "v6", "v5"], "v7"),
+            _ => None,
+        };
+        let mut variants = vec![self.variant.clone()];
+        for variant in ranked.unwrap_or_default() {
+            if !variants.contains(&variant) {
+                variants.push(variant);
+            }
+        }
+        variants
+    }
 }
 
 impl fmt::Display for Platform {

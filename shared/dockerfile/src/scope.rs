@@ -1,0 +1,74 @@
+//! Variables that are in force somewhere in a file.
+
+use std::collections::BTreeMap;
+
+/// What is known of a variable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Value {
+    /// It has this value.
+    Set(String),
+    /// It has none.
+    Unset,
+    /// The base image has a part in it.
+    Unknown,
+}
+
+impl Value {
+    /// Bytes of its text.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Set(text) => text.len(),
+            Self::Unset | Self::Unknown => 0,
+        }
+    }
+}
+
+/// The variables in force at one instruction.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Scope {
+    args: BTreeMap<String, Value>,
+    env: BTreeMap<String, Value>,
+    /// Whether a base image may set further variables.
+    open: bool,
+}
+
+impl Scope {
+    /// The scope of a stage on an image from elsewhere.
+    pub(crate) fn open() -> Self {
+        Self { open: true, ..Self::default() }
+    }
+
+    /// What is known of `name`. `ENV` always wins over `ARG`.
+    pub(crate) fn find(&self, name: &str) -> &Value {
+        let nowhere = if self.open { &Value::Unknown } else { &Value::Unset };
+        self.env.get(name).or_else(|| self.args.get(name)).unwrap_or(nowhere)
+    }
+
+    /// Declares an argument; an unset one leaves an earlier value as it is.
+    pub(crate) fn declare(&mut self, name: &str, value: Value) {
+        match value {
+            Value::Unset => {
+                self.args.entry(name.to_owned()).or_insert(value);
+            }
+            Value::Set(_) | Value::Unknown => {
+                self.args.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    /// The argument `name`, without regard to `ENV`; unset when it is not declared.
+    pub(crate) fn argument(&self, name: &str) -> &Value {
+        self.args.get(name).unwrap_or(&Value::Unset)
+    }
+
+    /// Sets a variable of the image.
+    pub(crate) fn set_env(&mut self, name: &str, value: Value) {
+        self.env.insert(name.to_owned(), value);
+    }
+
+    /// Bytes of all names and values.
+    pub(crate) fn size(&self) -> usize {
+        let bytes = |(name, value): (&String, &Value)| name.len() + value.size();
+        self.args.iter().chain(&self.env).map(bytes).sum()
+    }
+}

@@ -1,0 +1,268 @@
+//! From a target to everything that it needs.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    EXPANSION_LIMIT, Fault, Inputs, Line,
+    expand::Lexer,
+    graph::{Dockerfile, Origin, Stage},
+    parse::{Body, Instruction},
+    scope::{Scope, Value},
+    shown, words,
+};
+
+/// Answers [`crate::inputs`] for a file that was read.
+pub(crate) fn follow(
+    file: &Dockerfile,
+    target: Option<&str>,
+    args: &BTreeMap<String, String>,
+    platform: &str,
+) -> Result<Inputs, Fault> {
+    let wanted = file.target(target)?;
+    let mut walk = Walk {
+        file,
+        args,
+        lexer: Lexer::new(file.escape),
+        globals: platform_arguments(platform, target, args),
+        reached: vec![None; file.stages.len()],
+        count: 0,
+        left: EXPANSION_LIMIT,
+        inputs: Inputs { bases: Vec::new(), lines: Vec::new() },
+    };
+    walk.declare_globals()?;
+    if file.escape != '\\' {
+        walk.inputs.lines.push(Line { text: format!("# escape={}", file.escape), sources: None });
+    }
+    walk.reach(wanted)?;
+    Ok(walk.inputs)
+}
+
+/// The arguments that every file has before its first `FROM`. Those given from outside win.
+fn platform_arguments(platform: &str, target: Option<&str>, args: &BTreeMap<String, String>) -> Scope {
+    let mut parts = platform.split('/');
+    let mut part = || parts.next().unwrap_or_default();
+    let (os, arch, variant) = (part(), part(), part());
+    let mut scope = Scope::default();
+    let mut declare = |name: &str, value: &str| {
+        let value = args.get(name).map_or(value, String::as_str);
+        scope.declare(name, Value::Set(value.to_owned()));
+    };
+    for side in ["TARGET", "BUILD"] {
+        for (name, value) in [("PLATFORM", platform), ("OS", os), ("ARCH", arch), ("VARIANT", variant)] {
+            declare(&format!("{side}{name}"), value);
+        }
+    }
+    declare("TARGETSTAGE", target.unwrap_or("default"));
+    scope
+}
+
+/// The state of one walk.
+pub(crate) struct Walk<'a> {
+    pub(crate) file: &'a Dockerfile,
+    /// The arguments given from outside.
+    pub(crate) args: &'a BTreeMap<String, String>,
+    pub(crate) lexer: Lexer,
+    /// The arguments before the first `FROM`.
+    pub(crate) globals: Scope,
+    /// By position: the stages that were written.
+    reached: Vec<Option<Reached>>,
+    count: usize,
+    /// Bytes that may still be written.
+    left: usize,
+    inputs: Inputs,
+}
+
+/// A stage that was written: its number and the variables at its end.
+#[derive(Clone)]
+struct Reached {
+    number: usize,
+    scope: Scope,
+}
+
+/// A stage that is being written.
+pub(crate) struct Open {
+    /// Its position in the file.
+    pub(crate) at: usize,
+    /// The variables in force.
+    pub(crate) scope: Scope,
+    lines: Vec<Line>,
+}
+
+/// How far a stage has come. It waits while a stage that it needs is written.
+struct Frame<'a> {
+    at: usize,
+    /// `None` before its `FROM` was read.
+    open: Option<Open>,
+    /// What is still to be done, last first.
+    todo: Vec<&'a Instruction>,
+}
+
+enum Step {
+    /// The stage at this position must be written first.
+    Needs(usize),
+    Done,
+}
+
+impl<'a> Walk<'a> {
+    fn declare_globals(&mut self) -> Result<(), Fault> {
+        let file = self.file;
+        for instruction in &file.globals {
+            let Body::Pairs(pairs) = &instruction.body else { continue };
+            for (name, default) in pairs {
+                let value = match (self.args.get(name), default) {
+                    (Some(given), _) => Value::Set(given.clone()),
+                    (None, Some(default)) => {
+                        let expanded = self.lexer.expand(default, &self.globals);
+                        Value::Set(expanded.map_err(|why| Fault::new(instruction.line, why))?.text)
+                    }
+                    (None, None) => Value::Unset,
+                };
+                self.spend(instruction.line, value.size())?;
+                self.globals.declare(name, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the stage at `wanted`, each one that it needs before it. Only earlier stages can be named, so no stage
+    /// waits for itself.
+    fn reach(&mut self, wanted: usize) -> Result<(), Fault> {
+        let mut waiting = vec![Frame { at: wanted, open: None, todo: Vec::new() }];
+        while let Some(frame) = waiting.last_mut() {
+            match self.advance(frame)? {
+                Step::Needs(at) => waiting.push(Frame { at, open: None, todo: Vec::new() }),
+                Step::Done => {
+                    waiting.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a stage as far as it can.
+    fn advance(&mut self, frame: &mut Frame<'a>) -> Result<Step, Fault> {
+        let file = self.file;
+        let stage = &file.stages[frame.at];
+        let mut open = match frame.open.take() {
+            Some(open) => open,
+            None => {
+                let base = self.base(stage, frame.at)?;
+                if let Some(needed) = self.missing(&base) {
+                    return Ok(Step::Needs(needed));
+                }
+                frame.todo = todo(file, stage, &base);
+                self.open(stage, frame.at, &base)?
+            }
+        };
+        while let Some(instruction) = frame.todo.last() {
+            for origin in self.origins(instruction, &open)? {
+                if let Some(needed) = self.missing(&origin) {
+                    frame.open = Some(open);
+                    return Ok(Step::Needs(needed));
+                }
+            }
+            self.instruction(instruction, &mut open)?;
+            frame.todo.pop();
+        }
+        self.inputs.lines.append(&mut open.lines);
+        self.reached[frame.at] = Some(Reached { number: self.count, scope: open.scope });
+        self.count += 1;
+        Ok(Step::Done)
+    }
+
+    /// What the `FROM` of a stage names.
+    fn base(&self, stage: &Stage, at: usize) -> Result<Origin, Fault> {
+        let expanded = self.lexer.expand(&stage.image, &self.globals);
+        let name = expanded.map_err(|why| Fault::new(stage.line, why))?.text;
+        if !name.trim().is_empty() {
+            return Ok(self.file.base(&name, at));
+        }
+        let message = format!(
+            "the base image `{}` is empty once its variables are expanded; give the build argument a value, and \
+             declare it with ARG before the first FROM",
+            shown(&stage.image)
+        );
+        Err(Fault::new(stage.line, message))
+    }
+
+    /// Begins a stage with the line of its `FROM`.
+    fn open(&mut self, stage: &Stage, at: usize, base: &Origin) -> Result<Open, Fault> {
+        let mut text = "FROM".to_owned();
+        for flag in &stage.flags {
+            let value = self.lexer.expand(flag.value.as_deref().unwrap_or_default(), &self.globals);
+            let value = value.map_err(|why| Fault::new(stage.line, why))?.text;
+            text.push_str(&format!(" --{}={}", flag.name, words::quote(&value)));
+        }
+        text.push_str(&format!(" {}", self.named(base)));
+        let scope = match base {
+            Origin::Stage(below) => self.reached[*below].as_ref().map(|reached| reached.scope.clone()),
+            Origin::Scratch | Origin::Image(_) => None,
+        };
+        let mut open = Open { at, scope: scope.unwrap_or_else(Scope::open), lines: Vec::new() };
+        self.spend(stage.line, open.scope.size())?;
+        self.write(&mut open, stage.line, text, None)?;
+        Ok(open)
+    }
+
+    /// The stage that must be written before this can be named.
+    fn missing(&self, origin: &Origin) -> Option<usize> {
+        match origin {
+            Origin::Stage(at) if self.reached[*at].is_none() => Some(*at),
+            Origin::Stage(_) | Origin::Scratch | Origin::Image(_) => None,
+        }
+    }
+
+    /// What stands in a line for another stage or an image. An image is noted as a base.
+    pub(crate) fn named(&mut self, origin: &Origin) -> String {
+        match origin {
+            Origin::Stage(at) => {
+                let reached = self.reached[*at].as_ref();
+                format!("#{}", reached.expect("a stage is written before it is named").number)
+            }
+            Origin::Scratch => "scratch".to_owned(),
+            Origin::Image(name) => {
+                if !self.inputs.bases.contains(name) {
+                    self.inputs.bases.push(name.clone());
+                }
+                words::quote(name)
+            }
+        }
+    }
+
+    /// Adds a line to a stage.
+    pub(crate) fn write(
+        &mut self,
+        open: &mut Open,
+        line: u32,
+        text: String,
+        sources: Option<Vec<String>>,
+    ) -> Result<(), Fault> {
+        self.spend(line, text.len() + sources.iter().flatten().map(String::len).sum::<usize>())?;
+        open.lines.push(Line { text, sources });
+        Ok(())
+    }
+
+    /// Counts what is kept in memory.
+    pub(crate) fn spend(&mut self, line: u32, bytes: usize) -> Result<(), Fault> {
+        let message = || format!("with variables expanded the file has more than {EXPANSION_LIMIT} bytes");
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| Fault::new(line, message()))?;
+        Ok(())
+    }
+}
+
+/// The instructions of a stage, last first. What the stage below it postponed with `ONBUILD` comes before its own.
+fn todo<'a>(file: &'a Dockerfile, stage: &'a Stage, base: &Origin) -> Vec<&'a Instruction> {
+    let below = match base {
+        Origin::Stage(at) => file.stages[*at].instructions.as_slice(),
+        Origin::Scratch | Origin::Image(_) => &[],
+    };
+    let mut todo: Vec<&Instruction> = Vec::new();
+    for instruction in below {
+        if let Body::Later(later) = &instruction.body {
+            todo.push(later);
+        }
+    }
+    todo.extend(&stage.instructions);
+    todo.reverse();
+    todo
+}
