@@ -1,10 +1,16 @@
 //! The client.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use slipway_oci::{BlobDigest, ImageAt, Platform, Reference, Repo};
+use slipway_process::{Clock, SystemClock};
 
-use crate::RegistryError;
+use crate::{
+    RegistryError, Upload, auth::Auth, blobs, connections::Connections, credentials::Credentials, download, manifests,
+    pages, recent::Recent, resolve, transport::Transport, uploads,
+};
 
 /// How a client is set up.
 #[derive(Clone, Debug, Default)]
@@ -15,13 +21,16 @@ pub struct Options {
     pub insecure: bool,
     /// Certificates are not verified.
     pub skip_tls_verify: bool,
-    /// `User-Agent`.
+    /// `User-Agent`; the program's name and version when empty.
     pub user_agent: String,
 }
 
 /// A client for all registries, with their tokens. Cheap to clone; clones share connections and tokens.
-#[derive(Clone, Debug)]
-pub struct Client {}
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<Transport>,
+    recent: Arc<Recent>,
+}
 
 /// A manifest or index as the registry has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,33 +43,39 @@ pub struct RawManifest {
     pub bytes: Bytes,
 }
 
-/// A blob on its way up, in chunks. Dropping it abandons the upload.
-#[derive(Debug)]
-pub struct Upload {}
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
 
-#[expect(unused_variables, clippy::unimplemented, reason = "seam")]
 impl Client {
-    /// A client.
+    /// A client. Nothing is asked of the network yet.
     ///
     /// # Errors
     /// When the Docker config is there but cannot be read.
     pub fn new(options: Options) -> Result<Self, RegistryError> {
-        unimplemented!()
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(None));
+        let credentials = Credentials::load(options.docker_config.as_deref(), Arc::clone(&clock))?;
+        let connections = Arc::new(Connections::new(&options)?);
+        let auth = Auth::new(Arc::clone(&connections), credentials, Arc::clone(&clock));
+        let transport = Transport::new(options.insecure, connections, auth, Arc::clone(&clock));
+        Ok(Self { transport: Arc::new(transport), recent: Arc::new(Recent::new(clock)) })
     }
 
     /// All tags of a repository, through every page; a repository that is not there has none.
     pub async fn tags(&self, repo: &Repo) -> Result<Vec<String>, RegistryError> {
-        unimplemented!()
+        pages::tags(self, repo).await
     }
 
     /// The manifest or index under a tag or digest (`selector`); `None` when there is none. At most 4 MiB, verified.
     pub async fn manifest(&self, repo: &Repo, selector: &str) -> Result<Option<RawManifest>, RegistryError> {
-        unimplemented!()
+        manifests::read(self, repo, selector).await
     }
 
     /// The digest under a tag or digest; `None` when there is none.
     pub async fn head_manifest(&self, repo: &Repo, selector: &str) -> Result<Option<BlobDigest>, RegistryError> {
-        unimplemented!()
+        manifests::look_up(self, repo, selector).await
     }
 
     /// Stores a manifest under a tag or its digest; answers its digest.
@@ -71,68 +86,66 @@ impl Client {
         media_type: &str,
         bytes: Bytes,
     ) -> Result<BlobDigest, RegistryError> {
-        unimplemented!()
+        manifests::store(self, repo, selector, media_type, bytes).await
     }
 
     /// Deletes a manifest with all its tags; done again, it does nothing.
     pub async fn delete_manifest(&self, repo: &Repo, digest: &BlobDigest) -> Result<(), RegistryError> {
-        unimplemented!()
+        manifests::delete(self, repo, digest).await
     }
 
     /// The size of a blob; `None` when it is not in this repository.
     pub async fn head_blob(&self, repo: &Repo, digest: &BlobDigest) -> Result<Option<u64>, RegistryError> {
-        unimplemented!()
+        blobs::size(self, repo, digest).await
     }
 
     /// A small blob (at most 8 MiB), verified.
     pub async fn blob(&self, repo: &Repo, digest: &BlobDigest) -> Result<Bytes, RegistryError> {
-        unimplemented!()
+        blobs::read(self, repo, digest).await
     }
 
-    /// A blob as a stream with its size; the reader verifies it.
+    /// A blob as a stream with its size; the reader verifies it. A connection that breaks is replaced by another that
+    /// goes on where it stopped; the stream has exactly that size or ends in an error, whose inner one is a
+    /// [`RegistryError`].
     pub async fn blob_stream(
         &self,
         repo: &Repo,
         digest: &BlobDigest,
     ) -> Result<(u64, BoxStream<'static, std::io::Result<Bytes>>), RegistryError> {
-        unimplemented!()
+        download::start(self, repo, digest).await
     }
 
     /// Makes a blob of one repository known in another on the same registry; `false` when the registry would rather
     /// have it uploaded.
     pub async fn mount_blob(&self, from: &Repo, to: &Repo, digest: &BlobDigest) -> Result<bool, RegistryError> {
-        unimplemented!()
+        blobs::mount(self, from, to, digest).await
     }
 
-    /// Stores a small blob, unless it is there already.
+    /// Stores a small blob (at most 8 MiB), unless it is there already.
     pub async fn put_blob(&self, repo: &Repo, bytes: Bytes) -> Result<BlobDigest, RegistryError> {
-        unimplemented!()
+        blobs::store(self, repo, bytes).await
     }
 
     /// Begins to store a blob in chunks.
     pub async fn start_upload(&self, repo: &Repo) -> Result<Upload, RegistryError> {
-        unimplemented!()
+        uploads::start(self, repo).await
     }
 
-    /// The image that a reference names for a platform, through indexes; `None` when there is none.
-    pub async fn resolve(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-    ) -> Result<Option<ImageAt>, RegistryError> {
-        unimplemented!()
-    }
-}
-
-#[expect(unused_variables, clippy::unimplemented, reason = "seam")]
-impl Upload {
-    /// Sends one chunk.
-    pub async fn write(&mut self, chunk: Bytes) -> Result<(), RegistryError> {
-        unimplemented!()
+    /// The image that a reference names for a platform, through indexes; `None` when there is none. An image that
+    /// stands alone, in no index, is taken for any platform.
+    pub async fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Option<ImageAt>, RegistryError> {
+        resolve::resolve(self, reference, platform).await
     }
 
-    /// Ends the blob; the registry verifies `digest`.
-    pub async fn finish(self, digest: &BlobDigest) -> Result<(), RegistryError> {
-        unimplemented!()
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(crate) fn shared_transport(&self) -> Arc<Transport> {
+        Arc::clone(&self.transport)
+    }
+
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
     }
 }

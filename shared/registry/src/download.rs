@@ -1,0 +1,138 @@
+//! A blob as a stream. When the connection breaks, the stream goes on where it stopped.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _, try_unfold};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{CONTENT_RANGE, RANGE},
+};
+use reqwest::Response;
+use slipway_oci::{BlobDigest, Repo};
+
+use crate::{
+    Client, RegistryError,
+    answer::{ReadError, next_piece},
+    blobs::{blob_call, content_length},
+    call::Call,
+    retry::{Patience, Trouble},
+    transport::Transport,
+};
+
+struct Download {
+    transport: Arc<Transport>,
+    call: Call,
+    response: Response,
+    size: u64,
+    /// Bytes handed on.
+    position: u64,
+    /// Bytes of the current answer that were handed on already by an earlier one.
+    skip: u64,
+    patience: Patience,
+}
+
+/// The size of a blob and its bytes: exactly so many, or an error.
+pub(crate) async fn start(
+    client: &Client,
+    repo: &Repo,
+    digest: &BlobDigest,
+) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), RegistryError> {
+    let call = blob_call(Method::GET, repo, digest, "read")?;
+    let response = client.transport().send(&call).await?;
+    let size = match content_length(response.headers()) {
+        Some(size) => size,
+        None => crate::blobs::size(client, repo, digest)
+            .await?
+            .ok_or_else(|| RegistryError::NotFound(call.say("it has vanished")))?,
+    };
+    let transport = client.shared_transport();
+    let download = Download { transport, call, response, size, position: 0, skip: 0, patience: Patience::default() };
+    let pieces = try_unfold(download, |mut download| async move {
+        match download.next().await {
+            Ok(Some(piece)) => Ok(Some((piece, download))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    });
+    Ok((size, pieces.boxed()))
+}
+
+impl Download {
+    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        loop {
+            if self.position == self.size {
+                return Ok(None);
+            }
+            let broken = match next_piece(&mut self.response).await {
+                Ok(Some(piece)) => match self.take(piece)? {
+                    Some(piece) => return Ok(Some(piece)),
+                    None => continue,
+                },
+                Ok(None) => "it ended too early".to_owned(),
+                Err(ReadError::Broken(why)) => why,
+                Err(ReadError::TooLarge) => "it is too large".to_owned(),
+            };
+            self.resume(&broken).await?;
+        }
+    }
+
+    /// The part of a piece that is new.
+    fn take(&mut self, mut piece: Bytes) -> Result<Option<Bytes>, RegistryError> {
+        let old = self.skip.min(length(&piece));
+        self.skip -= old;
+        let piece = piece.split_off(usize::try_from(old).unwrap_or(usize::MAX).min(piece.len()));
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        self.position += length(&piece);
+        if self.position > self.size {
+            let what = format_args!("more than the announced {} bytes came", self.size);
+            return Err(RegistryError::Corrupt(self.call.say(what)));
+        }
+        // Progress: trouble that comes later has all its tries again.
+        self.patience = Patience::default();
+        Ok(Some(piece))
+    }
+
+    async fn resume(&mut self, broken: &str) -> Result<(), RegistryError> {
+        let mut trouble = self.trouble(broken);
+        loop {
+            self.patience.wait(trouble).await?;
+            let range = HeaderValue::from_str(&format!("bytes={}-", self.position))
+                .map_err(|_| RegistryError::Refused(self.call.say("its position cannot stand in a header")))?;
+            match self.transport.attempt(&self.call.clone().header(RANGE, range)).await {
+                Ok(response) => {
+                    let first = first_byte(&response, self.position);
+                    self.skip = self.position.checked_sub(first).ok_or_else(|| {
+                        let what = format_args!("asked from byte {} on, it went on at {first}", self.position);
+                        RegistryError::Corrupt(self.call.say(what))
+                    })?;
+                    self.response = response;
+                    return Ok(());
+                }
+                Err(next) => trouble = next,
+            }
+        }
+    }
+
+    fn trouble(&self, why: &str) -> Trouble {
+        let what = format_args!("broke off after {} of {} bytes ({why})", self.position, self.size);
+        Trouble::passing(RegistryError::Unavailable(self.call.say(what)))
+    }
+}
+
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// Where an answer begins in the blob: at what was `asked` for if the registry knows ranges, else at the start.
+fn first_byte(response: &Response, asked: u64) -> u64 {
+    if response.status() == StatusCode::PARTIAL_CONTENT { range_start(response.headers()).unwrap_or(asked) } else { 0 }
+}
+
+/// The first position in `Content-Range: bytes FIRST-LAST/SIZE`.
+fn range_start(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    text.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.parse().ok()
+}

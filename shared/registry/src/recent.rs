@@ -1,0 +1,97 @@
+//! What was stored a moment ago.
+//!
+//! Some registries answer 404 for a while after a `PUT`, as their parts agree late. A 404 for something in here is worth
+//! a few more tries; for all else it is the answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use slipway_oci::{BlobDigest, Repo};
+use slipway_process::Clock;
+
+/// How long a registry may take to see what it stored.
+const MEMORY: Duration = Duration::from_secs(60);
+/// Things that are remembered; more are forgotten all at once, which costs nothing but the benefit of the doubt.
+const CAPACITY: usize = 4096;
+
+pub(crate) struct Recent {
+    clock: Arc<dyn Clock>,
+    /// By repository and name (a tag or a digest): the digest, and until when.
+    stored: Mutex<HashMap<(Repo, String), (BlobDigest, Duration)>>,
+}
+
+impl Recent {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, stored: Mutex::default() }
+    }
+
+    /// Something was stored under `name`, and under its digest.
+    pub(crate) fn add(&self, repo: &Repo, name: &str, digest: &BlobDigest) {
+        let now = self.clock.monotonic();
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        if stored.len() >= CAPACITY {
+            stored.retain(|_, (_, until)| now < *until);
+        }
+        if stored.len() >= CAPACITY {
+            stored.clear();
+        }
+        for key in [name, digest.as_str()] {
+            stored.insert((repo.clone(), key.to_owned()), (digest.clone(), now + MEMORY));
+        }
+    }
+
+    /// Whether something was stored under `name` lately.
+    pub(crate) fn has(&self, repo: &Repo, name: &str) -> bool {
+        let now = self.clock.monotonic();
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.get(&(repo.clone(), name.to_owned())).is_some_and(|(_, until)| now < *until)
+    }
+
+    /// Something was deleted, with all its names.
+    pub(crate) fn remove(&self, repo: &Repo, digest: &BlobDigest) {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.retain(|(place, _), (held, _)| !(place == repo && held == digest));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn unix_millis(&self) -> u64 {
+            0
+        }
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    #[test]
+    fn remembers_for_a_while() {
+        let clock = Arc::new(Hand::default());
+        let recent = Recent::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let repo = |path: &str| Repo { host: "r.example".to_owned(), path: path.to_owned() };
+        let (one, two) = (BlobDigest::of(b"1"), BlobDigest::of(b"2"));
+        recent.add(&repo("a"), "v1", &one);
+        recent.add(&repo("a"), "v2", &two);
+        assert!(recent.has(&repo("a"), "v1") && recent.has(&repo("a"), one.as_str()));
+        assert!(!recent.has(&repo("b"), "v1") && !recent.has(&repo("a"), "v3"));
+        recent.remove(&repo("a"), &one);
+        assert!(!recent.has(&repo("a"), "v1") && recent.has(&repo("a"), "v2"));
+        clock.0.store(60, Ordering::SeqCst);
+        assert!(!recent.has(&repo("a"), "v2"));
+        for number in 0..CAPACITY * 2 {
+            recent.add(&repo("a"), &number.to_string(), &one);
+        }
+        assert!(recent.stored.lock().unwrap().len() <= CAPACITY + 2);
+    }
+}
