@@ -170,7 +170,7 @@ fn files_change_their_mode_kind_and_place_by_patch() -> Result<()> {
     project.chmod("src/tool", 0o755)?;
     project.link("src/link", "plain")?;
     project.link("src/dangling", "none")?;
-    let look = "cd /app && find . | sort | xargs -d '\\n' stat -c '%n %A %u:%g' && readlink link && readlink dangling";
+    let look = "cd /app && find . | sort | tr '\\n' '\\0' | xargs -0 stat -c '%n %A %u:%g' && readlink link && readlink dangling";
     let first = setup.build("first")?;
     let seen = engine::sh(&first.image("image"), look)?;
     assert!(seen.contains("./tool -rwxr-xr-x 55555:1051"), "{seen}");

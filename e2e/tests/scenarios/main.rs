@@ -1,4 +1,4 @@
-//! Scenarios, a file each. `fixture_N` re-creates conformance case N of werf's own tests.
+//! Scenarios, a file each, in one program. `fixture_N` re-creates conformance case N of werf's own tests.
 
 mod basic;
 mod concurrent;
