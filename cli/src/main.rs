@@ -1,1 +1,70 @@
-fn main() {}
+//! The `slipway` program: reads what the user wants, runs it, says how it went.
+//!
+//! Reading order: this file (start and end of the process), [`commands`] (what can be done), [`flags`] (how it is
+//! said), [`project`] and [`giterminism`] (what is read), [`choose`] and [`embedded`] (who builds), [`report`] and
+//! [`output`] (what is told), [`failure`] (exit codes).
+
+mod choose;
+mod commands;
+mod embedded;
+mod failure;
+mod flags;
+mod giterminism;
+mod home;
+mod output;
+mod project;
+mod report;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use slipway_process::{Environment, SystemClock};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{commands::World, failure::Exit};
+
+/// How long blocking work may hold up the end of the process.
+const LINGER: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    // Another provider can only be there when the same one was installed twice.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return ExitCode::from(Exit::Failed.code());
+    };
+    let code = runtime.block_on(run());
+    runtime.shutdown_timeout(LINGER);
+    ExitCode::from(code)
+}
+
+/// Runs the command. The first signal asks it to end; the second ends it.
+async fn run() -> u8 {
+    let (Ok(interrupts), Ok(terminations)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return Exit::Failed.code();
+    };
+    let environment = Environment::from_process();
+    let clock = Arc::new(SystemClock::new(frozen(&environment)));
+    let interrupted = CancellationToken::new();
+    let world = World { environment, clock, interrupted: interrupted.clone() };
+    let command = Box::pin(commands::run(std::env::args_os().collect(), world));
+    tokio::select! {
+        code = command => code,
+        () = twice(interrupts, terminations, interrupted) => Exit::Interrupted.code(),
+    }
+}
+
+async fn twice(mut interrupts: Signal, mut terminations: Signal, interrupted: CancellationToken) {
+    for _ in 0..2 {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+        interrupted.cancel();
+    }
+}
+
+/// A moment to stop the clock at, for tests of timestamps; debug builds only.
+fn frozen(environment: &Environment) -> Option<u64> {
+    let moment = environment.get("SLIPWAY_TEST_CLOCK").filter(|_| cfg!(debug_assertions));
+    moment.and_then(|millis| millis.parse().ok())
+}

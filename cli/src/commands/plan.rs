@@ -1,0 +1,23 @@
+//! `slipway plan`.
+
+use super::{selection, session::Session};
+use crate::{
+    failure::Failure,
+    flags::building::{BuildingFlags, OUTPUT},
+    output::plan,
+};
+
+/// Prints the sets of images in which a build would go.
+pub(crate) async fn run(session: Session) -> Result<(), Failure> {
+    let flags = BuildingFlags::from_values(&session.values);
+    let (project, config) = session.open().await?;
+    let graph = selection::graph(&config, &project.config_name, &session.patterns, flags.final_only)?;
+    selection::platform(&config, graph.images(), &flags.platforms)?;
+    let sets = plan::sets(&graph);
+    let text = match session.values.text(&OUTPUT).as_deref() {
+        Some("json") => plan::json(&sets),
+        _ => plan::text(&sets, flags.limit, session.printer.pretty()),
+    };
+    session.printer.data(text.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The command line: commands, their texts, and the flags of the table.
+
+use clap::{Arg, Command};
+use clap_complete::Shell;
+
+use crate::flags::{CommandName, arguments};
+
+/// Id of the argument that holds image names and patterns.
+pub(crate) const IMAGES: &str = "IMAGE";
+
+/// The whole command line.
+pub(crate) fn program() -> Command {
+    Command::new("slipway")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Builds the container images that werf.yaml describes")
+        .after_help(
+            "Every flag has a variable, SLIPWAY_X; those that werf has also WERF_X. A flag wins over SLIPWAY_X, that over \
+             WERF_X. Lists add up.\n\nExit codes: 0 done; 1 a stage or anything else failed; 2 wrong usage; 3 the \
+             configuration is wrong or a used file is not committed; 4 a required stage is missing; 130 interrupted.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(of(CommandName::Build, "build", "Build images").arg(images("build")))
+        .subcommand(of(CommandName::Plan, "plan", "Show which images a build would take, in which sets").arg(images("plan")))
+        .subcommand(config())
+        .subcommand(Command::new("version").about("Show the version"))
+        .subcommand(completion())
+}
+
+fn config() -> Command {
+    Command::new("config")
+        .about("Look at the configuration")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            of(
+                CommandName::ConfigRender,
+                "render",
+                "Show werf.yaml as it is read, or only the documents of some images",
+            )
+            .arg(images("show")),
+        )
+        .subcommand(of(CommandName::ConfigList, "list", "List the names of images and artifacts"))
+        .subcommand(
+            of(CommandName::ConfigGraph, "graph", "Show what images need of each other, as YAML").arg(images("show")),
+        )
+}
+
+fn completion() -> Command {
+    let shell = |id: &'static str| Arg::new(id).value_parser(clap::value_parser!(Shell)).value_name("SHELL");
+    Command::new("completion")
+        .about("Write a completion script for a shell")
+        .arg(shell("shell").help("Which shell [default: bash]"))
+        .arg(shell("shell-flag").long("shell").conflicts_with("shell").hide(true))
+}
+
+fn of(name: CommandName, word: &'static str, about: &'static str) -> Command {
+    Command::new(word).about(about).args(arguments::of(name))
+}
+
+fn images(verb: &str) -> Arg {
+    Arg::new(IMAGES).num_args(0..).help(format!(
+        "Names or patterns (`*`, `!name`) of images to {verb}, with all that they need; every image that is no artifact \
+         by default"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        program().debug_assert();
+    }
+
+    #[test]
+    fn images_and_flags_mix() {
+        let matches = program()
+            .try_get_matches_from(["slipway", "build", "a", "-p", "b", "--repo", "r", "--parallel=false", "!c"])
+            .expect("valid");
+        let (_, matches) = matches.subcommand().expect("a command");
+        let names: Vec<&String> = matches.get_many(IMAGES).expect("images").collect();
+        assert_eq!(names, ["a", "b", "!c"]);
+    }
+}

@@ -1,0 +1,111 @@
+//! What the commands that read a project share: flags, printer, project, configuration, selection.
+
+use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::ArgMatches;
+use slipway_config::Config;
+use slipway_process::Tasks;
+
+use super::{World, program::IMAGES};
+use crate::{
+    failure::Failure,
+    flags::{
+        CommandName, Values,
+        log::{Level, LogFlags},
+        project::ProjectFlags,
+        resolve, variables,
+    },
+    home,
+    output::{Printer, printer::Surroundings, redact::Redactor, trace},
+    project::Project,
+};
+
+/// A command under way.
+pub(crate) struct Session {
+    /// The world.
+    pub(crate) world: World,
+    /// The values of all flags.
+    pub(crate) values: Values,
+    /// Which project.
+    pub(crate) project_flags: ProjectFlags,
+    /// Says things.
+    pub(crate) printer: Arc<Printer>,
+    /// The current directory.
+    pub(crate) here: PathBuf,
+    /// Where things are kept between runs.
+    pub(crate) home: PathBuf,
+    /// Names and patterns of images, as given.
+    pub(crate) patterns: Vec<String>,
+}
+
+impl Session {
+    /// Reads flags and variables, and says what is odd about them.
+    ///
+    /// # Errors
+    /// When a flag or variable cannot be obeyed.
+    pub(crate) fn new(name: CommandName, matches: &ArgMatches, world: World) -> Result<Self, Failure> {
+        let values = resolve(name, matches, &world.environment).map_err(Failure::usage)?;
+        let log = LogFlags::from_values(&values);
+        let printer = Arc::new(Printer::new(&log, surroundings(&world), Arc::clone(&world.clock)));
+        trace::install(&printer);
+        let strangers = variables::strangers(name, &world.environment);
+        values.warnings.iter().chain(&strangers.warnings).for_each(|warning| printer.warn(warning));
+        values.notes.iter().for_each(|note| printer.say(Level::Verbose, note));
+        if !strangers.ignored.is_empty() {
+            let ignored = strangers.ignored.join(", ");
+            printer.say(Level::Verbose, &format!("Variables that belong to other tools are ignored: {ignored}"));
+        }
+        let here = std::env::current_dir().context("find the current directory")?;
+        let project_flags = ProjectFlags::from_values(&values);
+        let home = home::directory(&project_flags, &world.environment)?;
+        let given = matches.try_get_many::<String>(IMAGES).ok().flatten().unwrap_or_default();
+        let patterns = given.cloned().collect();
+        let session = Self { world, values, project_flags, printer, here, home, patterns };
+        if log.project_dir {
+            let directory = session.project_flags.dir.as_ref().map(|dir| session.here.join(dir));
+            let directory = directory.unwrap_or_else(|| session.here.clone());
+            session.printer.info(&format!("Using project dir: {}", directory.display()));
+        }
+        Ok(session)
+    }
+
+    /// Reads the project and its configuration; says what the configuration warns of.
+    ///
+    /// # Errors
+    /// When either is wrong.
+    pub(crate) async fn open(&self) -> Result<(Project, Config), Failure> {
+        let (flags, here, home) = (self.project_flags.clone(), self.here.clone(), self.home.clone());
+        let project = self.blocking(move || Project::open(&flags, &here, &home)).await?;
+        let config = slipway_config::parse(&project.config_name, &project.config_text).map_err(Failure::project)?;
+        config.warnings.iter().for_each(|warning| self.printer.warn(warning));
+        Ok((project, config))
+    }
+
+    /// Runs blocking work; gives up waiting for it when the user gives up.
+    ///
+    /// # Errors
+    /// What the work answers, or that it was interrupted.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let tasks = Tasks::new();
+        let done = self.world.interrupted.run_until_cancelled(tasks.blocking(work)).await;
+        done.unwrap_or_else(|| Err(Failure::interrupted()))
+    }
+}
+
+/// A printer for what is said before flags are known.
+pub(crate) fn early_printer(world: &World) -> Printer {
+    Printer::new(&LogFlags::from_values(&Values::default()), surroundings(world), Arc::clone(&world.clock))
+}
+
+fn surroundings(world: &World) -> Surroundings {
+    let environment = &world.environment;
+    Surroundings {
+        terminal: std::io::stderr().is_terminal(),
+        plain: environment.non_empty("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb"),
+        redactor: Redactor::new(variables::secrets(environment)),
+    }
+}

@@ -1,0 +1,182 @@
+//! The embedded mode: engine and worker inside this process.
+
+mod bases;
+mod host;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use slipway_coordinator::{Engine, Event, LocalLink, Submission};
+use slipway_git::Repository;
+use slipway_oci::Repo;
+use slipway_process::{Clock, Environment, Tasks, random_id};
+use slipway_stages::{
+    Build, BuildOptions, Graph, Settings,
+    build::{BuildFailure, BuiltImage},
+};
+use slipway_worker::{OneRepository, Worker};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::host::Host;
+use crate::{
+    choose::{Backend, EngineAddress},
+    output::events::{DisplayEvent, StageName},
+};
+
+/// Jobs that the worker runs at once when nothing limits the images.
+const SLOTS: u16 = 64;
+/// How long what was given up may take to be cleared away.
+const CLEARING: Duration = Duration::from_secs(60);
+
+/// How registries are spoken to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct RegistryOptions {
+    /// Docker's `config.json`; it need not exist.
+    pub(crate) docker_config: Option<PathBuf>,
+    /// Plain HTTP for every registry.
+    pub(crate) insecure: bool,
+    /// Certificates are not verified.
+    pub(crate) skip_tls_verify: bool,
+}
+
+/// A build that is ready to run: everything was read and checked.
+pub(crate) struct BuildRequest {
+    /// The images to build with all that they need.
+    pub(crate) graph: Graph,
+    /// Project, commit, platform.
+    pub(crate) settings: Settings,
+    /// How many images at once; whether anything may be built.
+    pub(crate) options: BuildOptions,
+    /// The repository that the commit is in.
+    pub(crate) repository: Repository,
+    /// Where stages are kept; `None` = in the local storage.
+    pub(crate) repo: Option<Repo>,
+    /// What builds.
+    pub(crate) backend: Backend,
+    /// The engine of the backend.
+    pub(crate) engine: EngineAddress,
+    /// How registries are spoken to.
+    pub(crate) registry: RegistryOptions,
+    /// Image of the tools for build containers; `None` = the program's own.
+    pub(crate) toolbox: Option<String>,
+    /// Where things are kept between runs; may not exist yet.
+    pub(crate) home: PathBuf,
+    /// Where temporary files go; `None` = the system's directory.
+    pub(crate) tmp: Option<PathBuf>,
+    /// The environment.
+    pub(crate) environment: Environment,
+    /// The clock.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Cancelled when the user gives up: the build then ends with [`BuildFailure::Cancelled`] and leaves nothing behind.
+    pub(crate) interrupted: CancellationToken,
+}
+
+/// A finished build.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct BuildOutcome {
+    /// The images of the graph, in the order of declaration.
+    pub(crate) images: Vec<BuiltImage>,
+}
+
+/// Why a build did not finish.
+#[derive(Debug)]
+pub(crate) enum BuildError {
+    /// The engine says why.
+    Build(BuildFailure),
+    /// Something around it could not be set up: what was being done and what went wrong.
+    Setup(anyhow::Error),
+}
+
+/// Whether the engine answers within a second; why it does not, otherwise.
+pub(crate) async fn probe(engine: &EngineAddress) -> Result<(), String> {
+    slipway_docker::probe(engine.host.as_deref(), engine.certificates.as_deref())
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Runs a build to its end and tells what goes on.
+///
+/// # Errors
+/// [`BuildError`] when it did not finish; everything that it started is gone by then.
+pub(crate) async fn build(
+    request: BuildRequest,
+    mut tell: impl FnMut(DisplayEvent),
+) -> Result<BuildOutcome, BuildError> {
+    let tasks = Tasks::new();
+    let opened = tokio::select! {
+        opened = Host::open(&request, &tasks) => opened.map_err(BuildError::Setup),
+        () = request.interrupted.cancelled() => Err(BuildError::Build(BuildFailure::Cancelled)),
+    };
+    let host = match opened {
+        Ok(host) => host,
+        Err(error) => {
+            tasks.shut_down().await;
+            return Err(error);
+        }
+    };
+    let result = run(request, &host, &tasks, &mut tell).await;
+    host.shut_down().await;
+    tasks.shut_down().await;
+    // Containers of the jobs that ended with the tasks are removed by the backend.
+    host.shut_down().await;
+    result
+}
+
+async fn run(
+    request: BuildRequest,
+    host: &Host,
+    tasks: &Tasks,
+    tell: &mut impl FnMut(DisplayEvent),
+) -> Result<BuildOutcome, BuildError> {
+    let engine = Engine::start(tasks, random_id());
+    let stop = CancellationToken::new();
+    let slots = request.options.parallel.and_then(|images| u16::try_from(images).ok());
+    let setup = slipway_worker::Setup {
+        name: "embedded".to_owned(),
+        slots: slots.unwrap_or(SLOTS),
+        link: Arc::new(LocalLink::new(engine.clone())),
+        backend: host.backend(),
+        sources: Arc::new(OneRepository(Arc::clone(&host.git))),
+        clock: Arc::clone(&request.clock),
+    };
+    let worker = Worker::new(setup, tasks.clone());
+    let stopped = stop.clone();
+    tasks.spawn(async move { worker.run(stopped).await });
+    let build = Build::new(request.graph, &Arc::new(request.settings), request.options);
+    let submitted = engine.submit(Submission { build, outside: host.outside.clone() }).await;
+    let Some((id, mut events)) = submitted else {
+        return Err(BuildError::Setup(anyhow::anyhow!("the build engine has stopped")));
+    };
+    let result = tokio::select! {
+        result = follow(&mut events, tell) => result,
+        () = request.interrupted.cancelled() => {
+            engine.cancel(id).await;
+            follow(&mut events, tell).await
+        }
+    };
+    // What the build gave up is stopped and removed before anybody is told that it is over.
+    if tokio::time::timeout(CLEARING, engine.drained()).await.is_err() {
+        tracing::warn!("some build containers are still being stopped; the next build removes what is left");
+    }
+    stop.cancel();
+    result
+}
+
+/// Passes events on until the build is over.
+async fn follow(
+    events: &mut mpsc::Receiver<Event>,
+    tell: &mut impl FnMut(DisplayEvent),
+) -> Result<BuildOutcome, BuildError> {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Progress(progress) => tell(progress.into()),
+            Event::Log { image, kind, line } => {
+                let name = StageName { image: image.to_string(), stage: kind.to_string() };
+                tell(DisplayEvent::StageLog { name, line });
+            }
+            Event::Finished(Ok(images)) => return Ok(BuildOutcome { images }),
+            Event::Finished(Err(failure)) => return Err(BuildError::Build(failure)),
+        }
+    }
+    Err(BuildError::Setup(anyhow::anyhow!("the build engine has stopped")))
+}

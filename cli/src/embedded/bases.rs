@@ -1,0 +1,73 @@
+//! External images: from their registries, or as the local engine has them.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use slipway_backend::ContainerBackend;
+use slipway_coordinator::Bases;
+use slipway_oci::{ImageAt, Platform, Reference};
+use slipway_registry::Client;
+use slipway_stages::BaseImage;
+
+/// How long a registry may take to answer when the engine has the image anyway.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A host without a port that is no registry: images that were made on this machine are named so.
+const THIS_MACHINE: &str = "localhost";
+
+/// Looks in the registry that a reference names, then in the local engine.
+pub(super) struct FoundBases {
+    pub(super) client: Client,
+    pub(super) backend: Arc<dyn ContainerBackend>,
+}
+
+#[async_trait]
+impl Bases for FoundBases {
+    async fn find(&self, text: &str, platform: &Platform) -> Result<BaseImage, String> {
+        let reference: Reference = text.parse().map_err(|error| format!("unable to fetch base image: {error}"))?;
+        let is_local = self.is_local(&reference, platform).await?;
+        let found = |at| Ok(BaseImage { reference: text.to_owned(), at });
+        if reference.repo.host == THIS_MACHINE {
+            return if is_local {
+                found(None)
+            } else {
+                Err(missing(text, platform, "the local engine does not have it"))
+            };
+        }
+        if !is_local {
+            return match self.client.resolve(&reference, platform).await {
+                Ok(Some(at)) => found(Some(at)),
+                Ok(None) => Err(missing(text, platform, "neither its registry nor the local engine has it")),
+                Err(error) => Err(missing(text, platform, &error.to_string())),
+            };
+        }
+        match self.resolve_soon(&reference, platform).await {
+            Ok(at) => found(Some(at)),
+            Err(why) => {
+                tracing::warn!("using existing image {text} without pull: {why}");
+                found(None)
+            }
+        }
+    }
+}
+
+impl FoundBases {
+    async fn is_local(&self, reference: &Reference, platform: &Platform) -> Result<bool, String> {
+        let local = self.backend.local(reference, platform).await;
+        local.map(|image| image.is_some()).map_err(|error| format!("look for {reference} in the local engine: {error}"))
+    }
+
+    async fn resolve_soon(&self, reference: &Reference, platform: &Platform) -> Result<ImageAt, String> {
+        match tokio::time::timeout(PATIENCE, self.client.resolve(reference, platform)).await {
+            Ok(Ok(Some(at))) => Ok(at),
+            Ok(Ok(None)) => Err("its registry does not have it".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("its registry did not answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+}
+
+fn missing(reference: &str, platform: &Platform, why: &str) -> String {
+    format!(
+        "unable to fetch base image {reference} for {platform}: {why}; check the name, or log in with `docker login`"
+    )
+}

@@ -1,0 +1,43 @@
+//! What builds containers.
+
+use super::{
+    flag::{Flag, Werf},
+    resolve::Values,
+};
+
+pub(crate) const BACKEND: Flag = Flag::choice(
+    "backend",
+    &["auto", "docker", "native", "buildah"],
+    "What builds containers; auto: a Docker engine, if one answers",
+)
+.default("auto")
+.werf(Werf::Absent);
+pub(crate) const STAPEL_IMAGE_NAME: Flag = Flag::text(
+    "stapel-image-name",
+    "NAME",
+    "Image of the tools that run in build containers; made by this program and loaded on first use by default",
+);
+pub(crate) const STAPEL_IMAGE_VERSION: Flag = Flag::text("stapel-image-version", "TAG", "Tag of --stapel-image-name");
+
+pub(super) const FLAGS: &[Flag] = &[BACKEND, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION];
+
+/// What builds containers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BackendFlags {
+    /// `--backend`; `None` = automatic.
+    pub(crate) backend: Option<String>,
+    /// `--stapel-image-name` and `--stapel-image-version`, joined; `None` = the program's own.
+    pub(crate) toolbox: Option<String>,
+}
+
+impl BackendFlags {
+    /// What the flags and variables say.
+    pub(crate) fn from_values(values: &Values) -> Self {
+        let version = values.text(&STAPEL_IMAGE_VERSION);
+        let toolbox = values.text(&STAPEL_IMAGE_NAME).map(|name| match version {
+            Some(version) => format!("{name}:{version}"),
+            None => name,
+        });
+        Self { backend: values.text(&BACKEND).filter(|backend| backend != "auto"), toolbox }
+    }
+}

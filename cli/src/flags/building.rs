@@ -1,0 +1,77 @@
+//! How a build is run.
+
+use std::num::NonZeroUsize;
+
+use super::{
+    flag::{CommandName, Flag, Support, Werf},
+    resolve::Values,
+};
+
+pub(crate) const PARALLEL: Flag =
+    Flag::switch("parallel", "Build independent images at the same time").short('p').default("true");
+pub(crate) const PARALLEL_TASKS_LIMIT: Flag =
+    Flag::number("parallel-tasks-limit", "N", "How many images are built at the same time; 0 or less: no limit")
+        .default("5");
+pub(crate) const REQUIRE_BUILT_IMAGES: Flag =
+    Flag::switch("require-built-images", "Build nothing: a stage that is missing ends the command with exit code 4");
+pub(crate) const CHECK_BUILT_IMAGES: Flag = Flag::switch("check-built-images", "The same as --require-built-images");
+pub(crate) const SKIP_BUILD: Flag = Flag::switch("skip-build", "Old name of --require-built-images")
+    .short('Z')
+    .support(Support::Renamed("require-built-images"));
+pub(crate) const PLATFORM: Flag = Flag::words(
+    "platform",
+    "OS/ARCH[/VARIANT]",
+    "Target platform; that of werf.yaml, or else of this host, by default",
+)
+.foreign("DOCKER_DEFAULT_PLATFORM");
+pub(crate) const FINAL_IMAGES_ONLY: Flag =
+    Flag::switch("final-images-only", "Leave out images with `final: false` that nothing final needs")
+        .aliases(&["images-only"])
+        .on(&[CommandName::Build, CommandName::Plan, CommandName::ConfigList]);
+pub(crate) const OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of the plan")
+    .short('o')
+    .default("text")
+    .werf(Werf::Absent)
+    .on(&[CommandName::Plan]);
+
+pub(super) const FLAGS: &[Flag] = &[
+    PARALLEL,
+    PARALLEL_TASKS_LIMIT,
+    REQUIRE_BUILT_IMAGES,
+    CHECK_BUILT_IMAGES,
+    SKIP_BUILD,
+    PLATFORM,
+    FINAL_IMAGES_ONLY,
+    OUTPUT,
+];
+
+/// How a build is run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BuildingFlags {
+    /// `--parallel`
+    pub(crate) parallel: bool,
+    /// How many images may be under way at once, `--parallel=false` included; `None` = no limit.
+    pub(crate) limit: Option<NonZeroUsize>,
+    /// `--require-built-images`
+    pub(crate) require_built: bool,
+    /// `--platform`, as written.
+    pub(crate) platforms: Vec<String>,
+    /// `--final-images-only`
+    pub(crate) final_only: bool,
+}
+
+impl BuildingFlags {
+    /// What the flags and variables say.
+    pub(crate) fn from_values(values: &Values) -> Self {
+        let parallel = values.switch(&PARALLEL);
+        let limit = usize::try_from(values.number(&PARALLEL_TASKS_LIMIT).unwrap_or(0)).ok().and_then(NonZeroUsize::new);
+        let required = [&REQUIRE_BUILT_IMAGES, &CHECK_BUILT_IMAGES, &SKIP_BUILD];
+        Self {
+            parallel,
+            limit: if parallel { limit } else { Some(NonZeroUsize::MIN) },
+            require_built: required.into_iter().any(|flag| values.switch(flag)),
+            platforms: values.list(&PLATFORM),
+            final_only: values.switch(&FINAL_IMAGES_ONLY),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Flags of werf whose feature does not exist yet: given, they are an error.
+
+use super::flag::{Flag, PROJECT, Support, Werf};
+
+const fn not_yet(flag: Flag) -> Flag {
+    flag.support(Support::NotYet)
+}
+
+pub(super) const FLAGS: &[Flag] = &[
+    not_yet(Flag::words("coordinator", "URL", "Coordinator of a cluster that builds").werf(Werf::Absent)),
+    not_yet(Flag::list("secondary-repo", "REPO", "Repository to take stages from, read-only")),
+    not_yet(Flag::list("cache-repo", "REPO", "Repository near the builder that mirrors stages")),
+    not_yet(Flag::text("final-repo", "REPO", "Repository that receives only final images")),
+    not_yet(Flag::text("meta-repo", "REPO", "Repository for records only")),
+    not_yet(Flag::list("add-custom-tag", "TEMPLATE", "Further tag of every final image")),
+    not_yet(Flag::list("use-custom-tag", "TEMPLATE", "Tag by which other commands name images")),
+    not_yet(Flag::switch("use-build-report", "Take image names from a build report")),
+    not_yet(Flag::switch("virtual-merge", "The commit is the merge of a pull request that is not merged yet")),
+    not_yet(Flag::text("virtual-merge-from-commit", "COMMIT", "Commit that is merged")),
+    not_yet(Flag::text("virtual-merge-into-commit", "COMMIT", "Commit that is merged into")),
+    not_yet(Flag::list("ssh-key", "FILE", "SSH key for git and build containers")),
+    not_yet(Flag::switch("follow", "Build again whenever there is a new commit")),
+    not_yet(Flag::switch("introspect-error", "Open a shell in the state where a stage failed")),
+    not_yet(Flag::switch("introspect-before-error", "Open a shell in the state before the stage that failed")),
+    not_yet(Flag::list("introspect-stage", "[IMAGE/]STAGE", "Open a shell after a stage")),
+    not_yet(Flag::list("introspect-before", "[IMAGE/]STAGE", "Open a shell before a stage")),
+    not_yet(Flag::list("introspect-after", "[IMAGE/]STAGE", "Open a shell after a stage")),
+    not_yet(
+        Flag::text("synchronization", "ADDRESS", "Service that locks stages between hosts")
+            .short('S')
+            .default(":local"),
+    ),
+    not_yet(Flag::list("container-registry-mirror", "URL", "Mirror of docker.io")),
+    not_yet(Flag::text("backend-network", "NAME", "Network of build containers")),
+    not_yet(Flag::text("config-render-path", "FILE", "Where the rendered configuration is written").on(PROJECT)),
+    not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),
+    not_yet(Flag::switch("enable-report-by-platform", "Report images by platform")),
+    not_yet(Flag::switch("disable-git-commit-ancestry-check", "Take stages of any commit")),
+    not_yet(Flag::switch("allow-includes-update", "Take includes without a lock file").on(PROJECT)),
+    not_yet(Flag::text("includes-config", "FILE", "Configuration of includes").on(PROJECT)),
+];

@@ -1,0 +1,126 @@
+//! Which project, which of its files, and how much of its work tree counts.
+
+use super::{
+    flag::{Flag, PROJECT, Support, Werf},
+    resolve::Values,
+};
+
+pub(crate) const DIR: Flag = Flag::text("dir", "DIR", "Project directory; the current one by default").on(PROJECT);
+pub(crate) const GIT_WORK_TREE: Flag = Flag::text(
+    "git-work-tree",
+    "DIR",
+    "Git work tree of the project; found by walking up from the project directory by default",
+)
+.on(PROJECT);
+pub(crate) const CONFIG: Flag = Flag::text(
+    "config",
+    "FILE",
+    "Configuration file, relative to the project directory; werf.yaml or werf.yml by default",
+)
+.on(PROJECT);
+pub(crate) const CONFIG_TEMPLATES_DIR: Flag = Flag::text(
+    "config-templates-dir",
+    "DIR",
+    "Directory of configuration templates, relative to the project directory; .werf by default",
+)
+.on(PROJECT);
+pub(crate) const GITERMINISM_CONFIG: Flag = Flag::text(
+    "giterminism-config",
+    "FILE",
+    "Giterminism configuration, relative to the project directory; werf-giterminism.yaml by default",
+)
+.on(PROJECT);
+pub(crate) const ENV: Flag =
+    Flag::text("env", "NAME", "Environment name that the configuration may ask for").on(PROJECT);
+pub(crate) const DEV: Flag =
+    Flag::switch("dev", "Build the work tree as it is, uncommitted files included; the repository is not written to")
+        .on(PROJECT);
+pub(crate) const DEV_IGNORE: Flag = Flag::list(
+    "dev-ignore",
+    "GLOB",
+    "Files that --dev leaves out, beside those that .gitignore names; may be given several times",
+)
+.on(PROJECT);
+pub(crate) const DEV_BRANCH: Flag =
+    Flag::text("dev-branch", "NAME", "Branch for the snapshots of --dev; none is needed, nothing is written")
+        .on(PROJECT)
+        .support(Support::Unneeded);
+pub(crate) const LOOSE_GITERMINISM: Flag = Flag::switch(
+    "loose-giterminism",
+    "Do not check that used files are committed, and read the configuration from disk; sources still come from the commit",
+)
+.on(PROJECT);
+pub(crate) const HOME_DIR: Flag = Flag::text(
+    "home-dir",
+    "DIR",
+    "Directory for everything kept between runs; $XDG_DATA_HOME/slipway or ~/.local/share/slipway by default",
+)
+.werf(Werf::Named("WERF_HOME"))
+.on(PROJECT);
+pub(crate) const TMP_DIR: Flag =
+    Flag::text("tmp-dir", "DIR", "Directory for temporary files; the system's by default").on(PROJECT);
+
+pub(super) const FLAGS: &[Flag] = &[
+    DIR,
+    GIT_WORK_TREE,
+    CONFIG,
+    CONFIG_TEMPLATES_DIR,
+    GITERMINISM_CONFIG,
+    ENV,
+    DEV,
+    DEV_IGNORE,
+    DEV_BRANCH,
+    LOOSE_GITERMINISM,
+    HOME_DIR,
+    TMP_DIR,
+];
+
+/// How uncommitted work is treated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Giterminism {
+    /// What is used must be committed.
+    Strict,
+    /// Nothing is checked; the configuration is read from disk, sources from the commit.
+    Loose,
+    /// The work tree is built as it is, but for files that these globs name.
+    Dev(Vec<String>),
+}
+
+/// Which project, and how it is read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ProjectFlags {
+    /// `--dir`
+    pub(crate) dir: Option<String>,
+    /// `--git-work-tree`
+    pub(crate) git_work_tree: Option<String>,
+    /// `--config`
+    pub(crate) config: Option<String>,
+    /// `--giterminism-config`
+    pub(crate) giterminism_config: Option<String>,
+    /// `--dev`, `--loose-giterminism`. Both at once: `--dev`, as there is nothing left to check.
+    pub(crate) giterminism: Giterminism,
+    /// `--home-dir`
+    pub(crate) home_dir: Option<String>,
+    /// `--tmp-dir`
+    pub(crate) tmp_dir: Option<String>,
+}
+
+impl ProjectFlags {
+    /// What the flags and variables say.
+    pub(crate) fn from_values(values: &Values) -> Self {
+        let giterminism = match (values.switch(&DEV), values.switch(&LOOSE_GITERMINISM)) {
+            (true, _) => Giterminism::Dev(values.list(&DEV_IGNORE)),
+            (false, true) => Giterminism::Loose,
+            (false, false) => Giterminism::Strict,
+        };
+        Self {
+            dir: values.text(&DIR),
+            git_work_tree: values.text(&GIT_WORK_TREE),
+            config: values.text(&CONFIG),
+            giterminism_config: values.text(&GITERMINISM_CONFIG),
+            giterminism,
+            home_dir: values.text(&HOME_DIR),
+            tmp_dir: values.text(&TMP_DIR),
+        }
+    }
+}

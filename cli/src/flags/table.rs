@@ -1,0 +1,29 @@
+//! The table of all flags.
+
+use super::{
+    backend, building,
+    flag::{CommandName, Flag},
+    later, log, project, report, storage, unneeded,
+};
+
+/// Groups of flags: the heading in the help, and the flags.
+pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
+    ("Project", project::FLAGS),
+    ("Storage", storage::FLAGS),
+    ("Building", building::FLAGS),
+    ("Backend", backend::FLAGS),
+    ("Report", report::FLAGS),
+    ("Log", log::FLAGS),
+    ("Not supported yet", later::FLAGS),
+    ("Accepted without effect", unneeded::FLAGS),
+];
+
+/// All flags.
+pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
+    GROUPS.iter().flat_map(|(_, flags)| flags.iter())
+}
+
+/// The flags of one command.
+pub(crate) fn of(command: CommandName) -> impl Iterator<Item = &'static Flag> {
+    all().filter(move |flag| flag.belongs_to(command))
+}

@@ -1,0 +1,71 @@
+//! What was reused and what was built, in the end.
+
+use std::time::Duration;
+
+use slipway_stages::build::{BuiltImage, BuiltStage, Source};
+
+/// The closing lines of a build that took `took`. Stages that several images share are counted once.
+pub(crate) fn text(images: &[BuiltImage], took: Duration) -> String {
+    let mut counted: Vec<&BuiltStage> = Vec::new();
+    for stage in images.iter().flat_map(|image| &image.stages) {
+        if !counted.iter().any(|known| known.record.at == stage.record.at && known.source == stage.source) {
+            counted.push(stage);
+        }
+    }
+    let count = |source: Source| counted.iter().filter(|stage| stage.source == source).count();
+    let copied = match count(Source::Copied) {
+        0 => String::new(),
+        copied => format!("{copied} copied, "),
+    };
+    let (built, reused) = (count(Source::Built), count(Source::Reused));
+    let title = format!("Build summary: {built} stages built, {copied}{reused} reused, {}", seconds(took));
+    images.iter().fold(title, |text, image| format!("{text}\n{}", line(image)))
+}
+
+fn line(image: &BuiltImage) -> String {
+    let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
+    let kind = if image.artifact { "artifact" } else { "image" };
+    let done: Vec<String> = image.stages.iter().filter(|stage| stage.source != Source::Reused).map(one).collect();
+    let reused = image.stages.len() - done.len();
+    let what = match (done.is_empty(), reused) {
+        (true, reused) => format!("{reused} reused"),
+        (false, 0) => done.join(", "),
+        (false, reused) => format!("{}; {reused} reused", done.join(", ")),
+    };
+    let place =
+        image.last().map(|last| format!("\n    {}:{}", last.record.at.repo, last.record.id)).unwrap_or_default();
+    format!("  {kind} {}: {what}{place}", names.join(", "))
+}
+
+fn one(stage: &BuiltStage) -> String {
+    let how = if stage.source == Source::Copied { "copied " } else { "built " };
+    format!("{how}{} ({})", stage.kind, seconds(stage.took))
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.2} seconds", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn it_says_what_was_built_and_what_was_spared() {
+        let text = text(&samples::images(), Duration::from_millis(3456));
+        let tag = samples::TAG;
+        assert_eq!(
+            text,
+            format!(
+                "Build summary: 1 stages built, 1 reused, 3.46 seconds
+  image app, web: built setup (1.50 seconds); 1 reused
+    127.0.0.1:5000/project:{tag}2
+  artifact tools: 1 reused
+    127.0.0.1:5000/project:{tag}1
+  image ~: 1 reused
+    127.0.0.1:5000/project:{tag}1"
+            )
+        );
+    }
+}

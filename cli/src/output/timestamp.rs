@@ -1,0 +1,103 @@
+//! Moments as users read them.
+
+use jiff::{Timestamp, tz::TimeZone};
+
+/// Pieces of a Go time layout and what strftime calls them, longer ones before their own beginnings.
+const LAYOUT: [(&str, &str); 26] = [
+    ("Z07:00", "%:z"),
+    ("-07:00", "%:z"),
+    ("Z0700", "%z"),
+    ("-0700", "%z"),
+    ("January", "%B"),
+    ("Monday", "%A"),
+    ("2006", "%Y"),
+    (".000000000", "%.9f"),
+    (".000000", "%.6f"),
+    (".000", "%.3f"),
+    ("Jan", "%b"),
+    ("Mon", "%a"),
+    ("MST", "%Z"),
+    ("15", "%H"),
+    ("01", "%m"),
+    ("02", "%d"),
+    ("03", "%I"),
+    ("04", "%M"),
+    ("05", "%S"),
+    ("06", "%y"),
+    ("PM", "%p"),
+    ("_2", "%e"),
+    ("1", "%-m"),
+    ("2", "%-d"),
+    ("3", "%-I"),
+    ("%", "%%"),
+];
+
+/// How moments are written.
+#[derive(Clone, Debug)]
+pub(crate) struct TimeFormat {
+    strftime: String,
+    zone: TimeZone,
+}
+
+impl TimeFormat {
+    /// A format of strftime if it holds a `%`, of Go's time package otherwise; in the zone of this host.
+    pub(crate) fn new(format: &str) -> Self {
+        Self::in_zone(format, TimeZone::system())
+    }
+
+    fn in_zone(format: &str, zone: TimeZone) -> Self {
+        let strftime = if format.contains('%') { format.to_owned() } else { from_go(format) };
+        Self { strftime, zone }
+    }
+
+    /// The moment `millis` after the Unix epoch; the number itself when the format cannot be used.
+    pub(crate) fn write(&self, millis: u64) -> String {
+        let plain = || millis.to_string();
+        let Some(moment) = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        else {
+            return plain();
+        };
+        let moment = moment.to_zoned_datetime(self.zone.clone());
+        jiff::fmt::strtime::format(self.strftime.as_bytes(), &moment).unwrap_or_else(|_| plain())
+    }
+}
+
+/// The moment in the form of logs and reports: `2024-05-06T07:08:09.123Z`.
+pub(crate) fn iso(millis: u64) -> String {
+    TimeFormat::in_zone("%Y-%m-%dT%H:%M:%S%.3fZ", TimeZone::UTC).write(millis)
+}
+
+fn from_go(layout: &str) -> String {
+    let mut format = String::new();
+    let mut rest = layout;
+    while let Some(first) = rest.chars().next() {
+        match LAYOUT.iter().find(|(go, _)| rest.starts_with(go)) {
+            Some((go, strftime)) => {
+                format.push_str(strftime);
+                rest = &rest[go.len()..];
+            }
+            None => {
+                format.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    format
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_of_go_and_strftime_are_read() {
+        let write = |format: &str| TimeFormat::in_zone(format, TimeZone::UTC).write(1_589_786_063_772);
+        assert_eq!(write("2006-01-02T15:04:05Z07:00"), "2020-05-18T07:14:23+00:00");
+        assert_eq!(write("Mon Jan _2 15:04:05.000 2006"), "Mon May 18 07:14:23.772 2020");
+        assert_eq!(write("3:04PM"), "7:14AM");
+        assert_eq!(write("%H:%M"), "07:14");
+        assert_eq!(write("%Q%!"), "1589786063772");
+        assert_eq!(iso(1_589_786_063_772), "2020-05-18T07:14:23.772Z");
+        assert_eq!(iso(u64::MAX), u64::MAX.to_string());
+    }
+}

@@ -1,0 +1,12 @@
+//! The program as its users start it.
+
+#[path = "program/building.rs"]
+mod building;
+#[path = "program/config.rs"]
+mod config;
+#[path = "program/harness.rs"]
+mod harness;
+#[path = "program/planning.rs"]
+mod planning;
+#[path = "program/usage.rs"]
+mod usage;
