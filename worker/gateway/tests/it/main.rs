@@ -1,0 +1,12 @@
+//! The gateway between real engines and a real registry.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests, which may panic and say so")]
+
+mod containers;
+mod engine;
+mod harness;
+mod protocol;
+mod proxy;
+mod pull;
+mod push;
+mod upstream;
