@@ -16,10 +16,23 @@ pub struct Config {
     pub platforms: Vec<Platform>,
     /// Images and artifacts in the order of declaration.
     pub images: Vec<Image>,
+    /// `dependencies`, in the order of the file.
+    pub dependencies: Vec<Dependency>,
     /// Directives that are valid but that no command can build yet.
     pub unsupported: Vec<Unsupported>,
     /// Deprecated spellings that were met, each once.
     pub warnings: Vec<String>,
+}
+
+/// An entry of `dependencies`: `image` must be built after `target`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dependency {
+    /// The image that depends, by its first name.
+    pub image: ImageName,
+    /// The image that it depends on.
+    pub target: ImageName,
+    /// Where the target is named.
+    pub position: Position,
 }
 
 /// A directive that was read but is not built yet.

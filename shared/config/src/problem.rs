@@ -2,6 +2,15 @@
 
 use std::fmt;
 
+/// Problems shown of one file; the rest is counted.
+const SHOWN: usize = 50;
+/// Characters of a source line that are shown; a longer line is cut around the problem.
+const EXCERPT: usize = 120;
+/// Source lines longer than this (in bytes) are not quoted at all.
+const QUOTABLE: usize = 4096;
+/// Keys whose value is never quoted: a configuration may hold a secret in the open.
+const SECRET_KEYS: [&str; 6] = ["password", "passwd", "token", "secret", "credential", "value"];
+
 /// A place in the text: line and column, both from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Position {
@@ -35,8 +44,175 @@ pub struct Problems {
 
 impl std::error::Error for Problems {}
 
+impl Problems {
+    /// Puts `list` in the order of the file and quotes the lines of `text` that the problems stand in.
+    pub(crate) fn new(file: &str, text: &str, mut list: Vec<Problem>) -> Self {
+        list.sort_by_key(|problem| problem.position);
+        let mut lines = text.lines().zip(1_u32..);
+        let mut current = lines.next();
+        for problem in &mut list {
+            let Some(position) = problem.position else { continue };
+            while current.is_some_and(|(_, number)| number < position.line) {
+                current = lines.next();
+            }
+            problem.line = current
+                .filter(|(line, number)| *number == position.line && line.len() <= QUOTABLE)
+                .map(|(line, _)| without_secrets(line));
+        }
+        Self { file: file.to_owned(), list }
+    }
+}
+
 impl fmt::Display for Problems {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!("helper")
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().take(SHOWN).enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write_problem(f, &self.file, problem)?;
+        }
+        let count = self.list.len();
+        if count > SHOWN {
+            write!(f, "\n{count} problems; the last {} are not shown", count - SHOWN)?;
+        } else if count > 1 {
+            write!(f, "\n{count} problems")?;
+        }
+        Ok(())
+    }
+}
+
+/// `FILE:LINE:COL: MESSAGE`, the line with a caret under the column, the hint; no line break at the end.
+fn write_problem(f: &mut fmt::Formatter<'_>, file: &str, problem: &Problem) -> fmt::Result {
+    match problem.position {
+        Some(Position { line, column }) => write!(f, "{file}:{line}:{column}: {}", printable(&problem.message))?,
+        None => write!(f, "{file}: {}", printable(&problem.message))?,
+    }
+    if let (Some(position), Some(line)) = (problem.position, &problem.line) {
+        let number = position.line.to_string();
+        let (excerpt, caret) = excerpt(line, position.column as usize);
+        write!(f, "\n   {number} | {excerpt}")?;
+        if let Some(indent) = caret {
+            write!(f, "\n   {:width$} | {indent}^", "", width = number.len())?;
+        }
+    }
+    problem.hint.iter().try_for_each(|hint| write!(f, "\n  {}", printable(hint)))
+}
+
+/// The part of `line` around `column` (from 1), and the blanks that put a caret under it.
+fn excerpt(line: &str, column: usize) -> (String, Option<String>) {
+    let characters: Vec<char> = line.trim_end().chars().collect();
+    let at = column.saturating_sub(1);
+    let start = if characters.len() <= EXCERPT { 0 } else { at.saturating_sub(EXCERPT / 2).min(characters.len()) };
+    let end = characters.len().min(start + EXCERPT);
+    let mut text = String::new();
+    if start > 0 {
+        text.push('…');
+    }
+    text.extend(characters[start..end].iter().map(|c| if c.is_control() && *c != '\t' { '�' } else { *c }));
+    if end < characters.len() {
+        text.push('…');
+    }
+    if at > characters.len() {
+        return (text, None);
+    }
+    let mut indent = String::from(if start > 0 { " " } else { "" });
+    // Tabs are kept, so that the caret stands under its column at any tab width.
+    indent.extend(characters[start..at.max(start)].iter().map(|c| if *c == '\t' { '\t' } else { ' ' }));
+    (text, Some(indent))
+}
+
+/// Control characters (but line breaks) are replaced: what a file holds must not steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '�' } else { c }).collect()
+}
+
+/// `line` with the values of telling keys and the credentials of URLs replaced by `***`.
+fn without_secrets(line: &str) -> String {
+    let lower = line.to_ascii_lowercase();
+    let mut cut = line.len();
+    for key in SECRET_KEYS {
+        for (start, _) in lower.match_indices(key) {
+            let rest = &lower[start + key.len()..];
+            let word = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(rest.len());
+            let after = rest[word..].trim_start_matches(['"', '\'']);
+            let separator = after.trim_start();
+            if let Some(value) = separator.strip_prefix([':', '=']).filter(|value| !value.trim().is_empty()) {
+                let blanks = value.len() - value.trim_start().len();
+                cut = cut.min(line.len() - value.len() + blanks);
+            }
+        }
+    }
+    let kept = without_credentials(&line[..cut]);
+    if cut < line.len() { kept + "***" } else { kept }
+}
+
+/// `text` with `user:password` of every `scheme://user:password@host` replaced by `***`.
+pub(crate) fn without_credentials(text: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (head, tail) = rest.split_at(start + 3);
+        kept.push_str(head);
+        let end = tail.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(tail.len());
+        rest = match tail[..end].rfind('@') {
+            Some(at) => {
+                kept.push_str("***");
+                &tail[at..]
+            }
+            None => tail,
+        };
+    }
+    kept + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(line: u32, column: u32, message: &str) -> Problem {
+        let position = Some(Position { line, column });
+        Problem { position, message: message.to_owned(), hint: Some("write it well".to_owned()), line: None }
+    }
+
+    #[test]
+    fn a_problem_shows_its_line_and_a_caret() {
+        let problems = Problems::new("werf.yaml", "a: 1\n\tb: 2\n", vec![at(2, 2, "unknown key `b`")]);
+        let shown = "werf.yaml:2:2: unknown key `b`\n   2 | \tb: 2\n     | \t^\n  write it well";
+        assert_eq!(problems.to_string(), shown);
+    }
+
+    #[test]
+    fn problems_stand_in_the_order_of_the_file_and_are_counted() {
+        let list = vec![at(3, 1, "third"), at(1, 9, "first")];
+        let shown = Problems::new("f", "x\ny\nz\n", list).to_string();
+        assert!(shown.find("first").expect("first") < shown.find("third").expect("third"), "{shown}");
+        assert!(shown.ends_with("\n2 problems"), "{shown}");
+        let many = Problems::new("f", "x\n", vec![at(1, 1, "again"); 60]).to_string();
+        assert!(many.ends_with("\n60 problems; the last 10 are not shown"), "{many}");
+        assert_eq!(many.matches("again").count(), 50);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_column() {
+        let line = format!("{}X{}", "a".repeat(500), "b".repeat(500));
+        let (text, indent) = excerpt(&line, 501);
+        let caret = indent.expect("a caret").chars().count();
+        assert_eq!(text.chars().nth(caret), Some('X'));
+        assert!(text.chars().count() <= EXCERPT + 2);
+        assert_eq!(excerpt("ab", 9), ("ab".to_owned(), None));
+    }
+
+    #[test]
+    fn secrets_and_terminal_codes_are_not_quoted() {
+        for (line, shown) in [
+            ("  - {id: x, value: s3cret}", "  - {id: x, value: ***"),
+            ("    DB_PASSWORD: s3cret", "    DB_PASSWORD: ***"),
+            ("  url: https://me:s3cret@host/a", "  url: https://***@host/a"),
+            ("secrets:", "secrets:"),
+            ("  add: /x", "  add: /x"),
+        ] {
+            assert_eq!(without_secrets(line), shown);
+        }
+        assert_eq!(printable("a\u{1b}[31m"), "a�[31m");
     }
 }

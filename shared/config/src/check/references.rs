@@ -1,0 +1,125 @@
+//! Mentions of images: whether what is named exists and is of the kind that is wanted.
+
+use slipway_oci::Reference;
+
+use super::Index;
+use crate::{
+    Base, ImageKind, ImageName, StapelImage,
+    raw::{Draft, Link, LinkKind, Reader, Wants, suggestion},
+    yaml::shorten,
+};
+
+/// Where a link leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    /// To the draft with this number.
+    Draft(usize),
+    /// To an image that is not of this file.
+    External,
+    /// Nowhere; a problem has been added.
+    Unknown,
+}
+
+/// Resolves all links, and with them the bases and imports of the drafts. The answer has a target per draft and link.
+pub(super) fn resolve(reader: &mut Reader<'_>, drafts: &mut [Draft], index: &Index) -> Vec<Vec<Target>> {
+    let mut targets = Vec::with_capacity(drafts.len());
+    for number in 0..drafts.len() {
+        let found: Vec<Target> =
+            drafts[number].links.iter().map(|link| target(reader, drafts, index, (number, link))).collect();
+        apply(reader, &mut drafts[number], &found);
+        targets.push(found);
+    }
+    targets
+}
+
+fn target(reader: &mut Reader<'_>, drafts: &[Draft], index: &Index, (own, link): (usize, &Link)) -> Target {
+    let name = link.name.text.as_str();
+    match index.get(name).copied() {
+        // `image: redis` with `from: redis` is the usual way to build upon the external `redis`.
+        Some(found) if found == own && link.directive == "from" => Target::External,
+        Some(found) if found == own => {
+            let message = format!("image `{}` references itself by `{}`", shorten(name), link.directive);
+            reader.refuse(link.name.position, message, "name another image");
+            Target::Unknown
+        }
+        Some(found) => {
+            of_kind(reader, drafts[found].image.artifact, link).map_or(Target::Unknown, |()| Target::Draft(found))
+        }
+        None if link.wants == Wants::Anything => Target::External,
+        None if link.wants == Wants::Image && is_external(name) => Target::External,
+        None => {
+            refuse_unknown(reader, drafts, link);
+            Target::Unknown
+        }
+    }
+}
+
+/// A dependency cannot be an artifact. Everything else may be either: images and artifacts share their names, so
+/// what is meant is clear even when the directive does not fit.
+fn of_kind(reader: &mut Reader<'_>, artifact: bool, link: &Link) -> Option<()> {
+    if !artifact || link.wants != Wants::LocalImage {
+        return Some(());
+    }
+    let name = shorten(&link.name.text);
+    let message = format!("`{}` names `{name}`, which is an artifact", link.directive);
+    let hint = format!("declare `{name}` by `image` with `final: false` instead of `artifact`");
+    reader.refuse(link.name.position, message, hint);
+    None
+}
+
+fn refuse_unknown(reader: &mut Reader<'_>, drafts: &[Draft], link: &Link) {
+    if reader.is_full() {
+        return;
+    }
+    let wanted = drafts.iter().filter(|draft| link.wants != Wants::LocalImage || !draft.image.artifact);
+    let names: Vec<&str> = wanted
+        .flat_map(|draft| &draft.image.names)
+        .map(|name| name.0.as_str())
+        .filter(|name| !name.is_empty())
+        .collect();
+    let what = if link.wants == Wants::Artifact { "artifact" } else { "image" };
+    let message =
+        format!("{what} `{}`, named by `{}`, not found in this file", shorten(&link.name.text), link.directive);
+    reader.refuse(link.name.position, message, suggestion(&link.name.text, &names, "images of this file"));
+}
+
+/// Whether `name` can only be a reference to a registry: it has a tag, a digest, or a host in front.
+fn is_external(name: &str) -> bool {
+    let host = name.split_once('/').map_or("", |(host, _)| host);
+    name.contains([':', '@']) || host.contains('.') || host == "localhost"
+}
+
+/// Puts the targets into the model. Imports of external images are taken out of it.
+fn apply(reader: &mut Reader<'_>, draft: &mut Draft, targets: &[Target]) {
+    let name = draft.image.name().clone();
+    let ImageKind::Stapel(stapel) = &mut draft.image.kind else { return };
+    let mut external: Vec<usize> = Vec::new();
+    for (link, target) in draft.links.iter().zip(targets) {
+        match link.kind {
+            LinkKind::Base => base(reader, stapel, link, *target),
+            LinkKind::Import(number) if *target == Target::External => {
+                reader.unsupported_in(&name, "import of an external image", link.name.position);
+                external.push(number);
+            }
+            LinkKind::Import(_) | LinkKind::Dependency => {}
+        }
+    }
+    let mut number = 0;
+    stapel.imports.retain(|_| {
+        number += 1;
+        !external.contains(&(number - 1))
+    });
+}
+
+fn base(reader: &mut Reader<'_>, stapel: &mut StapelImage, link: &Link, target: Target) {
+    match target {
+        Target::Draft(_) => stapel.base = Base::Image(ImageName(link.name.text.clone())),
+        Target::External if link.name.text != "scratch" => {
+            if let Err(error) = link.name.text.parse::<Reference>() {
+                let message = format!("`{}`: {error}", link.directive);
+                reader.refuse(link.name.position, message, "write `[HOST/]NAME[:TAG][@DIGEST]`, such as `alpine:3.20`");
+            }
+        }
+        Target::External | Target::Unknown => {}
+    }
+}

@@ -1,0 +1,196 @@
+//! Reading documents, directive by directive: shapes and rules that a directive can check alone. What needs other
+//! documents is left to `check`.
+//!
+//! [`Reader`] collects what is found; [`section`] and [`value`] are the ways to look at a mapping and its values;
+//! every other module is one directive or one family of them.
+
+mod ansible;
+mod cleanup;
+mod dependencies;
+mod deploy;
+mod docker;
+mod dockerfile;
+mod git;
+mod healthcheck;
+mod image;
+mod image_spec;
+mod import;
+mod meta;
+mod mount;
+mod paths;
+mod secrets;
+mod section;
+mod shell;
+mod stapel;
+mod value;
+
+use std::collections::BTreeSet;
+
+use crate::{
+    GitMapping, Image, ImageName, Position, Problem, Unsupported,
+    documents::{self, Document},
+    yaml::{self, Budget, Node},
+};
+
+pub(crate) use meta::{Meta, project_name_fault};
+pub(crate) use section::{nearest, suggestion};
+pub(crate) use value::Written;
+
+/// Problems that are kept of one file; more than this helps nobody.
+const KEPT_PROBLEMS: usize = 1000;
+
+/// Collects what is found while a file is read.
+pub(crate) struct Reader<'f> {
+    file: &'f str,
+    /// What is wrong.
+    pub(crate) problems: Vec<Problem>,
+    /// Deprecated spellings, each once.
+    pub(crate) warnings: Vec<String>,
+    warned: BTreeSet<String>,
+    /// Directives that cannot be built.
+    pub(crate) unsupported: Vec<Unsupported>,
+    /// The image that is being read.
+    image: Option<ImageName>,
+}
+
+/// What the documents say, references not yet resolved.
+#[derive(Default)]
+pub(crate) struct Documents {
+    /// The meta section.
+    pub(crate) meta: Option<Meta>,
+    /// Images in the order of declaration.
+    pub(crate) drafts: Vec<Draft>,
+}
+
+/// An image whose references are not yet resolved.
+pub(crate) struct Draft {
+    /// The image. Until its links are resolved, a Stapel image's base is a reference and imports may name
+    /// external images.
+    pub(crate) image: Image,
+    /// Where each of its names stands.
+    pub(crate) name_positions: Vec<Position>,
+    /// The images that it mentions.
+    pub(crate) links: Vec<Link>,
+    /// Mappings of other repositories: they take part in the resolution of overlaps.
+    pub(crate) remote_git: Vec<GitMapping>,
+}
+
+/// A mention of an image by another.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Link {
+    /// What the mention is for.
+    pub(crate) kind: LinkKind,
+    /// The directive, as the user knows it (`fromImage`, `import.image`).
+    pub(crate) directive: &'static str,
+    /// The name.
+    pub(crate) name: Written,
+    /// What it may name.
+    pub(crate) wants: Wants,
+}
+
+/// What a mention is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LinkKind {
+    /// The base image.
+    Base,
+    /// The import with this index.
+    Import(usize),
+    /// An entry of `dependencies`.
+    Dependency,
+}
+
+/// What a mention may name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wants {
+    /// An image of this file, or an external one when the name can be nothing else.
+    Image,
+    /// An artifact of this file.
+    Artifact,
+    /// Anything of this file, else an external image.
+    Anything,
+    /// An image of this file and nothing else.
+    LocalImage,
+}
+
+impl<'f> Reader<'f> {
+    /// A reader of the file that problems are reported under as `file`.
+    pub(crate) fn new(file: &'f str) -> Self {
+        Self {
+            file,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            warned: BTreeSet::new(),
+            unsupported: Vec::new(),
+            image: None,
+        }
+    }
+
+    /// Reads all documents of `text`, which has line feeds only.
+    pub(crate) fn documents(&mut self, text: &str) -> Documents {
+        let mut found = Documents::default();
+        let mut budget = Budget::new();
+        for Document { first_line, text } in documents::split(text) {
+            if let Some(node) = yaml::read(text, first_line, &mut budget, &mut self.problems) {
+                self.document(&node, &mut found);
+            }
+            self.problems.truncate(KEPT_PROBLEMS);
+            self.image = None;
+        }
+        found
+    }
+
+    fn document(&mut self, node: &Node, found: &mut Documents) {
+        let Some(section) = self.section(node, "document") else { return };
+        if section.has("configVersion") {
+            let meta = meta::read(self, &section);
+            if found.meta.is_some() {
+                let hint = "one document of the file sets `configVersion` and `project`; merge the two";
+                self.refuse(section.position, "duplicate meta config section", hint);
+            } else {
+                found.meta = Some(meta);
+            }
+        } else {
+            found.drafts.extend(image::read(self, &section));
+        }
+    }
+
+    /// Adds a problem at `position`, with what to write instead.
+    pub(crate) fn refuse(&mut self, position: Position, message: impl Into<String>, hint: impl Into<String>) {
+        self.add(Some(position), message.into(), hint.into());
+    }
+
+    /// Adds a problem of the whole file.
+    pub(crate) fn refuse_file(&mut self, message: impl Into<String>, hint: impl Into<String>) {
+        self.add(None, message.into(), hint.into());
+    }
+
+    /// Whether further problems are dropped: then nothing costly need be done for them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() >= KEPT_PROBLEMS
+    }
+
+    fn add(&mut self, position: Option<Position>, message: String, hint: String) {
+        if !self.is_full() {
+            self.problems.push(Problem { position, message, hint: Some(hint), line: None });
+        }
+    }
+
+    /// Notes a directive that cannot be built.
+    pub(crate) fn unsupported(&mut self, directive: &str, position: Position) {
+        self.unsupported.push(Unsupported { directive: directive.to_owned(), image: self.image.clone(), position });
+    }
+
+    /// Notes a directive of `image` that cannot be built.
+    pub(crate) fn unsupported_in(&mut self, image: &ImageName, directive: &str, position: Position) {
+        self.image = Some(image.clone());
+        self.unsupported(directive, position);
+        self.image = None;
+    }
+
+    /// Warns once per `message`, with the place of the first occasion.
+    pub(crate) fn warn(&mut self, position: Position, message: &str) {
+        if self.warned.insert(message.to_owned()) {
+            self.warnings.push(format!("{}:{}: {message}", self.file, position.line));
+        }
+    }
+}

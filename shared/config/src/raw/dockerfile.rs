@@ -1,0 +1,160 @@
+//! A Dockerfile image: the document with `dockerfile`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use slipway_paths::TreePath;
+
+use super::{
+    Draft, Reader, dependencies,
+    dependencies::Conveyor,
+    image::{Common, known_keys},
+    image_spec, secrets,
+    section::Section,
+    stapel,
+    value::Written,
+};
+use crate::{DockerfileImage, ImageKind, yaml::shorten};
+
+/// Keys that only Dockerfile images have, and those that both kinds have beside the common ones.
+pub(super) const KEYS: [&str; 14] = [
+    "dockerfile",
+    "context",
+    "contextAddFile",
+    "contextAddFiles",
+    "target",
+    "args",
+    "addHost",
+    "network",
+    "ssh",
+    "secrets",
+    "dependencies",
+    "staged",
+    "imageSpec",
+    "artifact",
+];
+
+/// Reads a Dockerfile image.
+pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Common) -> Draft {
+    known_keys(reader, section, &KEYS, (&stapel::KEYS, "is for Stapel images, but this document has `dockerfile`"));
+    if let Some(artifact) = section.entry("artifact") {
+        let hint = "write `image: NAME` with `final: false`";
+        reader.refuse(artifact.position, "an artifact cannot be built from a `dockerfile`", hint);
+    }
+    let context = context(reader, section);
+    let dockerfile = dockerfile_path(reader, section, &context);
+    context_files(reader, section);
+    let args = arguments(reader, section);
+    let (links, targets) = dependencies::read(reader, section, Conveyor::Dockerfile);
+    refuse_shared_arguments(reader, &args, &targets);
+    unsupported_keys(reader, section);
+    image_spec::check(reader, section);
+    secrets::check(reader, section);
+    let image = DockerfileImage {
+        dockerfile,
+        context,
+        target: reader.filled(section, "target").map(|written| written.text),
+        args: args.into_iter().map(|(name, value)| (name.text, value)).collect::<BTreeMap<_, _>>(),
+        add_hosts: hosts(reader, section),
+        network: reader.filled(section, "network").map(|written| written.text),
+    };
+    let mut draft = common.into_draft(ImageKind::Dockerfile(image));
+    draft.links = links;
+    draft
+}
+
+fn context(reader: &mut Reader<'_>, section: &Section<'_>) -> TreePath {
+    let Some(written) = reader.text(section, "context") else { return TreePath::root() };
+    below(reader, &written, "context", "the project directory").unwrap_or_default()
+}
+
+fn dockerfile_path(reader: &mut Reader<'_>, section: &Section<'_>, context: &TreePath) -> TreePath {
+    let hint = "write `dockerfile: Dockerfile`, the path below `context`";
+    if section.get("dockerfile").is_none() {
+        reader.refuse(section.position, "`dockerfile` is missing or empty", hint);
+    }
+    let Some(written) = reader.text(section, "dockerfile") else { return TreePath::root() };
+    let path = below(reader, &written, "dockerfile", "`context`").unwrap_or_default();
+    if path.is_root() && !written.text.starts_with(['/', '.']) {
+        reader.refuse(written.position, "`dockerfile` is missing or empty", hint);
+    }
+    context.join(path.as_bytes())
+}
+
+/// `path`, the value of `key`, relative to `root`.
+fn below(reader: &mut Reader<'_>, path: &Written, key: &str, root: &str) -> Option<TreePath> {
+    let shown = shorten(&path.text);
+    if path.text.starts_with('/') {
+        let hint = format!("paths are relative to {root}: write `{}`", shorten(path.text.trim_start_matches('/')));
+        reader.refuse(path.position, format!("`{key}` must be a relative path, not `{shown}`"), hint);
+        return None;
+    }
+    match TreePath::new(&path.text) {
+        Ok(path) => Some(path),
+        Err(_) => {
+            let message = format!("`{key}` leads outside of {root}: `{shown}`");
+            reader.refuse(path.position, message, "remove `..` from the path");
+            None
+        }
+    }
+}
+
+/// `contextAddFiles` and its older spelling.
+fn context_files(reader: &mut Reader<'_>, section: &Section<'_>) {
+    let (old, new) = (section.entry("contextAddFile"), section.entry("contextAddFiles"));
+    if let Some(old) = old {
+        reader.warn(old.position, "`contextAddFile` is deprecated; write `contextAddFiles`");
+        if new.is_some() {
+            let message = "`contextAddFile` and `contextAddFiles` cannot stand together";
+            reader.refuse(old.position, message, "put all paths under `contextAddFiles`");
+        }
+    }
+    for entry in old.into_iter().chain(new) {
+        let files = reader.node_texts(&entry.value, &entry.key);
+        for file in files.iter().filter(|_| !entry.value.is_null()) {
+            below(reader, file, &entry.key, "`context`");
+        }
+        if !entry.value.is_null() && !files.is_empty() {
+            reader.unsupported(&entry.key, entry.position);
+        }
+    }
+}
+
+fn arguments(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<(Written, String)> {
+    reader.text_map(section, "args")
+}
+
+/// A build argument has one source.
+fn refuse_shared_arguments(reader: &mut Reader<'_>, args: &[(Written, String)], targets: &[Written]) {
+    let given: BTreeSet<&str> = args.iter().map(|(name, _)| name.text.as_str()).collect();
+    for target in targets.iter().filter(|target| given.contains(target.text.as_str())) {
+        let message =
+            format!("the build argument `{}` is set by `args` and by `targetBuildArg`", shorten(&target.text));
+        reader.refuse(target.position, message, "remove it from `args`, or name another `targetBuildArg`");
+    }
+}
+
+fn unsupported_keys(reader: &mut Reader<'_>, section: &Section<'_>) {
+    if let Some(ssh) = section.get("ssh") {
+        reader.text(section, "ssh");
+        reader.unsupported("ssh", ssh.position);
+    }
+    if let Some(staged) = section.get("staged")
+        && reader.flag(section, "staged") == Some(true)
+    {
+        reader.unsupported("staged", staged.position);
+    }
+}
+
+fn hosts(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for written in reader.texts(section, "addHost") {
+        match written.text.split_once(':') {
+            Some((host, address)) if !host.is_empty() && !address.is_empty() => hosts.push(written.text),
+            _ => {
+                let message = format!("`addHost` holds `{}`", shorten(&written.text));
+                reader.refuse(written.position, message, "write `HOST:ADDRESS`, such as `db:10.0.0.5`");
+            }
+        }
+    }
+    hosts
+}

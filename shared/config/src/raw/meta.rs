@@ -1,0 +1,121 @@
+//! The meta section: the document with `configVersion`.
+
+use slipway_oci::Platform;
+
+use super::{Reader, cleanup, deploy, image_spec, section::Section, value::Written};
+use crate::yaml::shorten;
+
+const KEYS: [&str; 6] = ["configVersion", "project", "build", "deploy", "cleanup", "gitWorktree"];
+const BUILD_KEYS: [&str; 4] = ["platform", "cacheVersion", "staged", "imageSpec"];
+const WORKTREE_KEYS: [&str; 3] = ["forceShallowClone", "allowUnshallow", "allowFetchOriginBranchesAndTags"];
+/// The longest name of a project, in characters.
+const LONGEST_PROJECT: usize = 50;
+
+/// What the meta section says.
+#[derive(Default)]
+pub(crate) struct Meta {
+    /// `project`; empty when there is a problem with it.
+    pub(crate) project: String,
+    /// `build.platform`.
+    pub(crate) platforms: Vec<Platform>,
+    /// `build.cacheVersion`.
+    pub(crate) cache_version: Option<String>,
+}
+
+/// Reads the meta section.
+pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Meta {
+    reader.known(section, &KEYS);
+    version(reader, section);
+    deploy::check(reader, section);
+    cleanup::check(reader, section);
+    if let Some(worktree) = reader.subsection(section, "gitWorktree", &WORKTREE_KEYS) {
+        for key in WORKTREE_KEYS {
+            reader.flag(&worktree, key);
+        }
+    }
+    let mut meta = Meta { project: project(reader, section), ..Meta::default() };
+    if let Some(build) = reader.subsection(section, "build", &BUILD_KEYS) {
+        meta.platforms = platforms(reader, &build, "build.platform");
+        meta.cache_version = reader.string(&build, "cacheVersion");
+        if reader.flag(&build, "staged") == Some(true)
+            && let Some(entry) = build.entry("staged")
+        {
+            reader.unsupported("build.staged", entry.position);
+        }
+        image_spec::check_global(reader, &build);
+    }
+    meta
+}
+
+/// The platforms under `platform` of `section`; `directive` is how the user knows the key.
+pub(super) fn platforms(reader: &mut Reader<'_>, section: &Section<'_>, directive: &str) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for written in reader.texts(section, "platform") {
+        match written.text.parse::<Platform>() {
+            Ok(platform) if platforms.contains(&platform) => {
+                let message = format!("`{directive}` names {platform} twice");
+                reader.refuse(written.position, message, "name every platform once");
+            }
+            Ok(platform) => platforms.push(platform),
+            Err(error) => {
+                let message = format!("`{directive}`: {error}");
+                reader.refuse(written.position, message, "for example `linux/amd64` or `linux/arm/v7`");
+            }
+        }
+    }
+    if platforms.len() > 1
+        && let Some(entry) = section.entry("platform")
+    {
+        reader.unsupported(directive, entry.position);
+    }
+    platforms
+}
+
+fn version(reader: &mut Reader<'_>, section: &Section<'_>) {
+    let hint = "write `configVersion: 1`";
+    match reader.text(section, "configVersion") {
+        // A float is taken for the integer it equals, as in Go.
+        Some(written) if written.text.trim().parse::<f64>().is_ok_and(|version| version == 1.0) => {}
+        Some(written) => {
+            let message = format!("`configVersion` must be 1, not `{}`", shorten(&written.text));
+            reader.refuse(written.position, message, hint);
+        }
+        None => {
+            let entry = section.entry("configVersion");
+            // Anything but a scalar was refused by `text` already.
+            if entry.is_some_and(|entry| entry.value.is_null()) {
+                reader.refuse(section.position, "`configVersion` has no value", hint);
+            }
+        }
+    }
+}
+
+fn project(reader: &mut Reader<'_>, section: &Section<'_>) -> String {
+    let Some(Written { text, position }) = reader.text(section, "project") else {
+        if section.get("project").is_none() {
+            let hint = "write `project: NAME`; the name is part of the names of images, so keep it once it is in use";
+            reader.refuse(section.position, "'project' is missing from the meta section, or empty", hint);
+        }
+        return String::new();
+    };
+    if let Some(fault) = project_name_fault(&text) {
+        let hint = "names are up to 50 lower-case letters, digits and dashes, with a letter or digit at both ends";
+        reader.refuse(position, fault, hint);
+        return String::new();
+    }
+    text
+}
+
+/// What is wrong with `name` as the name of a project.
+pub(crate) fn project_name_fault(name: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if name.is_empty() {
+        Some("'project' is empty".to_owned())
+    } else if name.chars().count() > LONGEST_PROJECT {
+        Some(format!("bad project name: `{}` is longer than {LONGEST_PROJECT} characters", shorten(name)))
+    } else if !name.chars().all(|c| plain(c) || c == '-') || !name.starts_with(plain) || !name.ends_with(plain) {
+        Some(format!("bad project name `{name}`"))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,133 @@
+//! A Stapel image or artifact: the document with `image` or `artifact` and no `dockerfile`.
+
+use super::{
+    Draft, Link, LinkKind, Reader, Wants, ansible,
+    dependencies::{self, Conveyor},
+    docker, dockerfile, git,
+    image::{Common, known_keys},
+    image_spec, import, mount, secrets,
+    section::Section,
+    shell,
+};
+use crate::{
+    Base, ImageKind, StapelImage,
+    yaml::{Entry, shorten},
+};
+
+/// Keys that Stapel images have beside the common ones.
+pub(super) const KEYS: [&str; 17] = [
+    "artifact",
+    "from",
+    "fromLatest",
+    "fromImage",
+    "fromArtifact",
+    "fromCacheVersion",
+    "disableGitAfterPatch",
+    "git",
+    "shell",
+    "ansible",
+    "docker",
+    "import",
+    "mount",
+    "dependencies",
+    "network",
+    "secrets",
+    "imageSpec",
+];
+/// The directives that name a base.
+const BASES: [(&str, Wants); 3] =
+    [("from", Wants::Anything), ("fromImage", Wants::Image), ("fromArtifact", Wants::Artifact)];
+/// Directives that an artifact does not have.
+const NOT_FOR_ARTIFACTS: [&str; 5] = ["final", "docker", "imageSpec", "disableGitAfterPatch", "dependencies"];
+
+/// Reads a Stapel image.
+pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Common) -> Draft {
+    known_keys(
+        reader,
+        section,
+        &KEYS,
+        (&dockerfile::KEYS, "is for images with a `dockerfile`, which this one has not"),
+    );
+    exclusive(reader, section, "shell", "ansible");
+    exclusive(reader, section, "docker", "imageSpec");
+    if common.is_artifact() {
+        refuse_for_artifact(reader, section);
+    }
+    let base = base(reader, section);
+    let git = git::read(reader, section);
+    let (imports, mut links) = import::read(reader, section);
+    links.extend(dependencies::read(reader, section, Conveyor::Stapel).0);
+    ansible::check(reader, section);
+    mount::check(reader, section);
+    secrets::check(reader, section);
+    image_spec::check(reader, section);
+    unsupported_flags(reader, section);
+    let patches_disabled = reader.flag(section, "disableGitAfterPatch").unwrap_or(false);
+    let stapel = StapelImage {
+        base: Base::Reference(base.as_ref().map(|link| link.name.text.clone()).unwrap_or_default()),
+        from_cache_version: reader.string(section, "fromCacheVersion"),
+        git: git.local,
+        shell: shell::read(reader, section),
+        docker: docker::read(reader, section),
+        imports,
+        patches_after_setup: !common.is_artifact() && !patches_disabled,
+    };
+    let mut draft = common.into_draft(ImageKind::Stapel(Box::new(stapel)));
+    draft.links = base.into_iter().chain(links).collect();
+    draft.remote_git = git.remote;
+    draft
+}
+
+/// The one directive that names the base.
+fn base(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Link> {
+    let given: Vec<(&'static str, Wants, &Entry)> =
+        BASES.iter().filter_map(|(key, wants)| Some((*key, *wants, section.get(key)?))).collect();
+    if let [first, second, ..] = given.as_slice() {
+        let message = format!("conflict between `{}` and `{}`: an image has one base", first.0, second.0);
+        reader.refuse(second.2.position, message, format!("remove one of them; `{}` stands above", first.0));
+    }
+    let Some((directive, wants, _)) = given.first().copied() else {
+        let hint = "write `from: IMAGE:TAG`, or `fromImage: NAME` for an image of this file";
+        let message = "one of `from`, `fromImage` and `fromArtifact` is required: the image has no base";
+        reader.refuse(section.position, message, hint);
+        return None;
+    };
+    let name = reader.filled(section, directive)?;
+    if name.text.contains(char::is_whitespace) {
+        let message = format!("`{directive}` holds blanks: `{}`", shorten(&name.text));
+        reader.refuse(name.position, message, "write a single image name, without blanks");
+        return None;
+    }
+    if directive == "from" && name.text == "scratch" {
+        reader.unsupported("from: scratch", name.position);
+    }
+    Some(Link { kind: LinkKind::Base, directive, name, wants })
+}
+
+fn exclusive(reader: &mut Reader<'_>, section: &Section<'_>, one: &str, other: &str) {
+    if let (Some(_), Some(entry)) = (section.get(one), section.get(other)) {
+        let message = format!("`{one}` and `{other}` cannot stand together");
+        reader.refuse(entry.position, message, format!("keep one of `{one}` and `{other}`"));
+    }
+}
+
+fn refuse_for_artifact(reader: &mut Reader<'_>, section: &Section<'_>) {
+    for key in NOT_FOR_ARTIFACTS {
+        if let Some(entry) = section.get(key) {
+            let hint = "remove it, or write `image` with `final: false` instead of `artifact`";
+            reader.refuse(entry.position, format!("an artifact cannot have `{key}`"), hint);
+        }
+    }
+}
+
+fn unsupported_flags(reader: &mut Reader<'_>, section: &Section<'_>) {
+    if let Some(latest) = section.get("fromLatest")
+        && reader.flag(section, "fromLatest") == Some(true)
+    {
+        reader.unsupported("fromLatest", latest.position);
+    }
+    if let Some(network) = section.get("network") {
+        reader.text(section, "network");
+        reader.unsupported("network", network.position);
+    }
+}

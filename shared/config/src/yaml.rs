@@ -1,0 +1,124 @@
+//! A YAML document as a tree in which every node knows its place.
+//!
+//! Anchors, aliases and merge keys are resolved here; scalars keep their source text, because what a scalar means
+//! (`yes`, `0755`, `1.10`) depends on the directive it is given to.
+
+mod build;
+
+use crate::Position;
+
+pub(crate) use build::{Budget, read, shorten};
+
+/// One node of a document.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Node {
+    /// Where it starts; for an absent value, where its key stands.
+    pub(crate) position: Position,
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+/// What a node is.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Kind {
+    /// A text, number, bool or null.
+    Scalar(Scalar),
+    /// A list.
+    Sequence(Vec<Node>),
+    /// A mapping; its keys are unique, merge keys are resolved.
+    Mapping(Vec<Entry>),
+}
+
+/// A scalar as it was written.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Scalar {
+    /// Its text, quotes and escapes resolved.
+    pub(crate) text: String,
+    /// Whether it was written without quotes and not as a block.
+    pub(crate) plain: bool,
+    /// The suffix of its tag (`str` of `!!str`).
+    pub(crate) tag: Option<String>,
+}
+
+/// A key with its value.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Entry {
+    /// The key.
+    pub(crate) key: String,
+    /// Where the key stands.
+    pub(crate) position: Position,
+    /// The value.
+    pub(crate) value: Node,
+}
+
+/// What YAML 1.1 takes a scalar for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Meaning {
+    /// `~`, `null` or nothing.
+    Null,
+    /// `true`, `yes`, `on`, … and their opposites.
+    Bool(bool),
+    /// A number in any notation.
+    Number,
+    /// Anything else.
+    Text,
+}
+
+impl Scalar {
+    /// What YAML 1.1 takes it for, a `!!str` tag and quotes counting.
+    pub(crate) fn meaning(&self) -> Meaning {
+        if !self.plain || self.tag.as_deref() == Some("str") {
+            return Meaning::Text;
+        }
+        match self.text.as_str() {
+            "" | "~" | "null" | "Null" | "NULL" => Meaning::Null,
+            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Meaning::Bool(true),
+            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+                Meaning::Bool(false)
+            }
+            text if is_number(text) => Meaning::Number,
+            _ => Meaning::Text,
+        }
+    }
+}
+
+impl Node {
+    /// Whether it holds nothing (`key:`, `~`, `null`).
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar(scalar) if scalar.meaning() == Meaning::Null)
+    }
+
+    /// What it is, for messages.
+    pub(crate) fn describe(&self) -> &'static str {
+        match &self.kind {
+            Kind::Scalar(scalar) => match scalar.meaning() {
+                Meaning::Null => "nothing",
+                Meaning::Bool(_) => "a boolean",
+                Meaning::Number => "a number",
+                Meaning::Text => "a string",
+            },
+            Kind::Sequence(_) => "a list",
+            Kind::Mapping(_) => "a mapping",
+        }
+    }
+}
+
+/// Whether YAML 1.1 reads `text` as an integer or a float.
+fn is_number(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    let plain = unsigned.replace('_', "");
+    for (prefix, base) in [("0x", 16), ("0b", 2), ("0o", 8)] {
+        if let Some(digits) = plain.strip_prefix(prefix) {
+            return !digits.is_empty() && digits.chars().all(|c| c.is_digit(base));
+        }
+    }
+    plain.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && plain.contains(|c: char| c.is_ascii_digit())
+        && plain.parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

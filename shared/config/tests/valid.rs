@@ -1,0 +1,308 @@
+//! Right configurations: what they mean, and that spellings of the same thing mean the same.
+
+use std::collections::BTreeMap;
+
+use slipway_config::{
+    Base, Config, Image, ImageKind, ImageName, ImportMoment, Position, StapelImage, UserStage, parse, select_documents,
+};
+
+const META: &str = "configVersion: 1\nproject: p\n---\n";
+
+fn read(text: &str) -> Config {
+    let text = if text.contains("configVersion") { text.to_owned() } else { format!("{META}{text}") };
+    parse("werf.yaml", &text).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+fn stapel(text: &str) -> StapelImage {
+    stapel_of(read(text).images.pop().expect("an image"))
+}
+
+fn stapel_of(image: Image) -> StapelImage {
+    match image.kind {
+        ImageKind::Stapel(stapel) => *stapel,
+        ImageKind::Dockerfile(_) => panic!("a Dockerfile image"),
+    }
+}
+
+/// `config` with all positions set to the same, so that only what it means is compared.
+fn meaning(mut config: Config) -> Config {
+    let nowhere = Position::default();
+    for image in &mut config.images {
+        image.position = nowhere;
+        if let ImageKind::Stapel(stapel) = &mut image.kind {
+            stapel.git.iter_mut().for_each(|mapping| mapping.position = nowhere);
+            stapel.imports.iter_mut().for_each(|import| import.position = nowhere);
+            for stage in stapel.shell.stages.values_mut() {
+                stage.position = nowhere;
+                stage.commands.iter_mut().for_each(|command| command.position = nowhere);
+            }
+        }
+    }
+    config
+}
+
+#[test]
+fn spellings_of_the_same_mean_the_same() {
+    let rows: &[(&str, &[&str])] = &[
+        (
+            "image: a\nfrom: b\nshell:\n  install:\n  - make\n",
+            &[
+                "image: a\nfrom: b\nshell:\n  install: make\n",
+                "image: a\r\nfrom: b\r\nshell:\r\n  install:\r\n  - make\r\n",
+                "image: [a]\nfrom: 'b'\nshell: {install: [\"make\"]}\n",
+                "image:\ta\nfrom:\tb\t# base\nshell:\t# commands\n  install:\n  - make\n",
+                "--- # the only image\n\n# with a comment\nimage: a\nfrom: b\nshell: &s {install: make}\n---\n# nothing\n",
+                "{image: a, from: b, shell: {install: make}}\n",
+                "image: a\nfrom: b\nfinal: yes\nshell: {install: !!str make, setup: []}\ngit: ~\nimport: []\ndocker:\n",
+            ],
+        ),
+        (
+            "image: a\nfrom: b\ndisableGitAfterPatch: true\ngit:\n- {add: /x, to: /app, owner: '0755'}\n",
+            &[
+                "image: a\nfrom: b\ndisableGitAfterPatch: on\ngit:\n- {add: /x/, to: /app/., owner: 0755}\n",
+                "image: a\nfrom: b\ndisableGitAfterPatch: Yes\ngit:\n- add: /y/../x\n  to: //app\n  owner: \"0755\"\n",
+            ],
+        ),
+        (
+            "image: a\nfrom: b\ndocker: {CMD: [/bin/sh, -c, run it], EXPOSE: ['80', 8081/udp], ENV: {A: '1.10', B: 'yes', C: ''}}\n",
+            &[
+                "image: a\nfrom: b\ndocker: {CMD: run it, EXPOSE: 80 8081/udp 80, ENV: {A: 1.10, B: yes, C: }}\n",
+                "image: a\nfrom: b\ndocker: {CMD: '[\"/bin/sh\", \"-c\", \"run it\"]', EXPOSE: [80, 8081/udp], ENV: {A: 1.10, B: yes, C: ~}}\n",
+            ],
+        ),
+        (
+            "image: a\nfrom: b\nimport:\n- {from: s, add: /x, to: /x, before: setup}\n---\nimage: s\nfrom: c\n",
+            &[
+                "image: a\nfrom: b\nimport:\n- {image: s, add: /x, before: setup}\n---\nimage: s\nfrom: c\n",
+                "image: a\nfrom: b\nimport:\n- {<<: {add: /x}, before: setup, image: s}\n---\nimage: s\nfrom: c\n",
+            ],
+        ),
+        (
+            "image: a\ndockerfile: Dockerfile\ncontext: app\nargs: {V: '3'}\n",
+            &["image: a\ndockerfile: ./Dockerfile\ncontext: ./app/\nargs: {V: 3}\nstaged: off\nssh:\n"],
+        ),
+    ];
+    for (first, others) in rows {
+        let expected = meaning(read(first));
+        for other in *others {
+            assert_eq!(meaning(read(other)), expected, "{other}");
+        }
+    }
+}
+
+#[test]
+fn a_stapel_image_is_read() {
+    let stapel = stapel(
+        "image: base\nfrom: alpine\n---\nartifact: tools\nfrom: alpine\n---\nimage: app\nfromImage: base\nfromCacheVersion: 2\n\
+         git:\n- add: /src\n  to: /app\n  includePaths: [a, ./b]\n  excludePaths: c\n  owner: app\n  group: 1000\n  \
+         stageDependencies: {install: package.json, setup: ['**/*.js', '.']}\n\
+         shell:\n  cacheVersion: 1\n  beforeInstall: apt-get update\n  installCacheVersion: 3\n  setup: [a, b]\n\
+         import:\n- {artifact: tools, add: /bin/x, to: /usr/bin/x, after: install, includePaths: y, owner: root}\n",
+    );
+    assert_eq!(stapel.base, Base::Image(ImageName("base".to_owned())));
+    assert_eq!(stapel.from_cache_version.as_deref(), Some("2"));
+    assert!(stapel.patches_after_setup);
+    let git = &stapel.git[0];
+    assert_eq!((git.add.to_string().as_str(), git.to.as_str()), ("src", "/app"));
+    assert_eq!(
+        (git.include.clone(), git.exclude.clone()),
+        (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()])
+    );
+    assert_eq!((git.owner.as_deref(), git.group.as_deref()), (Some("app"), Some("1000")));
+    let expected = BTreeMap::from([
+        (UserStage::Install, vec!["package.json".to_owned()]),
+        (UserStage::Setup, vec!["**/*.js".to_owned(), "**".to_owned()]),
+    ]);
+    assert_eq!(git.stage_dependencies, expected);
+    assert_eq!(stapel.shell.cache_version.as_deref(), Some("1"));
+    assert_eq!(stapel.shell.stages[&UserStage::Install].cache_version.as_deref(), Some("3"));
+    let setup = &stapel.shell.stages[&UserStage::Setup].commands;
+    assert_eq!(setup.iter().map(|command| command.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(setup[1].position, Position { line: 25, column: 14 });
+    let import = &stapel.imports[0];
+    assert_eq!((import.source.0.as_str(), import.moment), ("tools", ImportMoment::AfterInstall));
+    assert_eq!((import.add.as_str(), import.to.as_str()), ("/bin/x", "/usr/bin/x"));
+}
+
+#[test]
+fn names_bases_and_references() {
+    let config = read(
+        "configVersion: 1.0\nproject: p\nbuild: {platform: linux/amd64, cacheVersion: v1}\n---\nimage: [a, b/c]\nfrom: redis\n\
+         ---\nimage: redis\nfrom: redis\ncacheVersion: v2\nfinal: false\n---\nartifact: t\nfromImage: nginx:1.29\n---\nimage: u\n\
+         fromArtifact: t\n",
+    );
+    let shown: Vec<String> = config
+        .images
+        .iter()
+        .map(|image| {
+            let names: Vec<&str> = image.names.iter().map(|name| name.0.as_str()).collect();
+            let version = image.cache_version.clone().unwrap_or_default();
+            let base = match stapel_of(image.clone()).base {
+                Base::Image(name) => format!("image {name}"),
+                Base::Reference(text) => text,
+            };
+            format!("{} {} {} {version} {base}", names.join("+"), image.artifact, image.is_final)
+        })
+        .collect();
+    let expected = [
+        "a+b/c false true v1 image redis",
+        "redis false false v2 redis",
+        "t true false v1 nginx:1.29",
+        "u false true v1 image t",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(config.platforms.len(), 1);
+    assert!(config.unsupported.is_empty(), "{:?}", config.unsupported);
+    assert_eq!(config.images[0].needs(), [&ImageName("redis".to_owned())]);
+}
+
+#[test]
+fn a_project_without_images_is_valid() {
+    let config = read(
+        "configVersion: 1\nproject: p\ndeploy: {namespace: x}\ncleanup: {keepPolicies: [{references: {tag: /.*/}}]}\n",
+    );
+    assert!(config.images.is_empty() && config.unsupported.is_empty());
+}
+
+#[test]
+fn the_nameless_image_is_read_with_a_warning() {
+    for text in ["image: ~\nfrom: b\n", "image:\nfrom: b\n", "dockerfile: D\n"] {
+        let config = read(text);
+        assert_eq!(config.images[0].name().to_string(), "~");
+        assert_eq!(config.warnings, ["werf.yaml:4: an image without a name is deprecated; write `image: NAME`"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_built_is_noted() {
+    let config = read(
+        "configVersion: 1\nproject: p\nbuild: {staged: true, platform: [linux/amd64, linux/arm64], imageSpec: {author: x}}\n---\n\
+         image: a\nfrom: scratch\nfromLatest: true\nansible: {install: [{apt: x}]}\nmount: [{from: tmp_dir, to: /x}]\n\
+         git: [{url: 'https://h/x', to: /y}]\ndocker: {exactValues: true}\nsecrets: [{env: X}]\nnetwork: none\n\
+         import:\n- {from: 'alpine:3', add: /a, before: setup}\n- {image: d, stage: install, add: /b, before: setup}\n\
+         dependencies: [{image: d, before: setup}]\n---\nimage: d\ndockerfile: D\ncontextAddFiles: [x]\nssh: default\n\
+         staged: true\nimageSpec: {config: {cmd: x}}\n",
+    );
+    let mut noted: Vec<String> = config
+        .unsupported
+        .iter()
+        .map(|unsupported| {
+            let image = unsupported.image.as_ref().map_or("", |image| image.0.as_str());
+            format!("{} {image}:{}", unsupported.position.line, unsupported.directive)
+        })
+        .collect();
+    let expected = [
+        "3 :build.staged",
+        "3 :build.platform",
+        "3 :build.imageSpec",
+        "6 a:from: scratch",
+        "7 a:fromLatest",
+        "8 a:ansible",
+        "9 a:mount",
+        "10 a:git.url",
+        "11 a:docker.exactValues",
+        "12 a:secrets",
+        "13 a:network",
+        "15 a:import of an external image",
+        "16 a:import.stage",
+        "17 a:dependencies",
+        "21 d:contextAddFiles",
+        "22 d:ssh",
+        "23 d:staged",
+        "24 d:imageSpec",
+    ];
+    let mut expected: Vec<String> = expected.map(str::to_owned).to_vec();
+    assert_eq!(noted.first().map(String::as_str), Some("3 :build.staged"), "in the order of the file");
+    noted.sort();
+    expected.sort();
+    assert_eq!(noted, expected);
+    let imports = stapel_of(config.images[0].clone()).imports;
+    assert_eq!(imports.len(), 1, "the external import is not in the model");
+    assert_eq!(config.dependencies[0].target, ImageName("d".to_owned()));
+}
+
+#[test]
+fn docker_values() {
+    let docker = |lines: &str| stapel(&format!("image: a\nfrom: b\ndocker:\n{lines}")).docker.expect("a change");
+    let change = docker(
+        "  VOLUME: [/a, '/b /c']\n  EXPOSE: 3000-3002/udp\n  WORKDIR: /w\n  USER: 1000\n  ENTRYPOINT: []\n  LABEL: {a: 1, b=c: d}\n  \
+         HEALTHCHECK: --interval=5s CMD [\"x\"]\n",
+    );
+    assert_eq!(change.volumes, ["/a", "/b", "/c"]);
+    assert_eq!(change.expose, ["3000/udp", "3001/udp", "3002/udp"]);
+    assert_eq!((change.workdir.as_deref(), change.user.as_deref()), (Some("/w"), Some("1000")));
+    assert_eq!((change.entrypoint, change.cmd), (Some(Vec::new()), None));
+    assert_eq!(change.labels["b=c"], "d");
+    assert_eq!(change.healthcheck.expect("a check").interval, 5_000_000_000);
+    assert_eq!(docker("  CMD: ''\n").cmd, Some(Vec::new()));
+    assert_eq!(docker("  CMD: \"[ -f x ] && y\"\n").cmd.expect("a command")[2], "[ -f x ] && y");
+    assert_eq!(stapel("image: a\nfrom: b\ndocker: {ENV: {}}\n").docker, None);
+}
+
+#[test]
+fn overlapping_mappings_leave_out_what_others_bring() {
+    let rows: &[(&str, &[&[&str]])] = &[
+        ("git: [{add: /x, to: /app}, {add: /y, to: /app/sub/}]", &[&["sub"], &[]]),
+        ("git: [{add: /x, to: /app}, {add: /y, to: /app/sub, includePaths: [p, q/r]}]", &[&["sub/p", "sub/q/r"], &[]]),
+        ("git: [{add: /x, to: /app, excludePaths: sub}, {add: /y, to: /app/sub}]", &[&["sub"], &[]]),
+        ("git: [{add: /x, to: /app}, {add: /y, to: /app, includePaths: p}]", &[&["p"], &[]]),
+        ("git: [{add: /x, to: /app}, {add: /y, to: /application}]", &[&[], &[]]),
+        ("git: [{add: /x, to: /}, {add: /y, to: /app}]", &[&["app"], &[]]),
+        ("git: [{add: /x, to: /a, includePaths: p}, {add: /y, to: /a, includePaths: q}]", &[&["q"], &["p"]]),
+    ];
+    for (line, expected) in rows {
+        let stapel = stapel(&format!("image: a\nfrom: b\n{line}\n"));
+        let excluded: Vec<Vec<&str>> =
+            stapel.git.iter().map(|mapping| mapping.exclude.iter().map(String::as_str).collect()).collect();
+        assert_eq!(excluded, *expected, "{line}");
+    }
+    let with_import = "image: s\nfrom: b\n---\nimage: a\nfrom: b\ngit: [{add: /x, to: /app}]\n\
+        import: [{image: s, add: /out, to: /app/dist, after: setup}]\n";
+    assert_eq!(stapel(with_import).git[0].exclude, ["dist"]);
+}
+
+#[test]
+fn idle_cache_versions_are_told() {
+    let warnings = |shell: &str, rest: &str| read(&format!("image: a\nfrom: b\nshell: {shell}\n{rest}")).warnings;
+    let idle = warnings("{install: x, setupCacheVersion: 1}", "");
+    assert_eq!(idle.len(), 1);
+    assert!(idle[0].starts_with("werf.yaml:6: image `a`: `setupCacheVersion` has no effect"), "{idle:?}");
+    assert!(warnings("{installCacheVersion: 1, setup: x}", "").is_empty());
+    assert!(warnings("{setupCacheVersion: 1}", "docker: {USER: x}\n").is_empty());
+    assert_eq!(warnings("{cacheVersion: 1}", "").len(), 1);
+}
+
+#[test]
+fn deprecated_spellings_are_told_once() {
+    let config = read(
+        "artifact: a\nfrom: b\n---\nartifact: c\nfromArtifact: a\nimport: [{artifact: a, add: /x, before: setup}]\n",
+    );
+    assert_eq!(config.warnings, ["werf.yaml:4: `artifact` is deprecated; write `image` with `final: false`"]);
+    let config = read("image: a\nfrom: b\ngit: [{to: /app/}]\n");
+    assert_eq!(config.warnings, ["werf.yaml:6: `to` ends in a slash, which has no meaning; write `to: /app`"]);
+}
+
+#[test]
+fn documents_of_images_are_printed() {
+    let text = "configVersion: 1.0\nproject: p\n---\n# first\nimage: image_a\nfrom: x\n---\n\nimage: [image_b, image_c]\nfrom: y\n";
+    let config = read(text);
+    let shown = |patterns: &[&str]| {
+        let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        select_documents(&config, text, &patterns).map(std::borrow::Cow::into_owned)
+    };
+    let (a, b) = ("# first\nimage: image_a\nfrom: x\n", "image: [image_b, image_c]\nfrom: y\n");
+    assert_eq!(shown(&[]).expect("all"), text);
+    assert_eq!(shown(&["image_a"]).expect("one"), a);
+    assert_eq!(shown(&["!image_b", "!image_c"]).expect("one"), a);
+    assert_eq!(shown(&["*_a"]).expect("one"), a);
+    assert_eq!(shown(&["image_c"]).expect("by its second name"), b);
+    assert_eq!(shown(&["image_*"]).expect("both"), format!("{a}---\n{b}"));
+    assert!(shown(&["other"]).is_err());
+}
+
+#[test]
+fn too_large_a_text_is_refused() {
+    let text = format!("{META}image: a\nfrom: b\n#{}", "x".repeat(slipway_config::LARGEST_TEXT));
+    let problems = parse("werf.yaml", &text).expect_err("too large").to_string();
+    assert!(problems.starts_with("werf.yaml: the configuration has "), "{problems}");
+}
