@@ -104,7 +104,6 @@ fn names(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Vec<(ImageNam
     // A Dockerfile image without `image` is nameless as well.
     let Some(entry) = image.filter(|entry| !is_nameless(&entry.value)) else {
         let position = image.map_or(section.position, |entry| entry.position);
-        reader.warn(position, "an image without a name is deprecated; write `image: NAME`");
         return Some(vec![(ImageName::default(), position)]);
     };
     let names: Vec<(ImageName, Position)> = match &entry.value.kind {
@@ -124,7 +123,6 @@ fn is_nameless(node: &Node) -> bool {
 }
 
 fn artifact_name(reader: &mut Reader<'_>, entry: &Entry) -> Option<(ImageName, Position)> {
-    reader.warn(entry.position, "`artifact` is deprecated; write `image` with `final: false`");
     if is_nameless(&entry.value) || matches!(entry.value.kind, Kind::Sequence(_)) {
         let message = "invalid image name: an artifact has one name";
         reader.refuse(entry.value.position, message, "write `artifact: NAME`");

@@ -68,14 +68,11 @@ fn source(reader: &mut Reader<'_>, section: &Section<'_>, index: usize) -> Optio
         reader.refuse(entry.position, message, format!("keep one of `{first}` and `{second}`"));
         return None;
     }
-    let Some(((key, directive, wants), entry)) = given.first().copied() else {
+    let Some(((key, directive, wants), _)) = given.first().copied() else {
         let message = "an import needs a source: `image`, `artifact` or `from`";
         reader.refuse(section.position, message, "write `image: NAME`, where NAME is an image of this file");
         return None;
     };
-    if key == "artifact" {
-        reader.warn(entry.position, "`artifact` is deprecated; write `image` with `final: false`");
-    }
     let name = reader.filled(section, key)?;
     Some(Link { kind: LinkKind::Import(index), directive, name, wants })
 }
