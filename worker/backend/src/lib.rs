@@ -4,7 +4,12 @@
 //! protocol: images come from and go to repositories through the [`ImageLink`] it was given.
 //!
 //! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
-//! are wrapped for the toolbox).
+//! are wrapped for the toolbox), [`output`] (what becomes of their output), [`conformance`] (what every backend must do).
+
+pub mod conformance;
+pub mod output;
+pub mod retar;
+pub mod script;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 

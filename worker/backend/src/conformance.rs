@@ -1,0 +1,42 @@
+//! What every backend must do, as functions that panic when it does not.
+//!
+//! `base` is any image of the host's platform; the suite needs no program in it. What a test needs it puts there
+//! itself. Push and pull are the backends' own to test: they depend on what their link reaches.
+
+mod build;
+mod config;
+mod harness;
+mod sources;
+
+use crate::{ContainerBackend, LocalImage};
+
+pub use harness::{Harness, Item, archive, build_of, collect, directory, file, link, listing};
+
+/// Runs the whole suite.
+pub async fn all(backend: &dyn ContainerBackend, base: &LocalImage) {
+    let harness = Harness::new(backend, base);
+    sources::owners_by_name_and_number(&harness).await;
+    sources::target_is_a_link(&harness).await;
+    sources::missing_parents_are_made(&harness).await;
+    sources::files_and_directories_replace_each_other(&harness).await;
+    sources::deletions_take_emptied_directories_along(&harness).await;
+    sources::hostile_archives_are_refused(&harness).await;
+    sources::links_of_the_system_stay(&harness).await;
+    sources::files_of_an_image(&harness).await;
+    build::commands_share_a_shell(&harness).await;
+    build::a_failing_command_is_told_by_its_line(&harness).await;
+    build::variables_do_not_last(&harness).await;
+    build::a_long_script_runs(&harness).await;
+    build::an_empty_base(&harness).await;
+    build::a_dropped_workspace_leaves_nothing(&harness).await;
+    dockerfiles(backend, base).await;
+    config::every_change_on_every_base(&harness).await;
+    config::images_are_forgotten(&harness).await;
+}
+
+/// The part of the suite that is about Dockerfiles, for a backend with several builders.
+pub async fn dockerfiles(backend: &dyn ContainerBackend, base: &LocalImage) {
+    let harness = Harness::new(backend, base);
+    build::a_dockerfile(&harness).await;
+    build::a_dockerfile_that_fails(&harness).await;
+}

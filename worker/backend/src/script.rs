@@ -1,0 +1,164 @@
+//! The one bash script of a stage: deletions, then the user's commands.
+//!
+//! Commands share one shell, so that `cd` and variables last from one to the next, and the first failure ends it. Each
+//! is announced by a marker on the output, which [`output`](crate::output) takes out again: so a failure is known to
+//! belong to a line of `werf.yaml`. Variables are exported here, not set on the container, because an engine copies a
+//! container's variables into the image.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use slipway_paths::TreePath;
+
+use crate::{BackendError, Script};
+
+/// Where the toolbox's programs are in every build container.
+pub const TOOLBOX_BIN: &str = "/.werf/stapel/embedded/bin";
+/// The largest script that is accepted, in bytes.
+pub const MAX_SCRIPT: usize = 16 * 1024 * 1024;
+
+/// What the container's shell evaluates: it reads the base64 of the script from its standard input, to the end. So a
+/// script may have any size, and nothing of it is in the image's history. Holds nothing that word splitting would change.
+pub const BOOTSTRAP: &str = "eval \"$(/.werf/stapel/embedded/bin/base64 --decode)\"";
+
+/// Descriptor that the markers go to: a copy of the standard output, so that a user's `exec >file` does not catch them.
+const MARKER_FD: u32 = 251;
+/// Files that one `rm` is given.
+const DELETE_BATCH: usize = 256;
+
+/// Files to delete below a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deletion {
+    /// Absolute directory; stays even when it becomes empty.
+    pub root: String,
+    /// Files below it.
+    pub paths: Vec<TreePath>,
+}
+
+/// Marks the start of a command in the output. The token keeps users' output from being taken for one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Marker {
+    token: String,
+}
+
+impl Marker {
+    /// A marker that nobody else can write; `token` is random and made of letters and digits.
+    pub fn new(token: &str) -> Self {
+        Self { token: token.chars().filter(char::is_ascii_alphanumeric).collect() }
+    }
+
+    /// What stands before the line number.
+    pub(crate) fn start(&self) -> Vec<u8> {
+        format!("\x1e{}:", self.token).into_bytes()
+    }
+
+    /// What stands behind it.
+    pub(crate) const fn end() -> &'static [u8] {
+        b"\x1e\n"
+    }
+
+    fn print(&self, line: u32) -> String {
+        format!("builtin printf '\\036%s:%s\\036\\n' {} {line} >&{MARKER_FD}\n", self.token)
+    }
+}
+
+/// The whole script. Line 0 of the marker is the deletion of files.
+///
+/// # Errors
+/// [`BackendError::Refused`] when a variable has no valid name or value, or the script is too large.
+pub fn compose(deletions: &[Deletion], script: &Script, marker: &Marker) -> Result<Vec<u8>, BackendError> {
+    let mut text = format!("exec {MARKER_FD}>&1 </dev/null\n").into_bytes();
+    if deletions.iter().any(|deletion| !deletion.paths.is_empty()) {
+        text.extend_from_slice(marker.print(0).as_bytes());
+        delete(&mut text, deletions);
+    }
+    text.extend_from_slice(variables(&script.variables)?.as_bytes());
+    for (line, command) in &script.commands {
+        if command.contains('\0') {
+            return Err(BackendError::Refused(format!("the command on line {line} holds a NUL byte: remove it")));
+        }
+        text.extend_from_slice(marker.print(*line).as_bytes());
+        text.extend_from_slice(b"builtin eval ");
+        quote(&mut text, command.as_bytes());
+        // Not inherited: daemons that a command starts must not hold our output open.
+        text.extend_from_slice(format!(" {MARKER_FD}>&-\n").as_bytes());
+    }
+    if text.len() > MAX_SCRIPT {
+        let size = text.len();
+        return Err(BackendError::Refused(format!(
+            "the stage's commands and deletions make a script of {size} bytes; at most {MAX_SCRIPT} are accepted: split the stage"
+        )));
+    }
+    Ok(text)
+}
+
+fn variables(variables: &BTreeMap<String, String>) -> Result<String, BackendError> {
+    let mut text = String::new();
+    for (name, value) in variables {
+        let starts_well = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if !starts_well || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') || value.contains('\0') {
+            return Err(BackendError::Refused(format!(
+                "`{name}` cannot be set in a shell: it is no name of a variable"
+            )));
+        }
+        writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''")).expect("writing to a string succeeds");
+    }
+    Ok(text)
+}
+
+fn quote(text: &mut Vec<u8>, value: &[u8]) {
+    text.push(b'\'');
+    for byte in value {
+        match byte {
+            b'\'' => text.extend_from_slice(br"'\''"),
+            other => text.push(*other),
+        }
+    }
+    text.push(b'\'');
+}
+
+/// A file that was replaced by a directory stays, as does what lies behind a symbolic link: it is not the file that
+/// was asked for. Only `rm` is used of the toolbox, so that any toolbox will do.
+const DELETE: &str = r#"
+cd -P -- "$1" 2>/dev/null || exit 0
+shift
+shopt -s dotglob nullglob
+doomed=()
+for path; do
+  [[ -L ./$path || -e ./$path ]] || continue
+  [[ -d ./$path && ! -L ./$path ]] && continue
+  parent=$path
+  while [[ $parent == */* ]]; do
+    parent=${parent%/*}
+    [[ -L ./$parent ]] && continue 2
+  done
+  doomed+=("./$path")
+done
+for ((at = 0; at < ${#doomed[@]}; at += BATCH)); do
+  RM -f -- "${doomed[@]:at:BATCH}"
+done
+for path in "${doomed[@]}"; do
+  while path=${path%/*}; [[ $path != . ]]; do
+    left=("$path"/*)
+    ((${#left[@]} == 0)) || break
+    [[ -d $path ]] && RM -rf -- "$path"
+  done
+done
+exit 0
+"#;
+
+fn delete(text: &mut Vec<u8>, deletions: &[Deletion]) {
+    let body = DELETE.replace("RM", &format!("{TOOLBOX_BIN}/rm")).replace("BATCH", &DELETE_BATCH.to_string());
+    for deletion in deletions.iter().filter(|deletion| !deletion.paths.is_empty()) {
+        // A subshell, so that neither the directory nor the options last.
+        text.extend_from_slice(b"(\nset --");
+        for argument in std::iter::once(deletion.root.as_bytes()).chain(deletion.paths.iter().map(TreePath::as_bytes)) {
+            text.push(b' ');
+            quote(text, argument);
+        }
+        text.extend_from_slice(body.as_bytes());
+        text.extend_from_slice(b")\n");
+    }
+}

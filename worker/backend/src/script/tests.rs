@@ -1,0 +1,101 @@
+use std::{fs, io::Write as _, path::Path, process::Stdio};
+
+use super::*;
+
+fn script(commands: &[(u32, &str)]) -> Script {
+    let commands = commands.iter().map(|(line, text)| (*line, (*text).to_owned())).collect();
+    Script { commands, variables: BTreeMap::new() }
+}
+
+/// What the machine's bash makes of a script, with the machine's `rm` for the toolbox's.
+#[expect(clippy::disallowed_methods, reason = "a test of what bash does with the text")]
+fn bash(text: &[u8]) -> (i32, String) {
+    let text = String::from_utf8_lossy(text).replace(&format!("{TOOLBOX_BIN}/rm"), "rm");
+    let mut child = std::process::Command::new("bash")
+        .args(["-ec", "eval \"$(cat)\""])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("bash is installed");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("the script is taken");
+    let output = child.wait_with_output().expect("bash ends");
+    (output.status.code().expect("an exit code"), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn commands_share_a_shell_and_the_first_failure_ends_it() {
+    let commands = [
+        (4, "cd /tmp; A=\"it's\""),
+        (5, "f() { printf '%s %s\n' \"$PWD\" \"$A\"; }"),
+        (6, "f"),
+        (7, "false"),
+        (8, "echo no"),
+    ];
+    let text = compose(&[], &script(&commands), &Marker::new("tok")).expect("a script");
+    let (code, output) = bash(&text);
+    let mark = |line: u32| format!("\x1etok:{line}\x1e\n");
+    assert_eq!(output, format!("{}{}{}/tmp it's\n{}", mark(4), mark(5), mark(6), mark(7)));
+    assert_eq!(code, 1);
+}
+
+#[test]
+fn a_command_cannot_swallow_the_next() {
+    for broken in ["echo 'open", "cat <<END\nnever ended", "if true; then"] {
+        let text = compose(&[], &script(&[(1, broken), (2, "echo second")]), &Marker::new("t")).expect("a script");
+        let (code, output) = bash(&text);
+        // A heredoc that is not ended is only a warning of bash; the next command still runs.
+        assert!(output.contains("second\n") == (code == 0), "{broken}: {code} {output}");
+        assert!(code != 0 || output.contains("\x1et:2\x1e"), "{broken}");
+    }
+}
+
+#[test]
+fn output_of_a_redirected_shell_keeps_its_markers() {
+    let text = compose(&[], &script(&[(1, "exec >/dev/null"), (2, "exit 3")]), &Marker::new("t")).expect("a script");
+    assert_eq!(bash(&text), (3, "\x1et:1\x1e\n\x1et:2\x1e\n".to_owned()));
+}
+
+#[test]
+fn variables_are_exported_and_bad_ones_refused() {
+    let mut with = script(&[(1, "env | grep ^WORD")]);
+    with.variables.insert("WORD".to_owned(), "it's $HOME".to_owned());
+    let text = compose(&[], &with, &Marker::new("t")).expect("a script");
+    assert_eq!(bash(&text).1, "\x1et:1\x1e\nWORD=it's $HOME\n");
+    for name in ["", "1A", "A-B", "A;rm"] {
+        let mut with = script(&[]);
+        with.variables.insert(name.to_owned(), String::new());
+        assert!(matches!(compose(&[], &with, &Marker::new("t")), Err(BackendError::Refused(_))), "{name}");
+    }
+}
+
+#[test]
+fn deletions_remove_files_and_what_they_empty() {
+    let root = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| root.path().join(name);
+    for directory in ["a/b/c", "keep", "outside", "now-a-dir"] {
+        fs::create_dir_all(at(directory)).expect("a directory");
+    }
+    for file in ["a/b/c/one", "keep/one", "keep/two", "outside/one", "now-a-dir/one", "it's", ".hidden"] {
+        fs::write(at(file), "x").expect("a file");
+    }
+    std::os::unix::fs::symlink("outside", at("link")).expect("a link");
+    let paths = ["a/b/c/one", "keep/one", "link/one", "now-a-dir", "it's", ".hidden", "never", "it's/x"];
+    let paths = paths.iter().map(|path| TreePath::new(path).expect("a path")).collect();
+    let deletion = Deletion { root: root.path().to_str().expect("utf-8").to_owned(), paths };
+    let missing = Deletion { root: "/no/such/directory".to_owned(), ..deletion.clone() };
+    let text = compose(&[missing, deletion], &script(&[(9, "pwd")]), &Marker::new("t")).expect("a script");
+    let (code, output) = bash(&text);
+    assert_eq!(code, 0);
+    assert!(output.starts_with("\x1et:0\x1e\n\x1et:9\x1e\n"), "{output}");
+    let left = |name: &str| Path::new(&at(name)).symlink_metadata().is_ok();
+    assert!(left("keep/two") && left("outside/one") && left("link") && left("now-a-dir/one"));
+    assert!(!left("a") && !left("keep/one") && !left("it's") && !left(".hidden"));
+    assert!(root.path().exists());
+}
+
+#[test]
+fn the_bootstrap_survives_word_splitting() {
+    assert_eq!(BOOTSTRAP.split_whitespace().collect::<Vec<_>>().join(" "), BOOTSTRAP);
+    assert!(!BOOTSTRAP.contains(['*', '?', '[']));
+    assert!(BOOTSTRAP.contains(TOOLBOX_BIN));
+}

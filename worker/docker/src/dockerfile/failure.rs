@@ -1,0 +1,151 @@
+//! Why a Dockerfile could not be built, and on which of its lines.
+
+use bollard::errors::Error;
+use slipway_backend::BackendError;
+
+use super::progress::Ended;
+use crate::error::failed;
+
+/// What engines write before the exit code of a failed command.
+const EXIT_CODE: [&str; 3] = ["returned a non-zero code: ", "exit code: ", "exit status "];
+/// What tells of the network or the engine, not of the Dockerfile: another try may help.
+const PASSING: [&str; 11] = [
+    "dial tcp",
+    "i/o timeout",
+    "TLS handshake",
+    "connection reset",
+    "connection refused",
+    "unexpected EOF",
+    "toomanyrequests",
+    "Client.Timeout",
+    "temporarily unavailable",
+    "no active session",
+    // A layer of the engine's cache was removed while it was being used.
+    "unable to find image \"sha256:",
+];
+
+/// The engine's error as ours, with the Dockerfile's line when it is known.
+pub(super) fn explain(error: Error, text: &str, ended: Ended) -> BackendError {
+    let doing = "build a Dockerfile";
+    let message = match &error {
+        Error::DockerStreamError { error } => error.clone(),
+        Error::DockerResponseServerError { status_code: 400, message } => message.clone(),
+        // The classic builder reports a malformed Dockerfile as an error of its own.
+        Error::DockerResponseServerError { message, .. } if is_about_the_text(message) => message.clone(),
+        _ => return failed(doing, error),
+    };
+    if message.contains("no space left on device") || PASSING.iter().any(|part| message.contains(part)) {
+        return failed(doing, error);
+    }
+    let line = line_in(&message).or_else(|| line_of(text, &ended));
+    match exit_code(&message) {
+        Some(exit) => BackendError::Command { exit, line, tail: ended.tail },
+        None => {
+            let at = line.map(|line| format!(" (line {line})")).unwrap_or_default();
+            BackendError::Refused(format!("the Dockerfile cannot be built{at}: {}", message.trim()))
+        }
+    }
+}
+
+fn is_about_the_text(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("dockerfile")
+}
+
+fn exit_code(message: &str) -> Option<i64> {
+    EXIT_CODE.iter().find_map(|words| {
+        let rest = &message[message.rfind(words)? + words.len()..];
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    })
+}
+
+/// The line that the engine itself names.
+fn line_in(message: &str) -> Option<u32> {
+    let lower = message.to_ascii_lowercase();
+    let rest = &lower[lower.find("parse error")?..];
+    let rest = &rest[rest.find("line ")? + "line ".len()..];
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The line of the step that was under way.
+fn line_of(text: &str, ended: &Ended) -> Option<u32> {
+    let all = instructions(text);
+    if let Some(name) = &ended.failed {
+        // `[build 2/5] RUN make`: the instruction as the Dockerfile has it, blanks aside.
+        let wanted = name.rsplit_once("] ").map_or(name.as_str(), |(_, instruction)| instruction);
+        let wanted = squeezed(wanted);
+        return all.iter().find(|(_, found)| squeezed(found) == wanted).map(|(line, _)| *line);
+    }
+    all.get(ended.step?.checked_sub(1)?).map(|(line, _)| *line)
+}
+
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The instructions of a Dockerfile with the lines that they begin on, in the order in which the engine counts them.
+fn instructions(text: &str) -> Vec<(u32, String)> {
+    let escape = escape_character(text);
+    let mut found: Vec<(u32, String)> = Vec::new();
+    let mut continues = false;
+    for (line, number) in text.lines().zip(1..) {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        let (part, goes_on) = match trimmed.strip_suffix(escape) {
+            Some(part) => (part, true),
+            None => (trimmed, false),
+        };
+        match found.last_mut().filter(|_| continues) {
+            Some((_, instruction)) => {
+                instruction.push(' ');
+                instruction.push_str(part);
+            }
+            None => found.push((number, part.to_owned())),
+        }
+        continues = goes_on;
+    }
+    found
+}
+
+/// `# escape=` is a directive only above everything else.
+fn escape_character(text: &str) -> char {
+    let directives = text.lines().map(str::trim).take_while(|line| line.starts_with('#'));
+    let named =
+        directives.filter_map(|line| line[1..].trim().split_once('=')).find(|(name, _)| name.trim() == "escape");
+    named.and_then(|(_, value)| value.trim().chars().next()).unwrap_or('\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# about\nARG V=1\nFROM a:$V\n\nRUN one && \\\n  # inside\n  two\nCOPY . .\n";
+
+    #[test]
+    fn instructions_are_counted_as_the_engine_does() {
+        let lines: Vec<u32> = instructions(TEXT).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [2, 3, 5, 8]);
+        let windows = "# escape=`\nFROM a\nRUN one `\n two\nRUN c:\\\n";
+        assert_eq!(instructions(windows).iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 5]);
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let stream = |text: &str| Error::DockerStreamError { error: text.to_owned() };
+        let at = |step| Ended { step: Some(step), ..Ended::default() };
+        let command = explain(stream("The command '/bin/sh -c x' returned a non-zero code: 12"), TEXT, at(3));
+        assert!(matches!(command, BackendError::Command { exit: 12, line: Some(5), .. }), "{command:?}");
+        let buildkit = Ended { failed: Some("[2/3] RUN one &&   two".to_owned()), ..Ended::default() };
+        let command = explain(stream("executor failed running [/bin/sh -c one && two]: exit code: 3"), TEXT, buildkit);
+        assert!(matches!(command, BackendError::Command { exit: 3, line: Some(5), .. }), "{command:?}");
+        let copy = explain(stream("COPY failed: file not found in build context"), TEXT, at(4));
+        assert!(matches!(&copy, BackendError::Refused(text) if text.contains("(line 8)")), "{copy:?}");
+        let network = explain(stream("Get https://x: dial tcp: lookup x"), TEXT, at(2));
+        assert!(network.is_retryable(), "{network:?}");
+        let parse = "dockerfile parse error line 7: unknown instruction: FOO".to_owned();
+        let parse =
+            explain(Error::DockerResponseServerError { status_code: 400, message: parse }, TEXT, Ended::default());
+        assert!(matches!(&parse, BackendError::Refused(text) if text.contains("(line 7)")), "{parse:?}");
+    }
+}

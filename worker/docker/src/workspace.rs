@@ -1,0 +1,182 @@
+//! A workspace: what goes in is remembered until something needs the container.
+//!
+//! A stage without commands and deletions never starts its container: it is created, filled and committed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use slipway_backend::{
+    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Workspace,
+    script::{Deletion, Marker, TOOLBOX_BIN, compose},
+};
+use slipway_oci::{ConfigChange, change, config::RunConfig};
+use slipway_paths::TreePath;
+use slipway_process::random_id;
+use tokio::sync::mpsc;
+
+use crate::{
+    commit::commit,
+    container::Container,
+    place::Pending,
+    run::{arguments, run},
+    toolbox::Toolbox,
+};
+
+/// Deletions that wait, all together.
+const MAX_DELETIONS: usize = 1_000_000;
+
+/// A workspace on a Docker engine.
+pub(crate) struct DockerWorkspace {
+    pub(crate) toolbox: Arc<Toolbox>,
+    pub(crate) base: LocalImage,
+    pub(crate) base_config: RunConfig,
+    pub(crate) setup: Setup,
+    pub(crate) container: Option<Container>,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) deletions: Vec<Deletion>,
+    pub(crate) ran: bool,
+}
+
+impl DockerWorkspace {
+    /// Makes the container and puts in what waits.
+    async fn prepare(&mut self, starts: bool) -> Result<(), BackendError> {
+        if self.container.is_none() {
+            self.container = Some(self.create(starts).await?);
+        }
+        let container = self.container.as_ref().expect("it was just made");
+        for pending in std::mem::take(&mut self.pending) {
+            pending.put(container).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&mut self, starts: bool) -> Result<Container, BackendError> {
+        let engine = self.toolbox.engine();
+        if !starts {
+            let body = ContainerCreateBody { image: Some(self.image()), ..self.resting_body() };
+            return Container::create(engine, &self.setup.attempt, body).await;
+        }
+        let toolbox = self.toolbox.container().await?;
+        match Container::create(engine, &self.setup.attempt, self.running_body(&toolbox)).await {
+            // Somebody removed the toolbox's container since it was looked up.
+            Err(BackendError::Gone(message)) if message.contains(&toolbox) => {
+                self.toolbox.forget().await;
+                let toolbox = self.toolbox.container().await?;
+                Container::create(engine, &self.setup.attempt, self.running_body(&toolbox)).await
+            }
+            other => other,
+        }
+    }
+
+    fn image(&self) -> String {
+        self.base.id.to_string()
+    }
+
+    /// A container that is only filled. Whatever it were given here, the engine would put into the image.
+    fn resting_body(&self) -> ContainerCreateBody {
+        let config = &self.base_config;
+        let words = |list: &Option<Vec<String>>| list.iter().flatten().any(|word| !word.is_empty());
+        let has_command = words(&config.cmd) || words(&config.entrypoint);
+        // The engine makes no container without a command, though this one is never started.
+        let cmd = (!has_command).then(|| vec![format!("{TOOLBOX_BIN}/true")]);
+        ContainerCreateBody { cmd, host_config: Some(self.host_config(None)), ..ContainerCreateBody::default() }
+    }
+
+    /// A container that runs the toolbox's shell as 0:0 in `/`.
+    fn running_body(&self, toolbox: &str) -> ContainerCreateBody {
+        let config = &self.base_config;
+        ContainerCreateBody {
+            image: Some(self.image()),
+            entrypoint: Some(vec![format!("{TOOLBOX_BIN}/bash")]),
+            cmd: Some(arguments()),
+            // Only where the base says otherwise: an image that names no user would get this one.
+            user: (!config.user.is_empty()).then(|| "0:0".to_owned()),
+            working_dir: Some("/".to_owned()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            host_config: Some(self.host_config(Some(toolbox))),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn host_config(&self, toolbox: Option<&str>) -> HostConfig {
+        HostConfig {
+            network_mode: self.setup.network.clone(),
+            volumes_from: toolbox.map(|name| vec![format!("{name}:ro")]),
+            ..HostConfig::default()
+        }
+    }
+
+    async fn run_script(&mut self, script: &Script, logs: Logs) -> Result<(), BackendError> {
+        let marker = Marker::new(&random_id());
+        let text = compose(&self.deletions, script, &marker)?;
+        self.prepare(true).await?;
+        self.deletions.clear();
+        self.ran = true;
+        let container = self.container.as_ref().expect("it was just prepared");
+        run(container, &text, marker, logs).await
+    }
+}
+
+#[async_trait]
+impl Workspace for DockerWorkspace {
+    async fn extract(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
+        }
+        let (owner, group) = (owner.map(str::to_owned), group.map(str::to_owned));
+        self.pending.push(Pending { tar, to: to.to_owned(), owner, group });
+        Ok(())
+    }
+
+    async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("files cannot be deleted after the commands ran".to_owned()));
+        }
+        if !root.starts_with('/') {
+            return Err(BackendError::Refused(format!("files below `{root}` cannot be deleted: it is not absolute")));
+        }
+        let waiting: usize = self.deletions.iter().map(|deletion| deletion.paths.len()).sum();
+        if waiting + paths.len() > MAX_DELETIONS {
+            return Err(BackendError::Refused(format!(
+                "more than {MAX_DELETIONS} files are to be deleted in one stage"
+            )));
+        }
+        if !paths.is_empty() {
+            self.deletions.push(Deletion { root: root.to_owned(), paths });
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("the commands of a stage run once".to_owned()));
+        }
+        if script.commands.is_empty() {
+            return Ok(());
+        }
+        self.run_script(&script, logs).await
+    }
+
+    async fn commit(mut self: Box<Self>, config: ConfigChange) -> Result<LocalImage, BackendError> {
+        if !self.deletions.is_empty() {
+            // Nothing is said by deletions that succeed, and what fails is in the error.
+            let (logs, _) = mpsc::channel(1);
+            self.run_script(&Script::default(), logs).await?;
+        }
+        self.prepare(false).await?;
+        let container = self.container.take().expect("it was just prepared");
+        let wanted = change::apply(&self.base_config, &config);
+        commit(&container, &self.base_config, wanted).await
+    }
+}
