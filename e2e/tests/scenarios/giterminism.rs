@@ -85,3 +85,19 @@ fn snapshot(project: &Project) -> Result<String> {
         .output()?;
     Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
 }
+
+#[test]
+fn dev_mode_builds_each_change_on_the_stages_of_the_one_before() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let repo = registry.repo("strict");
+    project.write("src/file", "first change")?;
+    project.build(&["--repo", &repo, "--dev", "app"])?;
+    project.write("src/file", "second change")?;
+    let second = project.build(&["--repo", &repo, "--dev", "app"])?;
+    assert_eq!(second.run.built(), ["app/gitLatestPatch"], "{}", second.run.stderr);
+    assert_eq!(engine::sh(&second.image("app"), "cat /app/file")?, "second change");
+    Ok(())
+}

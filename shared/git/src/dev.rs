@@ -1,8 +1,9 @@
 //! `--dev`: a commit made of what is not committed.
 //!
 //! The commit holds `HEAD` with all differences of the work tree applied. Its objects lie in a store of our own that
-//! borrows all others from the user's repository, which is never written. Author and time are fixed, so equal content
-//! on the same `HEAD` is the same commit. Submodules are treated the same way, into the same store.
+//! borrows all others from the user's repository, which is never written. Author and time are fixed. Each commit of a
+//! work tree also descends from the one before it, so that what was built from one is suitable for the next; an unchanged
+//! work tree keeps its commit. Submodules are treated the same way, into the same store.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use gix::{ObjectId, objs::tree::EntryKind};
-use slipway_digest::CommitId;
+use slipway_digest::{CommitId, Encoder};
 use slipway_paths::{Glob, TreePath};
 use slipway_process::random_id;
 
@@ -55,7 +56,7 @@ struct Store {
 
 impl Store {
     fn create(root: &Path, ignore: Vec<Glob>) -> Result<Self, GitError> {
-        for directory in ["objects/info", "refs", "contents"] {
+        for directory in ["objects/info", "refs", "contents", "last"] {
             fs::create_dir_all(root.join(directory)).map_err(|error| cannot_write(root, &error))?;
         }
         let root = root.canonicalize().map_err(|error| cannot_write(root, &error))?;
@@ -133,7 +134,26 @@ impl Store {
                 }
             }
         }
-        commit(&self.open()?, &head, &edits)
+        let store = self.open()?;
+        let before = self.last(&store, work_tree);
+        let made = commit(&store, &head, before.as_ref(), &edits)?;
+        if let Some(made) = &made {
+            write_if_changed(&self.last_file(work_tree), format!("{made}\n").as_bytes())?;
+        }
+        Ok(made)
+    }
+
+    /// The snapshot before this one; `None` when there is none, or it is gone.
+    fn last(&self, store: &gix::Repository, work_tree: &Path) -> Option<Last> {
+        let id: CommitId = fs::read_to_string(self.last_file(work_tree)).ok()?.trim().parse().ok()?;
+        let commit = store.find_commit(ObjectId::Sha1(id.0)).ok()?;
+        let head = commit.parent_ids().next()?.detach();
+        Some(Last { id: commit.id, tree: commit.tree_id().ok()?.detach(), head })
+    }
+
+    fn last_file(&self, work_tree: &Path) -> PathBuf {
+        let name = Encoder::new("work tree").bytes(work_tree.as_os_str().as_bytes()).finish();
+        self.root.join("last").join(name.to_string())
     }
 
     /// Hashes what differs, as `git add` would, and returns the differences to `head`. Nothing else is read.
@@ -169,6 +189,14 @@ impl Store {
     }
 }
 
+/// The snapshot of a work tree before this one.
+struct Last {
+    id: ObjectId,
+    tree: ObjectId,
+    /// What `HEAD` was.
+    head: ObjectId,
+}
+
 /// A difference to a tree.
 struct Edit {
     path: TreePath,
@@ -200,7 +228,12 @@ fn edits(output: &[u8]) -> Result<Vec<Edit>, GitError> {
 }
 
 /// Writes the commit of `edits` on top of `head`; `None` when they change nothing.
-fn commit(store: &gix::Repository, head: &CommitInfo, edits: &[Edit]) -> Result<Option<CommitId>, GitError> {
+fn commit(
+    store: &gix::Repository,
+    head: &CommitInfo,
+    last: Option<&Last>,
+    edits: &[Edit],
+) -> Result<Option<CommitId>, GitError> {
     let broken = |error| GitError::broken(PURPOSE, &error);
     let parent = ObjectId::Sha1(head.id.0);
     let before = store.find_commit(parent).and_then(|commit| commit.tree()).map_err(broken)?;
@@ -220,11 +253,14 @@ fn commit(store: &gix::Repository, head: &CommitInfo, edits: &[Edit]) -> Result<
     if tree == before.id {
         return Ok(None);
     }
+    if let Some(same) = last.filter(|last| last.tree == tree && last.head == parent) {
+        return Ok(Some(commit_id(same.id)));
+    }
     let time = gix::date::Time { seconds: head.time, offset: 0 };
     let person = gix::actor::Signature { name: "slipway".into(), email: "slipway@localhost".into(), time };
     let commit = gix::objs::Commit {
         tree,
-        parents: std::iter::once(parent).collect(),
+        parents: std::iter::once(parent).chain(last.map(|last| last.id)).collect(),
         author: person.clone(),
         committer: person,
         encoding: None,

@@ -86,23 +86,28 @@ fn a_snapshot_holds_the_work_tree_and_writes_nothing_of_the_users() {
     let mut bytes = Vec::new();
     repository.archive(commit, &all(""), &Default::default(), &mut bytes).expect("archive");
     let left: Vec<_> = std::fs::read_dir(store.path()).expect("list").map(|e| e.expect("entry").file_name()).collect();
-    assert_eq!(left.len(), 6, "{left:?}");
+    assert_eq!(left.len(), 7, "{left:?}");
 }
 
 #[test]
-fn equal_content_is_the_same_commit_and_older_ones_stay() {
+fn an_unchanged_work_tree_keeps_its_commit_and_a_changed_one_descends_from_it() {
     let Some(project) = project() else { return };
     project.write("a", "1").commit();
     let store = TempDir::new().expect("a directory");
     let (_, first) = snapshot(project.write("a", "2"), &store, &[]);
-    let (_, second) = snapshot(project.write("a", "3"), &store, &[]);
     project.git(&["add", "a"]);
-    let (repository, again) = snapshot(project.write("a", "2"), &store, &[]);
+    assert_eq!(snapshot(&project, &store, &[]).1, first, "staging changes nothing");
+    let (repository, second) = snapshot(project.write("a", "3"), &store, &[]);
     assert_ne!(first, second);
-    assert_eq!(first, again);
-    assert_eq!(read(&repository, second, "a").as_deref(), Some("3"));
-    let elsewhere = TempDir::new().expect("a directory");
-    assert_eq!(snapshot(&project, &elsewhere, &[]).1, first);
+    assert!(repository.is_ancestor(first, second).expect("ancestry"));
+    assert_eq!(read(&repository, first, "a").as_deref(), Some("2"));
+
+    let head = project.commit();
+    let (repository, third) = snapshot(project.write("a", "4"), &store, &[]);
+    for older in [first, second, head] {
+        assert!(repository.is_ancestor(older, third).expect("ancestry"));
+    }
+    assert_eq!(repository.commit(third).expect("a commit").parents[0], head);
 }
 
 #[test]
