@@ -39,6 +39,9 @@ impl Host {
         let outside = outside(request, &service, client, &docker, &git);
         let recovered = outside.publisher.recover().await;
         recovered.with_context(|| format!("finish what interrupted builds left in {}", outside.primary.name()))?;
+        if request.repo.is_some() {
+            tracing::info!("{}", slipway_storage::journal::NOTICE);
+        }
         let host = Self { docker, gateway, git, outside };
         host.sweep(tasks);
         Ok(host)
@@ -129,10 +132,9 @@ fn outside(
         }
         None => (local, Arc::new(MemoryRecords::default()), None),
     };
-    let place = request.repo.as_ref().map_or_else(|| format!("local:{project}"), ToString::to_string);
     let publisher = Publisher::new(
         Arc::clone(&primary),
-        Arc::new(JournalLedger::new(&service.join("ledger"), &place)),
+        Arc::new(JournalLedger::new(&service.join("ledger"), &primary.name())),
         Arc::new(FileLocks::new(service.join("locks"))),
         Arc::clone(&request.clock),
     );

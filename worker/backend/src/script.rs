@@ -59,7 +59,7 @@ impl Marker {
         b"\x1e\n"
     }
 
-    fn print(&self, line: u32) -> String {
+    fn print(&self, line: &str) -> String {
         format!("builtin printf '\\036%s:%s\\036\\n' {} {line} >&{MARKER_FD}\n", self.token)
     }
 }
@@ -71,20 +71,11 @@ impl Marker {
 pub fn compose(deletions: &[Deletion], script: &Script, marker: &Marker) -> Result<Vec<u8>, BackendError> {
     let mut text = format!("exec {MARKER_FD}>&1 </dev/null\n").into_bytes();
     if deletions.iter().any(|deletion| !deletion.paths.is_empty()) {
-        text.extend_from_slice(marker.print(0).as_bytes());
+        text.extend_from_slice(marker.print("0").as_bytes());
         delete(&mut text, deletions);
     }
     text.extend_from_slice(variables(&script.variables)?.as_bytes());
-    for (line, command) in &script.commands {
-        if command.contains('\0') {
-            return Err(BackendError::Refused(format!("the command on line {line} holds a NUL byte: remove it")));
-        }
-        text.extend_from_slice(marker.print(*line).as_bytes());
-        text.extend_from_slice(b"builtin eval ");
-        quote(&mut text, command.as_bytes());
-        // Not inherited: daemons that a command starts must not hold our output open.
-        text.extend_from_slice(format!(" {MARKER_FD}>&-\n").as_bytes());
-    }
+    commands(&mut text, &script.commands, marker)?;
     if text.len() > MAX_SCRIPT {
         let size = text.len();
         return Err(BackendError::Refused(format!(
@@ -94,8 +85,33 @@ pub fn compose(deletions: &[Deletion], script: &Script, marker: &Marker) -> Resu
     Ok(text)
 }
 
+/// Whether bash has nothing to say against a text: an error, or a here-document that is not ended.
+const COMPLETE: &str = r#"[[ -z $(LC_ALL=C BASH -nc "$__slipway_text" 2>&1) ]]"#;
+
+/// The commands, each announced and evaluated by itself. One that is no complete text of bash (an `if` whose `fi` is
+/// another command) is joined with those that follow until they are one, and announced by its first line.
+fn commands(text: &mut Vec<u8>, commands: &[(u32, String)], marker: &Marker) -> Result<(), BackendError> {
+    for (index, (line, command)) in commands.iter().enumerate() {
+        if command.contains('\0') {
+            return Err(BackendError::Refused(format!("the command on line {line} holds a NUL byte: remove it")));
+        }
+        text.extend_from_slice(b"__slipway_text+=");
+        quote(text, command.as_bytes());
+        text.extend_from_slice(format!("$'\\n'\n: \"${{__slipway_line:={line}}}\"\n").as_bytes());
+        // What is left at the end is evaluated as it is: bash says best what is wrong with it.
+        let is_last = index + 1 == commands.len();
+        let complete = if is_last { ":".to_owned() } else { COMPLETE.replace("BASH", &format!("{TOOLBOX_BIN}/bash")) };
+        text.extend_from_slice(format!("if {complete}; then\n{}", marker.print("$__slipway_line")).as_bytes());
+        // The descriptor is not inherited: daemons that a command starts must not hold our output open.
+        let evaluate = "builtin eval \"unset __slipway_text __slipway_line\"$'\\n'\"$__slipway_text\"";
+        text.extend_from_slice(format!("{evaluate} {MARKER_FD}>&-\nfi\n").as_bytes());
+    }
+    Ok(())
+}
+
 fn variables(variables: &BTreeMap<String, String>) -> Result<String, BackendError> {
     let mut text = String::new();
+    // A static bash has no locales and would say so: the commands' own programs may have them.
     for (name, value) in variables {
         let starts_well = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
         if !starts_well || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') || value.contains('\0') {
@@ -103,7 +119,8 @@ fn variables(variables: &BTreeMap<String, String>) -> Result<String, BackendErro
                 "`{name}` cannot be set in a shell: it is no name of a variable"
             )));
         }
-        writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''")).expect("writing to a string succeeds");
+        writeln!(text, "export {name}='{}' 2>/dev/null", value.replace('\'', r"'\''"))
+            .expect("writing to a string succeeds");
     }
     Ok(text)
 }

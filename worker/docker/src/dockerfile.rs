@@ -47,7 +47,7 @@ impl Builder<'_> {
         let (directory, text) = (self.spool.to_owned(), build.text.clone());
         let context = self.engine.cleanups.blocking(move || spool(&directory, context, &text)).await?;
         let buildkit = match self.choice {
-            BuilderChoice::Auto => self.engine.prefers_buildkit(),
+            BuilderChoice::Auto => self.engine.has_buildkit(),
             BuilderChoice::Classic => false,
             BuilderChoice::BuildKit => true,
         };

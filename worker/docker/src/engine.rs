@@ -63,10 +63,10 @@ impl Engine {
         drop(self.cleanups.spawn(work));
     }
 
-    /// Whether the engine's own command line would build Dockerfiles with BuildKit: from engine 23 on.
-    pub(crate) fn prefers_buildkit(&self) -> bool {
+    /// Whether the engine has BuildKit in a form that is no experiment any more: from engine 18.09 on.
+    pub(crate) fn has_buildkit(&self) -> bool {
         let ClientVersion { major_version, minor_version } = self.docker.client_version();
-        (major_version, minor_version) >= (1, 42)
+        (major_version, minor_version) >= (1, 39)
     }
 
     /// The platform to name to the engine: none when it is the engine's own.

@@ -49,7 +49,7 @@ const SCRATCH: &str = "slipway-scratch";
 /// Which builder of the engine builds Dockerfiles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum BuilderChoice {
-    /// BuildKit where the engine's own command line would take it (engine 23 on), the classic builder else.
+    /// BuildKit where the engine has it, the classic builder else.
     #[default]
     Auto,
     /// The classic builder (`DOCKER_BUILDKIT=0`).

@@ -2,6 +2,7 @@
 
 use slipway_backend::BackendError;
 use slipway_git::GitError;
+use slipway_oci::ImageAt;
 use slipway_protocol::Failure;
 
 /// A failure of the engine, with what was being done.
@@ -14,14 +15,23 @@ pub(super) fn backend(doing: &str, error: BackendError) -> Failure {
         }
     };
     match error {
-        BackendError::Command { exit, line, tail } => Failure { retryable, why, exit: Some(exit), line, tail },
+        BackendError::Command { exit, line, tail } => {
+            Failure { retryable, why, exit: Some(exit), line, tail, lost: None }
+        }
         BackendError::Refused(_) | BackendError::Gone(_) | BackendError::NoSpace(_) | BackendError::Engine(_) => {
-            Failure { retryable, why, exit: None, line: None, tail: Vec::new() }
+            Failure { retryable, why, exit: None, line: None, tail: Vec::new(), lost: None }
         }
     }
 }
 
+/// A failure to get at a stored stage. When it is gone, another try would not find it either: it must be built again.
+pub(super) fn stage(doing: &str, at: &ImageAt, error: BackendError) -> Failure {
+    let gone = matches!(error, BackendError::Gone(_));
+    let failure = backend(doing, error);
+    if gone { Failure { retryable: false, lost: Some(at.clone()), ..failure } } else { failure }
+}
+
 /// A failure of git, with what was being done. Another try would find the same repository.
 pub(super) fn git(doing: &str, error: &GitError) -> Failure {
-    Failure { retryable: false, why: format!("{doing}: {error}"), exit: None, line: None, tail: Vec::new() }
+    Failure { retryable: false, why: format!("{doing}: {error}"), exit: None, line: None, tail: Vec::new(), lost: None }
 }

@@ -71,5 +71,5 @@ async fn commit_time(runner: &Runner, view: &Arc<dyn GitView>, input: &GitInput)
 }
 
 fn bad_path(doing: &str, error: &slipway_paths::PathError) -> Failure {
-    Failure { retryable: false, why: format!("{doing}: {error}"), exit: None, line: None, tail: Vec::new() }
+    Failure { retryable: false, why: format!("{doing}: {error}"), exit: None, line: None, tail: Vec::new(), lost: None }
 }

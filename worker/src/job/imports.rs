@@ -43,12 +43,14 @@ pub(super) async fn checksum(runner: &Runner, input: &ImportInput) -> Result<Che
         exit: None,
         line: None,
         tail: Vec::new(),
+        lost: None,
     })
 }
 
 async fn open(runner: &Runner, input: &ImportInput) -> Result<(Root, ByteStream), Failure> {
     let doing = doing(input);
-    let image = have(runner, &input.image, &input.image_id).await.map_err(|error| failure::backend(&doing, error))?;
+    let image = have(runner, &input.image, &input.image_id).await;
+    let image = image.map_err(|error| failure::stage(&doing, &input.image, error))?;
     runner.backend.files(&image, &input.add).await.map_err(|error| failure::backend(&doing, error))
 }
 

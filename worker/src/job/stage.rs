@@ -80,7 +80,7 @@ async fn base(runner: &Runner, plan: &StagePlan) -> Result<Option<LocalImage>, F
         PlanBase::None => Ok(None),
         PlanBase::Stage { at, image_id } => {
             let found = imports::have(runner, at, image_id).await;
-            found.map(Some).map_err(|error| failure::backend("fetch the stage below", error))
+            found.map(Some).map_err(|error| failure::stage("fetch the stage below", at, error))
         }
         PlanBase::External(image) => {
             let doing = format!("fetch the base image `{}`", image.reference);
@@ -145,7 +145,15 @@ async fn store(
         Some(repo) => {
             let doing = format!("push the stage to {repo}");
             let pushed = runner.backend.push(image, repo, &assignment.attempt.id).await;
-            let pushed = pushed.map_err(|error| failure::backend(&doing, error))?;
+            let pushed = pushed.map_err(|error| match &plan.body {
+                // Local images may be removed at any time.
+                StageBody::Copy(record) => failure::stage(&doing, &record.at, error),
+                StageBody::Nothing
+                | StageBody::Git(_)
+                | StageBody::Shell { .. }
+                | StageBody::Imports(_)
+                | StageBody::Dockerfile(_) => failure::backend(&doing, error),
+            })?;
             (ImageAt { repo: repo.clone(), digest: pushed.manifest }, pushed.size)
         }
     };

@@ -10,7 +10,7 @@ fn script(commands: &[(u32, &str)]) -> Script {
 /// What the machine's bash makes of a script, with the machine's `rm` for the toolbox's.
 #[expect(clippy::disallowed_methods, reason = "a test of what bash does with the text")]
 fn bash(text: &[u8]) -> (i32, String) {
-    let text = String::from_utf8_lossy(text).replace(&format!("{TOOLBOX_BIN}/rm"), "rm");
+    let text = String::from_utf8_lossy(text).replace(&format!("{TOOLBOX_BIN}/"), "");
     let mut child = std::process::Command::new("bash")
         .args(["-ec", "eval \"$(cat)\""])
         .stdin(Stdio::piped())
@@ -39,13 +39,26 @@ fn commands_share_a_shell_and_the_first_failure_ends_it() {
 }
 
 #[test]
-fn a_command_cannot_swallow_the_next() {
-    for broken in ["echo 'open", "cat <<END\nnever ended", "if true; then"] {
-        let text = compose(&[], &script(&[(1, broken), (2, "echo second")]), &Marker::new("t")).expect("a script");
-        let (code, output) = bash(&text);
-        // A heredoc that is not ended is only a warning of bash; the next command still runs.
-        assert!(output.contains("second\n") == (code == 0), "{broken}: {code} {output}");
-        assert!(code != 0 || output.contains("\x1et:2\x1e"), "{broken}");
+fn commands_that_are_one_only_together_are_run_together() {
+    for (first, second, said) in [
+        ("if true; then", "echo second; fi", "second\n"),
+        ("cat <<END\nfirst", "END", "first\n"),
+        ("printf '%s\n' 'open", "closed'", "open\nclosed\n"),
+    ] {
+        let commands = [(1, "A=1"), (3, first), (4, second), (5, "echo $A ${__slipway_text-unset}")];
+        let text = compose(&[], &script(&commands), &Marker::new("t")).expect("a script");
+        let expected = format!("\x1et:1\x1e\n\x1et:3\x1e\n{said}\x1et:5\x1e\n1 unset\n");
+        assert_eq!(bash(&text), (0, expected), "{first}");
+    }
+}
+
+#[test]
+fn a_command_that_is_never_complete_fails_at_its_line() {
+    for broken in ["echo 'open", "if true; then", "case x in"] {
+        let text = compose(&[], &script(&[(1, "true"), (2, broken), (3, "echo third")]), &Marker::new("t"));
+        let (code, output) = bash(&text.expect("a script"));
+        assert_ne!(code, 0, "{broken}");
+        assert!(output.ends_with("\x1et:2\x1e\n"), "{broken}: {output}");
     }
 }
 
