@@ -14,6 +14,7 @@ use slipway_registry::Client;
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
 
 use super::{BuildRequest, bases::FoundBases};
+use crate::choose::Backend;
 
 /// What a build runs on. To be shut down when it is over.
 pub(super) struct Host {
@@ -34,7 +35,9 @@ impl Host {
         let cache = request.home.join("local_cache/blobs");
         let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default());
         let gateway = Arc::new(gateway.await.context("open the gateway for the container engine")?);
-        let docker = docker(request, &service, Arc::clone(&gateway)).await?;
+        let docker = match request.backend {
+            Backend::Docker => docker(request, &service, Arc::clone(&gateway)).await?,
+        };
         let git: Arc<dyn GitView> = Arc::new(request.repository.clone());
         let outside = outside(request, &service, client, &docker, &git);
         let recovered = outside.publisher.recover().await;
