@@ -160,3 +160,20 @@ fn a_large_tree_is_read() {
     assert_eq!(repository.tree(first, &including("", &["d1?/f*7"])).expect("tree").files, 100);
     assert_eq!(changed(&project, first, second, &all("")).len(), 1);
 }
+
+/// Computed from `docs/reference/digest.md` by an independent program.
+#[test]
+fn checksums_are_what_the_specification_says() {
+    let change = |name: &str, old, new| Change { path: path(name), old, new, size: 1 };
+    let changes = [
+        change("b", None, Some((FileMode::Symlink, [3; 20]))),
+        change("a", Some((FileMode::Regular, [1; 20])), Some((FileMode::Executable, [2; 20]))),
+    ];
+    assert_eq!(changes_checksum(&changes).to_string(), "f3ec594f3851f42fddde539a9d51f2214f60b541df495cc89ec6d73d");
+
+    let Some(project) = project() else { return };
+    let files =
+        project.write("a.txt", "one").write("dir/run.sh", "two").mode("dir/run.sh", 0o755).link("link", "a.txt");
+    let tree = project.open().tree(files.commit(), &all("")).expect("a tree");
+    assert_eq!(tree.checksum.to_string(), "bd0ad3c69cbe725d2192d9e714c45c2f3ef33d5370de9dc94cc87e27");
+}
