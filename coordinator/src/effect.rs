@@ -2,15 +2,17 @@
 
 mod publish;
 mod record;
+mod reject;
 
 use slipway_protocol::{Failure, Outcome};
 use slipway_stages::{
-    Answer,
+    Answer, BuildEvent, Question,
     build::{JobEnd, StageFailure},
 };
 
 pub(crate) use publish::{Published, publish};
 pub(crate) use record::record;
+pub(crate) use reject::reject;
 
 use crate::scheduler::End;
 
@@ -25,17 +27,24 @@ pub(crate) fn job_end(end: &End) -> JobEnd {
         }
         End::Settled(Outcome::Dropped, _) => failed("the job was dropped"),
         End::Summed(_) => failed("the job ended with a checksum instead of a stage"),
-        End::Failed(failure) => JobEnd::Failed(stage_failure(failure)),
+        End::Failed(failure) => match &failure.lost {
+            Some(at) => JobEnd::Lost(at.clone(), stage_failure(failure)),
+            None => JobEnd::Failed(stage_failure(failure)),
+        },
     }
 }
 
-/// The answer that a checksum job gives.
-pub(crate) fn summed(end: &End) -> Result<Answer, String> {
-    match end {
+/// What a checksum job's end means to the build that asked the question.
+pub(crate) fn summed(question: Question, end: &End) -> BuildEvent {
+    let answer = match end {
         End::Summed(sum) => Ok(Answer::Imported(*sum)),
+        End::Failed(Failure { lost: Some(at), why, .. }) => {
+            return BuildEvent::SourceLost(question, at.clone(), why.clone());
+        }
         End::Failed(failure) => Err(failure.why.clone()),
         End::Settled(..) => Err("the job ended with a stage instead of a checksum".to_owned()),
-    }
+    };
+    BuildEvent::Answered(question, answer)
 }
 
 fn stage_failure(failure: &Failure) -> StageFailure {

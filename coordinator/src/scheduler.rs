@@ -105,6 +105,11 @@ impl Scheduler {
         Orders { run: self.jobs.held_by(worker), settled: self.workers.settled(worker) }
     }
 
+    /// Whether a job is not over.
+    pub fn knows(&self, key: &Key) -> bool {
+        self.jobs.has(key)
+    }
+
     /// Whether no job is left and every worker has heard how its attempts ended.
     pub fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.workers.all_heard()
@@ -155,7 +160,8 @@ impl Scheduler {
             self.workers.settle(&worker, attempt.clone(), Outcome::Dropped);
             effects.push(Effect::Wake(worker));
         }
-        if failure.retryable && attempt.number < TRIES {
+        // Nobody may want it any more: what failed to be published is not built again for nobody.
+        if failure.retryable && attempt.number < TRIES && self.jobs.is_wanted(attempt) {
             self.jobs.requeue(attempt);
         } else {
             self.deliver(attempt, |_| End::Failed(failure), effects);

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use slipway_process::Tasks;
-use slipway_protocol::{Assignment, AttemptId, Phase};
+use slipway_process::{Tasks, caught};
+use slipway_protocol::{Assignment, AttemptId, Failure, Phase};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -51,13 +51,23 @@ impl Attempts {
         let (runner, held, changed) = (Arc::clone(&self.runner), Arc::clone(&self.held), Arc::clone(&self.changed));
         let assignment = assignment.clone();
         self.tasks.spawn(async move {
-            let Some(phase) = cancel.run_until_cancelled(runner.run(&assignment)).await else { return };
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(attempt) = held.get_mut(&assignment.attempt) {
-                attempt.phase = phase;
+            let ended = cancel.run_until_cancelled(caught(runner.run(&assignment))).await;
+            let Some(phase) = ended.map(|ended| ended.unwrap_or_else(|panicked| broken(&panicked.to_string()))) else {
+                return;
+            };
+            let late = match held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&assignment.attempt) {
+                Some(attempt) => {
+                    attempt.phase = phase;
+                    None
+                }
+                None => Some(phase),
+            };
+            match late {
+                // It was given up at the very moment it ended: nobody will ask for what it has built.
+                Some(Phase::Uploaded(uploaded)) => runner.discard(&uploaded.image_id).await,
+                Some(Phase::Running { .. } | Phase::Summed(_) | Phase::Failed(_)) => {}
+                None => changed.notify_one(),
             }
-            drop(held);
-            changed.notify_one();
         });
     }
 
@@ -87,4 +97,10 @@ impl Attempts {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The end of an attempt that panicked.
+fn broken(why: &str) -> Phase {
+    let why = format!("run the job: {why}");
+    Phase::Failed(Failure { retryable: false, why, exit: None, line: None, tail: Vec::new(), lost: None })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use slipway_digest::{Millis, StageId};
-use slipway_git::GitView;
+use slipway_git::{GitError, GitView};
 use slipway_process::Tasks;
 use slipway_protocol::{AttemptId, Failure, Outcome, Uploaded};
 use slipway_stages::{Commits, Question, StagePlan, StageRecord, select};
@@ -54,6 +54,7 @@ pub(crate) async fn publish(
             exit: None,
             line: None,
             tail: Vec::new(),
+            lost: None,
         }),
     }
 }
@@ -73,22 +74,44 @@ impl Judge for Ancestry {
         let younger = |record: &&StageRecord| record.id.stamp > self.not_before;
         let mut candidates: Vec<StageRecord> = candidates.iter().filter(younger).cloned().collect();
         candidates.sort_by_key(|record| record.id.stamp);
-        let suitable = move || candidates.into_iter().find(|record| is_suitable(git.as_ref(), record, &wanted));
-        Ok(self.tasks.blocking(suitable).await)
+        let suitable = move || {
+            for record in candidates {
+                if is_suitable(git.as_ref(), &record, &wanted)? {
+                    return Ok(Some(record));
+                }
+            }
+            Ok(None)
+        };
+        let chosen = self.tasks.blocking(suitable).await;
+        // Without an answer nothing may be stored beside what is there.
+        chosen.map_err(|error: GitError| StorageError::Broken {
+            what: "the git history".to_owned(),
+            why: error.to_string(),
+        })
     }
 }
 
-fn is_suitable(git: &dyn GitView, record: &StageRecord, wanted: &Commits) -> bool {
-    let is_ancestor = |question: Question| match question {
-        // What cannot be told is no ancestor: the stage is left alone.
-        Question::Ancestor { old, new, .. } => git.is_ancestor(old, new).unwrap_or(false),
+fn is_suitable(git: &dyn GitView, record: &StageRecord, wanted: &Commits) -> Result<bool, GitError> {
+    let is_ancestor = |question: &Question| match question {
+        Question::Ancestor { old, new, .. } => match git.is_ancestor(*old, *new) {
+            // A commit that is not here is no ancestor as far as anyone here can tell: the stage is left alone.
+            Err(GitError::Shallow(_) | GitError::Missing(_)) => Ok(false),
+            answer => answer,
+        },
         Question::File { .. }
         | Question::Tree { .. }
         | Question::Changes { .. }
         | Question::Stored { .. }
         | Question::Base { .. }
-        | Question::Imported { .. } => false,
+        | Question::Imported { .. } => Ok(false),
     };
-    wanted.keys().all(|key| record.commits.contains_key(key))
-        && select::ancestries(record, wanted).into_iter().all(is_ancestor)
+    if !wanted.keys().all(|key| record.commits.contains_key(key)) {
+        return Ok(false);
+    }
+    for question in &select::ancestries(record, wanted) {
+        if !is_ancestor(question)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -8,7 +8,7 @@ use std::{
 use slipway_config::ImageName;
 use slipway_process::Tasks;
 use slipway_stages::{
-    Build, BuildEvent, Progress, StageKind, Wish,
+    Answer, Build, BuildEvent, Progress, StageKind, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
 };
 use tokio::sync::mpsc;
@@ -25,6 +25,10 @@ struct Running {
     outgoing: mpsc::UnboundedSender<Event>,
     /// Which stage a job builds, for its log lines.
     stages: HashMap<String, (ImageName, StageKind)>,
+    /// Whether the reader knows that the history is cut off.
+    told_shallow: bool,
+    /// Whether all is built, and only its records are still written.
+    recording: bool,
 }
 
 /// All builds of an engine.
@@ -47,7 +51,15 @@ impl Builds {
             }
         });
         let Submission { build, outside } = submission;
-        let running = Running { build, outside: Arc::new(outside), reader, outgoing, stages: HashMap::new() };
+        let running = Running {
+            build,
+            outside: Arc::new(outside),
+            reader,
+            outgoing,
+            stages: HashMap::new(),
+            told_shallow: false,
+            recording: false,
+        };
         self.running.insert(id, running);
         id
     }
@@ -60,6 +72,18 @@ impl Builds {
 
     pub(super) fn apply(&mut self, id: BuildId, event: BuildEvent) -> Vec<Wish> {
         self.running.get_mut(&id).map(|running| running.build.apply(event)).unwrap_or_default()
+    }
+
+    /// A history that is cut off costs reuse, and nobody sees why: it is said once.
+    pub(super) fn note_answer(&mut self, id: BuildId, answer: &Result<Answer, String>) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        if *answer == Ok(Answer::Ancestor(None)) && !running.told_shallow {
+            running.told_shallow = true;
+            tracing::warn!(
+                "the git history is cut off (shallow clone): stages that were built at commits beyond it are not \
+                 reused; run `git fetch --unshallow`"
+            );
+        }
     }
 
     pub(super) fn outside(&self, id: BuildId) -> Option<Arc<Outside>> {
@@ -81,6 +105,17 @@ impl Builds {
         self.running.remove(&id);
     }
 
+    /// All is built: from now on only records are written.
+    pub(super) fn recording(&mut self, id: BuildId) {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.recording = true;
+        }
+    }
+
+    pub(super) fn is_recording(&self, id: BuildId) -> bool {
+        self.running.get(&id).is_some_and(|running| running.recording)
+    }
+
     /// Builds that publish to one place share their jobs.
     pub(super) fn scheduler_key(&self, id: BuildId, key: &JobKey) -> scheduler::Key {
         self.running.get(&id).map_or_else(|| key.0.clone(), |running| scheduler_key(&running.outside, key))
@@ -89,7 +124,7 @@ impl Builds {
     pub(super) fn log_route(&self, id: BuildId, job: &str) -> Option<LogRoute> {
         let running = self.running.get(&id)?;
         let (image, kind) = running.stages.get(job)?.clone();
-        Some(LogRoute { image, kind, reader: running.reader.clone() })
+        Some(LogRoute { image, kind, reader: running.reader.downgrade() })
     }
 }
 

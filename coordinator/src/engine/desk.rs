@@ -1,56 +1,154 @@
 //! Workers that wait for news.
+//!
+//! What is news is decided by what a worker *has*, never by what it was told: an answer may be lost on its way, because
+//! a worker that has something to report gives up the sync under way.
 
 use std::collections::HashMap;
 
-use slipway_protocol::Desired;
+use slipway_protocol::{AttemptId, Desired};
 use tokio::sync::oneshot;
 
-#[derive(Default)]
-struct Line {
-    /// What the worker was last told.
-    told: Option<Desired>,
-    /// What it should be told, and the sync that waits for it.
-    waiting: Option<(Desired, oneshot::Sender<Desired>)>,
+/// A held sync.
+struct Waiting {
+    /// The attempts that the worker said it holds.
+    held: Vec<AttemptId>,
+    desired: Desired,
+    reply: oneshot::Sender<Desired>,
 }
 
-/// Held syncs, one per worker: a sync is answered when there is news, or when it was held long enough.
+/// Held syncs, at most one per worker: a sync is answered when there is news, or when it was held long enough.
 #[derive(Default)]
-pub(super) struct Desk(HashMap<String, Line>);
+pub(super) struct Desk(HashMap<String, Waiting>);
 
 impl Desk {
-    /// A worker asks. It is answered at once when it has not been told this yet.
-    pub(super) fn sync(&mut self, worker: String, desired: Desired, reply: oneshot::Sender<Desired>) {
-        let line = self.0.entry(worker).or_default();
-        if line.told.as_ref() == Some(&desired) {
-            line.waiting = Some((desired, reply));
+    /// A worker that holds these attempts asks. It is answered at once when it should be doing something else.
+    pub(super) fn sync(
+        &mut self,
+        worker: String,
+        held: Vec<AttemptId>,
+        desired: Desired,
+        reply: oneshot::Sender<Desired>,
+    ) {
+        if is_news(&held, &desired) {
+            // An earlier sync of the same worker has been given up.
+            self.0.remove(&worker);
+            say(desired, reply);
         } else {
-            line.say(desired, reply);
+            self.0.insert(worker, Waiting { held, desired, reply });
         }
     }
 
     /// A worker's orders may have changed.
     pub(super) fn news(&mut self, worker: &str, desired: Desired) {
-        let Some(line) = self.0.get_mut(worker) else { return };
-        if line.told.as_ref() != Some(&desired)
-            && let Some((_, reply)) = line.waiting.take()
+        let Some(waiting) = self.0.get_mut(worker) else { return };
+        waiting.desired = desired;
+        if is_news(&waiting.held, &waiting.desired)
+            && let Some(Waiting { desired, reply, .. }) = self.0.remove(worker)
         {
-            line.say(desired, reply);
+            say(desired, reply);
         }
     }
 
     /// Answers everyone who waits.
     pub(super) fn release_all(&mut self) {
-        for line in self.0.values_mut() {
-            if let Some((desired, reply)) = line.waiting.take() {
-                line.say(desired, reply);
-            }
-        }
+        self.0.drain().for_each(|(_, waiting)| say(waiting.desired, waiting.reply));
     }
 }
 
-impl Line {
-    fn say(&mut self, desired: Desired, reply: oneshot::Sender<Desired>) {
-        // A worker that hung up meanwhile has not been told.
-        self.told = reply.send(desired.clone()).is_ok().then_some(desired);
+fn say(desired: Desired, reply: oneshot::Sender<Desired>) {
+    // Who gave the sync up asks again.
+    let _ = reply.send(desired);
+}
+
+/// Whether a worker that holds these attempts has something to do: to start, to stop, to forget, or to end.
+fn is_news(held: &[AttemptId], desired: &Desired) -> bool {
+    let starts = desired.run.iter().any(|assignment| !held.contains(&assignment.attempt));
+    let stops = held.iter().any(|attempt| !desired.run.iter().any(|assignment| assignment.attempt == *attempt));
+    starts || stops || !desired.settled.is_empty() || (desired.drain && held.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_oci::{BlobDigest, ImageAt, Repo};
+    use slipway_protocol::{Assignment, Job, Outcome};
+    use slipway_stages::ImportInput;
+
+    use super::*;
+
+    fn attempt(number: u32) -> AttemptId {
+        AttemptId { job: "k".to_owned(), number, id: format!("s-{number}") }
+    }
+
+    fn running(attempts: &[u32]) -> Desired {
+        let digest = BlobDigest::of(b"image");
+        let input = Box::new(ImportInput {
+            image: ImageAt { repo: Repo { host: String::new(), path: "p".to_owned() }, digest: digest.clone() },
+            image_id: digest,
+            add: "/".to_owned(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            to: "/".to_owned(),
+            owner: None,
+            group: None,
+        });
+        let assignment =
+            |number: &u32| Assignment { attempt: attempt(*number), job: Job::Checksum(input.clone()), push_to: None };
+        Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }
+    }
+
+    fn ask(desk: &mut Desk, held: &[u32], desired: Desired) -> oneshot::Receiver<Desired> {
+        let (reply, answer) = oneshot::channel();
+        desk.sync("w".to_owned(), held.iter().copied().map(attempt).collect(), desired, reply);
+        answer
+    }
+
+    #[test]
+    fn a_sync_is_answered_at_once_when_there_is_something_to_do() {
+        let settled = Desired { settled: vec![(attempt(1), Outcome::Dropped)], ..Desired::default() };
+        let drained = Desired { drain: true, ..Desired::default() };
+        let table: [(&str, &[u32], Desired, bool); 7] = [
+            ("nothing to do", &[], running(&[]), false),
+            ("something to start", &[], running(&[1]), true),
+            ("it runs already", &[1], running(&[1]), false),
+            ("something to stop", &[1], running(&[]), true),
+            ("something to forget", &[1], settled, true),
+            ("no more work", &[], drained.clone(), true),
+            ("no more work, but some left", &[1], Desired { run: running(&[1]).run, ..drained }, false),
+        ];
+        for (case, held, desired, at_once) in table {
+            let mut desk = Desk::default();
+            let mut answer = ask(&mut desk, held, desired.clone());
+            assert_eq!(answer.try_recv().ok(), at_once.then_some(desired), "{case}");
+        }
+    }
+
+    #[test]
+    fn news_answer_a_held_sync_and_no_news_do_not() {
+        let mut desk = Desk::default();
+        let mut answer = ask(&mut desk, &[1], running(&[1]));
+        desk.news("w", running(&[1]));
+        assert!(answer.try_recv().is_err());
+        desk.news("w", running(&[1, 2]));
+        assert_eq!(answer.try_recv(), Ok(running(&[1, 2])));
+    }
+
+    /// The worker's own news won the race against the answer, which nobody read.
+    #[test]
+    fn an_answer_that_was_lost_is_given_again() {
+        let mut desk = Desk::default();
+        let lost = ask(&mut desk, &[], running(&[]));
+        desk.news("w", running(&[1]));
+        drop(lost);
+        assert_eq!(ask(&mut desk, &[], running(&[1])).try_recv(), Ok(running(&[1])));
+    }
+
+    #[test]
+    fn a_sync_that_was_given_up_makes_room_for_the_next() {
+        let mut desk = Desk::default();
+        drop(ask(&mut desk, &[], running(&[])));
+        let mut second = ask(&mut desk, &[], running(&[]));
+        desk.release_all();
+        assert_eq!(second.try_recv(), Ok(running(&[])));
+        assert!(desk.0.is_empty(), "nothing is kept of what was answered");
     }
 }

@@ -48,6 +48,10 @@ impl Jobs {
         self.jobs.is_empty()
     }
 
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.jobs.contains_key(key)
+    }
+
     pub(super) fn want(&mut self, key: Key, rank: usize, subscriber: Subscriber) {
         self.counter += 1;
         let order = self.counter;
@@ -72,6 +76,11 @@ impl Jobs {
 
     pub(super) fn is_running(&self, attempt: &AttemptId) -> bool {
         self.find(attempt).is_some_and(|job| matches!(job.state, State::Running { .. }))
+    }
+
+    /// Whether anybody is told when the job of an attempt ends.
+    pub(super) fn is_wanted(&self, attempt: &AttemptId) -> bool {
+        self.find(attempt).is_some_and(|job| !job.subscribers.is_empty())
     }
 
     pub(super) fn is_committing(&self, attempt: &AttemptId) -> bool {

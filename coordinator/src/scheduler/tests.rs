@@ -21,7 +21,7 @@ fn uploaded() -> Uploaded {
 }
 
 fn failure(retryable: bool) -> Failure {
-    Failure { retryable, why: "broken".to_owned(), exit: None, line: None, tail: Vec::new() }
+    Failure { retryable, why: "broken".to_owned(), exit: None, line: None, tail: Vec::new(), lost: None }
 }
 
 fn running(scheduler: &Scheduler) -> Vec<AttemptId> {
@@ -104,8 +104,22 @@ fn what_is_being_published_is_let_through_when_its_build_is_cancelled() {
     let attempt = running(&scheduler).remove(0);
     scheduler.apply(report(&[(attempt.clone(), Phase::Uploaded(uploaded()))]));
     scheduler.apply(Event::Dropped { key: "k".to_owned(), subscriber: 7 });
-    assert_eq!(running(&scheduler), [attempt.clone()], "the worker keeps its result until the tag stands");
+    assert_eq!(running(&scheduler), std::slice::from_ref(&attempt), "the worker keeps its result until the tag stands");
     scheduler.apply(Event::Settled(attempt, Outcome::Dropped));
+    scheduler.apply(report(&[]));
+    assert!(scheduler.is_idle());
+}
+
+#[test]
+fn what_nobody_wants_is_not_tried_again() {
+    let mut scheduler = Scheduler::new("s".to_owned());
+    scheduler.apply(wanted("k", 1, 7));
+    scheduler.apply(report(&[]));
+    let attempt = running(&scheduler).remove(0);
+    scheduler.apply(report(&[(attempt.clone(), Phase::Uploaded(uploaded()))]));
+    scheduler.apply(Event::Dropped { key: "k".to_owned(), subscriber: 7 });
+    scheduler.apply(Event::Unpublished(attempt, failure(true)));
+    assert!(running(&scheduler).is_empty());
     scheduler.apply(report(&[]));
     assert!(scheduler.is_idle());
 }

@@ -9,8 +9,8 @@ mod references;
 use std::collections::HashMap;
 
 use crate::{
-    Config, Dependency, ImageName,
-    raw::{Documents, Draft, LinkKind, Reader},
+    Config, ImageKind, ImageName,
+    raw::{Documents, Draft, ImageSpec, Reader},
 };
 
 /// Draft numbers by image name.
@@ -28,6 +28,7 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
     let index = index(reader, &drafts);
     for draft in &mut drafts {
         draft.image.cache_version = draft.image.cache_version.take().or_else(|| meta.cache_version.clone());
+        specify(reader, draft, meta.spec.as_ref());
         overlap::resolve(reader, draft);
     }
     let targets = references::resolve(reader, &mut drafts, &index);
@@ -36,14 +37,13 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
     for draft in &drafts {
         idle::check(reader, &draft.image);
     }
-    let dependencies = dependencies(&drafts);
     let mut unsupported = std::mem::take(&mut reader.unsupported);
     unsupported.sort_by_key(|directive| directive.position);
     Config {
         project: meta.project,
         platforms: meta.platforms,
         images: drafts.into_iter().map(|draft| draft.image).collect(),
-        dependencies,
+        outside: std::mem::take(&mut reader.outside),
         unsupported,
         warnings: std::mem::take(&mut reader.warnings),
     }
@@ -86,20 +86,21 @@ impl Draft {
     }
 }
 
-fn dependencies(drafts: &[Draft]) -> Vec<Dependency> {
-    let of = |draft: &Draft| {
-        let image = draft.image.name().clone();
-        let links: Vec<Dependency> = draft
-            .links
-            .iter()
-            .filter(|link| link.kind == LinkKind::Dependency)
-            .map(|link| Dependency {
-                image: image.clone(),
-                target: ImageName(link.name.text.clone()),
-                position: link.name.position,
-            })
-            .collect();
-        links
-    };
-    drafts.iter().flat_map(of).collect()
+/// Gives an image what its `imageSpec` and that of the meta section say. An artifact is never run: it has none.
+fn specify(reader: &mut Reader<'_>, draft: &mut Draft, global: Option<&ImageSpec>) {
+    let own = draft.spec.take();
+    if draft.image.artifact {
+        return;
+    }
+    if let (Some(_), None, ImageKind::Stapel(stapel)) = (global, &own, &draft.image.kind)
+        && stapel.docker.is_some()
+    {
+        let message = format!("image `{}`: `docker` and `build.imageSpec` cannot stand together", draft.image.name());
+        reader.refuse(draft.image.position, message, "write `imageSpec.config` instead of `docker`");
+    }
+    let merged = ImageSpec::merged(global, own);
+    if let Some(spec) = &merged {
+        spec.warn_of_essential_labels(reader);
+    }
+    draft.image.spec = merged.map(|spec| Box::new(spec.respec));
 }

@@ -1,5 +1,7 @@
 //! What `config list` and `config graph` print.
 
+use serde_json::{Map, Value};
+
 use crate::{Base, Config, Image, ImageKind, ImageName};
 
 /// The names of the images, in the order of declaration; with `only_final` those alone that may be deployed.
@@ -9,12 +11,39 @@ pub fn image_names(config: &Config, only_final: bool) -> Vec<&ImageName> {
     config.images.iter().filter(wanted).flat_map(|image| &image.names).collect()
 }
 
+/// What an image depends on.
+struct Relations<'c> {
+    from: Option<&'c ImageName>,
+    import: Vec<&'c ImageName>,
+    dependencies: Vec<&'c ImageName>,
+}
+
+impl<'c> Relations<'c> {
+    fn of(image: &'c Image) -> Self {
+        let (from, imports) = match &image.kind {
+            ImageKind::Dockerfile(_) => (None, [].as_slice()),
+            ImageKind::Stapel(stapel) => match &stapel.base {
+                Base::Image(name) => (Some(name), stapel.imports.as_slice()),
+                Base::Reference(_) => (None, stapel.imports.as_slice()),
+            },
+        };
+        Self {
+            from,
+            import: unique(imports.iter().map(|import| &import.source)),
+            dependencies: unique(image.dependencies.iter().map(|dependency| &dependency.image)),
+        }
+    }
+}
+
 /// `images` and what each depends on, as a YAML list of `{image, dependsOn: {from, import, dependencies}}`; one
 /// item per name, absent parts left out.
-pub fn graph_yaml(config: &Config, images: &[&Image]) -> String {
+pub fn graph_yaml(images: &[&Image]) -> String {
     let mut text = String::new();
     for image in images {
-        let relations = relations(config, image);
+        let Relations { from, import, dependencies } = Relations::of(image);
+        let from = from.map(|name| format!("    from: {}\n", scalar(&name.to_string()))).unwrap_or_default();
+        let relations = from + &list("import", &import) + &list("dependencies", &dependencies);
+        let relations = if relations.is_empty() { relations } else { format!("  dependsOn:\n{relations}") };
         for name in &image.names {
             text.push_str(&format!("- image: {}\n{relations}", scalar(&name.to_string())));
         }
@@ -22,34 +51,64 @@ pub fn graph_yaml(config: &Config, images: &[&Image]) -> String {
     if text.is_empty() { "[]\n".to_owned() } else { text }
 }
 
-/// The `dependsOn` of an item.
-fn relations(config: &Config, image: &Image) -> String {
-    let mut text = String::new();
-    let mut imports: Vec<&ImageName> = Vec::new();
-    if let ImageKind::Stapel(stapel) = &image.kind {
-        if let Base::Image(name) = &stapel.base {
-            text.push_str(&format!("    from: {}\n", scalar(&name.to_string())));
+/// The list of [`graph_yaml`] in JSON.
+pub fn graph_json(images: &[&Image]) -> String {
+    let mut items = Vec::new();
+    for image in images {
+        let Relations { from, import, dependencies } = Relations::of(image);
+        let names = |names: &[&ImageName]| Value::from(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let mut relations = Map::new();
+        relations.extend(from.map(|name| ("from".to_owned(), Value::from(name.to_string()))));
+        relations.extend((!import.is_empty()).then(|| ("import".to_owned(), names(&import))));
+        relations.extend((!dependencies.is_empty()).then(|| ("dependencies".to_owned(), names(&dependencies))));
+        for name in &image.names {
+            let mut item = Map::from_iter([("image".to_owned(), Value::from(name.to_string()))]);
+            if !relations.is_empty() {
+                item.insert("dependsOn".to_owned(), Value::from(relations.clone()));
+            }
+            items.push(Value::from(item));
         }
-        imports.extend(stapel.imports.iter().map(|import| &import.source));
     }
-    let own = config.dependencies.iter().filter(|dependency| dependency.image == *image.name());
-    text.push_str(&list("import", imports));
-    text.push_str(&list("dependencies", own.map(|dependency| &dependency.target).collect()));
-    if text.is_empty() { text } else { format!("  dependsOn:\n{text}") }
+    format!("{:#}\n", Value::from(items))
 }
 
-/// `key` with the names under it, each once.
-fn list(key: &str, names: Vec<&ImageName>) -> String {
+/// `images` and what each depends on, as a directed graph in Graphviz' language: an edge leads from an image to what
+/// must be built before it and says why. Intermediate images have dashed borders.
+pub fn graph_dot(images: &[&Image]) -> String {
+    let mut text = "digraph images {\n".to_owned();
+    let quoted = |name: &ImageName| Value::from(name.to_string()).to_string();
+    for image in images {
+        let Relations { from, import, dependencies } = Relations::of(image);
+        for name in &image.names {
+            let name = quoted(name);
+            let style = if image.is_final { "" } else { " [style=dashed]" };
+            text.push_str(&format!("  {name}{style};\n"));
+            let edges = from.iter().map(|name| ("from", *name));
+            let edges = edges.chain(import.iter().map(|name| ("import", *name)));
+            for (why, need) in edges.chain(dependencies.iter().map(|name| ("dependencies", *name))) {
+                text.push_str(&format!("  {name} -> {} [label={why}];\n", quoted(need)));
+            }
+        }
+    }
+    text + "}\n"
+}
+
+fn unique<'c>(names: impl Iterator<Item = &'c ImageName>) -> Vec<&'c ImageName> {
     let mut seen: Vec<&ImageName> = Vec::new();
     for name in names {
         if !seen.contains(&name) {
             seen.push(name);
         }
     }
-    if seen.is_empty() {
+    seen
+}
+
+/// `key` with the names under it.
+fn list(key: &str, names: &[&ImageName]) -> String {
+    if names.is_empty() {
         return String::new();
     }
-    let items: String = seen.iter().map(|name| format!("    - {}\n", scalar(&name.to_string()))).collect();
+    let items: String = names.iter().map(|name| format!("    - {}\n", scalar(&name.to_string()))).collect();
     format!("    {key}:\n{items}")
 }
 
@@ -61,7 +120,7 @@ fn scalar(text: &str) -> String {
             text.to_ascii_lowercase().as_str(),
             "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null"
         );
-    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if plain { text.to_owned() } else { Value::from(text).to_string() }
 }
 
 #[cfg(test)]
@@ -80,8 +139,15 @@ mod tests {
         let all = select(&config, &[]).expect("all images");
         let entry = "  dependsOn:\n    from: base\n    import:\n    - tools\n    dependencies:\n    - web\n";
         let expected = format!("- image: base\n- image: app\n{entry}- image: \"1x\"\n{entry}- image: web\n");
-        assert_eq!(graph_yaml(&config, &all), expected);
-        assert_eq!(graph_yaml(&config, &[]), "[]\n");
+        assert_eq!(graph_yaml(&all), expected);
+        assert_eq!(graph_yaml(&[]), "[]\n");
+        let graph: Value = serde_json::from_str(&graph_json(&all)).expect("JSON");
+        let relations = serde_json::json!({"from": "base", "import": ["tools"], "dependencies": ["web"]});
+        assert_eq!(graph[0], serde_json::json!({"image": "base"}));
+        assert_eq!(graph[2], serde_json::json!({"image": "1x", "dependsOn": relations}));
+        let dot = graph_dot(&all);
+        assert!(dot.starts_with("digraph images {\n  \"base\";\n  \"app\" [style=dashed];\n"), "{dot}");
+        assert!(dot.contains("  \"1x\" -> \"web\" [label=dependencies];\n"), "{dot}");
         let app = select(&config, &["app".to_owned()]).expect("one image");
         let needed: Vec<String> = closure(&config, &app).iter().map(|image| image.name().to_string()).collect();
         assert_eq!(needed, ["base", "tools", "app", "web"]);

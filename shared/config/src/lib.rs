@@ -3,13 +3,14 @@
 //! Reading order: [`model`] (what a valid configuration is), then how it is read: `yaml` (a tree with positions),
 //! [`documents`] (splitting), `raw/` (one file per directive), `check` (rules across documents), [`problem`]
 //! (errors); then what is done with a configuration: [`names`] (images that a user asks for), [`graph`] (what
-//! depends on what).
+//! depends on what); beside it, [`giterminism`] (what may be used without being committed).
 //!
 //! This crate reads no file and knows no git: it is given the rendered text and answers with a configuration or
 //! with every problem it found, each at its line and column.
 
 mod check;
 pub mod documents;
+pub mod giterminism;
 pub mod graph;
 pub mod model;
 pub mod names;
@@ -18,7 +19,8 @@ mod raw;
 mod yaml;
 
 pub use documents::select_documents;
-pub use graph::{graph_yaml, image_names};
+pub use giterminism::Giterminism;
+pub use graph::{graph_dot, graph_json, graph_yaml, image_names};
 pub use model::*;
 pub use names::{SelectError, closure, select};
 pub use problem::{Position, Problem, Problems};

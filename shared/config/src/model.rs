@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use slipway_oci::{ConfigChange, Platform};
+use slipway_oci::{ConfigChange, Platform, Respec};
 use slipway_paths::TreePath;
 
 use crate::Position;
@@ -16,23 +16,41 @@ pub struct Config {
     pub platforms: Vec<Platform>,
     /// Images and artifacts in the order of declaration.
     pub images: Vec<Image>,
-    /// `dependencies`, in the order of the file.
-    pub dependencies: Vec<Dependency>,
+    /// Directives that bring in what is in no commit of the project, in the order of the file, but for `fromLatest`,
+    /// which stands in its image.
+    pub outside: Vec<Outside>,
     /// Directives that are valid but that no command can build yet.
     pub unsupported: Vec<Unsupported>,
     /// Deprecated spellings that were met, each once.
     pub warnings: Vec<String>,
 }
 
-/// An entry of `dependencies`: `image` must be built after `target`.
+/// A directive that brings in what is in no commit of the project. Giterminism must allow it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dependency {
-    /// The image that depends, by its first name.
-    pub image: ImageName,
-    /// The image that it depends on.
-    pub target: ImageName,
-    /// Where the target is named.
+pub struct Outside {
+    /// What is brought in.
+    pub kind: OutsideKind,
+    /// Where it is named.
     pub position: Position,
+}
+
+/// What a directive brings in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OutsideKind {
+    /// `git.branch`: whatever a branch of another repository is at.
+    GitBranch,
+    /// `mount` with `from: build_dir`.
+    MountBuildDir,
+    /// `mount` with `fromPath`: the path, as written.
+    MountFromPath(String),
+    /// `contextAddFiles`: the path, relative to the project directory.
+    ContextFile(TreePath),
+    /// `secrets` with `env`: the variable.
+    SecretEnv(String),
+    /// `secrets` with `src`: the path, as written.
+    SecretFile(String),
+    /// `secrets` with `value`: the id.
+    SecretValue(String),
 }
 
 /// A directive that was read but is not built yet.
@@ -69,6 +87,10 @@ pub struct Image {
     pub platforms: Vec<Platform>,
     /// `cacheVersion` of the image or of `build`: enters the digest of the first stage.
     pub cache_version: Option<String>,
+    /// `dependencies`, in order.
+    pub dependencies: Vec<Dependency>,
+    /// What `imageSpec` of the image and of `build` say together; `None` = neither is there.
+    pub spec: Option<Box<Respec>>,
     /// How it is built.
     pub kind: ImageKind,
     /// Where its document starts.
@@ -83,16 +105,19 @@ impl Image {
 
     /// Names of the images and artifacts that must be built before this one, each once, in order of mention.
     pub fn needs(&self) -> Vec<&ImageName> {
+        let (base, imports) = match &self.kind {
+            ImageKind::Dockerfile(_) => (None, [].as_slice()),
+            ImageKind::Stapel(stapel) => match &stapel.base {
+                Base::Image(name) => (Some(name), stapel.imports.as_slice()),
+                Base::Reference(_) => (None, stapel.imports.as_slice()),
+            },
+        };
+        let imports = imports.iter().map(|import| &import.source);
+        let dependencies = self.dependencies.iter().map(|dependency| &dependency.image);
         let mut needs: Vec<&ImageName> = Vec::new();
-        if let ImageKind::Stapel(stapel) = &self.kind {
-            let base = match &stapel.base {
-                Base::Image(name) => Some(name),
-                Base::Reference(_) => None,
-            };
-            for name in base.into_iter().chain(stapel.imports.iter().map(|import| &import.source)) {
-                if !needs.contains(&name) {
-                    needs.push(name);
-                }
+        for name in base.into_iter().chain(imports).chain(dependencies) {
+            if !needs.contains(&name) {
+                needs.push(name);
             }
         }
         needs
@@ -115,6 +140,9 @@ pub struct DockerfileImage {
     pub dockerfile: TreePath,
     /// `context`: relative to the project directory.
     pub context: TreePath,
+    /// `contextAddFiles`, relative to `context`: files and directories of the project directory, committed or not, that
+    /// win over those of the commit.
+    pub context_add_files: Vec<TreePath>,
     /// `target`.
     pub target: Option<String>,
     /// `args`.
@@ -130,6 +158,8 @@ pub struct DockerfileImage {
 pub struct StapelImage {
     /// What it is built on.
     pub base: Base,
+    /// Where `fromLatest: true` stands: what the registry has under the base's name counts, not the name alone.
+    pub from_latest: Option<Position>,
     /// `fromCacheVersion`.
     pub from_cache_version: Option<String>,
     /// `git`, in order.
@@ -250,4 +280,56 @@ pub enum ImportMoment {
     BeforeSetup,
     /// `after: setup`
     AfterSetup,
+}
+
+/// One entry of `dependencies`: an image that is built first, and what of it is handed over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dependency {
+    /// The image of this file that is built first.
+    pub image: ImageName,
+    /// `imports`, in order.
+    pub imports: Vec<DependencyImport>,
+    /// When a Stapel image gets the variables; `None` for a Dockerfile image.
+    pub moment: Option<ImportMoment>,
+    /// Where the dependency stands.
+    pub position: Position,
+}
+
+/// One entry of `imports` of a dependency.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DependencyImport {
+    /// What is handed over.
+    pub kind: DependencyKind,
+    /// `targetEnv` or `targetBuildArg`: the name that it gets.
+    pub target: String,
+    /// Where the target is named.
+    pub position: Position,
+}
+
+/// `type` of an import of a dependency.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum DependencyKind {
+    /// `REPO:TAG`.
+    ImageName,
+    /// The tag.
+    ImageTag,
+    /// The repository.
+    ImageRepo,
+    /// Digest of the config.
+    ImageId,
+    /// Digest of the manifest.
+    ImageDigest,
+}
+
+impl DependencyKind {
+    /// The name that `type` has.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ImageName => "ImageName",
+            Self::ImageTag => "ImageTag",
+            Self::ImageRepo => "ImageRepo",
+            Self::ImageId => "ImageID",
+            Self::ImageDigest => "ImageDigest",
+        }
+    }
 }

@@ -75,10 +75,6 @@ pub fn closure<'a>(config: &'a Config, images: &[&'a Image]) -> Vec<&'a Image> {
         .enumerate()
         .flat_map(|(number, image)| image.names.iter().map(move |name| (name, number)))
         .collect();
-    let mut dependencies: HashMap<&ImageName, Vec<&ImageName>> = HashMap::new();
-    for dependency in &config.dependencies {
-        dependencies.entry(&dependency.image).or_default().push(&dependency.target);
-    }
     let mut kept = vec![false; config.images.len()];
     let mut pending: Vec<&ImageName> = images.iter().map(|image| image.name()).collect();
     while let Some(name) = pending.pop() {
@@ -88,7 +84,6 @@ pub fn closure<'a>(config: &'a Config, images: &[&'a Image]) -> Vec<&'a Image> {
         }
         let image = &config.images[number];
         pending.extend(image.needs());
-        pending.extend(dependencies.get(image.name()).into_iter().flatten());
     }
     config.images.iter().zip(kept).filter(|(_, kept)| *kept).map(|(image, _)| image).collect()
 }

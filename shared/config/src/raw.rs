@@ -27,13 +27,14 @@ mod value;
 use std::collections::BTreeSet;
 
 use crate::{
-    GitMapping, Image, ImageName, Position, Problem, Unsupported,
+    GitMapping, Image, ImageName, Outside, OutsideKind, Position, Problem, Unsupported,
     documents::{self, Document},
     yaml::{self, Budget, Node},
 };
 
+pub(crate) use image_spec::ImageSpec;
 pub(crate) use meta::{Meta, project_name_fault};
-pub(crate) use section::{nearest, suggestion};
+pub(crate) use section::{Section, nearest, suggestion};
 pub(crate) use value::Written;
 
 /// Problems that are kept of one file; more than this helps nobody.
@@ -49,6 +50,8 @@ pub(crate) struct Reader<'f> {
     warned: BTreeSet<String>,
     /// Directives that cannot be built.
     pub(crate) unsupported: Vec<Unsupported>,
+    /// Directives that bring in what is in no commit.
+    pub(crate) outside: Vec<Outside>,
     /// The image that is being read.
     image: Option<ImageName>,
 }
@@ -71,6 +74,8 @@ pub(crate) struct Draft {
     pub(crate) name_positions: Vec<Position>,
     /// The images that it mentions.
     pub(crate) links: Vec<Link>,
+    /// Its `imageSpec`, before that of the meta section is merged in.
+    pub(crate) spec: Option<ImageSpec>,
     /// Mappings of other repositories: they take part in the resolution of overlaps.
     pub(crate) remote_git: Vec<GitMapping>,
 }
@@ -121,6 +126,7 @@ impl<'f> Reader<'f> {
             warnings: Vec::new(),
             warned: BTreeSet::new(),
             unsupported: Vec::new(),
+            outside: Vec::new(),
             image: None,
         }
     }
@@ -178,6 +184,11 @@ impl<'f> Reader<'f> {
     /// Notes a directive that cannot be built.
     pub(crate) fn unsupported(&mut self, directive: &str, position: Position) {
         self.unsupported.push(Unsupported { directive: directive.to_owned(), image: self.image.clone(), position });
+    }
+
+    /// Notes a directive that brings in what is in no commit.
+    pub(crate) fn outside(&mut self, kind: OutsideKind, position: Position) {
+        self.outside.push(Outside { kind, position });
     }
 
     /// Notes a directive of `image` that cannot be built.

@@ -14,6 +14,8 @@ use crate::{
     tree::{Met, Selection, walk},
 };
 
+/// What the names of deletions in layers begin with.
+const WHITEOUT: &[u8] = b".wh.";
 /// Name of an entry that holds the long name of the next one.
 const LONG_NAME: &[u8] = b"././@LongLink";
 
@@ -47,6 +49,9 @@ pub(crate) fn write(
                     archive.directory(&[directory.as_bytes(), b"/"].concat())?;
                 }
                 let name = if path.is_root() { &name } else { path.as_bytes() };
+                if options.for_layer && name.split(|byte| *byte == b'/').any(|part| part.starts_with(WHITEOUT)) {
+                    return Err(GitError::Whiteout(scope.base().join(path.as_bytes()).to_string()));
+                }
                 archive.file(name, mode, &node.content()?)?;
             }
         }

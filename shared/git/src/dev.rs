@@ -8,7 +8,6 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{ErrorKind, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
@@ -19,7 +18,10 @@ use slipway_paths::{Glob, TreePath};
 use slipway_process::random_id;
 
 use crate::{
-    CommitInfo, Dirty, DirtyKind, GitError, GitView as _, Repository, StatusOptions, history::commit_id, program::Git,
+    CommitInfo, Dirty, DirtyKind, GitError, GitView as _, Repository, StatusOptions,
+    history::commit_id,
+    program::Git,
+    store::{Store, write_commit},
 };
 
 /// Deepest nesting of submodules.
@@ -36,77 +38,22 @@ impl Repository {
     /// [`GitError::Program`] when `git` is missing or fails, [`GitError::Unusable`] when `store` cannot be written.
     pub fn with_work_tree_snapshot(&self, store: &Path, ignore: &[String]) -> Result<(Self, CommitId), GitError> {
         let globs = ignore.iter().map(|glob| Glob::new(glob)).collect::<Result<_, _>>()?;
-        let store = Store::create(store, globs)?;
-        match store.snapshot(self, &TreePath::root(), 0)? {
+        let snapshots = Snapshots { store: Store::create(store, PURPOSE)?, ignore: globs };
+        match snapshots.snapshot(self, &TreePath::root(), 0)? {
             None => Ok((self.clone(), self.resolve("HEAD")?)),
-            Some(commit) => Ok((self.with_snapshot(store.open()?.into_sync(), commit), commit)),
+            Some(commit) => Ok((self.with_snapshot(snapshots.store.open()?.into_sync(), commit), commit)),
         }
     }
 }
 
-/// A bare repository that holds the objects of snapshots and nothing else.
-///
-/// Git renews the time of an object that it would write and finds elsewhere. So it writes file contents into a directory
-/// of their own from which it sees no other, and what needs the others, trees and commits, is written here.
-struct Store {
-    root: PathBuf,
+/// Takes snapshots.
+struct Snapshots {
+    store: Store,
     /// Paths that are passed over, from the root of the outermost repository.
     ignore: Vec<Glob>,
 }
 
-impl Store {
-    fn create(root: &Path, ignore: Vec<Glob>) -> Result<Self, GitError> {
-        for directory in ["objects/info", "refs", "contents", "last"] {
-            fs::create_dir_all(root.join(directory)).map_err(|error| cannot_write(root, &error))?;
-        }
-        let root = root.canonicalize().map_err(|error| cannot_write(root, &error))?;
-        write_if_changed(&root.join("config"), b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n")?;
-        write_if_changed(&root.join("HEAD"), b"ref: refs/heads/none\n")?;
-        let store = Self { root, ignore };
-        store.borrow(&store.contents())?;
-        Ok(store)
-    }
-
-    /// Sees its own objects and all borrowed ones.
-    fn open(&self) -> Result<gix::Repository, GitError> {
-        gix::open(&self.root).map_err(|error| GitError::broken(format_args!("open {}", self.root.display()), &error))
-    }
-
-    fn objects(&self) -> PathBuf {
-        self.root.join("objects")
-    }
-
-    fn contents(&self) -> PathBuf {
-        self.root.join("contents")
-    }
-
-    /// Lets the store see the objects in another directory.
-    fn borrow(&self, objects: &Path) -> Result<(), GitError> {
-        let failed = |error: std::io::Error| cannot_write(&self.root, &error);
-        let objects = objects.canonicalize().map_err(failed)?;
-        let line = objects.as_os_str().as_bytes();
-        if line.contains(&b'\n') {
-            return Err(GitError::Unusable(format!("{PURPOSE}: the path {} holds a line break", objects.display())));
-        }
-        // Held to the end: another process may be adding its repository.
-        let lock = fs::File::create(self.root.join("lock")).map_err(failed)?;
-        lock.lock().map_err(failed)?;
-        let list = self.objects().join("info/alternates");
-        let mut lines: Vec<Vec<u8>> = match fs::read(&list) {
-            Ok(content) => content.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect(),
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed(error)),
-        };
-        // Repositories that have gone would be reported as broken.
-        lines.retain(|line| !line.is_empty() && Path::new(OsStr::from_bytes(line)).is_dir());
-        if !lines.iter().any(|known| known == line) {
-            lines.push(line.to_vec());
-        }
-        let mut content = lines.join(&b'\n');
-        content.push(b'\n');
-        write_if_changed(&list, &content)
-    }
-
+impl Snapshots {
     /// The commit of the work tree that lies at `prefix`; `None` when it is as `HEAD`.
     fn snapshot(&self, repository: &Repository, prefix: &TreePath, depth: usize) -> Result<Option<CommitId>, GitError> {
         let Some(work_tree) = repository.work_tree() else { return Ok(None) };
@@ -122,7 +69,7 @@ impl Store {
         if dirty.is_empty() {
             return Ok(None);
         }
-        self.borrow(&repository.objects_dir())?;
+        self.store.borrow(&repository.objects_dir())?;
         let mut edits = self.hash(repository, work_tree, &head, &dirty)?;
         for Dirty { path, kind } in &dirty {
             if let DirtyKind::Submodule { modified, untracked, .. } = kind
@@ -134,11 +81,11 @@ impl Store {
                 }
             }
         }
-        let store = self.open()?;
+        let store = self.store.open()?;
         let before = self.last(&store, work_tree);
         let made = commit(&store, &head, before.as_ref(), &edits)?;
         if let Some(made) = &made {
-            write_if_changed(&self.last_file(work_tree), format!("{made}\n").as_bytes())?;
+            self.store.replace(&self.last_file(work_tree), format!("{made}\n").as_bytes())?;
         }
         Ok(made)
     }
@@ -153,7 +100,7 @@ impl Store {
 
     fn last_file(&self, work_tree: &Path) -> PathBuf {
         let name = Encoder::new("work tree").bytes(work_tree.as_os_str().as_bytes()).finish();
-        self.root.join("last").join(name.to_string())
+        self.store.root().join("last").join(name.to_string())
     }
 
     /// Hashes what differs, as `git add` would, and returns the differences to `head`. Nothing else is read.
@@ -164,7 +111,7 @@ impl Store {
         head: &CommitInfo,
         dirty: &[Dirty],
     ) -> Result<Vec<Edit>, GitError> {
-        let index = Index { path: self.root.join(format!("index-{}", random_id())) };
+        let index = Index { path: self.store.root().join(format!("index-{}", random_id())) };
         let git = |objects: PathBuf, args: &[&str]| {
             Git::new(repository.git_dir(), work_tree, PURPOSE)
                 .env("GIT_INDEX_FILE", &index.path)
@@ -172,20 +119,21 @@ impl Store {
                 .args(args)
         };
         let head = head.id.to_string();
-        git(self.objects(), &["read-tree", &head]).run(b"")?;
+        git(self.store.objects(), &["read-tree", &head]).run(b"")?;
         let (deleted, changed): (Vec<&Dirty>, Vec<&Dirty>) =
             dirty.iter().partition(|dirty| dirty.kind == DirtyKind::Deleted);
         // Deleted paths first: a directory may stand where a file was.
         let list = index_paths(work_tree, &deleted);
         if !list.is_empty() {
-            git(self.contents(), &["update-index", "-z", "--force-remove", "--stdin"]).run(&list)?;
+            git(self.store.contents(), &["update-index", "-z", "--force-remove", "--stdin"]).run(&list)?;
         }
         let list = index_paths(work_tree, &changed);
         if !list.is_empty() {
-            git(self.contents(), &["update-index", "-z", "--add", "--remove", "--replace", "--stdin"]).run(&list)?;
+            git(self.store.contents(), &["update-index", "-z", "--add", "--remove", "--replace", "--stdin"])
+                .run(&list)?;
         }
         let compare = ["diff-index", "--cached", "--raw", "-z", "--no-renames", "--full-index", "--no-abbrev", &head];
-        edits(&git(self.objects(), &compare).run(b"")?)
+        edits(&git(self.store.objects(), &compare).run(b"")?)
     }
 }
 
@@ -256,18 +204,8 @@ fn commit(
     if let Some(same) = last.filter(|last| last.tree == tree && last.head == parent) {
         return Ok(Some(commit_id(same.id)));
     }
-    let time = gix::date::Time { seconds: head.time, offset: 0 };
-    let person = gix::actor::Signature { name: "slipway".into(), email: "slipway@localhost".into(), time };
-    let commit = gix::objs::Commit {
-        tree,
-        parents: std::iter::once(parent).chain(last.map(|last| last.id)).collect(),
-        author: person.clone(),
-        committer: person,
-        encoding: None,
-        message: "Work tree\n".into(),
-        extra_headers: Vec::new(),
-    };
-    let id = store.write_object(&commit).map_err(broken)?.detach();
+    let parents = std::iter::once(parent).chain(last.map(|last| last.id)).collect();
+    let id = write_commit(store, tree, parents, head.time, "Work tree\n").map_err(broken)?;
     Ok(Some(commit_id(id)))
 }
 
@@ -297,21 +235,4 @@ fn index_paths(work_tree: &Path, dirty: &[&Dirty]) -> Vec<u8> {
         list.push(0);
     }
     list
-}
-
-/// Replaces a file in one step, unless it holds `content` already.
-fn write_if_changed(path: &Path, content: &[u8]) -> Result<(), GitError> {
-    if fs::read(path).is_ok_and(|current| current == content) {
-        return Ok(());
-    }
-    let new = path.with_extension(random_id());
-    let write = || {
-        fs::File::create_new(&new)?.write_all(content)?;
-        fs::rename(&new, path)
-    };
-    write().map_err(|error| cannot_write(path, &error))
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> GitError {
-    GitError::Unusable(format!("{PURPOSE}: write {}: {error}", path.display()))
 }

@@ -4,7 +4,8 @@
 //!
 //! Reading order: this page (what can be asked), [`repository`] (opening and resolving), `node` (one entry of a tree,
 //! submodules included), `tree`, `changes`, `archive`, `read` and `history` (one answer each), [`worktree`] (what is not
-//! committed), [`dev`] (a commit made of what is not committed).
+//! committed), [`dev`] (a commit made of what is not committed), [`overlay`] (a commit with single files from disk); `store`
+//! holds the objects of such commits.
 
 use std::io::Write;
 
@@ -16,9 +17,11 @@ mod changes;
 pub mod dev;
 mod history;
 mod node;
+pub mod overlay;
 mod program;
 mod read;
 pub mod repository;
+mod store;
 mod tree;
 pub mod worktree;
 
@@ -47,6 +50,12 @@ pub enum GitError {
         /// The commit that is missing.
         commit: String,
     },
+    /// A name that means something else in a layer of an image.
+    #[error(
+        "`{0}` cannot be in an image: in its layers a name that begins with `.wh.` deletes another file; rename it, or \
+         leave it out with `excludePaths`"
+    )]
+    Whiteout(String),
     /// A pattern of a scope is invalid.
     #[error(transparent)]
     Pattern(#[from] GlobError),
@@ -143,6 +152,8 @@ pub struct ArchiveOptions {
     pub only: Option<Vec<TreePath>>,
     /// Name of the single entry when the scope's base is a file; its own name when `None`.
     pub file_name: Option<Vec<u8>>,
+    /// The files become a layer of an image: names that would delete others there are refused.
+    pub for_layer: bool,
 }
 
 /// Read-only access to one repository. Live: [`Repository`]. All paths of one call are of the commit, never of the

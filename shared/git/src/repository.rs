@@ -25,7 +25,7 @@ const OBJECT_CACHE: usize = 8 * 1024 * 1024;
 pub struct Repository {
     /// The user's repository: refs, submodules, work tree.
     main: gix::ThreadSafeRepository,
-    /// A commit of the work tree and the store that holds its objects.
+    /// A store that holds commits of ours, and which of them stands for `HEAD`.
     snapshot: Option<Snapshot>,
 }
 
@@ -33,7 +33,8 @@ pub struct Repository {
 struct Snapshot {
     /// Sees its own objects and those of the main repository.
     store: gix::ThreadSafeRepository,
-    head: CommitId,
+    /// `None` = `HEAD` is the user's own.
+    head: Option<CommitId>,
 }
 
 impl Repository {
@@ -58,7 +59,19 @@ impl Repository {
 
     /// This repository with a commit of its work tree as `HEAD`.
     pub(crate) fn with_snapshot(&self, store: gix::ThreadSafeRepository, head: CommitId) -> Self {
+        Self { main: self.main.clone(), snapshot: Some(Snapshot { store, head: Some(head) }) }
+    }
+
+    /// This repository with the commits of a store that sees all of its objects. `HEAD` stays what it is.
+    pub(crate) fn with_store(&self, store: gix::ThreadSafeRepository) -> Self {
+        let head = self.snapshot.as_ref().and_then(|snapshot| snapshot.head);
         Self { main: self.main.clone(), snapshot: Some(Snapshot { store, head }) }
+    }
+
+    /// All directories of objects that this repository reads.
+    pub(crate) fn objects_dirs(&self) -> Vec<PathBuf> {
+        let store = self.snapshot.as_ref().map(|snapshot| snapshot.store.objects_dir().to_owned());
+        std::iter::once(self.objects_dir()).chain(store).collect()
     }
 
     /// The directory that holds the files; `None` for a bare repository.
@@ -133,18 +146,18 @@ impl Repository {
 
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = self.snapshot.as_ref().map(|snapshot| snapshot.head);
+        let head = self.snapshot.as_ref().and_then(|snapshot| snapshot.head);
         f.debug_struct("Repository").field("git_dir", &self.git_dir()).field("snapshot", &head).finish()
     }
 }
 
 impl GitView for Repository {
     fn resolve(&self, name: &str) -> Result<CommitId, GitError> {
-        if let Some(snapshot) = &self.snapshot
+        if let Some(head) = self.snapshot.as_ref().and_then(|snapshot| snapshot.head)
             && let Some(steps) = name.strip_prefix("HEAD").or_else(|| name.strip_prefix('@'))
             && steps.bytes().all(|byte| matches!(byte, b'~' | b'^' | b'0'..=b'9'))
         {
-            return history::resolve(&self.objects(), &format!("{}{steps}", snapshot.head));
+            return history::resolve(&self.objects(), &format!("{head}{steps}"));
         }
         if let Ok(id) = name.to_ascii_lowercase().parse::<CommitId>()
             && let Ok(info) = self.commit(id)

@@ -9,7 +9,7 @@ use crate::config::{Healthcheck, RunConfig};
 /// Working directory of an image that sets none.
 const ROOT: &str = "/";
 /// Field of a config that holds instructions for the next build; they are meant for direct children only.
-const ON_BUILD: &str = "OnBuild";
+pub(crate) const ON_BUILD: &str = "OnBuild";
 
 /// A change of a config: what a stage adds to or sets over its base. `None` and empty = leave as it is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -99,7 +99,7 @@ fn working_dir(base: &RunConfig, change: &ConfigChange) -> String {
 }
 
 /// The base's entries with replaced values in place, then the new ones, sorted by name.
-fn merged_env(base: Option<&Vec<String>>, change: &BTreeMap<String, String>) -> Option<Vec<String>> {
+pub(crate) fn merged_env(base: Option<&Vec<String>>, change: &BTreeMap<String, String>) -> Option<Vec<String>> {
     let mut left = change.clone();
     let mut entries = Vec::new();
     for entry in base.into_iter().flatten() {
@@ -125,7 +125,7 @@ fn merged_labels(
 }
 
 /// The keys of `base` and `more`, each with its value or `{}`.
-fn united(
+pub(crate) fn united(
     base: Option<&BTreeMap<String, Value>>,
     more: impl Iterator<Item = String>,
 ) -> Option<BTreeMap<String, Value>> {
@@ -137,7 +137,7 @@ fn united(
 }
 
 /// The keys for one `EXPOSE` word: `80` is `80/tcp`, a range is each of its ports. What is no port is kept as it is.
-fn ports(text: &str) -> Vec<String> {
+pub(crate) fn ports(text: &str) -> Vec<String> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
     let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));

@@ -1,7 +1,8 @@
 //! Names and documents of container images, as the OCI and Docker formats spell them.
 //!
 //! Reading order: [`digest`] (names of bytes), [`mod@reference`] (names of images), [`platform`], [`manifest`] and
-//! [`config`] (documents), [`change`] (what a build does to a config, with the `CMD`/`ENTRYPOINT` rules).
+//! [`config`] (documents), [`change`] (what a build does to a config, with the `CMD`/`ENTRYPOINT` rules), [`respec`]
+//! (what `imageSpec` does to the config of a finished image).
 //!
 //! Raw bytes are kept beside whatever was parsed from them: a digest is of the bytes, never of a re-encoding.
 
@@ -11,6 +12,7 @@ pub mod digest;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+pub mod respec;
 
 pub use change::ConfigChange;
 pub use config::{ConfigError, Healthcheck, ImageConfig, RunConfig};
@@ -18,3 +20,4 @@ pub use digest::{BlobDigest, DigestError};
 pub use manifest::{Descriptor, Document, Index, Manifest, ManifestError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageAt, Reference, ReferenceError, Repo};
+pub use respec::{Removal, Respec};

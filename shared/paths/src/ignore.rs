@@ -55,6 +55,20 @@ pub fn validate(line: &str) -> Result<(), GlobError> {
     Rule::new(line).map(|_| ())
 }
 
+/// The line that takes `path` back, and everything below it, whatever the lines before say. Without effect for the root.
+pub fn taking_back(path: &TreePath) -> String {
+    let mut line = String::from("!");
+    for character in path.to_string().chars() {
+        match character {
+            '*' | '?' | '[' | ']' | '\\' => line.extend(['\\', character]),
+            // At the ends of a line they would be dropped.
+            blank if blank.is_whitespace() => line.extend(['[', blank, ']']),
+            other => line.push(other),
+        }
+    }
+    line
+}
+
 /// A [`ContextFilter`] with its patterns read.
 #[derive(Clone, Debug)]
 pub(crate) struct ContextMatcher {

@@ -11,7 +11,7 @@ pub mod tasks;
 pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
 pub use random::random_id;
-pub use tasks::Tasks;
+pub use tasks::{Panicked, Tasks, caught};
 
 /// Child processes.
 pub mod child {

@@ -33,7 +33,7 @@ pub enum Job {
     /// Build (or copy) a stage and store it untagged.
     Stage(Box<StagePlan>),
     /// Compute the checksum of files to be imported.
-    Checksum(ImportInput),
+    Checksum(Box<ImportInput>),
 }
 
 /// A job given to a worker.
@@ -89,6 +89,8 @@ pub struct Failure {
     pub line: Option<u32>,
     /// Last lines of output.
     pub tail: Vec<String>,
+    /// The stored stage that the job needs and that is not there any more.
+    pub lost: Option<ImageAt>,
 }
 
 /// A worker's state.

@@ -86,13 +86,26 @@ pub(crate) async fn store(
     let kind = HeaderValue::from_str(media_type)
         .map_err(|_| RegistryError::Refused(call.say("its media type cannot stand in a header")))?;
     let call = call.header(CONTENT_TYPE, kind).body(bytes);
-    let response = client.transport().send(&call).await?;
+    let response = send_manifest(client, &call).await?;
     if let Some(stored) = content_digest(response.headers()).filter(|stored| *stored != digest) {
         let what = format_args!("the registry stored {stored} instead of {digest}");
         return Err(RegistryError::Corrupt(call.say(what)));
     }
     client.recent().add(repo, selector, &digest);
     Ok(digest)
+}
+
+/// Sends a manifest. A registry may not see a blob for a moment while another client uploads the same one.
+async fn send_manifest(client: &Client, call: &Call) -> Result<reqwest::Response, RegistryError> {
+    let mut patience = Patience::default();
+    loop {
+        match client.transport().send(call).await {
+            Err(error @ RegistryError::NotFound(_)) => {
+                patience.wait(Trouble::Passing { error, retry_after: None, tries: TRIES_FOR_DOUBT }).await?;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Deletes a manifest with all its tags; one that is not there is deleted already.

@@ -3,6 +3,7 @@
 //! Pure: [`Build::apply`] takes what happened and answers with what should happen. It owns the conveyors and the
 //! facts; it does no IO and never waits.
 
+mod lost;
 mod report;
 
 use std::{
@@ -11,8 +12,10 @@ use std::{
     time::Duration,
 };
 
+use lost::Lost;
 pub use report::{BuiltImage, BuiltStage, Source};
 use slipway_config::ImageName;
+use slipway_oci::ImageAt;
 
 use crate::{
     conveyor::{Conveyor, Step},
@@ -39,7 +42,8 @@ pub struct JobKey(pub String);
 
 impl JobKey {
     fn of(plan: &StagePlan) -> Self {
-        Self(format!("{}@{}", plan.digest, plan.platform))
+        // Equal digests are one stage only when the commits are equal too, and when it may be as old.
+        Self(format!("{}@{} {} after {}", plan.digest, plan.platform, plan.content, plan.not_before.0))
     }
 }
 
@@ -57,6 +61,8 @@ pub enum JobEnd {
     },
     /// It could not be built.
     Failed(StageFailure),
+    /// It could not be built because a stored stage that it needs is not there any more.
+    Lost(ImageAt, StageFailure),
 }
 
 /// Why a stage could not be built.
@@ -79,6 +85,10 @@ pub enum BuildEvent {
     Started,
     /// A question was answered, or could not be.
     Answered(Question, Result<Answer, String>),
+    /// A question could not be answered because a stored stage is not there any more; says what was being done.
+    SourceLost(Question, ImageAt, String),
+    /// A stage that was wished away is marked as not to be used; or why that failed.
+    Rejected(ImageAt, Result<(), String>),
     /// A job ended.
     JobEnded(JobKey, JobEnd),
     /// The user gives up.
@@ -101,6 +111,15 @@ pub enum Wish {
     },
     /// Nobody waits for this job any more.
     Drop(JobKey),
+    /// Mark this stored stage as not to be used: its image is lost. To be answered with [`BuildEvent::Rejected`].
+    Reject {
+        /// Of which image.
+        image: ImageName,
+        /// What is lost.
+        record: Box<StageRecord>,
+        /// How that was noticed.
+        why: String,
+    },
     /// Tell whoever watches.
     Tell(Progress),
     /// The build is over.
@@ -212,7 +231,8 @@ struct Node {
 #[derive(Debug)]
 struct JobState {
     waiting: Vec<usize>,
-    copy: bool,
+    /// What is copied, if nothing is built.
+    copy_of: Option<ImageAt>,
 }
 
 /// All images of one build.
@@ -226,6 +246,7 @@ pub struct Build {
     /// Questions under way, with the images that wait for them.
     asked: HashMap<Question, Vec<usize>>,
     jobs: BTreeMap<JobKey, JobState>,
+    lost: Lost,
     over: bool,
 }
 
@@ -246,6 +267,7 @@ impl Build {
             finished: Finished::new(),
             asked: HashMap::new(),
             jobs: BTreeMap::new(),
+            lost: Lost::default(),
             over: false,
         }
     }
@@ -260,6 +282,8 @@ impl Build {
             BuildEvent::Started => {}
             BuildEvent::Answered(question, Ok(answer)) => self.answered(question, answer, &mut wishes),
             BuildEvent::Answered(question, Err(why)) => self.unanswered(&question, why, &mut wishes),
+            BuildEvent::SourceLost(question, at, why) => self.source_lost(&question, &at, why, &mut wishes),
+            BuildEvent::Rejected(at, result) => self.rejected(&at, result, &mut wishes),
             BuildEvent::JobEnded(key, end) => self.job_ended(&key, end, &mut wishes),
             BuildEvent::Cancelled => self.end(Err(BuildFailure::Cancelled), &mut wishes),
         }
@@ -270,7 +294,7 @@ impl Build {
 
     fn answered(&mut self, question: Question, answer: Answer, wishes: &mut Vec<Wish>) {
         let waiting = self.asked.remove(&question).unwrap_or_default();
-        self.facts.learn(question, answer);
+        self.facts.learn(question, self.lost.without(answer));
         for node in waiting {
             // An image may wait for several answers: it is stepped when the last of them is there.
             if self.nodes[node].state == State::Asking && !self.asked.values().any(|nodes| nodes.contains(&node)) {
@@ -291,12 +315,13 @@ impl Build {
         let Some(job) = self.jobs.remove(key) else { return };
         let (record, adopted, took) = match end {
             JobEnd::Stored { record, adopted, took } => (record, adopted, took),
-            JobEnd::Failed(failure) => return self.job_failed(&job, failure, wishes),
+            JobEnd::Failed(failure) => return self.job_failed(key, &job, failure, wishes),
+            JobEnd::Lost(at, failure) => return self.job_lost(key, job, &at, failure, wishes),
         };
         self.facts.forget_stored(record.id.digest);
         for (position, node) in job.waiting.iter().copied().enumerate() {
-            let State::InJob(_, kind) = self.nodes[node].state else { continue };
-            let source = match (position, adopted, job.copy) {
+            let Some(kind) = self.kind_in(node, key) else { continue };
+            let source = match (position, adopted, job.copy_of.is_some()) {
                 (0, false, false) => Source::Built,
                 (0, false, true) => Source::Copied,
                 _ => Source::Reused,
@@ -308,18 +333,26 @@ impl Build {
         }
     }
 
-    fn job_failed(&mut self, job: &JobState, failure: StageFailure, wishes: &mut Vec<Wish>) {
-        let node = job.waiting[0];
-        if let State::InJob(_, kind) = self.nodes[node].state {
+    fn job_failed(&mut self, key: &JobKey, job: &JobState, failure: StageFailure, wishes: &mut Vec<Wish>) {
+        let first = job.waiting.iter().find_map(|node| Some((*node, self.kind_in(*node, key)?)));
+        if let Some((node, kind)) = first {
             let image = self.name(node);
             self.end(Err(BuildFailure::Stage { image, kind, failure }), wishes);
+        }
+    }
+
+    /// Which stage of an image a job builds, if the image waits for that job.
+    fn kind_in(&self, node: usize, key: &JobKey) -> Option<StageKind> {
+        match &self.nodes[node].state {
+            State::InJob(waited, kind) if waited == key => Some(*kind),
+            State::InJob(..) | State::Waiting | State::Asking | State::Done => None,
         }
     }
 
     /// Starts images whose needs are done while there is room: the longest remaining chain first, else in the order
     /// of declaration.
     fn start_ready(&mut self, wishes: &mut Vec<Wish>) {
-        while !self.over && self.has_room() {
+        while !self.over && !self.lost.is_pending() && self.has_room() {
             let ready = (0..self.nodes.len()).filter(|node| self.is_ready(*node));
             let Some(node) = ready.min_by_key(|node| (std::cmp::Reverse(self.graph.rank(*node)), *node)) else {
                 return;
@@ -335,12 +368,20 @@ impl Build {
     }
 
     fn is_ready(&self, node: usize) -> bool {
-        let done = |need: &usize| self.nodes[*need].state == State::Done;
-        self.nodes[node].state == State::Waiting && self.graph.needs(node).iter().all(done)
+        self.nodes[node].state == State::Waiting && self.has_its_needs(node)
+    }
+
+    fn has_its_needs(&self, node: usize) -> bool {
+        self.graph.needs(node).iter().all(|need| self.nodes[*need].state == State::Done)
     }
 
     /// Steps an image until it must wait.
     fn advance(&mut self, node: usize, wishes: &mut Vec<Wish>) {
+        // An image that this one needs may have been lost meanwhile.
+        if !self.has_its_needs(node) {
+            self.nodes[node].state = State::Waiting;
+            return;
+        }
         while !self.over {
             match self.nodes[node].conveyor.step(&self.facts, &self.finished) {
                 Step::Ask(questions) => return self.ask(node, questions, wishes),
@@ -386,7 +427,16 @@ impl Build {
             job.waiting.push(node);
             return;
         }
-        self.jobs.insert(key.clone(), JobState { waiting: vec![node], copy });
+        let copy_of = match &plan.body {
+            StageBody::Copy(record) => Some(record.at.clone()),
+            StageBody::Nothing
+            | StageBody::Git(_)
+            | StageBody::Shell { .. }
+            | StageBody::Imports(_)
+            | StageBody::Respec(_)
+            | StageBody::Dockerfile(_) => None,
+        };
+        self.jobs.insert(key.clone(), JobState { waiting: vec![node], copy_of });
         wishes.push(Wish::Tell(Progress::StageStarted { image, kind, key: key.clone(), copy }));
         wishes.push(Wish::Run { key, plan, rank: self.graph.rank(node) });
     }

@@ -64,6 +64,11 @@ impl Conveyor {
         }
     }
 
+    /// Takes away all but the lowest `count` stages.
+    pub fn truncate(&mut self, count: usize) {
+        self.placed.truncate(count);
+    }
+
     /// Puts a stored stage on top.
     pub fn place(&mut self, kind: StageKind, record: StageRecord) {
         self.placed.push(Placed { kind, record });

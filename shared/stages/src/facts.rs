@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
-use slipway_oci::Platform;
+use slipway_oci::{ImageAt, Platform};
 use slipway_paths::{Scope, TreePath};
 
 use crate::plan::{BaseImage, ImportInput, Place, SourceId, StageRecord};
@@ -74,7 +74,7 @@ pub enum Question {
         /// Content of the source stage: a record under this key is as good as reading the files.
         content: Checksum,
         /// Which files of which image.
-        input: ImportInput,
+        input: Box<ImportInput>,
     },
 }
 
@@ -163,6 +163,15 @@ impl Facts {
     /// Forgets what is stored under a digest: it has changed.
     pub fn forget_stored(&mut self, changed: StageDigest) {
         self.known.retain(|question, _| !matches!(question, Question::Stored { digest, .. } if *digest == changed));
+    }
+
+    /// Forgets an image that is stored no more.
+    pub fn forget_image(&mut self, at: &ImageAt) {
+        for answer in self.known.values_mut() {
+            if let Answer::Stored(records) = answer {
+                records.retain(|record| record.at != *at);
+            }
+        }
     }
 
     /// The answer to one question.

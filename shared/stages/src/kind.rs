@@ -9,21 +9,21 @@ pub enum StageKind {
     From,
     /// `shell.beforeInstall`.
     BeforeInstall,
-    /// Imports with `before: install`.
+    /// Imports and dependencies with `before: install`.
     DependenciesBeforeInstall,
     /// Sources at the commit where the chain began.
     GitArchive,
     /// `shell.install`.
     Install,
-    /// Imports with `after: install`.
+    /// Imports and dependencies with `after: install`.
     DependenciesAfterInstall,
     /// `shell.beforeSetup`.
     BeforeSetup,
-    /// Imports with `before: setup`.
+    /// Imports and dependencies with `before: setup`.
     DependenciesBeforeSetup,
     /// `shell.setup`.
     Setup,
-    /// Imports with `after: setup`.
+    /// Imports and dependencies with `after: setup`.
     DependenciesAfterSetup,
     /// Changes of the sources once they reach 1 MiB.
     GitCache,
@@ -33,10 +33,12 @@ pub enum StageKind {
     DockerInstructions,
     /// A whole Dockerfile.
     Dockerfile,
+    /// `imageSpec`.
+    ImageSpec,
 }
 
 /// Every kind with its name.
-const NAMES: [(StageKind, &str); 14] = [
+const NAMES: [(StageKind, &str); 15] = [
     (StageKind::From, "from"),
     (StageKind::BeforeInstall, "beforeInstall"),
     (StageKind::DependenciesBeforeInstall, "dependenciesBeforeInstall"),
@@ -51,6 +53,7 @@ const NAMES: [(StageKind, &str); 14] = [
     (StageKind::GitLatestPatch, "gitLatestPatch"),
     (StageKind::DockerInstructions, "dockerInstructions"),
     (StageKind::Dockerfile, "dockerfile"),
+    (StageKind::ImageSpec, "imageSpec"),
 ];
 
 impl StageKind {

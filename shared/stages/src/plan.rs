@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
-use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform};
+use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Respec};
 use slipway_paths::Scope;
 
 use crate::kind::StageKind;
@@ -122,6 +122,8 @@ pub enum StageBody {
     },
     /// Files of other images go in.
     Imports(Vec<ImportInput>),
+    /// The config is rewritten; the layers stay.
+    Respec(Box<Respec>),
     /// A Dockerfile is built.
     Dockerfile(Box<DockerfileInput>),
     /// A suitable stage that lies elsewhere is copied.

@@ -7,6 +7,8 @@ mod dependencies;
 mod dockerfile;
 mod from;
 mod git;
+mod handed;
+mod image_spec;
 mod instructions;
 mod user;
 
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// The steps of a Stapel image or artifact, in order.
-const STAPEL: [StageKind; 13] = [
+const STAPEL: [StageKind; 14] = [
     StageKind::From,
     StageKind::BeforeInstall,
     StageKind::DependenciesBeforeInstall,
@@ -36,12 +38,13 @@ const STAPEL: [StageKind; 13] = [
     StageKind::GitCache,
     StageKind::GitLatestPatch,
     StageKind::DockerInstructions,
+    StageKind::ImageSpec,
 ];
 
 /// The steps of an image's conveyor, in order.
 pub(crate) fn order(kind: &ImageKind) -> &'static [StageKind] {
     match kind {
-        ImageKind::Dockerfile(_) => &[StageKind::Dockerfile],
+        ImageKind::Dockerfile(_) => &[StageKind::Dockerfile, StageKind::ImageSpec],
         ImageKind::Stapel(_) => &STAPEL,
     }
 }
@@ -60,6 +63,9 @@ impl From<StageBody> for Recipe {
 
 /// What a stage depends on; `None` when it is empty.
 pub(crate) fn dependencies(kind: StageKind, scene: Scene<'_>) -> Asked<Option<Checksum>> {
+    if kind == StageKind::ImageSpec {
+        return Ok(image_spec::dependencies(scene));
+    }
     let stapel = match &scene.image.kind {
         ImageKind::Dockerfile(image) => return dockerfile::dependencies(scene, image).map(Some),
         ImageKind::Stapel(stapel) => stapel.as_ref(),
@@ -70,7 +76,7 @@ pub(crate) fn dependencies(kind: StageKind, scene: Scene<'_>) -> Asked<Option<Ch
         StageKind::GitCache => git::cache_dependencies(scene, stapel),
         StageKind::GitLatestPatch => git::patch_dependencies(scene, stapel),
         StageKind::DockerInstructions => Ok(instructions::dependencies(scene, stapel)),
-        StageKind::Dockerfile => Ok(None),
+        StageKind::Dockerfile | StageKind::ImageSpec => Ok(None),
         StageKind::BeforeInstall | StageKind::Install | StageKind::BeforeSetup | StageKind::Setup => {
             user::dependencies(scene, stapel, user_stage(kind))
         }
@@ -83,12 +89,15 @@ pub(crate) fn dependencies(kind: StageKind, scene: Scene<'_>) -> Asked<Option<Ch
 
 /// What is done in a stage.
 pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
+    if kind == StageKind::ImageSpec {
+        return Ok(image_spec::body(scene).into());
+    }
     let stapel = match &scene.image.kind {
         ImageKind::Dockerfile(image) => return dockerfile::body(scene, image).map(Recipe::from),
         ImageKind::Stapel(stapel) => stapel.as_ref(),
     };
     match kind {
-        StageKind::From | StageKind::Dockerfile => Ok(StageBody::Nothing.into()),
+        StageKind::From | StageKind::Dockerfile | StageKind::ImageSpec => Ok(StageBody::Nothing.into()),
         StageKind::GitArchive => git::archive(scene, stapel).map(Recipe::from),
         StageKind::GitCache | StageKind::GitLatestPatch => {
             git::patches(scene, stapel).map(|patch| StageBody::Git(patch).into())
@@ -100,7 +109,7 @@ pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
         StageKind::DependenciesBeforeInstall
         | StageKind::DependenciesAfterInstall
         | StageKind::DependenciesBeforeSetup
-        | StageKind::DependenciesAfterSetup => dependencies::body(scene, stapel, moment(kind)).map(Recipe::from),
+        | StageKind::DependenciesAfterSetup => dependencies::recipe(scene, stapel, moment(kind)),
     }
 }
 

@@ -1,5 +1,8 @@
 //! What one build is made of, beside its configuration.
 
+use std::collections::BTreeMap;
+
+use slipway_config::{Image, ImageName};
 use slipway_digest::CommitId;
 use slipway_oci::Platform;
 use slipway_paths::TreePath;
@@ -11,8 +14,13 @@ pub struct Settings {
     pub project: String,
     /// The commit being built.
     pub commit: CommitId,
-    /// Its committer time, seconds since the Unix epoch.
+    /// The commits that the contexts of some Dockerfile images come from, because they hold files from disk; those of all
+    /// others come from `commit`.
+    pub context_commits: BTreeMap<ImageName, CommitId>,
+    /// The committer time of `commit`, seconds since the Unix epoch.
     pub commit_time: i64,
+    /// The same for people: `2006-01-02 15:04:05 +0000 UTC`. In no digest.
+    pub commit_time_human: String,
     /// The project directory in the repository.
     pub project_dir: TreePath,
     /// The target platform.
@@ -21,4 +29,11 @@ pub struct Settings {
     pub dev: bool,
     /// Whether the local storage of this host is a source of stages beside the primary one.
     pub copy_from_local: bool,
+}
+
+impl Settings {
+    /// The commit that the Dockerfile and the context of `image` come from.
+    pub(crate) fn context_commit(&self, image: &Image) -> CommitId {
+        self.context_commits.get(image.name()).copied().unwrap_or(self.commit)
+    }
 }

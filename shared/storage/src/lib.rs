@@ -59,7 +59,7 @@ impl StorageError {
     }
 }
 
-/// Stages in one place. Live: [`RepoStorage`](repo::RepoStorage), the local storages of the backends; test: memory.
+/// Stages in one place. Live: [`RepoStorage`], the local storages of the backends; test: memory.
 #[async_trait]
 pub trait StageStorage: Send + Sync {
     /// What users call the place: the repository, or `local docker storage`.

@@ -31,6 +31,7 @@ pub async fn all(backend: &dyn ContainerBackend, base: &LocalImage) {
     build::a_dropped_workspace_leaves_nothing(&harness).await;
     dockerfiles(backend, base).await;
     config::every_change_on_every_base(&harness).await;
+    config::configs_are_rewritten(&harness).await;
     config::images_are_forgotten(&harness).await;
 }
 

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use slipway_oci::{BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Reference, Repo};
+use slipway_oci::{BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Reference, Repo, Respec};
 use slipway_paths::TreePath;
 use tokio::sync::mpsc;
 
@@ -153,6 +153,14 @@ pub trait ContainerBackend: Send + Sync {
     async fn files(&self, image: &LocalImage, path: &str) -> Result<(Root, ByteStream), BackendError>;
     /// The config of a local image.
     async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError>;
+    /// Makes an image with the layers of the local image `base` and the config that [`slipway_oci::respec::apply`] makes
+    /// of `base`'s, `labels` being its `own`.
+    async fn respec(
+        &self,
+        base: &LocalImage,
+        respec: &Respec,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<LocalImage, BackendError>;
     /// Forgets an image that no stage names. Does nothing when it is not there.
     async fn remove(&self, image: &LocalImage) -> Result<(), BackendError>;
     /// Removes what dead processes left behind; answers how many things went.

@@ -86,7 +86,7 @@ pub fn compose(deletions: &[Deletion], script: &Script, marker: &Marker) -> Resu
 }
 
 /// Whether bash has nothing to say against a text: an error, or a here-document that is not ended.
-const COMPLETE: &str = r#"[[ -z $(LC_ALL=C BASH -nc "$__slipway_text" 2>&1) ]]"#;
+const COMPLETE: &str = r#"[[ -z $(export LC_ALL=C; BASH -nc "$__slipway_text" 2>&1) ]]"#;
 
 /// The commands, each announced and evaluated by itself. One that is no complete text of bash (an `if` whose `fi` is
 /// another command) is joined with those that follow until they are one, and announced by its first line.

@@ -94,7 +94,7 @@ pub(crate) async fn pull(
 }
 
 fn pull_failed(doing: &str, image: &ImageAt, error: bollard::errors::Error) -> BackendError {
-    let text = error.to_string();
+    let text = error.to_string().to_lowercase();
     let gone = is_missing(&error) || text.contains("manifest unknown") || text.contains("not found");
     if gone { BackendError::Gone(image.to_string()) } else { failed(doing, error) }
 }

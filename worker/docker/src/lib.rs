@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file, `engine` (the connection), `container` and `attempt` (what is made and who owns it),
 //! `workspace` (a stage being built) with `place`, `run` and `commit`, `toolbox` (what build containers run with),
-//! `images` (pull, push, names), `files`, `dockerfile`, `sweep`, `storage` (stages in the engine itself).
+//! `images` (pull, push, names), `respec` (another config over the same layers), `files`, `dockerfile`, `sweep`, `storage` (stages in the engine itself).
 //!
 //! Nothing that is asked of the engine outlives its asker: containers, temporary names and running builds are given up
 //! when the future or value that owns them is dropped, in the background; [`DockerBackend::shut_down`] waits for that.
@@ -18,13 +18,14 @@ mod error;
 mod files;
 mod images;
 mod place;
+mod respec;
 mod run;
 mod storage;
 mod sweep;
 mod toolbox;
 mod workspace;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bollard::query_parameters::ImportImageOptions;
@@ -33,7 +34,7 @@ use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageLink, LocalImage, Logs, Pushed, Root, Setup,
     SpoolDir, Workspace,
 };
-use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, config::RunConfig};
+use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig};
 
 use crate::{dockerfile::Builder, engine::Engine, error::failed, images::Pulls, workspace::DockerWorkspace};
 
@@ -205,6 +206,15 @@ impl ContainerBackend for DockerBackend {
 
     async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError> {
         images::config(&self.engine, image).await
+    }
+
+    async fn respec(
+        &self,
+        base: &LocalImage,
+        respec: &Respec,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<LocalImage, BackendError> {
+        respec::make(&self.engine, base, respec, labels).await
     }
 
     async fn remove(&self, image: &LocalImage) -> Result<(), BackendError> {

@@ -69,7 +69,7 @@ pub enum GatewayError {
     #[error("listen on 127.0.0.1 for the container engine: {0}")]
     Listen(#[source] io::Error),
     /// No place for blobs.
-    #[error("open the blob cache {}: {error}", directory.display())]
+    #[error("open the blob cache {}: {error}; make room for it and make it writable, or choose another directory with --home-dir", directory.display())]
     Cache {
         /// Where it was to be.
         directory: PathBuf,

@@ -34,7 +34,7 @@ pub(super) async fn put(runner: &Runner, workspace: &mut dyn Workspace, input: &
         return Ok(());
     }
     let info = commit_time(runner, &view, input).await.map_err(|error| failure::git(&doing, &error))?;
-    let options = ArchiveOptions { mtime: info, only, file_name };
+    let options = ArchiveOptions { mtime: info, only, file_name, for_layer: true };
     let tar = archive::stream(&runner.tasks, view, input.commit, input.scope.clone(), options);
     let extracted = workspace.extract(tar, &root, input.owner.as_deref(), input.group.as_deref()).await;
     extracted.map_err(|error| failure::backend(&doing, error))

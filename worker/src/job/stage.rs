@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use slipway_backend::{BackendError, DockerfileBuild, LocalImage, Script, Setup};
 use slipway_git::ArchiveOptions;
-use slipway_oci::{ImageAt, Reference, Repo};
+use slipway_oci::{ImageAt, Reference, Repo, Respec};
 use slipway_process::failpoint::failpoint;
 use slipway_protocol::{Assignment, Failure, Uploaded};
 use slipway_stages::{BaseImage, DockerfileInput, PlanBase, SourceId, StageBody, StagePlan};
@@ -24,6 +24,7 @@ pub(super) async fn build(
     let built = match &plan.body {
         StageBody::Copy(record) => Ok(LocalImage { id: record.image_id.clone() }),
         StageBody::Dockerfile(input) => dockerfile(runner, assignment, plan, input, &logs).await,
+        StageBody::Respec(spec) => respec(runner, plan, spec).await,
         StageBody::Nothing | StageBody::Git(_) | StageBody::Shell { .. } | StageBody::Imports(_) => {
             workspace(runner, assignment, plan, &logs).await
         }
@@ -67,11 +68,23 @@ async fn workspace(
             let run = workspace.run(script, logs.logs()).await;
             run.map_err(|error| failure::backend("run the commands of the stage", error))?;
         }
-        StageBody::Nothing | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
+        StageBody::Nothing | StageBody::Respec(_) | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
     }
     failpoint("worker.ran");
     let committed = workspace.commit(plan.change.clone()).await;
     committed.map_err(|error| failure::backend("save the build container as an image", error))
+}
+
+/// The image below with another config.
+async fn respec(runner: &Runner, plan: &StagePlan, spec: &Respec) -> Result<LocalImage, Failure> {
+    let doing = "rewrite the config of the image as `imageSpec` says";
+    let base = base(runner, plan).await?;
+    let Some(base) = base else {
+        let nothing = BackendError::Refused("there is no stage below".to_owned());
+        return Err(failure::backend(doing, nothing));
+    };
+    let made = runner.backend.respec(&base, spec, &plan.change.labels).await;
+    made.map_err(|error| failure::backend(doing, error))
 }
 
 /// The image that a stage stands on.
@@ -112,7 +125,8 @@ async fn dockerfile(
         let view = view.clone();
         runner.tasks.blocking(move || view.commit(commit)).await.map_err(|error| failure::git(&doing, &error))?
     };
-    let options = ArchiveOptions { mtime: u64::try_from(info.time).unwrap_or(0), only: None, file_name: None };
+    let mtime = u64::try_from(info.time).unwrap_or(0);
+    let options = ArchiveOptions { mtime, only: None, file_name: None, for_layer: false };
     let context = archive::stream(&runner.tasks, view, commit, scope, options);
     let build = DockerfileBuild {
         attempt: assignment.attempt.id.clone(),
@@ -126,7 +140,18 @@ async fn dockerfile(
         bases: input.bases.iter().map(|base| (base.reference.clone(), base.at.clone())).collect(),
     };
     let built = runner.backend.dockerfile(build, context, logs.logs()).await;
-    built.map_err(|error| failure::backend(&doing, error))
+    built.map_err(|error| match lost_base(assignment, input, &error) {
+        Some(at) => failure::stage(&doing, at, error),
+        None => failure::backend(&doing, error),
+    })
+}
+
+/// The stage of ours that a Dockerfile stands on and that `error` says is gone.
+fn lost_base<'a>(assignment: &Assignment, input: &'a DockerfileInput, error: &BackendError) -> Option<&'a ImageAt> {
+    let BackendError::Gone(gone) = error else { return None };
+    let stored = input.bases.iter().filter_map(|base| base.at.as_ref());
+    let mut own = stored.filter(|at| assignment.push_to.as_ref() == Some(&at.repo));
+    own.find(|at| at.to_string() == *gone)
 }
 
 /// Stores an image where builds go: untagged in a repository, or as it is in the local storage.
@@ -152,6 +177,7 @@ async fn store(
                 | StageBody::Git(_)
                 | StageBody::Shell { .. }
                 | StageBody::Imports(_)
+                | StageBody::Respec(_)
                 | StageBody::Dockerfile(_) => failure::backend(&doing, error),
             })?;
             (ImageAt { repo: repo.clone(), digest: pushed.manifest }, pushed.size)

@@ -7,7 +7,7 @@ use crate::{Image, ImageKind, ImportMoment, StapelImage, UserStage, raw::Reader}
 pub(super) fn check(reader: &mut Reader<'_>, image: &Image) {
     let ImageKind::Stapel(stapel) = &image.kind else { return };
     for (stage, content) in &stapel.shell.stages {
-        if content.cache_version.is_some() && content.commands.is_empty() && !has_later_stage(stapel, *stage) {
+        if content.cache_version.is_some() && content.commands.is_empty() && !has_later_stage(image, stapel, *stage) {
             let message = format!(
                 "image `{}`: `{}CacheVersion` has no effect: the stage has no commands, and no stage follows it",
                 image.name(),
@@ -25,11 +25,13 @@ pub(super) fn check(reader: &mut Reader<'_>, image: &Image) {
 }
 
 /// Whether a stage that does not depend on changes of files comes after `stage`.
-fn has_later_stage(stapel: &StapelImage, stage: UserStage) -> bool {
+fn has_later_stage(image: &Image, stapel: &StapelImage, stage: UserStage) -> bool {
     let commands = stapel.shell.stages.iter().any(|(other, content)| *other > stage && !content.commands.is_empty());
-    let imports = stapel.imports.iter().any(|import| {
+    let moments = stapel.imports.iter().map(|import| import.moment);
+    let moments = moments.chain(image.dependencies.iter().filter_map(|dependency| dependency.moment));
+    let imports = moments.into_iter().any(|moment| {
         stage
-            < match import.moment {
+            < match moment {
                 ImportMoment::BeforeInstall => UserStage::Install,
                 // An import after a stage counts as one before the next.
                 ImportMoment::AfterInstall => UserStage::BeforeSetup,
@@ -37,7 +39,7 @@ fn has_later_stage(stapel: &StapelImage, stage: UserStage) -> bool {
                 ImportMoment::AfterSetup => return true,
             }
     });
-    commands || imports || stapel.docker.is_some()
+    commands || imports || stapel.docker.is_some() || image.spec.is_some()
 }
 
 fn key(stage: UserStage) -> &'static str {

@@ -1,13 +1,19 @@
-//! `dependencies`: images that must be built first and whose names are handed over. Read and checked, not built.
+//! `dependencies`: images that must be built first and whose names are handed over.
 
 use std::collections::BTreeSet;
 
 use super::{Link, LinkKind, Reader, Wants, import, section::Section, value::Written};
-use crate::yaml::shorten;
+use crate::{Dependency, DependencyImport, DependencyKind, ImageName, ImportMoment, yaml::shorten};
 
 const KEYS: [&str; 5] = ["image", "from", "imports", "before", "after"];
 const IMPORT_KEYS: [&str; 3] = ["type", "targetEnv", "targetBuildArg"];
-const TYPES: [&str; 5] = ["ImageName", "ImageTag", "ImageRepo", "ImageID", "ImageDigest"];
+const TYPES: [(&str, DependencyKind); 5] = [
+    ("ImageName", DependencyKind::ImageName),
+    ("ImageTag", DependencyKind::ImageTag),
+    ("ImageRepo", DependencyKind::ImageRepo),
+    ("ImageID", DependencyKind::ImageId),
+    ("ImageDigest", DependencyKind::ImageDigest),
+];
 
 /// How the image that has the dependencies is built.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,18 +24,20 @@ pub(super) enum Conveyor {
     Stapel,
 }
 
-/// Reads `dependencies`: a link for each, and the targets of their imports.
-pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>, conveyor: Conveyor) -> (Vec<Link>, Vec<Written>) {
-    let (mut links, mut targets) = (Vec::new(), Vec::new());
-    if let Some(entry) = image.get("dependencies") {
-        reader.unsupported("dependencies", entry.position);
-    }
+/// Reads `dependencies`, with a link for each.
+pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>, conveyor: Conveyor) -> (Vec<Dependency>, Vec<Link>) {
+    let (mut dependencies, mut links) = (Vec::new(), Vec::new());
     for section in reader.subsections(image, "dependencies", &KEYS) {
-        links.extend(source(reader, &section));
-        moment(reader, &section, conveyor);
-        targets.extend(imports(reader, &section, conveyor));
+        let link = source(reader, &section);
+        let moment = moment(reader, &section, conveyor);
+        let imports = imports(reader, &section, conveyor);
+        if let Some(link) = link {
+            let image = ImageName(link.name.text.clone());
+            dependencies.push(Dependency { image, imports, moment, position: section.position });
+            links.push(link);
+        }
     }
-    (links, targets)
+    (dependencies, links)
 }
 
 fn source(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Link> {
@@ -51,9 +59,9 @@ fn source(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Link> {
     Some(Link { kind: LinkKind::Dependency, directive: "dependencies", name, wants: Wants::LocalImage })
 }
 
-fn moment(reader: &mut Reader<'_>, section: &Section<'_>, conveyor: Conveyor) {
+fn moment(reader: &mut Reader<'_>, section: &Section<'_>, conveyor: Conveyor) -> Option<ImportMoment> {
     match conveyor {
-        Conveyor::Stapel => drop(import::moment(reader, section, "a dependency")),
+        Conveyor::Stapel => import::moment(reader, section, "a dependency"),
         Conveyor::Dockerfile => {
             for key in ["before", "after"] {
                 if let Some(entry) = section.get(key) {
@@ -61,15 +69,16 @@ fn moment(reader: &mut Reader<'_>, section: &Section<'_>, conveyor: Conveyor) {
                     reader.refuse(entry.position, message, format!("remove `{key}`: the image is one stage"));
                 }
             }
+            None
         }
     }
 }
 
-fn imports(reader: &mut Reader<'_>, section: &Section<'_>, conveyor: Conveyor) -> Vec<Written> {
+fn imports(reader: &mut Reader<'_>, section: &Section<'_>, conveyor: Conveyor) -> Vec<DependencyImport> {
     let mut seen = BTreeSet::new();
-    let mut targets = Vec::new();
+    let mut imports = Vec::new();
     for import in reader.subsections(section, "imports", &IMPORT_KEYS) {
-        check_type(reader, &import);
+        let kind = kind(reader, &import);
         let (wanted, refused) = match conveyor {
             Conveyor::Stapel => ("targetEnv", "targetBuildArg"),
             Conveyor::Dockerfile => ("targetBuildArg", "targetEnv"),
@@ -89,24 +98,26 @@ fn imports(reader: &mut Reader<'_>, section: &Section<'_>, conveyor: Conveyor) -
             let message = format!("`{wanted}: {}` stands twice in one dependency", shorten(&target.text));
             reader.refuse(target.position, message, "give every value a name of its own");
         }
-        targets.push(target);
+        let Written { text: target, position } = target;
+        imports.extend(kind.map(|kind| DependencyImport { kind, target, position }));
     }
-    targets
+    imports
 }
 
-fn check_type(reader: &mut Reader<'_>, import: &Section<'_>) {
-    let hint = format!("types: {}", TYPES.join(", "));
-    match reader.text(import, "type") {
-        Some(kind) if TYPES.contains(&kind.text.as_str()) => {}
-        Some(kind) => {
-            let message = format!("unknown `type` `{}` of a dependency's import", shorten(&kind.text));
-            let hint = super::nearest(&kind.text, &TYPES).map_or(hint, |near| format!("did you mean `{near}`?"));
-            reader.refuse(kind.position, message, hint);
+fn kind(reader: &mut Reader<'_>, import: &Section<'_>) -> Option<DependencyKind> {
+    let names = TYPES.map(|(name, _)| name);
+    let hint = format!("types: {}", names.join(", "));
+    let Some(written) = reader.text(import, "type") else {
+        if import.get("type").is_none() {
+            reader.refuse(import.position, "an import of a dependency has no `type`", hint);
         }
-        None => {
-            if import.get("type").is_none() {
-                reader.refuse(import.position, "an import of a dependency has no `type`", hint);
-            }
-        }
+        return None;
+    };
+    let known = TYPES.iter().find(|(name, _)| *name == written.text);
+    if known.is_none() {
+        let message = format!("unknown `type` `{}` of a dependency's import", shorten(&written.text));
+        let hint = super::nearest(&written.text, &names).map_or(hint, |near| format!("did you mean `{near}`?"));
+        reader.refuse(written.position, message, hint);
     }
+    known.map(|(_, kind)| *kind)
 }

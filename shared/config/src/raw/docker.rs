@@ -22,7 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Option<Confi
         labels: pairs(reader, &section, "LABEL"),
         env: pairs(reader, &section, "ENV"),
         volumes: volumes(reader, &section),
-        expose: ports(reader, &section),
+        expose: ports(reader, &section, "EXPOSE"),
         user: reader.filled(&section, "USER").map(|written| written.text),
         workdir: reader.filled(&section, "WORKDIR").map(|written| written.text),
         cmd: command(reader, &section, "CMD"),
@@ -87,11 +87,11 @@ fn volumes(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<String> {
 }
 
 /// `PORT[-PORT][/PROTOCOL]`, ranges written out.
-fn ports(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<String> {
+pub(super) fn ports(reader: &mut Reader<'_>, section: &Section<'_>, key: &str) -> Vec<String> {
     let mut ports: Vec<String> = Vec::new();
-    for written in words(reader, section, "EXPOSE") {
+    for written in words(reader, section, key) {
         let Some((first, last, protocol)) = port_range(&written.text) else {
-            let message = format!("`EXPOSE` holds `{}`, which is no port", shorten(&written.text));
+            let message = format!("`{key}` holds `{}`, which is no port", shorten(&written.text));
             reader.refuse(written.position, message, "write `8080`, `53/udp` or `3000-3005`");
             continue;
         };

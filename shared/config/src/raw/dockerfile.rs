@@ -13,7 +13,7 @@ use super::{
     stapel,
     value::Written,
 };
-use crate::{DockerfileImage, ImageKind, yaml::shorten};
+use crate::{Dependency, DockerfileImage, ImageKind, OutsideKind, yaml::shorten};
 
 /// Keys that only Dockerfile images have, and those that both kinds have beside the common ones.
 pub(super) const KEYS: [&str; 14] = [
@@ -42,23 +42,26 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
     }
     let context = context(reader, section);
     let dockerfile = dockerfile_path(reader, section, &context);
-    context_files(reader, section);
+    let context_add_files = context_files(reader, section, &context);
     let args = arguments(reader, section);
-    let (links, targets) = dependencies::read(reader, section, Conveyor::Dockerfile);
-    refuse_shared_arguments(reader, &args, &targets);
+    let (dependencies, links) = dependencies::read(reader, section, Conveyor::Dockerfile);
+    refuse_shared_arguments(reader, &args, &dependencies);
     unsupported_keys(reader, section);
-    image_spec::check(reader, section);
+    let spec = image_spec::read(reader, section);
     secrets::check(reader, section);
     let image = DockerfileImage {
         dockerfile,
         context,
+        context_add_files,
         target: reader.filled(section, "target").map(|written| written.text),
         args: args.into_iter().map(|(name, value)| (name.text, value)).collect::<BTreeMap<_, _>>(),
         add_hosts: hosts(reader, section),
         network: reader.filled(section, "network").map(|written| written.text),
     };
     let mut draft = common.into_draft(ImageKind::Dockerfile(image));
+    draft.image.dependencies = dependencies;
     draft.links = links;
+    draft.spec = spec;
     draft
 }
 
@@ -99,7 +102,8 @@ fn below(reader: &mut Reader<'_>, path: &Written, key: &str, root: &str) -> Opti
 }
 
 /// `contextAddFiles` and its older spelling.
-fn context_files(reader: &mut Reader<'_>, section: &Section<'_>) {
+fn context_files(reader: &mut Reader<'_>, section: &Section<'_>, context: &TreePath) -> Vec<TreePath> {
+    let mut paths = Vec::new();
     let (old, new) = (section.entry("contextAddFile"), section.entry("contextAddFiles"));
     if let Some(old) = old {
         reader.warn(old.position, "`contextAddFile` is deprecated; write `contextAddFiles`");
@@ -109,14 +113,23 @@ fn context_files(reader: &mut Reader<'_>, section: &Section<'_>) {
         }
     }
     for entry in old.into_iter().chain(new) {
-        let files = reader.node_texts(&entry.value, &entry.key);
-        for file in files.iter().filter(|_| !entry.value.is_null()) {
-            below(reader, file, &entry.key, "`context`");
+        if entry.value.is_null() {
+            continue;
         }
-        if !entry.value.is_null() && !files.is_empty() {
-            reader.unsupported(&entry.key, entry.position);
+        for file in reader.node_texts(&entry.value, &entry.key) {
+            if file.text.trim().is_empty() {
+                let message = format!("`{}` holds an empty path", entry.key);
+                reader.refuse(file.position, message, "write the path of a file or directory below `context`");
+                continue;
+            }
+            let Some(path) = below(reader, &file, &entry.key, "`context`") else { continue };
+            reader.outside(OutsideKind::ContextFile(context.join(path.as_bytes())), file.position);
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
         }
     }
+    paths
 }
 
 fn arguments(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<(Written, String)> {
@@ -124,12 +137,13 @@ fn arguments(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<(Written, St
 }
 
 /// A build argument has one source.
-fn refuse_shared_arguments(reader: &mut Reader<'_>, args: &[(Written, String)], targets: &[Written]) {
+fn refuse_shared_arguments(reader: &mut Reader<'_>, args: &[(Written, String)], dependencies: &[Dependency]) {
     let given: BTreeSet<&str> = args.iter().map(|(name, _)| name.text.as_str()).collect();
-    for target in targets.iter().filter(|target| given.contains(target.text.as_str())) {
+    let imports = dependencies.iter().flat_map(|dependency| &dependency.imports);
+    for import in imports.filter(|import| given.contains(import.target.as_str())) {
         let message =
-            format!("the build argument `{}` is set by `args` and by `targetBuildArg`", shorten(&target.text));
-        reader.refuse(target.position, message, "remove it from `args`, or name another `targetBuildArg`");
+            format!("the build argument `{}` is set by `args` and by `targetBuildArg`", shorten(&import.target));
+        reader.refuse(import.position, message, "remove it from `args`, or name another `targetBuildArg`");
     }
 }
 

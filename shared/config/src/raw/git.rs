@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slipway_paths::TreePath;
 
 use super::{Reader, paths::clean_absolute, section::Section, value::Written};
-use crate::{GitMapping, UserStage, problem::without_credentials, yaml::shorten};
+use crate::{GitMapping, OutsideKind, UserStage, problem::without_credentials, yaml::shorten};
 
 const KEYS: [&str; 12] = [
     "url",
@@ -54,6 +54,9 @@ fn repository(reader: &mut Reader<'_>, section: &Section<'_>) -> bool {
             let message = format!("`{key}` is for `git` with a `url`: the project's own files come from its commit");
             reader.refuse(entry.position, message, format!("remove `{key}`, or name the repository by `url`"));
         }
+    }
+    for (_, entry) in revisions.iter().filter(|(key, _)| *key == "branch") {
+        reader.outside(OutsideKind::GitBranch, entry.position);
     }
     if let [(first, _), (second, entry), ..] = revisions.as_slice() {
         let message = format!("`{first}` and `{second}` cannot stand together");

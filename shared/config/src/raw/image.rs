@@ -43,11 +43,13 @@ impl Common {
             artifact: self.artifact,
             is_final: self.is_final,
             platforms: self.platforms,
+            dependencies: Vec::new(),
+            spec: None,
             cache_version: self.cache_version,
             kind,
             position: self.position,
         };
-        Draft { image, name_positions, links: Vec::new(), remote_git: Vec::new() }
+        Draft { image, name_positions, links: Vec::new(), spec: None, remote_git: Vec::new() }
     }
 }
 

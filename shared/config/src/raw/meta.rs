@@ -20,6 +20,8 @@ pub(crate) struct Meta {
     pub(crate) platforms: Vec<Platform>,
     /// `build.cacheVersion`.
     pub(crate) cache_version: Option<String>,
+    /// `build.imageSpec`.
+    pub(crate) spec: Option<image_spec::ImageSpec>,
 }
 
 /// Reads the meta section.
@@ -42,7 +44,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Meta {
         {
             reader.unsupported("build.staged", entry.position);
         }
-        image_spec::check_global(reader, &build);
+        meta.spec = image_spec::read_global(reader, &build);
     }
     meta
 }

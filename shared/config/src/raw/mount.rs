@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Reader, section::Section};
-use crate::yaml::shorten;
+use crate::{OutsideKind, yaml::shorten};
 
 const KEYS: [&str; 3] = ["from", "fromPath", "to"];
 
@@ -44,6 +44,8 @@ fn check_source(reader: &mut Reader<'_>, mount: &Section<'_>) {
         (None, None) if mount.get("from").is_none() && mount.get("fromPath").is_none() => {
             reader.refuse(mount.position, "a mount has neither `from` nor `fromPath`", hint);
         }
-        (Some(_), None) | (None, Some(_) | None) => {}
+        (Some(from), None) if from.text == "build_dir" => reader.outside(OutsideKind::MountBuildDir, from.position),
+        (None, Some(path)) => reader.outside(OutsideKind::MountFromPath(path.text), path.position),
+        (Some(_), None) | (None, None) => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Reader, section::Section};
-use crate::yaml::shorten;
+use crate::{OutsideKind, yaml::shorten};
 
 const KEYS: [&str; 4] = ["id", "env", "src", "value"];
 
@@ -44,8 +44,14 @@ fn identity(reader: &mut Reader<'_>, secret: &Section<'_>) -> Option<String> {
         if id.is_none() && secret.get("id").is_none() {
             reader.refuse(secret.position, "a secret given by `value` needs an `id`", "write `id: NAME`");
         }
+        if let Some(id) = &id {
+            reader.outside(OutsideKind::SecretValue(id.clone()), secret.position);
+        }
         return id;
     }
-    let origin = reader.filled(secret, source)?.text;
+    let written = reader.filled(secret, source)?;
+    let origin = written.text;
+    let kind = if source == "env" { OutsideKind::SecretEnv } else { OutsideKind::SecretFile };
+    reader.outside(kind(origin.clone()), written.position);
     id.or_else(|| origin.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned))
 }

@@ -10,7 +10,7 @@ use super::{
     shell,
 };
 use crate::{
-    Base, ImageKind, StapelImage,
+    Base, ImageKind, Position, StapelImage,
     yaml::{Entry, shorten},
 };
 
@@ -56,15 +56,17 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
     let base = base(reader, section);
     let git = git::read(reader, section);
     let (imports, mut links) = import::read(reader, section);
-    links.extend(dependencies::read(reader, section, Conveyor::Stapel).0);
+    let (dependencies, dependency_links) = dependencies::read(reader, section, Conveyor::Stapel);
+    links.extend(dependency_links);
     ansible::check(reader, section);
     mount::check(reader, section);
     secrets::check(reader, section);
-    image_spec::check(reader, section);
+    let spec = image_spec::read(reader, section);
     unsupported_flags(reader, section);
     let patches_disabled = reader.flag(section, "disableGitAfterPatch").unwrap_or(false);
     let stapel = StapelImage {
         base: Base::Reference(base.as_ref().map(|link| link.name.text.clone()).unwrap_or_default()),
+        from_latest: from_latest(reader, section),
         from_cache_version: reader.string(section, "fromCacheVersion"),
         git: git.local,
         shell: shell::read(reader, section),
@@ -73,6 +75,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
         patches_after_setup: !common.is_artifact() && !patches_disabled,
     };
     let mut draft = common.into_draft(ImageKind::Stapel(Box::new(stapel)));
+    draft.image.dependencies = dependencies;
+    draft.spec = spec;
     draft.links = base.into_iter().chain(links).collect();
     draft.remote_git = git.remote;
     draft
@@ -120,12 +124,13 @@ fn refuse_for_artifact(reader: &mut Reader<'_>, section: &Section<'_>) {
     }
 }
 
+/// Where `fromLatest: true` stands.
+fn from_latest(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Position> {
+    let entry = section.get("fromLatest")?;
+    reader.flag(section, "fromLatest").unwrap_or(false).then_some(entry.position)
+}
+
 fn unsupported_flags(reader: &mut Reader<'_>, section: &Section<'_>) {
-    if let Some(latest) = section.get("fromLatest")
-        && reader.flag(section, "fromLatest") == Some(true)
-    {
-        reader.unsupported("fromLatest", latest.position);
-    }
     if let Some(network) = section.get("network") {
         reader.text(section, "network");
         reader.unsupported("network", network.position);

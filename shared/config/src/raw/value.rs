@@ -107,7 +107,7 @@ impl Reader<'_> {
 
     fn pair(&mut self, entry: &Entry, key: &str) -> Option<(Written, String)> {
         let name = Written { text: entry.key.clone(), position: entry.position };
-        if name.text.is_empty() || name.text.contains(['\0', '=']) && key != "LABEL" {
+        if name.text.is_empty() || name.text.contains(['\0', '=']) && !matches!(key, "LABEL" | "labels") {
             let message = format!("`{key}` holds the name `{}`, which cannot be one", shorten(&name.text));
             self.refuse(entry.position, message, "names are not empty and hold no `=`");
             return None;

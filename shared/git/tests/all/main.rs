@@ -4,6 +4,7 @@ mod archives;
 mod fixture;
 mod histories;
 mod opening;
+mod overlays;
 mod reading;
 mod snapshots;
 mod status;

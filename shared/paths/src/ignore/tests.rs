@@ -142,3 +142,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_path_is_taken_back_with_what_lies_below() {
+    for name in ["dir", "a b", " a ", "w[x]y", "star*", "q?", "back\\slash", "!bang", "deep/er", "ü"] {
+        let path = TreePath::new(name).expect(name);
+        let filter = ignoring(&["**", &super::taking_back(&path)]);
+        assert!(filter.keeps(&path) && filter.keeps(&path.join(b"x/y")), "{name}");
+        assert!(filter.may_keep_below(&path), "{name}");
+        for other in ["other", "starry", "wxy", "qq"] {
+            assert!(!filter.keeps(&TreePath::new(other).expect(other)), "{name} and {other}");
+        }
+    }
+}

@@ -62,6 +62,25 @@ async fn a_manifest_whose_answer_was_lost_is_stored_again() {
 }
 
 #[tokio::test]
+async fn a_manifest_whose_blob_is_not_seen_yet_is_stored_again() {
+    let fake = Fake::start(|seen| {
+        let unseen = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+        Act::Answer(match seen.earlier {
+            0 => say(StatusCode::BAD_REQUEST, unseen),
+            _ if seen.path.ends_with("/v2") => say(StatusCode::BAD_REQUEST, unseen),
+            _ => say(StatusCode::CREATED, ""),
+        })
+    })
+    .await;
+    let (client, app) = (client(), repo(&fake.host, "app"));
+    client.put_manifest(&app, "v1", OCI_MANIFEST, manifest("x")).await.unwrap();
+    assert_eq!(fake.count(&Method::PUT, "/v1"), 2);
+    let missing = client.put_manifest(&app, "v2", OCI_MANIFEST, manifest("x")).await.unwrap_err();
+    assert!(matches!(missing, RegistryError::NotFound(_)), "{missing}");
+    assert_eq!(fake.count(&Method::PUT, "manifests/v2"), 4);
+}
+
+#[tokio::test]
 async fn what_was_just_stored_gets_a_moment_to_appear() {
     let fake = Fake::start(|seen| {
         let late = seen.method == Method::PUT || (seen.earlier >= 2 && seen.path.ends_with("/v1"));

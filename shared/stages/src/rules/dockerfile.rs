@@ -1,10 +1,13 @@
 //! `dockerfile`: a whole Dockerfile as one stage.
 
+use std::collections::BTreeMap;
+
 use slipway_config::DockerfileImage;
 use slipway_digest::{Checksum, Encoder};
 use slipway_dockerfile::Inputs;
 use slipway_paths::{ContextFilter, Scope, TreePath};
 
+use super::handed;
 use crate::{
     facts::{Answer, Asked, Question},
     plan::{BaseImage, DockerfileInput, SourceId, StageBody},
@@ -15,8 +18,8 @@ use crate::{
 pub(super) fn dependencies(scene: Scene<'_>, image: &DockerfileImage) -> Asked<Checksum> {
     let read = Read::new(scene, image)?;
     let scopes: Vec<Option<Scope>> = read.inputs.lines.iter().map(|line| read.scope(line.sources.clone())).collect();
-    let ask =
-        |scope: &Scope| Question::Tree { source: SourceId::own(), commit: scene.settings.commit, scope: scope.clone() };
+    let commit = scene.settings.context_commit(scene.image);
+    let ask = |scope: &Scope| Question::Tree { source: SourceId::own(), commit, scope: scope.clone() };
     let questions: Vec<Question> = scopes.iter().flatten().map(ask).collect();
     let mut answers = scene.facts.all(&questions)?.into_iter();
     let mut files = |scope: &Option<Scope>| match scope.as_ref().and_then(|_| answers.next()) {
@@ -37,21 +40,27 @@ pub(super) fn body(scene: Scene<'_>, image: &DockerfileImage) -> Asked<StageBody
     let read = Read::new(scene, image)?;
     let ask =
         |reference: &String| Question::Base { reference: reference.clone(), platform: scene.settings.platform.clone() };
-    let questions: Vec<Question> = read.inputs.bases.iter().map(ask).collect();
-    let answers = scene.facts.all(&questions)?;
+    let mut bases: Vec<BaseImage> = Vec::new();
+    let mut questions: Vec<Question> = Vec::new();
+    for reference in &read.inputs.bases {
+        match handed::base(scene, scene.image, reference)? {
+            Some(own) => bases.push(own),
+            None => questions.push(ask(reference)),
+        }
+    }
     let base = |answer: &Answer| match answer {
         Answer::Base(base) => Some(base.clone()),
         _ => None,
     };
-    let bases: Vec<BaseImage> = answers.into_iter().filter_map(base).collect();
+    bases.extend(scene.facts.all(&questions)?.into_iter().filter_map(base));
     let context = Scope::Context(ContextFilter { base: read.context, ignore: read.ignore, sources: None });
     Ok(StageBody::Dockerfile(Box::new(DockerfileInput {
         path: read.path.to_string(),
         text: read.text,
-        commit: scene.settings.commit,
+        commit: scene.settings.context_commit(scene.image),
         context,
         target: image.target.clone(),
-        args: image.args.clone(),
+        args: read.args,
         add_hosts: image.add_hosts.clone(),
         network: image.network.clone(),
         bases,
@@ -65,6 +74,8 @@ struct Read {
     context: TreePath,
     ignore: Vec<String>,
     inputs: Inputs,
+    /// `args`, and what dependencies hand over.
+    args: BTreeMap<String, String>,
 }
 
 impl Read {
@@ -74,7 +85,8 @@ impl Read {
         let mut beside = path.as_bytes().to_vec();
         beside.extend_from_slice(b".dockerignore");
         let paths = [path.clone(), TreePath::root().join(&beside), context.join(b".dockerignore")];
-        let questions = paths.map(|path| Question::File { commit: scene.settings.commit, path });
+        let commit = scene.settings.context_commit(scene.image);
+        let questions = paths.map(|path| Question::File { commit, path });
         let answers = scene.facts.all(&questions)?;
         let [file, own_ignore, context_ignore] = [0, 1, 2].map(|i| text(answers[i]));
         let line = scene.image.position.line;
@@ -83,14 +95,18 @@ impl Read {
             return scene.invalid(line, message);
         };
         let platform = scene.settings.platform.to_string();
-        let inputs =
-            slipway_dockerfile::inputs(&path.to_string(), &text, image.target.as_deref(), &image.args, &platform);
+        let mut args = image.args.clone();
+        args.extend(handed::values(scene, None)?);
+        let inputs = slipway_dockerfile::inputs(&path.to_string(), &text, image.target.as_deref(), &args, &platform);
         let inputs = match inputs {
             Ok(inputs) => inputs,
             Err(error) => return scene.invalid(line, error.to_string()),
         };
         let ignore = own_ignore.or(context_ignore).map(|text| slipway_dockerfile::ignore_patterns(&text));
-        Ok(Self { path, text, context, ignore: ignore.unwrap_or_default(), inputs })
+        let mut ignore = ignore.unwrap_or_default();
+        // What is added to the context is part of it, whatever the ignore rules say.
+        ignore.extend(image.context_add_files.iter().map(slipway_paths::ignore::taking_back));
+        Ok(Self { path, text, context, ignore, inputs, args })
     }
 
     fn scope(&self, sources: Option<Vec<String>>) -> Option<Scope> {

@@ -1,18 +1,42 @@
 //! `from`: the base image with the project's labels.
 
-use slipway_config::{Base, StapelImage};
+use slipway_config::{Base, Position, StapelImage};
 use slipway_digest::{Checksum, Encoder};
 
-use crate::{facts::Asked, scene::Scene};
+use crate::{
+    facts::{Answer, Asked, Question},
+    scene::Scene,
+};
 
-/// The base by its reference (an external one) or its content (an image of this file), and the cache versions.
+/// The base by its reference (an external one; with `fromLatest` also by what the registry has) or its content (an image of this file), and the cache versions.
 pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Asked<Checksum> {
     let encoder = Encoder::new("from")
         .optional(stapel.from_cache_version.as_deref(), Encoder::text)
         .optional(scene.image.cache_version.as_deref(), Encoder::text);
     let encoder = match &stapel.base {
-        Base::Reference(reference) => encoder.text("reference").text(reference),
+        Base::Reference(reference) => {
+            let encoder = encoder.text("reference").text(reference);
+            match stapel.from_latest {
+                Some(position) => encoder.text("latest").text(&latest(scene, reference, position)?),
+                None => encoder,
+            }
+        }
         Base::Image(name) => encoder.text("image").checksum(&scene.needed(name)?.content),
     };
     Ok(encoder.finish())
+}
+
+/// What the registry has under the base's name now: the digest of its manifest.
+fn latest(scene: Scene<'_>, reference: &str, position: Position) -> Asked<String> {
+    let question = Question::Base { reference: reference.to_owned(), platform: scene.settings.platform.clone() };
+    if let Answer::Base(base) = scene.facts.one(question)?
+        && let Some(at) = &base.at
+    {
+        return Ok(at.digest.to_string());
+    }
+    let message = format!(
+        "can not get base image id from registry ({reference}): `fromLatest` asks for what its registry has now, and the \
+         registry did not answer; try again, or remove `fromLatest` to use the local image"
+    );
+    scene.invalid(position.line, message)
 }

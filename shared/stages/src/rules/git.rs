@@ -21,7 +21,7 @@ pub(super) fn archive_dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Op
         return None;
     }
     keys.sort_unstable();
-    let encoder = carried(Encoder::new("gitArchive").texts(keys), scene, stapel, StageKind::GitArchive);
+    let encoder = carried(Encoder::new("gitArchive").texts(keys), scene, StageKind::GitArchive);
     Some(encoder.finish())
 }
 
@@ -59,7 +59,7 @@ pub(super) fn cache_dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Aske
         return Ok(None);
     }
     let bytes: u64 = changes(scene, stapel)?.iter().map(|(_, fact)| fact.bytes).sum();
-    let encoder = carried(Encoder::new("gitCache"), scene, stapel, StageKind::GitCache);
+    let encoder = carried(Encoder::new("gitCache"), scene, StageKind::GitCache);
     Ok((bytes >= CACHE_BYTES).then(|| encoder.number(bytes / CACHE_BYTES).finish()))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn patch_dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Aske
     if changes.is_empty() {
         return Ok(None);
     }
-    let encoder = carried(Encoder::new("gitLatestPatch"), scene, stapel, StageKind::GitLatestPatch);
+    let encoder = carried(Encoder::new("gitLatestPatch"), scene, StageKind::GitLatestPatch);
     let encoder =
         encoder.list(changes.iter(), |encoder, (mapping, fact)| encoder.text(&mapping.key).checksum(&fact.checksum));
     Ok(Some(encoder.finish()))

@@ -10,7 +10,7 @@ use crate::{kind::StageKind, plan::StageBody, scene::Scene};
 /// Every value of the section.
 pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Option<Checksum> {
     let docker = stapel.docker.as_ref()?;
-    let encoder = carried(Encoder::new("dockerInstructions"), scene, stapel, StageKind::DockerInstructions);
+    let encoder = carried(Encoder::new("dockerInstructions"), scene, StageKind::DockerInstructions);
     Some(change(encoder, docker).finish())
 }
 
@@ -21,7 +21,6 @@ pub(super) fn recipe(stapel: &StapelImage) -> Recipe {
 
 fn change(encoder: Encoder, change: &ConfigChange) -> Encoder {
     let ConfigChange { labels, env, volumes, expose, user, workdir, cmd, entrypoint, healthcheck } = change;
-    let pair = |encoder: Encoder, (name, value): (&String, &String)| encoder.text(name).text(value);
     encoder
         .list(labels.iter(), pair)
         .list(env.iter(), pair)
@@ -34,7 +33,13 @@ fn change(encoder: Encoder, change: &ConfigChange) -> Encoder {
         .optional(healthcheck.as_ref(), health)
 }
 
-fn health(encoder: Encoder, check: &Healthcheck) -> Encoder {
+/// A name with its value.
+pub(super) fn pair(encoder: Encoder, (name, value): (&String, &String)) -> Encoder {
+    encoder.text(name).text(value)
+}
+
+/// A health check.
+pub(super) fn health(encoder: Encoder, check: &Healthcheck) -> Encoder {
     let Healthcheck { test, interval, timeout, start_period, retries, start_interval } = check;
     let times = [interval, timeout, start_period, start_interval, retries];
     times.into_iter().fold(encoder.texts(test), |encoder, time| encoder.number(time.cast_unsigned()))

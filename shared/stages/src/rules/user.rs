@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slipway_config::{StapelImage, UserStage};
+use slipway_config::{ImageKind, StapelImage, UserStage};
 use slipway_digest::{Checksum, Encoder};
 
 use super::git;
@@ -30,7 +30,7 @@ pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage, stage: UserSt
         .texts(shell.commands.iter().map(|command| command.text.as_str()))
         .optional(shell.cache_version.as_deref(), Encoder::text)
         .optional(stapel.shell.cache_version.as_deref(), Encoder::text);
-    let encoder = carried(encoder, scene, stapel, kind(stage))
+    let encoder = carried(encoder, scene, kind(stage))
         .list(files.iter(), |encoder, files| encoder.optional(files.as_ref(), Encoder::checksum));
     Ok(Some(encoder.finish()))
 }
@@ -47,13 +47,17 @@ pub(super) fn body(scene: Scene<'_>, stapel: &StapelImage, stage: UserStage) -> 
 
 /// A cache version of a stage without commands makes no stage: it counts in the next one. This adds those that lie
 /// between the last placed stage and `kind`.
-pub(super) fn carried(encoder: Encoder, scene: Scene<'_>, stapel: &StapelImage, kind: StageKind) -> Encoder {
+pub(super) fn carried(encoder: Encoder, scene: Scene<'_>, kind: StageKind) -> Encoder {
+    let shell = match &scene.image.kind {
+        ImageKind::Dockerfile(_) => None,
+        ImageKind::Stapel(stapel) => Some(&stapel.shell.stages),
+    };
     let last = scene.placed.last().map(|placed| placed.kind);
     let versions: Vec<(&str, &str)> = STAGES
         .iter()
         .filter(|(_, between)| *between < kind && last.is_none_or(|last| *between > last))
         .filter_map(|(stage, between)| {
-            let shell = stapel.shell.stages.get(stage).filter(|shell| shell.commands.is_empty())?;
+            let shell = shell?.get(stage).filter(|shell| shell.commands.is_empty())?;
             Some((between.name(), shell.cache_version.as_deref()?))
         })
         .collect();
@@ -84,6 +88,7 @@ fn variables(scene: Scene<'_>) -> BTreeMap<String, String> {
         ("LANG", "C.UTF-8".to_owned()),
         ("LC_ALL", "C.UTF-8".to_owned()),
         ("WERF_COMMIT_HASH", settings.commit.to_string()),
+        ("WERF_COMMIT_TIME_HUMAN", settings.commit_time_human.clone()),
         ("WERF_COMMIT_TIME_UNIX", settings.commit_time.to_string()),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

@@ -1,8 +1,12 @@
 //! Which stages are built and which are found, as projects and their history change.
 
+mod handed_over;
+mod lost;
 mod vectors;
 mod world;
 
+use slipway_config::ImageName;
+use slipway_paths::TreePath;
 use slipway_stages::{
     BuildOptions, StageBody,
     build::{BuildFailure, Source},
@@ -185,6 +189,30 @@ fn dockerfile_stages_depend_on_what_the_target_reads() {
     assert_eq!(world.build(config, 1).built, ["app/dockerfile"]);
     assert_eq!(world.build(config, 2).built, [""; 0]);
     assert_eq!(world.build(config, 3).built, ["app/dockerfile"]);
+}
+
+#[test]
+fn a_context_may_come_from_a_commit_of_its_own() {
+    let mut world = World::new();
+    let dockerfile = "FROM base:1\nCOPY . /\n";
+    world.commit(1, None, &[("Dockerfile", dockerfile, 1), (".dockerignore", "*.out\n", 1), ("a.txt", "1", 1)]);
+    world.commit(2, Some(1), &[("x.out", "added", 1)]);
+    let plain = "image: app\ndockerfile: Dockerfile\n";
+    let adding = "image: app\ndockerfile: Dockerfile\ncontextAddFiles: [x.out]\n";
+    assert_eq!(world.build(plain, 1).built, ["app/dockerfile"]);
+    let own = world::commit(2);
+    world.contexts.insert(ImageName("app".to_owned()), own);
+    // What the ignore rules leave out changes nothing, unless it is added.
+    assert_eq!(world.build(plain, 1).built, [""; 0]);
+    let outcome = world.build(adding, 1);
+    assert_eq!(outcome.built, ["app/dockerfile"]);
+    let StageBody::Dockerfile(input) = &outcome.plans[0].body else { panic!("{:?}", outcome.plans) };
+    assert_eq!(input.commit, own);
+    let takes = |name: &str| input.context.keeps(&TreePath::new(name).expect(name));
+    assert!(takes("x.out") && takes("a.txt") && !takes("y.out"));
+    // Images beside it stay with the commit of the build.
+    let beside = world.build("image: other\ndockerfile: Dockerfile\n", 1);
+    assert_eq!(beside.reused, ["other/dockerfile"]);
 }
 
 #[test]

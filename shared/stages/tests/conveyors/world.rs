@@ -2,69 +2,75 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use slipway_config::Config;
+use slipway_config::{Config, ImageName};
 use slipway_digest::{Checksum, CommitId, Encoder, Millis, StageId};
 use slipway_oci::{BlobDigest, ImageAt, Platform, Repo};
 use slipway_paths::{Scope, TreePath};
 use slipway_stages::{
-    Answer, BaseImage, Build, BuildEvent, BuildOptions, Graph, Place, Progress, Question, Settings, StageBody,
-    StagePlan, StageRecord, Wish,
-    build::{BuildFailure, BuiltImage, JobEnd, JobKey},
+    Answer, BaseImage, Build, BuildEvent, BuildOptions, Graph, Place, PlanBase, Progress, Question, Settings,
+    StageBody, StagePlan, StageRecord, Wish,
+    build::{BuildFailure, BuiltImage, JobEnd, JobKey, StageFailure},
     facts::{ChangesFact, TreeFact},
 };
 
 /// Files of a commit: path → (content, size).
-pub type Files = BTreeMap<String, (String, u64)>;
+pub(crate) type Files = BTreeMap<String, (String, u64)>;
 
 /// What a build can ask.
 #[derive(Default)]
-pub struct World {
+pub(crate) struct World {
     commits: BTreeMap<u8, (Option<u8>, Files)>,
-    pub stored: Vec<StageRecord>,
+    pub(crate) stored: Vec<StageRecord>,
     clock: u64,
     no_primary: bool,
+    /// What the registry has under every name of a base.
+    pub(crate) registry: Option<ImageAt>,
+    /// Commits that the contexts of images come from.
+    pub(crate) contexts: BTreeMap<ImageName, CommitId>,
+    /// Stages whose images are lost: who needs one of them fails.
+    pub lost: Vec<ImageAt>,
 }
 
 /// What came of a build.
 #[derive(Debug)]
-pub struct Outcome {
-    pub built: Vec<String>,
-    pub reused: Vec<String>,
-    pub plans: Vec<StagePlan>,
-    pub questions: Vec<Question>,
-    pub result: Result<Vec<BuiltImage>, BuildFailure>,
+pub(crate) struct Outcome {
+    pub(crate) built: Vec<String>,
+    pub(crate) reused: Vec<String>,
+    pub(crate) plans: Vec<StagePlan>,
+    pub(crate) questions: Vec<Question>,
+    pub(crate) result: Result<Vec<BuiltImage>, BuildFailure>,
 }
 
 impl Outcome {
-    pub fn last(&self, image: &str) -> StageRecord {
+    pub(crate) fn last(&self, image: &str) -> StageRecord {
         let images = self.result.as_ref().expect("the build succeeded");
         let image = images.iter().find(|built| built.names.iter().any(|name| name.0 == image)).expect("the image");
         image.last().expect("a stage").record.clone()
     }
 }
 
-pub fn commit(number: u8) -> CommitId {
+pub(crate) fn commit(number: u8) -> CommitId {
     CommitId([number; 20])
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { clock: 1_700_000_000_000, ..Self::default() }
     }
 
-    pub fn with_empty_commit(mut self) -> Self {
+    pub(crate) fn with_empty_commit(mut self) -> Self {
         self.commit(1, None, &[]);
         self
     }
 
     /// From now on only the local storage has stages.
-    pub fn without_primary(&mut self) -> &mut Self {
+    pub(crate) fn without_primary(&mut self) -> &mut Self {
         self.no_primary = true;
         self
     }
 
     /// Adds a commit whose files are its parent's with `changes` (an empty content deletes).
-    pub fn commit(&mut self, number: u8, parent: Option<u8>, changes: &[(&str, &str, u64)]) {
+    pub(crate) fn commit(&mut self, number: u8, parent: Option<u8>, changes: &[(&str, &str, u64)]) {
         let mut files = parent.map(|parent| self.commits[&parent].1.clone()).unwrap_or_default();
         for (path, content, size) in changes {
             if content.is_empty() {
@@ -77,17 +83,19 @@ impl World {
     }
 
     /// Builds every image of a configuration at a commit, to its end.
-    pub fn build(&mut self, config: &str, at: u8) -> Outcome {
+    pub(crate) fn build(&mut self, config: &str, at: u8) -> Outcome {
         self.build_with(config, at, BuildOptions::default(), false)
     }
 
-    pub fn build_with(&mut self, config: &str, at: u8, options: BuildOptions, copy_from_local: bool) -> Outcome {
+    pub(crate) fn build_with(&mut self, config: &str, at: u8, options: BuildOptions, copy_from_local: bool) -> Outcome {
         let text = format!("project: p\nconfigVersion: 1\n---\n{config}");
         let config: Config = slipway_config::parse("werf.yaml", &text).expect("a valid configuration");
         let settings = Settings {
             project: "p".to_owned(),
             commit: commit(at),
+            context_commits: self.contexts.clone(),
             commit_time: 0,
+            commit_time_human: "1970-01-01 00:00:00 +0000 UTC".to_owned(),
             project_dir: TreePath::root(),
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
@@ -112,12 +120,22 @@ impl World {
                     Wish::Ask(question) => {
                         assert!(!outcome.questions.contains(&question) || matches!(question, Question::Stored { .. }));
                         outcome.questions.push(question.clone());
-                        let answer = self.answer(&question);
-                        events.push(BuildEvent::Answered(question, answer));
+                        let lost = match &question {
+                            Question::Imported { input, .. } => self.lost.iter().find(|at| **at == input.image),
+                            _ => None,
+                        };
+                        events.push(match lost {
+                            Some(at) => BuildEvent::SourceLost(question, at.clone(), "lost".to_owned()),
+                            None => BuildEvent::Answered(question.clone(), self.answer(&question)),
+                        });
                     }
                     Wish::Run { key, plan, .. } => {
-                        events.push(self.run(key, &plan));
+                        events.push(self.run_or_lose(key, &plan));
                         outcome.plans.push(*plan);
+                    }
+                    Wish::Reject { record, .. } => {
+                        self.stored.retain(|stored| stored.at != record.at);
+                        events.push(BuildEvent::Rejected(record.at, Ok(())));
                     }
                     Wish::Tell(Progress::StageStarted { image, kind, .. }) => {
                         outcome.built.push(format!("{image}/{kind}"));
@@ -131,6 +149,21 @@ impl World {
             }
         }
         outcome
+    }
+
+    fn run_or_lose(&mut self, key: JobKey, plan: &StagePlan) -> BuildEvent {
+        match &plan.base {
+            PlanBase::Stage { at, .. } if self.lost.contains(at) => {
+                let failure = StageFailure {
+                    why: "the stage below is lost".to_owned(),
+                    exit: None,
+                    line: None,
+                    tail: Vec::new(),
+                };
+                BuildEvent::JobEnded(key, JobEnd::Lost(at.clone(), failure))
+            }
+            PlanBase::Stage { .. } | PlanBase::None | PlanBase::External(_) => self.run(key, plan),
+        }
     }
 
     fn run(&mut self, key: JobKey, plan: &StagePlan) -> BuildEvent {
@@ -175,7 +208,9 @@ impl World {
                 let found = self.stored.iter().filter(|r| r.id.digest == *digest && r.id.stamp > *not_before);
                 Answer::Stored(found.cloned().collect())
             }
-            Question::Base { reference, .. } => Answer::Base(BaseImage { reference: reference.clone(), at: None }),
+            Question::Base { reference, .. } => {
+                Answer::Base(BaseImage { reference: reference.clone(), at: self.registry.clone() })
+            }
             Question::Imported { content, .. } => Answer::Imported(*content),
         })
     }
@@ -215,12 +250,13 @@ fn changes<'a>(changed: impl IntoIterator<Item = (&'a String, &'a (String, u64))
 }
 
 /// The commands of a plan.
-pub fn commands(plan: &StagePlan) -> Vec<&str> {
+pub(crate) fn commands(plan: &StagePlan) -> Vec<&str> {
     match &plan.body {
         StageBody::Shell { commands, .. } => commands.iter().map(|command| command.text.as_str()).collect(),
         StageBody::Nothing
         | StageBody::Git(_)
         | StageBody::Imports(_)
+        | StageBody::Respec(_)
         | StageBody::Dockerfile(_)
         | StageBody::Copy(_) => Vec::new(),
     }

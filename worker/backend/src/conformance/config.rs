@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use slipway_oci::{
-    ConfigChange, change,
+    BlobDigest, ConfigChange, Removal, Respec, change,
     config::{Healthcheck, RunConfig},
+    respec,
 };
 
 use super::harness::{Harness, archive, build_of, collect, directory};
-use crate::LocalImage;
+use crate::{LocalImage, Root};
 
 /// Dockerfiles whose results the changes are made on.
 const BASES: [&str; 6] = [
@@ -76,6 +77,65 @@ pub(super) async fn every_change_on_every_base(harness: &Harness<'_>) {
         }
         harness.backend.remove(&base).await.expect("the base goes");
     }
+}
+
+/// Rewritten configs: everything that a base has taken away, and everything that can be given. The layers stay.
+pub(super) async fn configs_are_rewritten(harness: &Harness<'_>) {
+    let own = BTreeMap::from([("own".to_owned(), "kept".to_owned())]);
+    for text in BASES {
+        let base = based(harness, text).await;
+        let below = harness.backend.config(&base).await.expect("a config");
+        for respec in respecs() {
+            let image = harness.backend.respec(&base, &respec, &own).await.expect("an image");
+            let stored = harness.backend.config(&image).await.expect("a config");
+            let wanted = respec::apply(&below, &respec, &own);
+            assert_eq!(meaning(stored.config), meaning(wanted.config), "{text}\n{respec:?}");
+            assert_eq!(stored.rootfs, below.rootfs, "{text}");
+            assert_eq!(harness.root(&image, "/f").await.expect("the file"), Root::File);
+            // What stands on it is made as on any other image.
+            let above = harness.open(Some(&image)).await.commit(ConfigChange::default()).await.expect("an image");
+            harness.backend.remove(&above).await.expect("it goes");
+            harness.backend.remove(&image).await.expect("it goes");
+        }
+        harness.backend.remove(&base).await.expect("the base goes");
+    }
+    let gone = LocalImage { id: BlobDigest::of(b"no such image") };
+    assert!(harness.backend.respec(&gone, &Respec::default(), &own).await.is_err());
+}
+
+fn respecs() -> Vec<Respec> {
+    let all = || vec![Removal::new("/.*/").expect("an expression")];
+    let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    let none = Respec::default;
+    vec![
+        none(),
+        Respec {
+            clear_history: true,
+            expose: Some(Vec::new()),
+            remove_labels: all(),
+            remove_env: all(),
+            remove_volumes: all(),
+            clear_cmd: true,
+            clear_entrypoint: true,
+            clear_user: true,
+            clear_workdir: true,
+            ..none()
+        },
+        Respec {
+            author: Some("somebody".to_owned()),
+            labels: BTreeMap::from([("own".to_owned(), "lost".to_owned()), ("two".to_owned(), "new".to_owned())]),
+            env: BTreeMap::from([("A".to_owned(), "${A}:more".to_owned())]),
+            volumes: vec!["/more".to_owned()],
+            expose: words("99 53/udp"),
+            user: Some("other".to_owned()),
+            cmd: words("new cmd"),
+            workdir: Some("/other".to_owned()),
+            stop_signal: Some("SIGTERM".to_owned()),
+            healthcheck: Some(Healthcheck { test: vec!["NONE".to_owned()], ..Default::default() }),
+            ..none()
+        },
+        Respec { entrypoint: words("new entry"), ..none() },
+    ]
 }
 
 async fn based(harness: &Harness<'_>, text: &str) -> LocalImage {

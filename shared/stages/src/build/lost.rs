@@ -1,0 +1,173 @@
+//! Stored stages that turn out to be lost: they, and what stands on them, are wished for again.
+//!
+//! The record of a lost stage is rejected first; nothing is started until that is done, else the broken stage would be
+//! found once more.
+
+use std::collections::BTreeSet;
+
+use slipway_digest::StageId;
+use slipway_oci::ImageAt;
+
+use super::{Build, BuildFailure, JobKey, JobState, StageFailure, State, Wish};
+use crate::{
+    facts::{Answer, Question},
+    kind::StageKind,
+    plan::StageRecord,
+};
+
+/// How many lost stages a build puts up with: more of them is no accident but a broken storage.
+const MOST: usize = 3;
+
+/// What was lost so far.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    images: Vec<ImageAt>,
+    /// Those whose records are being rejected.
+    pending: Vec<ImageAt>,
+    /// How the build ends once they are: too much is lost. What was noticed is rejected all the same, so that the next
+    /// build gets further.
+    giving_up: Option<BuildFailure>,
+}
+
+impl Lost {
+    /// Whether a record is being rejected.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// An answer without what is lost: it may have been given before the record was rejected.
+    pub(super) fn without(&self, answer: Answer) -> Answer {
+        match answer {
+            Answer::Stored(mut records) => {
+                records.retain(|record| !self.images.contains(&record.at));
+                Answer::Stored(records)
+            }
+            other @ (Answer::File(_)
+            | Answer::Tree(_)
+            | Answer::Changes(_)
+            | Answer::Ancestor(_)
+            | Answer::Base(_)
+            | Answer::Imported(_)) => other,
+        }
+    }
+
+    /// Counts a loss; whether it can be put up with.
+    fn note(&mut self, at: &ImageAt) -> bool {
+        if !self.images.contains(at) {
+            self.images.push(at.clone());
+        }
+        self.images.len() <= MOST
+    }
+}
+
+impl Build {
+    /// A job ended because a stage that it needs is lost.
+    pub(super) fn job_lost(
+        &mut self,
+        key: &JobKey,
+        job: JobState,
+        at: &ImageAt,
+        failure: StageFailure,
+        wishes: &mut Vec<Wish>,
+    ) {
+        let bearable = self.lost.note(at);
+        let can_start_anew = bearable && job.copy_of.as_ref() == Some(at);
+        if self.record_of(at).is_none() && !can_start_anew {
+            return self.job_failed(key, &job, failure, wishes);
+        }
+        let waiting = job.waiting.iter().filter_map(|node| Some((*node, self.kind_in(*node, key)?)));
+        let waiting: Vec<(usize, StageKind)> = waiting.collect();
+        if let (false, Some((node, kind))) = (bearable, waiting.first()) {
+            let (image, kind, failure) = (self.name(*node), *kind, failure.clone());
+            self.lost.giving_up.get_or_insert(BuildFailure::Stage { image, kind, failure });
+        }
+        for (node, _) in waiting {
+            self.nodes[node].state = State::Waiting;
+        }
+        // Only in the place that it was to be copied from: there is no record to reject.
+        self.facts.forget_image(at);
+        self.take_away(at, &failure.why, wishes);
+    }
+
+    /// A question was not answered because a stage is lost.
+    pub(super) fn source_lost(&mut self, question: &Question, at: &ImageAt, why: String, wishes: &mut Vec<Wish>) {
+        let bearable = self.lost.note(at);
+        let Some((node, _)) = self.record_of(at) else { return self.unanswered(question, why, wishes) };
+        if !bearable {
+            let failure = BuildFailure::Unanswered { image: self.name(node), why: why.clone() };
+            self.lost.giving_up.get_or_insert(failure);
+        }
+        for node in self.asked.remove(question).unwrap_or_default() {
+            if self.nodes[node].state == State::Asking {
+                self.nodes[node].state = State::Waiting;
+            }
+        }
+        self.take_away(at, &why, wishes);
+    }
+
+    /// The record of a lost stage was rejected.
+    pub(super) fn rejected(&mut self, at: &ImageAt, result: Result<(), String>, wishes: &mut Vec<Wish>) {
+        self.lost.pending.retain(|pending| pending != at);
+        if let Err(why) = result {
+            let image = self.nodes.iter().position(|node| node.state != State::Done).unwrap_or_default();
+            let image = self.name(image);
+            return self.end(Err(BuildFailure::Unanswered { image, why }), wishes);
+        }
+        if !self.lost.is_pending()
+            && let Some(failure) = self.lost.giving_up.take()
+        {
+            self.end(Err(failure), wishes);
+        }
+    }
+
+    /// The record of a placed stage, and the first image that has it.
+    fn record_of(&self, at: &ImageAt) -> Option<(usize, StageRecord)> {
+        self.nodes.iter().enumerate().find_map(|(node, state)| {
+            let found = state.conveyor.placed().iter().find(|placed| placed.record.at == *at)?;
+            Some((node, found.record.clone()))
+        })
+    }
+
+    /// Takes a lost stage away from every image that has it, with all that stands on it.
+    fn take_away(&mut self, at: &ImageAt, why: &str, wishes: &mut Vec<Wish>) {
+        let Some((node, record)) = self.record_of(at) else { return };
+        let mut gone = BTreeSet::from([record.id]);
+        while let Some((node, place)) = self.standing_on(&gone) {
+            let removed = self.nodes[node].conveyor.placed()[place..].iter().map(|placed| placed.record.id);
+            gone.extend(removed);
+            self.cut(node, place, wishes);
+        }
+        gone.iter().for_each(|id| self.facts.forget_stored(id.digest));
+        self.lost.pending.push(at.clone());
+        let image = self.name(node);
+        wishes.push(Wish::Reject { image, record: Box::new(record), why: why.to_owned() });
+    }
+
+    /// An image and its lowest stage that is gone or stands on one that is.
+    fn standing_on(&self, gone: &BTreeSet<StageId>) -> Option<(usize, usize)> {
+        self.nodes.iter().enumerate().find_map(|(node, state)| {
+            let stands = |record: &StageRecord| record.parent.is_some_and(|parent| gone.contains(&parent));
+            let mut placed = state.conveyor.placed().iter();
+            let place = placed.position(|placed| gone.contains(&placed.record.id) || stands(&placed.record))?;
+            Some((node, place))
+        })
+    }
+
+    /// Takes the stages of an image from `place` on away; whatever it waits for, it starts anew.
+    fn cut(&mut self, node: usize, place: usize, wishes: &mut Vec<Wish>) {
+        self.nodes[node].conveyor.truncate(place);
+        self.nodes[node].stages.truncate(place);
+        for name in &self.graph.images()[node].names {
+            self.finished.remove(name);
+        }
+        if let State::InJob(key, _) = std::mem::replace(&mut self.nodes[node].state, State::Waiting)
+            && let Some(job) = self.jobs.get_mut(&key)
+        {
+            job.waiting.retain(|waiting| *waiting != node);
+            if job.waiting.is_empty() {
+                self.jobs.remove(&key);
+                wishes.push(Wish::Drop(key));
+            }
+        }
+    }
+}
