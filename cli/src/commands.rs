@@ -45,7 +45,9 @@ pub(crate) async fn run(arguments: Vec<OsString>, world: World) -> u8 {
         Err(error) => return usage(&printer, &error),
     };
     let interrupted = world.interrupted.clone();
-    match dispatch(&matches, world, &printer).await {
+    let (printer, result) = dispatch(&matches, world, Arc::new(printer)).await;
+    printer.release(None);
+    match result {
         Ok(()) => 0,
         // What breaks while everything is being torn down is no news.
         Err(_) if interrupted.is_cancelled() => {
@@ -63,7 +65,10 @@ pub(crate) async fn run(arguments: Vec<OsString>, world: World) -> u8 {
 fn usage(printer: &Printer, error: &clap::Error) -> u8 {
     let text = error.render().to_string();
     if error.use_stderr() {
-        printer.raw(&text);
+        match text.strip_prefix("error: ") {
+            Some(text) => printer.error(text),
+            None => printer.raw(&text),
+        }
         return Exit::Usage.code();
     }
     match printer.data(text.as_bytes()) {
@@ -72,19 +77,52 @@ fn usage(printer: &Printer, error: &clap::Error) -> u8 {
     }
 }
 
-async fn dispatch(matches: &ArgMatches, world: World, printer: &Printer) -> Result<(), Failure> {
-    let session = |name: CommandName, matches: &ArgMatches| Session::new(name, matches, world);
+/// Runs a command; answers what it prints with, too, as flags may have changed that.
+async fn dispatch(matches: &ArgMatches, world: World, early: Arc<Printer>) -> (Arc<Printer>, Result<(), Failure>) {
+    let (name, matches) = match chosen(matches) {
+        Chosen::OfProject(name, matches) => (name, matches),
+        Chosen::Version => return (Arc::clone(&early), version::run(&early)),
+        Chosen::Completion(matches) => return (Arc::clone(&early), completion::run(matches, &early)),
+        Chosen::Nothing => {
+            let failure = Failure::usage(anyhow::anyhow!("say what to do: slipway --help lists the commands"));
+            return (early, Err(failure));
+        }
+    };
+    let session = match Session::new(name, matches, world) {
+        Ok(session) => session,
+        Err(failure) => return (early, Err(failure)),
+    };
+    let printer = Arc::clone(&session.printer);
+    let result = match name {
+        CommandName::Build => Box::pin(build::run(session)).await,
+        CommandName::Plan => plan::run(session).await,
+        CommandName::ConfigRender => config::render(session).await,
+        CommandName::ConfigList => config::list(session).await,
+        CommandName::ConfigGraph => config::graph(session).await,
+    };
+    (printer, result)
+}
+
+/// A command of the command line.
+enum Chosen<'m> {
+    OfProject(CommandName, &'m ArgMatches),
+    Version,
+    Completion(&'m ArgMatches),
+    Nothing,
+}
+
+fn chosen(matches: &ArgMatches) -> Chosen<'_> {
     match matches.subcommand() {
-        Some(("build", matches)) => build::run(session(CommandName::Build, matches)?).await,
-        Some(("plan", matches)) => plan::run(session(CommandName::Plan, matches)?).await,
+        Some(("build", matches)) => Chosen::OfProject(CommandName::Build, matches),
+        Some(("plan", matches)) => Chosen::OfProject(CommandName::Plan, matches),
         Some(("config", matches)) => match matches.subcommand() {
-            Some(("render", matches)) => config::render(session(CommandName::ConfigRender, matches)?).await,
-            Some(("list", matches)) => config::list(session(CommandName::ConfigList, matches)?).await,
-            Some(("graph", matches)) => config::graph(session(CommandName::ConfigGraph, matches)?).await,
-            _ => Err(Failure::usage(anyhow::anyhow!("config: say render, list or graph"))),
+            Some(("render", matches)) => Chosen::OfProject(CommandName::ConfigRender, matches),
+            Some(("list", matches)) => Chosen::OfProject(CommandName::ConfigList, matches),
+            Some(("graph", matches)) => Chosen::OfProject(CommandName::ConfigGraph, matches),
+            _ => Chosen::Nothing,
         },
-        Some(("version", _)) => version::run(printer),
-        Some(("completion", matches)) => completion::run(matches, printer),
-        _ => Err(Failure::usage(anyhow::anyhow!("say what to do: slipway --help lists the commands"))),
+        Some(("version", _)) => Chosen::Version,
+        Some(("completion", matches)) => Chosen::Completion(matches),
+        _ => Chosen::Nothing,
     }
 }

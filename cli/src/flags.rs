@@ -15,6 +15,8 @@ pub(crate) mod flag;
 pub(crate) mod later;
 pub(crate) mod log;
 pub(crate) mod project;
+#[cfg(test)]
+mod reference;
 pub(crate) mod report;
 pub(crate) mod resolve;
 pub(crate) mod storage;

@@ -1,5 +1,7 @@
 //! What is built comes from a commit: files that a build uses must not differ from it.
 
+pub(crate) mod disk;
+
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
@@ -9,6 +11,8 @@ use slipway_git::{Dirty, DirtyKind, GitError, GitView as _, Repository};
 use slipway_paths::{ContextFilter, PathFilter, Scope, TreePath};
 
 use crate::{failure::Failure, project::Project};
+
+pub(crate) use disk::Contexts;
 
 /// What to do about files that are not committed.
 pub(crate) const HINT: &str = "Only committed files are built, so that the same commit gives the same images everywhere. \
@@ -57,7 +61,7 @@ fn covers(dirty: &Dirty, path: &TreePath) -> bool {
 ///
 /// # Errors
 /// Names every such file.
-pub(crate) fn check(project: &Project, images: &[Image], platform: &str) -> Result<(), Failure> {
+pub(crate) fn check(project: &Project, images: &[Image], platform: &str, contexts: &Contexts) -> Result<(), Failure> {
     if project.dirty.is_empty() {
         return Ok(());
     }
@@ -66,7 +70,13 @@ pub(crate) fn check(project: &Project, images: &[Image], platform: &str) -> Resu
         let doing = || format!("check that the files of image {} are committed", image.name());
         let found = match &image.kind {
             ImageKind::Stapel(stapel) => Ok(mappings(project, stapel)),
-            ImageKind::Dockerfile(dockerfile) => context(project, dockerfile, platform),
+            ImageKind::Dockerfile(dockerfile) => {
+                let commit = contexts.commit(image.name()).unwrap_or(project.commit);
+                context(project, dockerfile, platform, commit).map(|mut used| {
+                    used.retain(|dirty| !contexts.takes(image.name(), &dirty.path));
+                    used
+                })
+            }
         };
         used.extend(found.with_context(doing).map_err(Failure::project)?);
     }
@@ -86,14 +96,18 @@ fn mappings(project: &Project, stapel: &StapelImage) -> Vec<Dirty> {
     stapel.git.iter().flat_map(|mapping| inside(&project.dirty, &scope(mapping))).collect()
 }
 
-/// What a Dockerfile reads: itself, its ignore rules, and the context files that it copies.
-fn context(project: &Project, image: &DockerfileImage, platform: &str) -> Result<Vec<Dirty>, GitError> {
+/// What a Dockerfile reads: itself, its ignore rules, and the context files that it copies. `commit` is that of the
+/// context.
+fn context(
+    project: &Project,
+    image: &DockerfileImage,
+    platform: &str,
+    commit: CommitId,
+) -> Result<Vec<Dirty>, GitError> {
     let file = project.prefix.join(image.dockerfile.as_bytes());
     let base = project.prefix.join(image.context.as_bytes());
-    let mut beside = file.as_bytes().to_vec();
-    beside.extend_from_slice(b".dockerignore");
-    let beside = TreePath::root().join(&beside);
-    let read = |path: &TreePath| project.repository.read(project.commit, path);
+    let beside = beside(&file);
+    let read = |path: &TreePath| project.repository.read(commit, path);
     let own_rules = read(&beside)?;
     let ignore_path = if own_rules.is_some() || project.dirty.iter().any(|dirty| dirty.path == beside) {
         beside
@@ -102,7 +116,7 @@ fn context(project: &Project, image: &DockerfileImage, platform: &str) -> Result
     };
     let mut used: Vec<Dirty> = Vec::new();
     for path in [&file, &ignore_path] {
-        used.extend(on_the_way(project, path)?);
+        used.extend(on_the_way(project, commit, path)?);
     }
     let rules = match own_rules {
         Some(rules) => Some(rules),
@@ -122,9 +136,16 @@ fn context(project: &Project, image: &DockerfileImage, platform: &str) -> Result
     Ok(used)
 }
 
+/// Where the ignore rules of one Dockerfile are.
+fn beside(dockerfile: &TreePath) -> TreePath {
+    let mut path = dockerfile.as_bytes().to_vec();
+    path.extend_from_slice(b".dockerignore");
+    TreePath::root().join(&path)
+}
+
 /// Differences of a file and of the links on the way to it.
-fn on_the_way(project: &Project, path: &TreePath) -> Result<Vec<Dirty>, GitError> {
-    let trail = project.repository.trail(project.commit, path)?;
+fn on_the_way(project: &Project, commit: CommitId, path: &TreePath) -> Result<Vec<Dirty>, GitError> {
+    let trail = project.repository.trail(commit, path)?;
     let paths = trail.into_iter().flat_map(|trail| trail.links.into_iter().chain([trail.file]));
     let paths: Vec<TreePath> = paths.chain([path.clone()]).collect();
     Ok(project.dirty.iter().filter(|dirty| paths.iter().any(|path| covers(dirty, path))).cloned().collect())

@@ -34,6 +34,10 @@ pub(crate) struct Project {
     pub(crate) prefix: TreePath,
     /// How uncommitted work is treated.
     pub(crate) giterminism: Giterminism,
+    /// What may be used without being in the commit.
+    pub(crate) permits: slipway_config::Giterminism,
+    /// The path of the giterminism configuration, be there one or not, as messages name it.
+    pub(crate) permits_name: String,
     /// What differs from the commit; empty unless the mode is strict.
     pub(crate) dirty: Vec<Dirty>,
     /// The configuration's path, as messages name it.
@@ -70,11 +74,13 @@ impl Project {
             directory,
             prefix,
             giterminism: mode.clone(),
+            permits: slipway_config::Giterminism::default(),
+            permits_name: flags.giterminism_config.clone().unwrap_or_else(|| GITERMINISM_NAME.to_owned()),
             dirty,
             config_name: String::new(),
             config_text: String::new(),
         };
-        project.check_giterminism_config(flags)?;
+        project.permits = project.read_permits(flags.giterminism_config.is_some())?;
         project.read_config(flags.config.as_deref())?;
         Ok(project)
     }
@@ -97,7 +103,7 @@ impl Project {
         let names: Vec<&str> = chosen.map_or_else(|| CONFIG_NAMES.to_vec(), |name| vec![name]);
         for name in &names {
             if let Some(bytes) = self.config_bytes(name)? {
-                self.config_text = config_text(name, bytes)?;
+                self.config_text = text(name, "werf config", bytes)?;
                 self.config_name = (*name).to_owned();
                 return templates(&self.config_name, &self.config_text);
             }
@@ -129,9 +135,9 @@ impl Project {
         }
     }
 
-    /// Loose mode reads the configuration from disk, where there is one to read from.
+    /// Whether the configuration is read from disk, where there is one to read from: in loose mode, or when allowed.
     fn reads_disk(&self) -> bool {
-        self.giterminism == Giterminism::Loose && self.repository.work_tree().is_some()
+        self.permits.allows_uncommitted_config() && self.repository.work_tree().is_some()
     }
 
     /// A file of the project as it is in the commit; in strict mode it must be the same in the work tree.
@@ -163,23 +169,20 @@ impl Project {
         strict && self.repository.work_tree().is_some_and(|root| root.join(name).exists())
     }
 
-    fn check_giterminism_config(&self, flags: &ProjectFlags) -> Result<(), Failure> {
+    /// The giterminism configuration, which is never read from disk. `chosen`: it was named by a flag.
+    fn read_permits(&self, chosen: bool) -> Result<slipway_config::Giterminism, Failure> {
         if self.giterminism == Giterminism::Loose {
-            return Ok(());
+            return Ok(slipway_config::Giterminism::everything());
         }
-        let name = flags.giterminism_config.as_deref().unwrap_or(GITERMINISM_NAME);
+        let name = &self.permits_name;
         let Some(bytes) = self.committed(name, "werf giterminism config")? else {
-            if flags.giterminism_config.is_some() {
+            if chosen {
                 return Err(Failure::project_text(format!("unable to read werf giterminism config: {name} not found")));
             }
-            return Ok(());
+            return Ok(slipway_config::Giterminism::default());
         };
-        match giterminism_directive(&String::from_utf8_lossy(&bytes)) {
-            None => Ok(()),
-            Some(line) => {
-                Err(Failure::project_text(format!("not supported yet: permissions of giterminism ({name}:{line})")))
-            }
-        }
+        let text = text(name, "werf giterminism config", bytes)?;
+        slipway_config::giterminism::parse(name, &text).map_err(Failure::project)
     }
 }
 
@@ -210,17 +213,18 @@ fn uncommitted(repository: &Repository) -> Result<Vec<Dirty>, Failure> {
     dirty.context("compare the work tree with the commit").map_err(Failure::project)
 }
 
-fn config_text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
+/// The text of a file that was read as `what`.
+fn text(name: &str, what: &str, bytes: Vec<u8>) -> Result<String, Failure> {
     if bytes.len() > CONFIG_LIMIT {
         return Err(Failure::project_text(format!(
-            "unable to read werf config: {name} is {} bytes long, more than {CONFIG_LIMIT} are not read",
+            "unable to read {what}: {name} is {} bytes long, more than {CONFIG_LIMIT} are not read",
             bytes.len()
         )));
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
-        Failure::project_text(format!("unable to read werf config: {name}:{line}: the text is not UTF-8"))
+        Failure::project_text(format!("unable to read {what}: {name}:{line}: the text is not UTF-8"))
     })
 }
 
@@ -232,29 +236,9 @@ fn templates(name: &str, text: &str) -> Result<(), Failure> {
     }
 }
 
-/// The number of the first line that says more than `giterminismConfigVersion`.
-fn giterminism_directive(text: &str) -> Option<usize> {
-    let says_nothing = |line: &str| {
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        let version =
-            line.strip_prefix("giterminismConfigVersion:").map(|version| version.trim().trim_matches(['"', '\'']));
-        line.is_empty() || line.starts_with('#') || line == "---" || version == Some("1")
-    };
-    text.lines().position(|line| !says_nothing(line)).map(|index| index + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_version_is_no_permission() {
-        for text in ["", "giterminismConfigVersion: 1\n", "# note\n---\ngiterminismConfigVersion: \"1\" # v\n\n"] {
-            assert_eq!(giterminism_directive(text), None, "{text}");
-        }
-        assert_eq!(giterminism_directive("giterminismConfigVersion: 1\nconfig:\n  allowUncommitted: true\n"), Some(2));
-        assert_eq!(giterminism_directive("giterminismConfigVersion: 2\n"), Some(1));
-    }
 
     #[test]
     fn templates_are_named_with_their_line() {
@@ -265,7 +249,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_named_with_their_line() {
-        let error = config_text("werf.yaml", b"a: 1\nb: \xff\n".to_vec()).expect_err("no text");
+        let error = text("werf.yaml", "werf config", b"a: 1\nb: \xff\n".to_vec()).expect_err("no text");
         assert_eq!(error.text(), "unable to read werf config: werf.yaml:2: the text is not UTF-8");
     }
 }

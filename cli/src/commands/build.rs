@@ -1,20 +1,24 @@
 //! `slipway build`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use slipway_config::Config;
+use slipway_config::{Config, ImageName};
+use slipway_digest::CommitId;
 use slipway_oci::Repo;
 use slipway_stages::{BuildOptions, Graph, Settings, build::BuildFailure};
 
 use super::{selection, session::Session};
 use crate::{
     choose::{self, Choice, EngineAddress, NoBackend, Wanted},
-    embedded::{self, BuildError, BuildRequest, RegistryOptions},
+    embedded::{self, BuildError, BuildOutcome, BuildRequest, RegistryOptions},
     failure::{Exit, Failure},
-    flags::{backend::BackendFlags, building::BuildingFlags, report::ReportFlags, storage::StorageFlags},
+    flags::{
+        backend::BackendFlags, building::BuildingFlags, log::Level, project::Giterminism, report::ReportFlags,
+        storage::StorageFlags,
+    },
     giterminism,
-    output::{Display, failure, plan, summary},
+    output::{Display, failure, plan, summary, timestamp},
     project::Project,
     report::ReportFile,
 };
@@ -51,11 +55,13 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let (project, config) = session.open().await?;
     let graph = selection::graph(&config, &project.config_name, &session.patterns, flags.building.final_only)?;
     let platform = selection::platform(&config, graph.images(), &flags.building.platforms)?;
-    let project = checked(&session, project, &graph, platform.to_string()).await?;
+    let (project, context_commits) = checked(&session, project, &graph, platform.to_string()).await?;
     let settings = Settings {
         project: config.project.clone(),
         commit: project.commit,
+        context_commits,
         commit_time: project.commit_time,
+        commit_time_human: timestamp::go(project.commit_time),
         project_dir: project.prefix.clone(),
         platform,
         dev: project.is_dev(),
@@ -63,13 +69,13 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     };
     let engine = EngineAddress::from_environment(&session.world.environment);
     let choice = backend(&session, &flags, &engine, &config).await?;
+    show_mode(&session, &project);
     show_plan(&session, &flags, &graph);
     let request = request(&session, &flags, &project, Parts { graph, settings, engine, choice });
-    let (commit, config_name) = (project.commit.to_string(), project.config_name);
-    let display = Display::new(Arc::clone(&session.printer), request.graph.images().len());
-    let built = Box::pin(embedded::build(request, |event| display.show(&event))).await;
-    drop(display);
-    let outcome = built.map_err(|error| failed(&session, error, &config_name))?;
+    let files = failure::Files::new(&project.config_name, request.graph.images());
+    let commit = project.commit.to_string();
+    let built = watched(&session, request).await;
+    let outcome = built.map_err(|error| failed(&session, error, &files))?;
     let took = session.world.clock.monotonic().saturating_sub(start);
     session.printer.info(&summary::text(&outcome.images, took));
     if let Some(report) = &flags.report {
@@ -78,10 +84,32 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The project, once its files are known to be committed.
-async fn checked(session: &Session, project: Project, graph: &Graph, platform: String) -> Result<Project, Failure> {
-    let images = graph.images().to_vec();
-    let check = move || giterminism::check(&project, &images, &platform).map(|()| project);
+/// Builds, and shows how it goes.
+async fn watched(session: &Session, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
+    let display = Display::new(Arc::clone(&session.printer), request.graph.images().len());
+    let mut building = Box::pin(embedded::build(request, |event| display.show(&event)));
+    tokio::select! {
+        built = &mut building => built,
+        () = session.world.interrupted.cancelled() => {
+            session.printer.info("Interrupted: stopping what runs. Interrupt again to end at once.");
+            building.await
+        }
+    }
+}
+
+/// The project, once its files are known to be committed, and the commits of contexts that hold files from disk.
+async fn checked(
+    session: &Session,
+    mut project: Project,
+    graph: &Graph,
+    platform: String,
+) -> Result<(Project, BTreeMap<ImageName, CommitId>), Failure> {
+    let (images, home) = (graph.images().to_vec(), session.home.clone());
+    let check = move || {
+        let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
+        giterminism::check(&project, &images, &platform, &contexts)?;
+        Ok((project, contexts.into_commits()))
+    };
     session.blocking(check).await
 }
 
@@ -95,8 +123,27 @@ async fn backend(session: &Session, flags: &Flags, engine: &EngineAddress, confi
         NoBackend::Absent(_) => Failure::from(error),
     })?;
     let repo = flags.repo.as_ref().map(ToString::to_string);
-    session.printer.info(&choose::announcement(&choice, engine, &config.project, repo.as_deref()));
+    session.printer.release(Some(&choose::announcement(&choice, engine, &config.project, repo.as_deref())));
     Ok(choice)
+}
+
+/// Says what is built, where it is not simply the commit.
+fn show_mode(session: &Session, project: &Project) {
+    let commit = project.commit;
+    let (level, text) = match &project.giterminism {
+        Giterminism::Strict => (Level::Verbose, format!("Building commit {commit}")),
+        Giterminism::Loose => (
+            Level::Normal,
+            format!(
+                "Loose mode: the configuration and Dockerfiles are read from disk, and nothing is checked to be \
+                 committed; sources are those of commit {commit}"
+            ),
+        ),
+        Giterminism::Dev(_) => {
+            (Level::Normal, "Dev mode: the work tree is built as it is, uncommitted files included".to_owned())
+        }
+    };
+    session.printer.say(level, &text);
 }
 
 /// Images that are built one after the other need no plan.
@@ -147,12 +194,12 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
 }
 
 /// Shows how a build failed; answers how the command ends.
-fn failed(session: &Session, error: BuildError, config: &str) -> Failure {
+fn failed(session: &Session, error: BuildError, files: &failure::Files) -> Failure {
     let error = match error {
         BuildError::Setup(error) => return Failure::from(error),
         BuildError::Build(error) => error,
     };
-    if let Some(block) = failure::block(&error, config, session.printer.palette.colors()) {
+    if let Some(block) = failure::block(&error, files, session.printer.palette.colors()) {
         session.printer.raw(&block);
     }
     let exit = match &error {
@@ -161,5 +208,5 @@ fn failed(session: &Session, error: BuildError, config: &str) -> Failure {
         BuildFailure::StageRequired { .. } => Exit::StageMissing,
         BuildFailure::Cancelled => Exit::Interrupted,
     };
-    Failure { exit, error: anyhow::Error::msg(failure::error(&error, config)) }
+    Failure { exit, error: anyhow::Error::msg(failure::error(&error, files)) }
 }

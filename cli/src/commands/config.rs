@@ -1,9 +1,12 @@
 //! `slipway config render|list|graph`.
 
-use slipway_config::{closure, graph_yaml, image_names, select, select_documents};
+use slipway_config::{closure, graph_dot, graph_json, graph_yaml, select, select_documents};
 
 use super::session::Session;
-use crate::{failure::Failure, flags::building::FINAL_IMAGES_ONLY};
+use crate::{
+    failure::Failure,
+    flags::building::{FINAL_IMAGES_ONLY, GRAPH_OUTPUT},
+};
 
 /// Prints the configuration as it is read, or the documents of some images.
 pub(crate) async fn render(session: Session) -> Result<(), Failure> {
@@ -13,11 +16,12 @@ pub(crate) async fn render(session: Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints the names of images, one per line.
+/// Prints the names of images and artifacts, one per line.
 pub(crate) async fn list(session: Session) -> Result<(), Failure> {
     let (_, config) = session.open().await?;
-    let names = image_names(&config, session.values.switch(&FINAL_IMAGES_ONLY));
-    let text: String = names.into_iter().map(|name| format!("{name}\n")).collect();
+    let only_final = session.values.switch(&FINAL_IMAGES_ONLY);
+    let images = config.images.iter().filter(|image| image.is_final || !only_final);
+    let text: String = images.flat_map(|image| &image.names).map(|name| format!("{name}\n")).collect();
     session.printer.data(text.as_bytes())?;
     Ok(())
 }
@@ -26,6 +30,12 @@ pub(crate) async fn list(session: Session) -> Result<(), Failure> {
 pub(crate) async fn graph(session: Session) -> Result<(), Failure> {
     let (_, config) = session.open().await?;
     let chosen = select(&config, &session.patterns).map_err(Failure::usage)?;
-    session.printer.data(graph_yaml(&config, &closure(&config, &chosen)).as_bytes())?;
+    let images = closure(&config, &chosen);
+    let text = match session.values.text(&GRAPH_OUTPUT).as_deref() {
+        Some("json") => graph_json(&images),
+        Some("dot") => graph_dot(&images),
+        _ => graph_yaml(&images),
+    };
+    session.printer.data(text.as_bytes())?;
     Ok(())
 }

@@ -49,6 +49,10 @@ impl Session {
         let log = LogFlags::from_values(&values);
         let printer = Arc::new(Printer::new(&log, surroundings(&world), Arc::clone(&world.clock)));
         trace::install(&printer);
+        if name == CommandName::Build {
+            // The first line of a build says where it runs: warnings come after it.
+            printer.hold();
+        }
         let strangers = variables::strangers(name, &world.environment);
         values.warnings.iter().chain(&strangers.warnings).for_each(|warning| printer.warn(warning));
         values.notes.iter().for_each(|note| printer.say(Level::Verbose, note));
@@ -79,6 +83,8 @@ impl Session {
         let project = self.blocking(move || Project::open(&flags, &here, &home)).await?;
         let config = slipway_config::parse(&project.config_name, &project.config_text).map_err(Failure::project)?;
         config.warnings.iter().for_each(|warning| self.printer.warn(warning));
+        let allowed = project.permits.check(&config, &project.config_name, &project.config_text, &project.permits_name);
+        allowed.map_err(Failure::project)?;
         Ok((project, config))
     }
 

@@ -33,6 +33,11 @@ pub(crate) const OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form 
     .default("text")
     .werf(Werf::Absent)
     .on(&[CommandName::Plan]);
+pub(crate) const GRAPH_OUTPUT: Flag = Flag::choice("output", &["yaml", "json", "dot"], "Form of the graph")
+    .short('o')
+    .default("yaml")
+    .werf(Werf::Absent)
+    .on(&[CommandName::ConfigGraph]);
 
 pub(super) const FLAGS: &[Flag] = &[
     PARALLEL,
@@ -43,6 +48,7 @@ pub(super) const FLAGS: &[Flag] = &[
     PLATFORM,
     FINAL_IMAGES_ONLY,
     OUTPUT,
+    GRAPH_OUTPUT,
 ];
 
 /// How a build is run.

@@ -1,6 +1,9 @@
 //! How what a build tells reads in the log.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use slipway_stages::build::Source;
 
@@ -18,18 +21,22 @@ pub(crate) struct BuildLog {
     colors: bool,
     /// Size of the last stage of each image, in bytes.
     sizes: HashMap<String, u64>,
+    /// Names of stages that this build has stored itself.
+    own: HashSet<String>,
 }
 
 impl BuildLog {
     /// A log in these colours.
     pub(crate) fn new(palette: Palette) -> Self {
-        Self { colors: palette.colors(), palette, sizes: HashMap::new() }
+        Self { colors: palette.colors(), palette, sizes: HashMap::new(), own: HashSet::new() }
     }
 
     /// The lines for an event, and from which level on they are shown.
     pub(crate) fn lines(&mut self, event: &DisplayEvent) -> (Level, String) {
         match event {
-            DisplayEvent::ImageStarted { image } => (Level::Verbose, format!("Image {}", self.palette.name(image))),
+            DisplayEvent::ImageStarted { image } => {
+                (Level::Verbose, format!("Image {} is begun", self.palette.name(image)))
+            }
             DisplayEvent::StageFound { name, stored } => {
                 let title = self.reused(name, "");
                 (Level::Normal, self.block(&title, name, stored, None))
@@ -47,8 +54,11 @@ impl BuildLog {
                 let title = match source {
                     Source::Built => self.palette.name(&format!("Built stage {name}")),
                     Source::Copied => self.palette.name(&format!("Copied stage {name}")),
-                    Source::Reused => self.reused(name, "; another build was first"),
+                    // Images share stages: what one of them has just stored is no other build's.
+                    Source::Reused if self.own.contains(&stored.name) => self.reused(name, ""),
+                    Source::Reused => self.reused(name, " (another build was first)"),
                 };
+                self.own.insert(stored.name.clone());
                 (Level::Normal, self.block(&title, name, stored, Some(*took)))
             }
             DisplayEvent::ImageDone { image } => {
@@ -146,7 +156,19 @@ mod tests {
         let source = Source::Reused;
         let (_, text) =
             log().lines(&DisplayEvent::StageStored { name: name("setup"), stored: stored(1), source, took });
-        assert!(text.starts_with("Use previously built image for app/setup; another build was first\n"), "{text}");
+        assert!(text.starts_with("Use previously built image for app/setup (another build was first)\n"), "{text}");
+    }
+
+    #[test]
+    fn a_stage_that_images_share_is_of_this_build() {
+        let mut log = log();
+        let mut stored_for = |image: &str, source| {
+            let name = StageName { image: image.into(), stage: "from".into() };
+            log.lines(&DisplayEvent::StageStored { name, stored: stored(1), source, took: Duration::ZERO }).1
+        };
+        stored_for("app", Source::Built);
+        let text = stored_for("web", Source::Reused);
+        assert!(text.starts_with("Use previously built image for web/from\n"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Why a build failed, as its user reads it.
 
+use std::collections::BTreeMap;
+
+use slipway_config::{Image, ImageKind, ImageName};
 use slipway_stages::{
     StageKind,
     build::{BuildFailure, StageFailure},
@@ -10,11 +13,37 @@ use super::escape;
 /// Most lines of output that are repeated.
 const TAIL: usize = 30;
 
+/// The files that lines of a failure are lines of; paths are relative to the project directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Files {
+    config: String,
+    dockerfiles: BTreeMap<ImageName, String>,
+}
+
+impl Files {
+    /// The configuration, and the Dockerfiles of the images in it.
+    pub(crate) fn new(config: &str, images: &[Image]) -> Self {
+        let dockerfile = |image: &Image| match &image.kind {
+            ImageKind::Dockerfile(dockerfile) => Some(dockerfile.dockerfile.to_string()),
+            ImageKind::Stapel(_) => None,
+        };
+        let named = images.iter().filter_map(|image| Some((image.name().clone(), dockerfile(image)?)));
+        Self { config: config.to_owned(), dockerfiles: named.collect() }
+    }
+
+    /// `FILE:LINE` of what a stage was doing; `None` when nobody knows the line.
+    fn place(&self, image: &ImageName, kind: StageKind, line: Option<u32>) -> Option<String> {
+        let dockerfile = self.dockerfiles.get(image).filter(|_| kind == StageKind::Dockerfile);
+        line.map(|line| format!("{}:{line}", dockerfile.unwrap_or(&self.config)))
+    }
+}
+
 /// The block that stands before the closing error; `None` when the error says it all.
-pub(crate) fn block(failure: &BuildFailure, config: &str, colors: bool) -> Option<String> {
+pub(crate) fn block(failure: &BuildFailure, files: &Files, colors: bool) -> Option<String> {
     match failure {
-        BuildFailure::Stage { image, kind, failure } => {
-            Some(stage(&format!("{image}/{kind}"), *kind, failure, config, colors))
+        BuildFailure::Stage { image, kind, failure } if !failure.tail.is_empty() => {
+            let place = files.place(image, *kind, failure.line);
+            Some(stage(&format!("{image}/{kind}"), place, failure, colors))
         }
         BuildFailure::StageRequired { image, kind, digest } => Some(format!(
             "Stage {image}/{kind} with the digest {digest} is not in the storage, and nothing may be built.
@@ -23,19 +52,22 @@ Usual reasons:
  - they were removed since;
  - an input differs between the two runs: files, build arguments, the configuration itself."
         )),
-        BuildFailure::Invalid { .. } | BuildFailure::Unanswered { .. } | BuildFailure::Cancelled => None,
+        BuildFailure::Stage { .. }
+        | BuildFailure::Invalid { .. }
+        | BuildFailure::Unanswered { .. }
+        | BuildFailure::Cancelled => None,
     }
 }
 
 /// The closing error: what was being done, in which image and stage, and what went wrong.
-pub(crate) fn error(failure: &BuildFailure, config: &str) -> String {
+pub(crate) fn error(failure: &BuildFailure, files: &Files) -> String {
     match failure {
         BuildFailure::Stage { image, kind, failure } => {
-            let place = place(*kind, failure.line, config).map(|place| format!(" ({place})")).unwrap_or_default();
+            let place = files.place(image, *kind, failure.line).map(|place| format!(" ({place})")).unwrap_or_default();
             format!("build stage {image}/{kind}{place}: {}", failure.why)
         }
         BuildFailure::Invalid { image, invalid } => {
-            let line = invalid.line.map(|line| format!(" ({config}:{line})")).unwrap_or_default();
+            let line = invalid.line.map(|line| format!(" ({}:{line})", files.config)).unwrap_or_default();
             format!("image {image}{line}: {}", invalid.message)
         }
         BuildFailure::Unanswered { image, why } => format!("build image {image}: {why}"),
@@ -44,35 +76,36 @@ pub(crate) fn error(failure: &BuildFailure, config: &str) -> String {
     }
 }
 
-fn stage(name: &str, kind: StageKind, failure: &StageFailure, config: &str, colors: bool) -> String {
+fn stage(name: &str, place: Option<String>, failure: &StageFailure, colors: bool) -> String {
     let mut lines = vec![format!("┌ Failed stage {name}")];
-    let exit = failure.exit.map(|exit| format!("exit code {exit}"));
-    let facts: Vec<String> = place(kind, failure.line, config).into_iter().chain(exit).collect();
-    if !facts.is_empty() {
-        lines.push(format!("│ {}", facts.join(", ")));
-    }
-    lines.extend(failure.why.lines().map(|line| format!("│ {line}")));
+    let why = place.map(|place| format!("{place}: ")).unwrap_or_default() + &failure.why;
+    lines.extend(why.lines().map(|line| format!("│ {line}")));
     let skipped = failure.tail.len().saturating_sub(TAIL);
-    if !failure.tail.is_empty() {
-        lines.push("│ Last lines of output:".to_owned());
-    }
+    lines.push("│ Last lines of output:".to_owned());
     let tail = failure.tail[skipped..].iter();
     lines.extend(tail.map(|line| format!("│   {}", escape::line(line.as_bytes(), colors))));
     lines.push(format!("└ Failed stage {name}"));
     lines.join("\n")
 }
 
-/// Where the failing command stands; `None` when nobody knows.
-fn place(kind: StageKind, line: Option<u32>, config: &str) -> Option<String> {
-    let file = if kind == StageKind::Dockerfile { "Dockerfile" } else { config };
-    line.map(|line| format!("{file}, line {line}"))
-}
-
 #[cfg(test)]
 mod tests {
-    use slipway_config::ImageName;
-
     use super::*;
+
+    fn files() -> Files {
+        let text = "project: shop\nconfigVersion: 1\n---\nimage: app\ncontext: tools\ndockerfile: ci/Dockerfile\n";
+        let config = slipway_config::parse("werf.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        Files::new("werf.yaml", &config.images)
+    }
+
+    #[test]
+    fn without_output_the_error_says_it_all() {
+        let mut failure = failed(StageKind::Install);
+        if let BuildFailure::Stage { failure, .. } = &mut failure {
+            failure.tail.clear();
+        }
+        assert_eq!(block(&failure, &files(), false), None);
+    }
 
     fn failed(kind: StageKind) -> BuildFailure {
         let failure = StageFailure {
@@ -87,16 +120,15 @@ mod tests {
     #[test]
     fn a_failed_stage_shows_where_and_how_it_ended() {
         let text = "┌ Failed stage app/install
-│ werf.yaml, line 12, exit code 3
-│ the command ended with exit code 3
+│ werf.yaml:12: the command ended with exit code 3
 │ Last lines of output:
 │   one
 │   two
 └ Failed stage app/install";
-        assert_eq!(block(&failed(StageKind::Install), "werf.yaml", false).as_deref(), Some(text));
+        assert_eq!(block(&failed(StageKind::Install), &files(), false).as_deref(), Some(text));
         assert_eq!(
-            error(&failed(StageKind::Dockerfile), "werf.yaml"),
-            "build stage app/dockerfile (Dockerfile, line 12): the command ended with exit code 3"
+            error(&failed(StageKind::Dockerfile), &files()),
+            "build stage app/dockerfile (tools/ci/Dockerfile:12): the command ended with exit code 3"
         );
     }
 
@@ -104,8 +136,8 @@ mod tests {
     fn a_required_stage_is_named_with_usual_reasons() {
         let missing =
             BuildFailure::StageRequired { image: ImageName::default(), kind: StageKind::From, digest: "abc".into() };
-        let text = block(&missing, "werf.yaml", false).expect("it has a block");
+        let text = block(&missing, &files(), false).expect("it has a block");
         assert!(text.starts_with("Stage ~/from with the digest abc is not in the storage"), "{text}");
-        assert_eq!(error(&missing, "werf.yaml"), "stages required: ~/from is missing");
+        assert_eq!(error(&missing, &files()), "stages required: ~/from is missing");
     }
 }

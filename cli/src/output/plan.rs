@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
+use slipway_config::{Image, ImageName};
 use slipway_stages::Graph;
 
 /// One image of a plan.
@@ -12,6 +13,8 @@ pub(crate) struct PlannedImage {
     pub(crate) name: String,
     /// Whether it is an artifact.
     pub(crate) artifact: bool,
+    /// Whether it may be deployed.
+    pub(crate) is_final: bool,
 }
 
 impl PlannedImage {
@@ -23,9 +26,10 @@ impl PlannedImage {
 
 /// The sets of a graph, in the order of declaration; an image with several names stands there under each of them.
 pub(crate) fn sets(graph: &Graph) -> Vec<Vec<PlannedImage>> {
-    let planned = |image: &slipway_config::Image| {
-        let artifact = image.artifact;
-        image.names.iter().map(move |name| PlannedImage { name: name.0.clone(), artifact }).collect::<Vec<_>>()
+    let planned = |image: &Image| {
+        let Image { artifact, is_final, .. } = *image;
+        let named = move |name: &ImageName| PlannedImage { name: name.0.clone(), artifact, is_final };
+        image.names.iter().map(named).collect::<Vec<_>>()
     };
     graph.sets().into_iter().map(|set| set.into_iter().flat_map(planned).collect()).collect()
 }
@@ -40,11 +44,13 @@ pub(crate) fn text(sets: &[Vec<PlannedImage>], limit: Option<NonZeroUsize>, icon
         }
         text.push_str(&format!("│ Set #{number}:\n"));
         for image in set {
-            let kind = match (icons, image.artifact) {
-                (true, false) => "⛵ image",
-                (true, true) => "🛸 artifact",
-                (false, false) => "image",
-                (false, true) => "artifact",
+            let kind = match (icons, image.artifact, image.is_final) {
+                (true, true, _) => "🛸 artifact",
+                (false, true, _) => "artifact",
+                (true, false, true) => "⛵ image",
+                (false, false, true) => "image",
+                (true, false, false) => "🏗️ intermediate image",
+                (false, false, false) => "intermediate image",
             };
             text.push_str(&format!("│ - {kind} {}\n", image.shown()));
         }
@@ -79,11 +85,11 @@ mod tests {
     use super::*;
 
     fn image(name: &str) -> PlannedImage {
-        PlannedImage { name: name.into(), artifact: false }
+        PlannedImage { name: name.into(), artifact: false, is_final: true }
     }
 
     fn artifact(name: &str) -> PlannedImage {
-        PlannedImage { name: name.into(), artifact: true }
+        PlannedImage { name: name.into(), artifact: true, is_final: false }
     }
 
     fn seed() -> Vec<Vec<PlannedImage>> {
@@ -141,6 +147,13 @@ mod tests {
         let sets = [vec![image(""), artifact("jq")]];
         let plan = "┌ Concurrent builds plan\n│ Set #0:\n│ - image ~\n│ - artifact jq\n└ Concurrent builds plan\n";
         assert_eq!(text(&sets, None, false), plan);
+    }
+
+    #[test]
+    fn an_image_that_is_not_final_is_intermediate() {
+        let sets = [vec![PlannedImage { is_final: false, ..image("base") }]];
+        assert!(text(&sets, None, false).contains("│ - intermediate image base\n"));
+        assert!(text(&sets, None, true).contains("│ - 🏗️ intermediate image base\n"));
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) struct Printer {
     clock: Arc<dyn Clock>,
     redactor: Redactor,
     warned: Mutex<HashSet<String>>,
+    /// Lines that are kept back; `None` = nothing is.
+    held: Mutex<Option<String>>,
     /// Draws the progress display, and nothing where there is no terminal.
     progress: Option<MultiProgress>,
 }
@@ -104,6 +106,7 @@ impl Printer {
             clock,
             redactor: surroundings.redactor,
             warned: Mutex::default(),
+            held: Mutex::default(),
             progress: live.then(MultiProgress::new),
         }
     }
@@ -158,6 +161,22 @@ impl Printer {
         self.write(text);
     }
 
+    /// Keeps everything back until [`Printer::release`].
+    pub(crate) fn hold(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+    }
+
+    /// Says `first`, if anything, then all that was kept back.
+    pub(crate) fn release(&self, first: Option<&str>) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(first) = first {
+            self.info(first);
+        }
+        if let Some(held) = held {
+            self.put(&held);
+        }
+    }
+
     /// Hands out data.
     ///
     /// # Errors
@@ -181,6 +200,13 @@ impl Printer {
     fn write(&self, text: &str) {
         let time = self.time.as_ref().map(|format| format.write(self.clock.unix_millis()));
         let lines = render(text, time.as_deref(), &self.redactor);
+        match &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(held) => held.push_str(&lines),
+            None => self.put(&lines),
+        }
+    }
+
+    fn put(&self, lines: &str) {
         // Nobody is left to be told when standard error is gone.
         let write = || drop(io::stderr().lock().write_all(lines.as_bytes()));
         match &self.progress {

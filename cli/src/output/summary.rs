@@ -18,32 +18,33 @@ pub(crate) fn text(images: &[BuiltImage], took: Duration) -> String {
         copied => format!("{copied} copied, "),
     };
     let (built, reused) = (count(Source::Built), count(Source::Reused));
-    let title = format!("Build summary: {built} stages built, {copied}{reused} reused, {}", seconds(took));
+    let stages = if built == 1 { "stage" } else { "stages" };
+    let took = took.as_secs_f64();
+    let title = format!("Build summary: {built} {stages} built, {copied}{reused} reused, {took:.2} seconds");
     images.iter().fold(title, |text, image| format!("{text}\n{}", line(image)))
 }
 
 fn line(image: &BuiltImage) -> String {
     let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
     let kind = if image.artifact { "artifact" } else { "image" };
-    let done: Vec<String> = image.stages.iter().filter(|stage| stage.source != Source::Reused).map(one).collect();
-    let reused = image.stages.len() - done.len();
-    let what = match (done.is_empty(), reused) {
-        (true, reused) => format!("{reused} reused"),
-        (false, 0) => done.join(", "),
-        (false, reused) => format!("{}; {reused} reused", done.join(", ")),
+    let done = [(Source::Built, "built"), (Source::Copied, "copied")];
+    let done = done.into_iter().filter_map(|(source, verb)| stages(image, source, verb));
+    let reused = match image.stages.iter().filter(|stage| stage.source == Source::Reused).count() {
+        0 => None,
+        reused => Some(format!("{reused} reused")),
     };
+    let what: Vec<String> = done.chain(reused).collect();
     let place =
         image.last().map(|last| format!("\n    {}:{}", last.record.at.repo, last.record.id)).unwrap_or_default();
-    format!("  {kind} {}: {what}{place}", names.join(", "))
+    format!("  {kind} {}: {}{place}", names.join(", "), what.join("; "))
 }
 
-fn one(stage: &BuiltStage) -> String {
-    let how = if stage.source == Source::Copied { "copied " } else { "built " };
-    format!("{how}{} ({})", stage.kind, seconds(stage.took))
-}
-
-fn seconds(took: Duration) -> String {
-    format!("{:.2} seconds", took.as_secs_f64())
+/// The stages from `source`, each with its time; `None` when there are none.
+fn stages(image: &BuiltImage, source: Source, verb: &str) -> Option<String> {
+    let of_source = image.stages.iter().filter(|stage| stage.source == source);
+    let each: Vec<String> =
+        of_source.map(|stage| format!("{} ({:.2} s)", stage.kind, stage.took.as_secs_f64())).collect();
+    (!each.is_empty()).then(|| format!("{verb} {}", each.join(", ")))
 }
 
 #[cfg(test)]
@@ -58,8 +59,8 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "Build summary: 1 stages built, 1 reused, 3.46 seconds
-  image app, web: built setup (1.50 seconds); 1 reused
+                "Build summary: 1 stage built, 1 reused, 3.46 seconds
+  image app, web: built setup (1.50 s); 1 reused
     127.0.0.1:5000/project:{tag}2
   artifact tools: 1 reused
     127.0.0.1:5000/project:{tag}1

@@ -67,6 +67,15 @@ pub(crate) fn iso(millis: u64) -> String {
     TimeFormat::in_zone("%Y-%m-%dT%H:%M:%S%.3fZ", TimeZone::UTC).write(millis)
 }
 
+/// A moment, in seconds since the Unix epoch, as Go's `time.String` writes it in UTC: `2006-01-02 15:04:05 +0000 UTC`.
+pub(crate) fn go(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(moment) => moment.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+        // Beyond the year 9999 a number says as much.
+        Err(_) => seconds.to_string(),
+    }
+}
+
 fn from_go(layout: &str) -> String {
     let mut format = String::new();
     let mut rest = layout;
@@ -99,5 +108,17 @@ mod tests {
         assert_eq!(write("%Q%!"), "1589786063772");
         assert_eq!(iso(1_589_786_063_772), "2020-05-18T07:14:23.772Z");
         assert_eq!(iso(u64::MAX), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_commit_has_the_time_that_go_would_write() {
+        for (seconds, written) in [
+            (0, "1970-01-01 00:00:00 +0000 UTC"),
+            (1_136_214_245, "2006-01-02 15:04:05 +0000 UTC"),
+            (-1, "1969-12-31 23:59:59 +0000 UTC"),
+            (i64::MAX, "9223372036854775807"),
+        ] {
+            assert_eq!(go(seconds), written);
+        }
     }
 }

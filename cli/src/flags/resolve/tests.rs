@@ -3,7 +3,11 @@
 use clap::Command;
 
 use super::*;
-use crate::flags::{arguments, flag::Werf, table::all};
+use crate::flags::{
+    arguments,
+    flag::Werf,
+    table::{all, of},
+};
 
 fn resolve_with(
     command: CommandName,
@@ -149,17 +153,21 @@ fn old_names_work_and_warn_once() {
 }
 
 #[test]
-fn names_variables_and_letters_are_unique() {
-    let mut names: Vec<String> = all()
-        .flat_map(|flag| std::iter::once(flag.name).chain(flag.aliases.iter().copied()))
-        .map(str::to_owned)
-        .collect();
-    names.extend(all().filter_map(|flag| flag.short).map(String::from));
-    names.extend(all().flat_map(Flag::variables));
-    let count = names.len();
-    names.sort();
-    names.dedup();
-    assert_eq!(names.len(), count);
+fn names_variables_and_letters_are_unique_in_a_command() {
+    use CommandName::{Build, ConfigGraph, ConfigList, ConfigRender, Plan};
+    for command in [Build, Plan, ConfigRender, ConfigList, ConfigGraph] {
+        let flags = || of(command);
+        let mut names: Vec<String> = flags()
+            .flat_map(|flag| std::iter::once(flag.name).chain(flag.aliases.iter().copied()))
+            .map(str::to_owned)
+            .collect();
+        names.extend(flags().filter_map(|flag| flag.short).map(String::from));
+        names.extend(flags().flat_map(Flag::variables));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count, "{command:?}");
+    }
 }
 
 #[test]

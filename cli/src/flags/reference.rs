@@ -1,0 +1,128 @@
+//! The reference of the command line, made of the table; a test keeps the file what the table says.
+
+use std::{fmt::Write as _, path::Path};
+
+use super::{
+    flag::{BUILD, CommandName, Flag, Kind, PROJECT, Support},
+    table,
+};
+
+const HEAD: &str = "# The command line
+
+Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p slipway-cli` writes it anew.
+
+| command | what it does | standard output |
+|---|---|---|
+| `slipway build [IMAGE…]` | builds images and all that they need | nothing |
+| `slipway plan [IMAGE…]` | shows which images a build would take, in which sets | the plan |
+| `slipway config render [IMAGE…]` | shows `werf.yaml` as it is read, or only the documents of some images | the text |
+| `slipway config list` | lists images and artifacts | a name a line |
+| `slipway config graph [IMAGE…]` | shows what images need of each other | YAML, or what `--output` says |
+| `slipway version` | shows the version | `slipway VERSION` |
+| `slipway completion [SHELL]` | writes a completion script, for bash by default | the script |
+
+Log, warnings and errors go to standard error.
+
+`IMAGE` is a name or a pattern: `*`, `?` and `[a-z]` stand for parts of a name without `/`, `!` before a pattern leaves out what
+it matches. Only exclusions: every image but these. None: every image that is no artifact. An artifact is chosen by its exact
+name only; the nameless image is `~`. A pattern that matches nothing is an error.
+
+## Values
+
+A flag wins over its variable `SLIPWAY_X`, that over `WERF_X`, that over a variable of other programs, that over the default.
+An empty variable counts as unset. Lists add up: `WERF_X`, `WERF_X_*` by name, `SLIPWAY_X`, `SLIPWAY_X_*` by name, then the
+flags in their order. A switch without a value means `true`; its values are `true`, `1`, `yes`, `false`, `0` and `no`.
+A `SLIPWAY_X` that stands for no flag is warned of; a `WERF_X` that stands for none is ignored, and named with `--log-verbose`.
+
+Read beside these: `WERF_BUILDAH_MODE` (only `docker` can be obeyed yet), `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
+`DOCKER_CERT_PATH` (the engine, as for Docker's own client), `DOCKER_BUILDKIT` (`0` or `false`: the engine's classic builder;
+another value: BuildKit), `NO_COLOR`, `TERM`, `HOME`, `XDG_DATA_HOME`.
+
+## Exit codes
+
+| code | when |
+|---|---|
+| 0 | done |
+| 1 | a stage, or anything else, failed |
+| 2 | the command was used wrongly: unknown flags, values or images; a backend that does not exist |
+| 3 | the project is wrong: its configuration, its repository, or a file that is used and not committed |
+| 4 | a stage is missing, and `--require-built-images` forbids to build it |
+| 130 | interrupted; the first interrupt stops and clears away what runs, a second one ends at once |
+
+## Flags
+";
+
+fn reference() -> String {
+    let mut text = HEAD.to_owned();
+    for (heading, flags) in table::GROUPS {
+        let heading = match *heading {
+            "Not supported yet" => "Not supported yet: an error, exit code 2".to_owned(),
+            other => other.to_owned(),
+        };
+        let columns = "| flag | value | default | commands | meaning | variables |\n|---|---|---|---|---|---|";
+        write!(text, "\n### {heading}\n\n{columns}\n").expect("a string takes everything");
+        flags.iter().for_each(|flag| row(&mut text, flag));
+    }
+    text
+}
+
+fn row(text: &mut String, flag: &Flag) {
+    let short = flag.short.map(|short| format!("-{short}")).into_iter();
+    let long = std::iter::once(flag.name).chain(flag.aliases.iter().copied()).map(|name| format!("--{name}"));
+    let names: Vec<String> = short.chain(long).map(|name| format!("`{name}`")).collect();
+    let many = if flag.kind == Kind::List { "_*" } else { "" };
+    let variables: Vec<String> = flag.variables().iter().map(|name| variable(name, many)).collect();
+    let meaning = match flag.support {
+        Support::Renamed(new) => format!("{}; warned of: use `--{new}`", flag.help),
+        Support::Here | Support::NotYet | Support::Unneeded => flag.help.to_owned(),
+    };
+    let cells = [
+        names.join(" "),
+        value(flag),
+        flag.default.map(|default| format!("`{default}`")).unwrap_or_default(),
+        commands(flag.commands),
+        meaning.replace('|', "\\|"),
+        variables.join(" "),
+    ];
+    writeln!(text, "| {} |", cells.join(" | ")).expect("a string takes everything");
+}
+
+fn variable(name: &str, many: &str) -> String {
+    if many.is_empty() { format!("`{name}`") } else { format!("`{name}` `{name}{many}`") }
+}
+
+fn value(flag: &Flag) -> String {
+    match flag.kind {
+        Kind::Switch => "yes or no".to_owned(),
+        Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" "),
+        Kind::Text | Kind::Number => flag.value_name.to_owned(),
+        Kind::List => format!("{}, several times", flag.value_name),
+        Kind::Words => format!("{}, several times or with commas", flag.value_name),
+    }
+}
+
+fn commands(commands: &[CommandName]) -> String {
+    let word = |command: &CommandName| match command {
+        CommandName::Build => "build",
+        CommandName::Plan => "plan",
+        CommandName::ConfigRender => "config render",
+        CommandName::ConfigList => "config list",
+        CommandName::ConfigGraph => "config graph",
+    };
+    match commands {
+        all if all == PROJECT => "all".to_owned(),
+        both if both == BUILD => "build, plan".to_owned(),
+        some => some.iter().map(word).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[test]
+fn the_reference_is_what_the_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/command_line.md");
+    let said = reference();
+    if slipway_process::Environment::from_process().non_empty("SLIPWAY_BLESS").is_some() {
+        std::fs::write(&path, &said).expect("the reference can be written");
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == said, "docs/reference/command_line.md is not what the table says: run with SLIPWAY_BLESS=1");
+}
