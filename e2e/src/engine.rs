@@ -55,6 +55,23 @@ pub fn forget(repository: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes an engine forget every image of a project, by the label that its stages have.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn forget_labelled(project: &str) -> Result<()> {
+    let label = format!("label=werf={project}");
+    // What another image stands on goes after that one.
+    for _ in 0..10 {
+        let listed = run(&["image", "ls", "--all", "--quiet", "--no-trunc", "--filter", &label])?;
+        if listed.is_empty() {
+            break;
+        }
+        let _ = run(&[&["image", "rm", "--force"], listed.lines().collect::<Vec<_>>().as_slice()].concat());
+    }
+    Ok(())
+}
+
 /// A small base image that every engine of a test run has: a static busybox with its links, `/etc/passwd` with the
 /// user `app` (1050:1051), and no `CMD`.
 ///

@@ -6,8 +6,10 @@
 pub mod engine;
 pub mod parts;
 pub mod project;
+pub mod proxy;
 pub mod registry;
 
 pub use parts::{Parts, require};
-pub use project::{Project, Run};
+pub use project::{Built, Project, Run};
+pub use proxy::{Action, Proxy};
 pub use registry::Registry;

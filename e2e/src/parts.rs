@@ -42,14 +42,13 @@ pub fn docker() -> &'static str {
 /// # Panics
 /// When a required part is missing.
 #[must_use]
+#[expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
 pub fn require(parts: &[Parts]) -> bool {
     let environment = Environment::from_process();
     let required = environment.get("SLIPWAY_TEST_REQUIRE").unwrap_or_default();
-    for part in parts.iter().filter(|part| !part.is_here()) {
-        let name = part.name();
-        assert!(!required.split(',').any(|wanted| wanted == name), "`{name}` is required, but not on this machine");
-        eprintln!("skipped: `{name}` is not on this machine");
-        return false;
-    }
-    true
+    let Some(missing) = parts.iter().find(|part| !part.is_here()) else { return true };
+    let name = missing.name();
+    assert!(!required.split(',').any(|wanted| wanted == name), "`{name}` is required, but not on this machine");
+    eprintln!("skipped: `{name}` is not on this machine");
+    false
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use slipway_process::child;
+use slipway_process::{Environment, child};
 use tempfile::TempDir;
 
 /// A project with its own home directory for the program.
@@ -167,9 +167,9 @@ impl Project {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = child::command(program());
         command.current_dir(self.dir.path()).args(arguments);
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("WERF_") || (name.starts_with("SLIPWAY_") && name != "SLIPWAY_TEST_REQUIRE") {
+        let environment = Environment::from_process();
+        for (name, _) in environment.with_prefix("WERF_").chain(environment.with_prefix("SLIPWAY_")) {
+            if name != "SLIPWAY_TEST_REQUIRE" {
                 command.env_remove(name);
             }
         }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     thread,
     time::Duration,
@@ -35,18 +35,48 @@ impl Registry {
             dir.path().join("data").display()
         );
         fs::write(&config, text)?;
-        let log = fs::File::create(dir.path().join("log"))?;
-        let process = child::command("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("start docker-registry")?;
+        let process = serve(dir.path())?;
         let registry = Self { process, port, dir };
         registry.wait_until_up()?;
         Ok(registry)
+    }
+
+    /// Starts the registry again, on the same port and data, after its process was killed.
+    ///
+    /// # Errors
+    /// When it does not come up within 10 seconds.
+    pub fn restart(&mut self) -> Result<()> {
+        let _ = self.process.kill();
+        self.process.wait()?;
+        self.process = serve(self.dir.path())?;
+        self.wait_until_up()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Loses a manifest or blob of a repository; its tags stay, as after an accident.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn lose(&self, digest: &str) -> Result<()> {
+        let hex = digest.trim_start_matches("sha256:");
+        let blob = self.data().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex);
+        fs::remove_dir_all(&blob).with_context(|| format!("remove {}", blob.display()))
+    }
+
+    /// The digest and the document of a tagged manifest.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn manifest(&self, name: &str, tag: &str) -> Result<(String, serde_json::Value)> {
+        block_on(async {
+            let (client, repo) = (client()?, self.repo(name).parse()?);
+            let manifest = client.manifest(&repo, tag).await?.context("the tag is not there")?;
+            Ok((manifest.digest.to_string(), serde_json::from_slice(&manifest.bytes)?))
+        })
     }
 
     /// `127.0.0.1:PORT`.
@@ -121,6 +151,13 @@ impl Drop for Registry {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn serve(dir: &Path) -> Result<Child> {
+    let log = fs::File::options().create(true).append(true).open(dir.join("log"))?;
+    let mut command = child::command("docker-registry");
+    command.arg("serve").arg(dir.join("config.yml")).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().context("start docker-registry")
 }
 
 fn client() -> Result<slipway_registry::Client> {

@@ -2,9 +2,14 @@
 
 mod basic;
 mod concurrent;
+mod contexts;
+mod directives;
 mod dockerfile;
+mod faults;
 mod git_stages;
 mod giterminism;
 mod interrupted;
+mod output;
+mod repositories;
 mod results;
 mod storages;
