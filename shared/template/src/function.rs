@@ -56,6 +56,11 @@ impl Function {
         self.rest.as_ref()
     }
 
+    /// The result type: `interface {}` unless another one was named.
+    pub fn result(&self) -> &Type {
+        &self.result
+    }
+
     /// The type of the argument at `index`; `None` past the last one.
     pub fn parameter(&self, index: usize) -> Option<&Type> {
         self.parameters.get(index).or(self.rest.as_ref())

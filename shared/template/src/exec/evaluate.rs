@@ -2,8 +2,8 @@
 
 use super::place::Place;
 use super::{Frame, Machine, Outcome, Slot};
-use crate::parse::tree::{Command, Declared, Operand, Pipe, Term};
-use crate::value::Value;
+use crate::parse::tree::{Callee, Command, Declared, Operand, Pipe, Term};
+use crate::value::{Type, Value};
 
 impl Machine {
     /// The value of a pipeline; its declarations stay in the frame. Never the nil interface: that becomes no value.
@@ -145,7 +145,8 @@ impl Machine {
                 frame.at = Place::Operand(inner.position);
                 let here = Place::Operand(inner.position);
                 let value = self.invoke(frame, dot, (name, callee, here), &[], None)?;
-                Ok(Slot { boxed: true, value })
+                let boxed = !matches!(callee, Callee::Function(function) if *function.result() != Type::Any);
+                Ok(Slot { boxed, value })
             }
             _ => self.reach(frame, dot, inner, &[], None),
         }

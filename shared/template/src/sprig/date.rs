@@ -12,7 +12,7 @@ use crate::value::{IntKind, Type, Value};
 /// Adds the functions of this file.
 pub(super) fn register(all: &mut Functions, world: &Arc<dyn World>) {
     let clock = Arc::clone(world);
-    all.insert("now", Function::new([], move |_, _| Ok(Value::object(now(&*clock)))));
+    all.insert("now", Function::new([], move |_, _| Ok(Value::object(now(&*clock)))).returning(Time::go_type()));
     register_formatting(all, world);
     register_durations(all, world);
     for name in ["dateModify", "date_modify"] {
@@ -32,14 +32,16 @@ pub(super) fn register(all: &mut Functions, world: &Arc<dyn World>) {
             Ok(Value::object(
                 layout::parse(&text(&arguments[0]), &text(&arguments[1])).unwrap_or_else(|_| Time::zero()),
             ))
-        }),
+        })
+        .returning(Time::go_type()),
     );
     all.insert(
         "mustToDate",
         Function::new([Type::String, Type::String], |_, arguments| {
             let time = layout::parse(&text(&arguments[0]), &text(&arguments[1])).map_err(FunctionError::new)?;
             Ok(Value::object(time))
-        }),
+        })
+        .returning(Time::go_type()),
     );
     all.insert(
         "unixEpoch",

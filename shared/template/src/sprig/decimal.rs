@@ -14,7 +14,10 @@ pub(super) fn register(all: &mut Functions) {
         "add1f",
         Function::new([Type::Any], |_, arguments| fold(to_float(&arguments[0]), &[Value::int(1)], Operation::Add)),
     );
-    all.insert("addf", Function::variadic([], Type::Any, |_, arguments| fold(0.0, arguments, Operation::Add)));
+    all.insert(
+        "addf",
+        Function::variadic([], Type::Any, |_, arguments| fold(0.0, arguments, Operation::Add)).returning(Type::FLOAT64),
+    );
     for (name, operation) in [("subf", Operation::Subtract), ("mulf", Operation::Multiply), ("divf", Operation::Divide)]
     {
         all.insert(

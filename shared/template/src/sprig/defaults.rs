@@ -21,11 +21,13 @@ pub(super) fn register(all: &mut Functions) {
     );
     all.insert(
         "all",
-        Function::variadic([], Type::Any, |_, arguments| Ok(Value::Bool(!arguments.iter().any(is_empty)))),
+        Function::variadic([], Type::Any, |_, arguments| Ok(Value::Bool(!arguments.iter().any(is_empty))))
+            .returning(Type::Bool),
     );
     all.insert(
         "any",
-        Function::variadic([], Type::Any, |_, arguments| Ok(Value::Bool(!arguments.iter().all(is_empty)))),
+        Function::variadic([], Type::Any, |_, arguments| Ok(Value::Bool(!arguments.iter().all(is_empty))))
+            .returning(Type::Bool),
     );
     all.insert(
         "ternary",

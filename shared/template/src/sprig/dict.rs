@@ -64,7 +64,8 @@ fn register_choosing(all: &mut Functions) {
                 arguments.iter().flat_map(|value| map(value).keys()).map(|key| key.to_value()).collect();
             charge_items(call, keys.len())?;
             Ok(Value::List(List::typed(Type::String, keys)))
-        }),
+        })
+        .returning(Type::string_list()),
     );
     all.insert(
         "values",

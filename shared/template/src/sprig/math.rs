@@ -27,7 +27,7 @@ pub(super) fn register(all: &mut Functions) {
             Ok(int_list(range(call, start, stop, step)?))
         }),
     );
-    all.insert("seq", Function::variadic([], Type::INT, seq));
+    all.insert("seq", Function::variadic([], Type::INT, seq).returning(Type::String));
 }
 
 fn register_conversions(all: &mut Functions) {
@@ -53,7 +53,8 @@ fn register_arithmetic(all: &mut Functions) {
         "add",
         Function::variadic([], Type::Any, |_, arguments| {
             Ok(Value::int64(arguments.iter().map(to_int).fold(0, i64::wrapping_add)))
-        }),
+        })
+        .returning(Type::INT64),
     );
     all.insert(
         "mul",

@@ -51,7 +51,7 @@ pub(super) fn register(all: &mut Functions, world: &Arc<dyn World>) {
         }),
     );
     let source = Arc::clone(world);
-    all.insert("uuidv4", Function::new([], move |_, _| Ok(string(uuid(&*source)))));
+    all.insert("uuidv4", Function::new([], move |_, _| Ok(string(uuid(&*source)))).returning(Type::String));
     let source = Arc::clone(world);
     all.insert(
         "shuffle",

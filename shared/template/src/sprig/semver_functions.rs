@@ -15,7 +15,8 @@ pub(super) fn register(all: &mut Functions) {
         Function::new([Type::String], |_, arguments| {
             let version = Version::parse(&text(&arguments[0])).map_err(FunctionError::new)?;
             Ok(Value::object(VersionObject { version, pointer: true }))
-        }),
+        })
+        .returning(pointer_type()),
     );
     all.insert(
         "semverCompare",

@@ -13,7 +13,7 @@ pub(super) fn register(all: &mut Functions) {
     one_string(all, "trim", |text| trim(text, runes::is_space).to_vec());
     one_string(all, "nospace", no_space);
     one_string(all, "initials", initials);
-    all.insert("hello", Function::new([], |_, _| Ok(Value::from("Hello!"))));
+    all.insert("hello", Function::new([], |_, _| Ok(Value::from("Hello!"))).returning(Type::String));
     register_trimming(all);
     register_cutting(all);
     register_tests(all);
@@ -93,13 +93,15 @@ fn register_printing(all: &mut Functions) {
         "quote",
         Function::variadic([], Type::Any, |_, arguments| {
             quoted(arguments, |value| Ok(quote(&to_string(value)?, Style::Printable)))
-        }),
+        })
+        .returning(Type::String),
     );
     all.insert(
         "squote",
         Function::variadic([], Type::Any, |_, arguments| {
             quoted(arguments, |value| Ok([b"'", print(value)?.as_bytes(), b"'"].concat()))
-        }),
+        })
+        .returning(Type::String),
     );
     all.insert(
         "cat",
@@ -107,7 +109,8 @@ fn register_printing(all: &mut Functions) {
             let words: Result<Vec<GoString>, _> =
                 arguments.iter().filter(|value| !value.is_absent()).map(print).collect();
             Ok(string(join(&words?, b" ")))
-        }),
+        })
+        .returning(Type::String),
     );
     all.insert(
         "repeat",
