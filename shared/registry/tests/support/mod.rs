@@ -54,7 +54,7 @@ pub fn available(part: &str, program: &str, argument: &str) -> bool {
     }
     let required = Environment::from_process().get("SLIPWAY_TEST_REQUIRE").unwrap_or_default().to_owned();
     assert!(!required.split(',').any(|name| name.trim() == part), "{program} is required, but cannot be run");
-    eprintln!("skipped: {program} cannot be run");
+    drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {program} cannot be run\n")));
     false
 }
 

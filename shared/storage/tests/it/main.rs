@@ -1,6 +1,6 @@
 //! The storages and the publish protocol against real parts, with killed processes.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod crash;
 mod fake;

@@ -58,7 +58,10 @@ impl Registry {
             let required = Environment::from_process();
             let required = required.get("SLIPWAY_TEST_REQUIRE").unwrap_or_default();
             assert!(!required.split(',').any(|part| part == "registry"), "docker-registry cannot be started");
-            eprintln!("skipped: docker-registry is not installed");
+            drop(std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("skipped: docker-registry is not installed\n"),
+            ));
             return None;
         };
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);

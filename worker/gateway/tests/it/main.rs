@@ -1,6 +1,6 @@
 //! The gateway between real engines and a real registry.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests, which may panic and say so")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic and say so")]
 
 mod containers;
 mod engine;

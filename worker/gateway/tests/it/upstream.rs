@@ -20,7 +20,7 @@ pub(crate) fn skip(part: &str, reason: &str) {
     let required = Environment::from_process();
     let required = required.get("SLIPWAY_TEST_REQUIRE").unwrap_or_default();
     assert!(!required.split(',').any(|name| name.trim() == part), "{part} is required: {reason}");
-    eprintln!("skipped: {reason}");
+    drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {reason}\n")));
 }
 
 impl Upstream {
