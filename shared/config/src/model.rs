@@ -65,7 +65,7 @@ pub struct Unsupported {
 }
 
 /// A name of an image. Empty = the nameless image, shown as `~`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ImageName(pub String);
 
 impl fmt::Display for ImageName {

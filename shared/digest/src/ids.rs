@@ -61,7 +61,7 @@ impl FromStr for CommitId {
 }
 
 /// Milliseconds since the Unix epoch, UTC: the second half of a stage's tag.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Millis(pub u64);
 
 impl Millis {

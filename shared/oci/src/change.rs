@@ -12,7 +12,7 @@ const ROOT: &str = "/";
 pub(crate) const ON_BUILD: &str = "OnBuild";
 
 /// A change of a config: what a stage adds to or sets over its base. `None` and empty = leave as it is.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ConfigChange {
     /// Labels to add or replace.
     pub labels: BTreeMap<String, String>,

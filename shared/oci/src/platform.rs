@@ -8,7 +8,8 @@ use std::{fmt, str::FromStr};
 pub struct PlatformError(String);
 
 /// A target platform.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Platform {
     /// Operating system, as Go names it (`linux`).
     pub os: String,
@@ -73,6 +74,20 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.arch)?;
         self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = PlatformError;
+
+    fn try_from(text: String) -> Result<Self, PlatformError> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> Self {
+        platform.to_string()
     }
 }
 

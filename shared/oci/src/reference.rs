@@ -44,7 +44,7 @@ impl ReferenceError {
 }
 
 /// A repository: registry host and path, without tag or digest. For local storages, the project's name.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Repo {
     /// Host and optional port; `docker.io` when the text names none; empty for a local storage.
     pub host: String,
@@ -53,7 +53,7 @@ pub struct Repo {
 }
 
 /// An image in a place: a repository and the digest of a manifest in it (of a config, in a local storage).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ImageAt {
     /// Where.
     pub repo: Repo,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What is done to the config of an image. `None`, empty and `false` = leave as it is.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Respec {
     /// New author.
     pub author: Option<String>,
@@ -57,8 +57,23 @@ pub struct Respec {
 }
 
 /// What is taken away: a name, or `/…/` around a regular expression that whole names match.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Removal(String);
+
+impl TryFrom<String> for Removal {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&text)
+    }
+}
+
+impl From<Removal> for String {
+    fn from(removal: Removal) -> Self {
+        removal.0
+    }
+}
 
 impl Removal {
     /// Reads `text`.

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Files below `base` that some include matches (all, when there is none) and no exclude matches.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct PathFilter {
     /// The directory or single file that the globs are relative to.
     pub base: TreePath,

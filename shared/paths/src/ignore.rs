@@ -15,7 +15,7 @@ use crate::{
 use pattern::Pattern;
 
 /// Files below `base` that the ignore rules leave and, when `sources` are given, that one of them names.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ContextFilter {
     /// The context directory.
     pub base: TreePath,

@@ -110,6 +110,37 @@ impl fmt::Display for TreePath {
     }
 }
 
+/// Travels as text in which `%` and bytes that are no UTF-8 are written `%XX`.
+impl serde::Serialize for TreePath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(self.0.len());
+        for chunk in self.0.utf8_chunks() {
+            text.push_str(&chunk.valid().replace('%', "%25"));
+            chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+        }
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TreePath {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        let bytes = unescaped(&text).ok_or_else(|| serde::de::Error::custom("a `%` without two hexadecimal digits"))?;
+        Self::new(bytes).map_err(serde::de::Error::custom)
+    }
+}
+
+fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    Some(bytes)
+}
+
 impl fmt::Debug for TreePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", String::from_utf8_lossy(&self.0))
@@ -133,6 +164,18 @@ mod tests {
             assert!(matches!(TreePath::new(given), Err(PathError::Escapes(_))), "{given}");
         }
         assert!(matches!(TreePath::new("a\0b"), Err(PathError::Nul(_))));
+    }
+
+    #[test]
+    fn a_path_travels_as_text_whatever_its_bytes() {
+        for bytes in [&b""[..], b"app/src", b"100%/a", b"caf\xc3\xa9/\xff\xfe%41", b"\xf0\x9f"] {
+            let path = TreePath::new(bytes).expect("a path");
+            let text = serde_json::to_string(&path).expect("text");
+            assert_eq!(serde_json::from_str::<TreePath>(&text).expect(&text), path);
+        }
+        for text in [r#""../a""#, r#""a%00""#, r#""%4""#, r#""%zz""#] {
+            assert!(serde_json::from_str::<TreePath>(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::{ContextFilter, Matcher, PathFilter, TreePath, glob::GlobError};
 
 /// A selection of files below one directory (or one file) of a tree. A value: equal scopes select equal files.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Scope {
     /// Files by werf's globs: git mappings, stage dependencies, imports.
     Filter(PathFilter),

@@ -11,7 +11,7 @@ use slipway_oci::{BlobDigest, ImageAt, Repo};
 use slipway_stages::{ImportInput, StagePlan, StageRecord};
 
 /// One try at one job.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct AttemptId {
     /// The job: equal jobs have equal keys.
     pub job: String,
@@ -28,7 +28,7 @@ impl fmt::Display for AttemptId {
 }
 
 /// What a worker can be asked to do.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Job {
     /// Build (or copy) a stage and store it untagged.
     Stage(Box<StagePlan>),
@@ -37,7 +37,7 @@ pub enum Job {
 }
 
 /// A job given to a worker.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Assignment {
     /// Which try at which job.
     pub attempt: AttemptId,
@@ -48,7 +48,7 @@ pub struct Assignment {
 }
 
 /// How far an attempt is.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// Under way; `progress` grows as long as something happens.
     Running {
@@ -64,7 +64,7 @@ pub enum Phase {
 }
 
 /// A built stage as it was stored.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Uploaded {
     /// Where: manifest digest in a repository, image id in a local storage.
     pub at: ImageAt,
@@ -77,7 +77,7 @@ pub struct Uploaded {
 }
 
 /// Why an attempt ended without a result.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Failure {
     /// Whether another try may help: the infrastructure's fault, not the user's.
     pub retryable: bool,
@@ -94,7 +94,7 @@ pub struct Failure {
 }
 
 /// A worker's state.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// Its name.
     pub worker: String,
@@ -107,7 +107,7 @@ pub struct Report {
 }
 
 /// What a worker should be doing.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Desired {
     /// Attempts to run. One it already holds is not started again.
     pub run: Vec<Assignment>,
@@ -118,7 +118,7 @@ pub struct Desired {
 }
 
 /// How an attempt's result was taken.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Outcome {
     /// It is the stored stage, tagged.
     Committed(Box<StageRecord>),
@@ -141,3 +141,6 @@ pub trait CoordinatorLink: Send + Sync {
     /// Hands over a line of output of an attempt.
     async fn log(&self, attempt: &AttemptId, line: Vec<u8>) -> Result<(), LinkError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub struct BuildOptions {
 }
 
 /// Equal jobs have equal keys: two images that want the same stage share one.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct JobKey(pub String);
 
 impl JobKey {
@@ -66,7 +66,7 @@ pub enum JobEnd {
 }
 
 /// Why a stage could not be built.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct StageFailure {
     /// What was being done and what went wrong.
     pub why: String,
@@ -127,7 +127,7 @@ pub enum Wish {
 }
 
 /// Why a build ended without a result.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum BuildFailure {
     /// A stage could not be built.
     Stage {
@@ -166,7 +166,7 @@ pub enum BuildFailure {
 }
 
 /// What there is to tell.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Progress {
     /// An image's conveyor starts.
     ImageStarted(ImageName),

@@ -131,7 +131,7 @@ pub enum Stop {
 }
 
 /// What is wrong in a project, seen only when its files are.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{message}")]
 pub struct Invalid {
     /// What is wrong and what to do about it.

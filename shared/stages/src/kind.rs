@@ -91,6 +91,8 @@ impl FromStr for StageKind {
     }
 }
 
+slipway_digest::travels_as_text!(StageKind);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use slipway_paths::Scope;
 use crate::kind::StageKind;
 
 /// Which repository sources come from: the project's own.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SourceId(pub String);
 
 impl SourceId {
@@ -23,7 +23,7 @@ impl SourceId {
 pub type Commits = BTreeMap<String, CommitId>;
 
 /// A stored stage: what selection, labels and the next digest need; never bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct StageRecord {
     /// Digest and timestamp: its tag.
     pub id: StageId,
@@ -53,7 +53,7 @@ pub enum Place {
 }
 
 /// "Build this stage on top of that one."
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct StagePlan {
     /// The project's name.
     pub project: String,
@@ -80,7 +80,7 @@ pub struct StagePlan {
 }
 
 /// What a stage stands on.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum PlanBase {
     /// Nothing of ours: a Dockerfile names its own bases.
     None,
@@ -96,7 +96,7 @@ pub enum PlanBase {
 }
 
 /// An external image as it was found.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BaseImage {
     /// As the user wrote it.
     pub reference: String,
@@ -105,7 +105,7 @@ pub struct BaseImage {
 }
 
 /// What is done in a stage.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum StageBody {
     /// Only the config changes.
     Nothing,
@@ -131,7 +131,7 @@ pub enum StageBody {
 }
 
 /// A command and the line of `werf.yaml` it stands on.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ShellCommand {
     /// The text, run by bash.
     pub text: String,
@@ -140,7 +140,7 @@ pub struct ShellCommand {
 }
 
 /// Files of a git mapping: all of them, or what changed since `from`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct GitInput {
     /// Which repository.
     pub source: SourceId,
@@ -161,7 +161,7 @@ pub struct GitInput {
 }
 
 /// Files of another image.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ImportInput {
     /// The image.
     pub image: ImageAt,
@@ -182,7 +182,7 @@ pub struct ImportInput {
 }
 
 /// A Dockerfile and what it is built with.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct DockerfileInput {
     /// Path of the Dockerfile in the project, for messages.
     pub path: String,

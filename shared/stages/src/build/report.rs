@@ -7,7 +7,7 @@ use slipway_config::{Image, ImageName};
 use crate::{kind::StageKind, plan::StageRecord};
 
 /// Where a stage came from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Source {
     /// It was stored already, or another build was first.
     Reused,
@@ -18,7 +18,7 @@ pub enum Source {
 }
 
 /// One stage of a finished image.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BuiltStage {
     /// Which step.
     pub kind: StageKind,
@@ -31,7 +31,7 @@ pub struct BuiltStage {
 }
 
 /// One finished image. Its last stage is the image.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BuiltImage {
     /// All its names.
     pub names: Vec<ImageName>,

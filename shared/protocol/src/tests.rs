@@ -1,0 +1,74 @@
+//! What is said reads back as it was said.
+
+use std::collections::BTreeMap;
+
+use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
+use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo};
+use slipway_paths::{PathFilter, Scope, TreePath};
+use slipway_stages::{GitInput, PlanBase, SourceId, StageBody, StageKind, StagePlan, StageRecord};
+
+use super::*;
+
+fn checksum(byte: u8) -> Checksum {
+    Checksum::from_bytes([byte; 28])
+}
+
+fn at() -> ImageAt {
+    ImageAt { repo: Repo { host: "r.example".to_owned(), path: "p".to_owned() }, digest: BlobDigest::of(b"m") }
+}
+
+fn plan() -> StagePlan {
+    let base = TreePath::new(b"app/caf\xe9").expect("a path");
+    let scope = Scope::Filter(PathFilter { base, include: vec!["**/*.rs".to_owned()], ..PathFilter::default() });
+    let input = GitInput {
+        source: SourceId::own(),
+        commit: CommitId([7; 20]),
+        from: Some(CommitId([8; 20])),
+        scope,
+        file: false,
+        to: "/app".to_owned(),
+        owner: Some("app".to_owned()),
+        group: None,
+    };
+    StagePlan {
+        project: "shop".to_owned(),
+        kind: StageKind::GitLatestPatch,
+        digest: StageDigest(checksum(1)),
+        platform: Platform::host(),
+        not_before: Millis(5),
+        parent: Some(StageId { digest: StageDigest(checksum(2)), stamp: Millis(1_700_000_000_000) }),
+        base: PlanBase::Stage { at: at(), image_id: BlobDigest::of(b"c") },
+        body: StageBody::Git(vec![input]),
+        change: ConfigChange { cmd: Some(vec![String::new()]), ..ConfigChange::default() },
+        commits: BTreeMap::from([("own".to_owned(), CommitId([7; 20]))]),
+        content: checksum(3),
+    }
+}
+
+#[test]
+fn an_assignment_reads_back() {
+    let attempt = AttemptId { job: "k".to_owned(), number: 1, id: "s-1".to_owned() };
+    let job = Job::Stage(Box::new(plan()));
+    let run = vec![Assignment { attempt: attempt.clone(), job, push_to: Some(at().repo) }];
+    let record = StageRecord {
+        id: plan().parent.expect("a parent"),
+        platform: Platform::host(),
+        at: at(),
+        image_id: BlobDigest::of(b"c"),
+        commits: BTreeMap::new(),
+        content: checksum(3),
+        parent: None,
+        size: 9,
+    };
+    let settled = vec![(attempt, Outcome::Committed(Box::new(record)))];
+    let desired = Desired { run, settled, drain: true };
+    let text = serde_json::to_string(&desired).expect("text");
+    assert_eq!(serde_json::from_str::<Desired>(&text).expect(&text), desired);
+}
+
+#[test]
+fn what_is_no_value_is_refused() {
+    for text in [r#"{"run":[],"settled":[]}"#, r#"{"run":{},"settled":[],"drain":false}"#, "null"] {
+        assert!(serde_json::from_str::<Desired>(text).is_err(), "{text}");
+    }
+}
