@@ -1,7 +1,13 @@
 //! What the command line, the coordinator and the workers say to each other, as values.
 //!
 //! A worker reports its state and is told the state it should be in: one call, repeated. Lost messages heal
-//! themselves. In the embedded mode the same values pass through channels.
+//! themselves. In the embedded mode the same values pass through channels; between processes they travel as JSON, by
+//! the paths in [`api`].
+//!
+//! Reading order: this file (workers), [`builds`] (clients), [`api`] (how both reach a coordinator).
+
+pub mod api;
+pub mod builds;
 
 use std::{fmt, time::Duration};
 
@@ -9,6 +15,11 @@ use async_trait::async_trait;
 use slipway_digest::Checksum;
 use slipway_oci::{BlobDigest, ImageAt, Repo};
 use slipway_stages::{ImportInput, StagePlan, StageRecord};
+
+pub use api::{Code, LogLines, Refusal};
+pub use builds::{
+    BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, SubmitRequest, TimedEvent,
+};
 
 /// One try at one job.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]

@@ -72,3 +72,29 @@ fn what_is_no_value_is_refused() {
         assert!(serde_json::from_str::<Desired>(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn names_and_places_read_back_and_wrong_ones_are_refused() {
+    for text in ["1234abcd", "a-b-c-d-e", &"x".repeat(64)] {
+        assert_eq!(text.parse::<BuildName>().expect(text).to_string(), text);
+    }
+    for text in ["", "short", "UPPERCASE", "a/b/c/d/e", "../../etc", &"x".repeat(65), "with space"] {
+        assert!(text.parse::<BuildName>().is_err(), "{text}");
+    }
+    let id = EventId { term: 17, number: 4 };
+    assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
+    for text in ["", "1", "1.", ".1", "1.2.3", "-1.2", "a.b"] {
+        assert!(text.parse::<EventId>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn events_are_lines_of_json() {
+    let line = "a \"line\"".to_owned();
+    let image = slipway_config::ImageName("app".to_owned());
+    let event = BuildEvent::Log { image, kind: StageKind::Install, attempt: "s-1".to_owned(), offset: 3, line };
+    let timed = TimedEvent { id: EventId { term: 2, number: 9 }, event };
+    let text = serde_json::to_string(&timed).expect("text");
+    assert!(text.starts_with(r#"{"id":"2.9","event":{"log":"#), "{text}");
+    assert_eq!(serde_json::from_str::<TimedEvent>(&text).expect(&text), timed);
+}

@@ -1,0 +1,202 @@
+//! What a client and a coordinator say to each other about builds.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use slipway_config::ImageName;
+use slipway_digest::CommitId;
+use slipway_oci::{Platform, Repo};
+use slipway_paths::TreePath;
+use slipway_stages::{
+    Progress, StageKind,
+    build::{BuildFailure, BuiltImage},
+};
+
+/// A build as its client names it, so that a submit whose answer was lost can be repeated: 8 to 64 characters out of
+/// `a-z`, `0-9` and `-`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BuildName(String);
+
+/// A text that names no build.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` names no build; a name has 8 to 64 characters out of a-z, 0-9 and -")]
+pub struct BuildNameError(String);
+
+impl BuildName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BuildName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for BuildName {
+    type Err = BuildNameError;
+
+    fn from_str(text: &str) -> Result<Self, BuildNameError> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if plain && (8..=64).contains(&text.len()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(BuildNameError(text.chars().take(100).collect()))
+    }
+}
+
+/// What a client asks to be built. Everything was read and checked by the client; the coordinator reads the
+/// configuration's text itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SubmitRequest {
+    /// The project's name, as its configuration has it.
+    pub project: String,
+    /// Where stages are stored.
+    pub repo: Repo,
+    /// Path of the configuration, as messages name it.
+    pub config_name: String,
+    /// The configuration, rendered.
+    pub config: String,
+    /// The images that were asked for; what they need is built too.
+    pub images: Vec<ImageName>,
+    /// The commit to build. The coordinator has it: see [`MissingRequest`].
+    pub commit: CommitId,
+    /// Its committer time, seconds since the Unix epoch.
+    pub commit_time: i64,
+    /// The same for people.
+    pub commit_time_human: String,
+    /// Commits that the contexts of some Dockerfile images come from, because they hold files from the client's disk.
+    pub context_commits: BTreeMap<ImageName, CommitId>,
+    /// The project directory in its repository.
+    pub project_dir: TreePath,
+    /// The target platform.
+    pub platform: Platform,
+    /// Whether the commit is a snapshot of uncommitted work.
+    pub dev: bool,
+    /// How many images may be under way at once; `None` = no limit.
+    pub parallel: Option<usize>,
+    /// A stage that would have to be built is an error.
+    pub require_built: bool,
+    /// Whether the build goes on when nobody follows it.
+    pub detached: bool,
+    /// W3C trace context of the client.
+    pub traceparent: Option<String>,
+}
+
+/// Which of these commits does the coordinator lack?
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MissingRequest {
+    /// Commits that the build reads.
+    pub commits: Vec<CommitId>,
+}
+
+/// The commits that must be pushed before the build is submitted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MissingAnswer {
+    /// Commits that are not there.
+    pub missing: Vec<CommitId>,
+}
+
+/// The place of an event in the events of its build: grows with every event. `TERM.NUMBER` as text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct EventId {
+    /// The term of the leader that told it: the revision at which it was elected. Another leader tells a build from its
+    /// beginning again.
+    pub term: u64,
+    /// From 1 within a term.
+    pub number: u64,
+}
+
+/// A text that is no event id.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is no event id; write TERM.NUMBER, or leave it out to start from the beginning")]
+pub struct EventIdError(String);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.term, self.number)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = EventIdError;
+
+    fn from_str(text: &str) -> Result<Self, EventIdError> {
+        let refuse = || EventIdError(text.chars().take(100).collect());
+        let (term, number) = text.split_once('.').ok_or_else(refuse)?;
+        Ok(Self { term: term.parse().map_err(|_| refuse())?, number: number.parse().map_err(|_| refuse())? })
+    }
+}
+
+/// One event of a build; a line of the stream that follows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TimedEvent {
+    /// Its place.
+    pub id: EventId,
+    /// What happened.
+    pub event: BuildEvent,
+}
+
+/// What a build tells.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildEvent {
+    /// Something went on. A new leader tells again what holds still: who followed before passes over what he knows.
+    Progress(Progress),
+    /// A line of output of a stage. `(attempt, offset)` is unlike that of any other line.
+    Log {
+        /// Of which image.
+        image: ImageName,
+        /// Which stage.
+        kind: StageKind,
+        /// Which attempt.
+        attempt: String,
+        /// The number of the line in the output of its attempt, from 0.
+        offset: u64,
+        /// The line, without its end; bytes that are no UTF-8 are replaced.
+        line: String,
+    },
+    /// Something that whoever waits should know: nobody can take a job, a worker was lost.
+    Notice(String),
+    /// The build is over; the last event.
+    Finished(Result<Vec<BuiltImage>, BuildFailure>),
+}
+
+/// How far a build is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildState {
+    /// It is under way.
+    Running,
+    /// All images are stored and tagged.
+    Succeeded,
+    /// It ended without a result.
+    Failed,
+    /// Somebody gave it up.
+    Cancelled,
+}
+
+/// A build in a list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BuildSummary {
+    /// Its name.
+    pub build: BuildName,
+    /// Of which project.
+    pub project: String,
+    /// Where its stages are stored.
+    pub repo: Repo,
+    /// Which commit.
+    pub commit: CommitId,
+    /// How far it is.
+    pub state: BuildState,
+    /// When it was submitted, milliseconds since the Unix epoch.
+    pub submitted: u64,
+    /// When it ended.
+    pub ended: Option<u64>,
+    /// Why it failed, in a line.
+    pub failure: Option<String>,
+}
+
+slipway_digest::travels_as_text!(BuildName, EventId);
