@@ -13,7 +13,7 @@ use slipway_stages::{
     Build, BuildOptions, Graph, Settings,
     build::{BuildFailure, BuiltImage},
 };
-use slipway_worker::{OneRepository, Worker};
+use slipway_worker::{Capabilities, OneRepository, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -133,7 +133,9 @@ async fn run(
     let slots = request.options.parallel.and_then(|images| u16::try_from(images).ok());
     let setup = slipway_worker::Setup {
         name: "embedded".to_owned(),
+        boot: random_id(),
         slots: slots.unwrap_or(SLOTS),
+        capabilities: Capabilities { backend: request.backend.to_string(), ..Capabilities::default() },
         link: Arc::new(LocalLink::new(engine.clone())),
         backend: host.backend(),
         sources: Arc::new(OneRepository(Arc::clone(&host.git))),

@@ -438,10 +438,10 @@ impl Owner {
         let assignment = |attempt: AttemptId| {
             let entry = self.jobs.get(&attempt.job)?;
             let push_to = entry.outside.push_to.clone();
-            Some(slipway_protocol::Assignment { attempt, job: entry.job.clone(), push_to })
+            Some(slipway_protocol::Assignment { attempt, job: entry.job.clone(), push_to, deadline: None })
         };
         let settled: Vec<(AttemptId, Outcome)> = orders.settled;
-        Desired { run: orders.run.into_iter().filter_map(assignment).collect(), settled, drain: false }
+        Desired { run: orders.run.into_iter().filter_map(assignment).collect(), settled, ..Desired::default() }
     }
 
     /// Every build that waits for the job of an attempt: they share its output.

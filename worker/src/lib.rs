@@ -12,5 +12,6 @@ pub mod sources;
 mod tree;
 pub mod worker;
 
+pub use slipway_protocol::Capabilities;
 pub use sources::{OneRepository, Sources};
 pub use worker::{Setup, Worker};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
-use slipway_protocol::{CoordinatorLink, Desired, Outcome, Report};
+use slipway_protocol::{Capabilities, CoordinatorLink, Desired, Outcome, Report};
 use tokio_util::sync::CancellationToken;
 
 use crate::{attempts::Attempts, job::Runner, sources::Sources};
@@ -16,8 +16,12 @@ const AWAY: Duration = Duration::from_secs(1);
 pub struct Setup {
     /// Its name.
     pub name: String,
+    /// Its life: unlike that of any other start.
+    pub boot: String,
     /// How many jobs it runs at once.
     pub slots: u16,
+    /// What it can do.
+    pub capabilities: Capabilities,
     /// Who tells it what to do.
     pub link: Arc<dyn CoordinatorLink>,
     /// What runs its jobs.
@@ -31,7 +35,9 @@ pub struct Setup {
 /// One worker.
 pub struct Worker {
     name: String,
+    boot: String,
     slots: u16,
+    capabilities: Capabilities,
     link: Arc<dyn CoordinatorLink>,
     attempts: Attempts,
 }
@@ -39,9 +45,9 @@ pub struct Worker {
 impl Worker {
     /// A worker that runs its jobs in `tasks`.
     pub fn new(setup: Setup, tasks: Tasks) -> Self {
-        let Setup { name, slots, link, backend, sources, clock } = setup;
+        let Setup { name, boot, slots, capabilities, link, backend, sources, clock } = setup;
         let runner = Runner { backend, sources, clock, tasks: tasks.clone(), link: Arc::clone(&link) };
-        Self { name, slots, link, attempts: Attempts::new(Arc::new(runner), tasks) }
+        Self { name, boot, slots, capabilities, link, attempts: Attempts::new(Arc::new(runner), tasks) }
     }
 
     /// Works until `stop` is cancelled, or until it is told that no more work will come.
@@ -49,7 +55,7 @@ impl Worker {
         let mut seq = 0;
         loop {
             seq += 1;
-            let report = Report { worker: self.name.clone(), seq, slots: self.slots, attempts: self.attempts.phases() };
+            let report = self.report(seq);
             let holds_none = report.attempts.is_empty();
             let desired = tokio::select! {
                 () = stop.cancelled() => return self.attempts.stop_all(),
@@ -65,6 +71,18 @@ impl Worker {
                     tokio::time::sleep(AWAY).await;
                 }
             }
+        }
+    }
+
+    fn report(&self, seq: u64) -> Report {
+        Report {
+            worker: self.name.clone(),
+            boot: self.boot.clone(),
+            seq,
+            slots: self.slots,
+            capabilities: self.capabilities.clone(),
+            attempts: self.attempts.phases(),
+            ..Report::default()
         }
     }
 

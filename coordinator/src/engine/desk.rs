@@ -91,8 +91,12 @@ mod tests {
             owner: None,
             group: None,
         });
-        let assignment =
-            |number: &u32| Assignment { attempt: attempt(*number), job: Job::Checksum(input.clone()), push_to: None };
+        let assignment = |number: &u32| Assignment {
+            attempt: attempt(*number),
+            job: Job::Checksum(input.clone()),
+            push_to: None,
+            deadline: None,
+        };
         Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }
     }
 

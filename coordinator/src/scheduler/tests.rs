@@ -7,7 +7,7 @@ use slipway_oci::{BlobDigest, ImageAt, Repo};
 use super::*;
 
 fn report(attempts: &[(AttemptId, Phase)]) -> Event {
-    Event::Synced(Report { worker: "w".to_owned(), seq: 1, slots: 2, attempts: attempts.to_vec() })
+    Event::Synced(Report { worker: "w".to_owned(), slots: 2, attempts: attempts.to_vec(), ..Report::default() })
 }
 
 fn wanted(key: &str, rank: usize, subscriber: Subscriber) -> Event {

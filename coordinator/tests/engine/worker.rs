@@ -89,7 +89,8 @@ impl ScriptedWorker {
             seq += 1;
             self.play().await;
             let attempts = self.state().held.iter().map(|(id, (_, phase))| (id.clone(), phase.clone())).collect();
-            let report = Report { worker: "scripted".to_owned(), seq, slots: 4, attempts };
+            let worker = "scripted".to_owned();
+            let report = Report { worker, boot: "first".to_owned(), seq, slots: 4, attempts, ..Report::default() };
             let desired = tokio::select! {
                 () = self.changed.notified() => continue,
                 desired = self.link.sync(report) => desired,

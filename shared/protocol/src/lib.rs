@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod builds;
+mod capabilities;
 
 use std::{fmt, time::Duration};
 
@@ -20,6 +21,7 @@ pub use api::{Code, LogLines, Refusal};
 pub use builds::{
     BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, SubmitRequest, TimedEvent,
 };
+pub use capabilities::{Capabilities, Requirements};
 
 /// One try at one job.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
@@ -56,6 +58,9 @@ pub struct Assignment {
     pub job: Job,
     /// Where the result goes; `None` = the worker's local storage.
     pub push_to: Option<Repo>,
+    /// After this time the worker stops the attempt by itself, whether it hears from the coordinator or not;
+    /// `None` = never.
+    pub deadline: Option<Duration>,
 }
 
 /// How far an attempt is.
@@ -105,16 +110,25 @@ pub struct Failure {
 }
 
 /// A worker's state.
-#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Report {
-    /// Its name.
+    /// Its name: unlike that of any other worker.
     pub worker: String,
-    /// Grows with every report.
+    /// Its life: another one after every start of the worker. What an earlier life was running is lost.
+    pub boot: String,
+    /// Grows with every report of one life.
     pub seq: u64,
     /// How many jobs it can run at once.
     pub slots: u16,
+    /// What it can do.
+    pub capabilities: Capabilities,
     /// Attempts it holds.
     pub attempts: Vec<(AttemptId, Phase)>,
+    /// Images that it has at hand, by the digest under which jobs name them; those that it built for this coordinator
+    /// need not be among them. Only a hint: where a job would start sooner.
+    pub holds: Vec<BlobDigest>,
+    /// It is about to end: it finishes what it has, and takes no more.
+    pub drain: bool,
 }
 
 /// What a worker should be doing.
@@ -126,6 +140,11 @@ pub struct Desired {
     pub settled: Vec<(AttemptId, Outcome)>,
     /// No more work will come: end when the rest is done.
     pub drain: bool,
+    /// A worker that has not been heard for this long is taken for lost, and its attempts are given to others; zero =
+    /// never. It reports at least three times in it.
+    pub lease: Duration,
+    /// How long a worker goes on without hearing from a coordinator before it gives its attempts up; zero = for ever.
+    pub hold: Duration,
 }
 
 /// How an attempt's result was taken.

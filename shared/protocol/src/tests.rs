@@ -49,7 +49,7 @@ fn plan() -> StagePlan {
 fn an_assignment_reads_back() {
     let attempt = AttemptId { job: "k".to_owned(), number: 1, id: "s-1".to_owned() };
     let job = Job::Stage(Box::new(plan()));
-    let run = vec![Assignment { attempt: attempt.clone(), job, push_to: Some(at().repo) }];
+    let run = vec![Assignment { attempt: attempt.clone(), job, push_to: Some(at().repo), deadline: None }];
     let record = StageRecord {
         id: plan().parent.expect("a parent"),
         platform: Platform::host(),
@@ -61,7 +61,7 @@ fn an_assignment_reads_back() {
         size: 9,
     };
     let settled = vec![(attempt, Outcome::Committed(Box::new(record)))];
-    let desired = Desired { run, settled, drain: true };
+    let desired = Desired { run, settled, drain: true, ..Desired::default() };
     let text = serde_json::to_string(&desired).expect("text");
     assert_eq!(serde_json::from_str::<Desired>(&text).expect(&text), desired);
 }

@@ -1,0 +1,100 @@
+//! What a worker can do, and what a job needs.
+
+use std::collections::BTreeMap;
+
+use slipway_oci::Platform;
+
+/// What a worker can do.
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Capabilities {
+    /// What runs its jobs: `docker`, ….
+    pub backend: String,
+    /// Platforms that it builds for; empty = any.
+    pub platforms: Vec<Platform>,
+    /// Thousandths of a CPU that its jobs share; 0 = not said, so it limits nothing.
+    pub cpu_millis: u64,
+    /// Memory in MiB that its jobs share; 0 = not said, so it limits nothing.
+    pub memory_mib: u64,
+    /// What its owner says of it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a job needs of a worker.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Requirements {
+    /// What must run it; `None` = anything.
+    pub backend: Option<String>,
+    /// What it is built for, as text; `None` = it does not matter.
+    pub platform: Option<String>,
+    /// Thousandths of a CPU that it takes while it runs.
+    pub cpu_millis: u64,
+    /// Memory in MiB that it takes while it runs.
+    pub memory_mib: u64,
+    /// Labels that the worker must have.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Requirements {
+    /// What a worker lacks for the job even when it has nothing else to do, in words; empty = it can take it.
+    pub fn missing(&self, worker: &Capabilities) -> Vec<String> {
+        let mut missing = Vec::new();
+        if let Some(backend) = self.backend.as_ref().filter(|backend| **backend != worker.backend) {
+            missing.push(format!("backend {backend}"));
+        }
+        let builds = |platform: &str| {
+            worker.platforms.is_empty() || worker.platforms.iter().any(|known| known.to_string() == platform)
+        };
+        if let Some(platform) = self.platform.as_ref().filter(|platform| !builds(platform)) {
+            missing.push(format!("platform {platform}"));
+        }
+        if worker.cpu_millis > 0 && self.cpu_millis > worker.cpu_millis {
+            missing.push(format!("{} thousandths of a CPU", self.cpu_millis));
+        }
+        if worker.memory_mib > 0 && self.memory_mib > worker.memory_mib {
+            missing.push(format!("{} MiB of memory", self.memory_mib));
+        }
+        let lacks = |(name, value): &(&String, &String)| worker.labels.get(*name) != Some(*value);
+        missing.extend(self.labels.iter().filter(lacks).map(|(name, value)| format!("label {name}={value}")));
+        missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(name: &str, value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn what_a_worker_lacks_is_named() {
+        let arm = Platform { os: "linux".to_owned(), arch: "arm64".to_owned(), variant: None };
+        let worker = Capabilities {
+            backend: "docker".to_owned(),
+            platforms: vec![arm],
+            cpu_millis: 2000,
+            memory_mib: 1024,
+            labels: labels("disk", "ssd"),
+        };
+        let needs = |change: fn(&mut Requirements)| {
+            let mut requirements = Requirements::default();
+            change(&mut requirements);
+            requirements.missing(&worker).join(", ")
+        };
+        assert_eq!(needs(|_| {}), "");
+        assert_eq!(needs(|needs| needs.platform = Some("linux/arm64".to_owned())), "");
+        assert_eq!(needs(|needs| needs.platform = Some("linux/amd64".to_owned())), "platform linux/amd64");
+        assert_eq!(needs(|needs| needs.backend = Some("buildah".to_owned())), "backend buildah");
+        assert_eq!(needs(|needs| (needs.cpu_millis, needs.memory_mib) = (2000, 1024)), "");
+        assert_eq!(needs(|needs| needs.cpu_millis = 2001), "2001 thousandths of a CPU");
+        assert_eq!(needs(|needs| needs.memory_mib = 1025), "1025 MiB of memory");
+        assert_eq!(needs(|needs| needs.labels = labels("disk", "ssd")), "");
+        assert_eq!(needs(|needs| needs.labels = labels("disk", "nvme")), "label disk=nvme");
+        // What a worker does not say of itself limits nothing.
+        let anything = Requirements { cpu_millis: 9999, memory_mib: 9999, ..Requirements::default() };
+        assert!(anything.missing(&Capabilities::default()).is_empty());
+    }
+}
