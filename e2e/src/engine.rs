@@ -10,9 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use slipway_parts::docker;
 use slipway_process::child;
-
-use crate::parts::docker;
 
 /// Runs `docker` with arguments; answers its standard output.
 ///

@@ -4,12 +4,11 @@
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
 pub mod engine;
-pub mod parts;
 pub mod project;
 pub mod proxy;
 pub mod registry;
 
-pub use parts::{Parts, require};
 pub use project::{Built, Project, Run};
 pub use proxy::{Action, Proxy};
 pub use registry::Registry;
+pub use slipway_parts::{Part, require};

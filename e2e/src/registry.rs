@@ -1,60 +1,38 @@
 //! A `docker-registry` of one test.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use slipway_process::child;
-use tempfile::TempDir;
+use anyhow::{Context as _, Result};
 
 /// A running registry; stopped and removed when dropped.
-pub struct Registry {
-    process: Child,
-    port: u16,
-    dir: TempDir,
-}
+pub struct Registry(slipway_parts::Registry);
 
 impl Registry {
     /// Starts a registry on a free port of loopback.
     ///
     /// # Errors
-    /// When it does not come up within 10 seconds.
+    /// When this machine has none.
+    ///
+    /// # Panics
+    /// When it does not come up.
     pub fn start() -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let config = dir.path().join("config.yml");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: false}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n",
-            dir.path().join("data").display()
-        );
-        fs::write(&config, text)?;
-        let process = serve(dir.path())?;
-        let registry = Self { process, port, dir };
-        registry.wait_until_up()?;
-        Ok(registry)
+        slipway_parts::Registry::start().map(Self).context("there is no docker-registry")
     }
 
     /// Starts the registry again, on the same port and data, after its process was killed.
     ///
-    /// # Errors
-    /// When it does not come up within 10 seconds.
-    pub fn restart(&mut self) -> Result<()> {
-        let _ = self.process.kill();
-        self.process.wait()?;
-        self.process = serve(self.dir.path())?;
-        self.wait_until_up()
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart(&mut self) {
+        self.0.restart();
     }
 
     /// The process.
+    ///
+    /// # Panics
+    /// When it was killed.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.0.server().pid()
     }
 
     /// Loses a manifest or blob of a repository; its tags stay, as after an accident.
@@ -80,8 +58,8 @@ impl Registry {
     }
 
     /// `127.0.0.1:PORT`.
-    pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    pub fn host(&self) -> &str {
+        self.0.host()
     }
 
     /// A repository of it.
@@ -90,8 +68,11 @@ impl Registry {
     }
 
     /// The access log so far.
+    ///
+    /// # Panics
+    /// When the registry was killed.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        self.0.server().log()
     }
 
     /// All tags of a repository, sorted.
@@ -132,32 +113,8 @@ impl Registry {
 
     /// Where the registry keeps its files.
     pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.0.data()
     }
-
-    fn wait_until_up(&self) -> Result<()> {
-        for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        bail!("docker-registry did not come up: {}", self.log())
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn serve(dir: &Path) -> Result<Child> {
-    let log = fs::File::options().create(true).append(true).open(dir.join("log"))?;
-    let mut command = child::command("docker-registry");
-    command.arg("serve").arg(dir.join("config.yml")).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn().context("start docker-registry")
 }
 
 fn client() -> Result<slipway_registry::Client> {

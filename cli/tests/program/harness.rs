@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use slipway_parts::{Part, require};
 use slipway_process::child::command;
 use tempfile::TempDir;
 
@@ -40,22 +41,13 @@ pub(crate) struct Sandbox {
 /// A sandbox with these files committed, or `None`, said aloud, when there is no git here.
 pub(crate) fn project(files: &[(&str, &str)]) -> Option<Sandbox> {
     let sandbox = Sandbox::new();
-    if command("git").arg("--version").output().is_err() {
-        #[expect(clippy::disallowed_methods, reason = "tests are told by the environment what must not be skipped")]
-        let required = std::env::var("SLIPWAY_TEST_REQUIRE").unwrap_or_default();
-        assert!(!required.split(',').any(|part| part == "git"), "git is required and cannot be run");
-        say("skipped: git cannot be run");
+    if !require(&[Part::Git]) {
         return None;
     }
     sandbox.git(&["init", "-q", "-b", "main"]);
     files.iter().for_each(|(name, text)| sandbox.write(name, text));
     sandbox.commit();
     Some(sandbox)
-}
-
-#[expect(clippy::print_stderr, reason = "what is skipped is said aloud")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 impl Sandbox {

@@ -1,9 +1,9 @@
 //! First builds, second builds, what is shared.
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, engine, require};
+use slipway_e2e::{Part, Project, Registry, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 fn simple(project: &Project) -> Result<()> {
     project.write("file", "filecontent")?;
@@ -148,7 +148,7 @@ fn the_nameless_image_is_an_empty_key_in_the_report() -> Result<()> {
     project.config("image: ~\nfrom: BASE\n")?;
     project.commit("first")?;
     let built = project.build(&["--repo", &registry.repo("nameless")])?;
-    assert!(built.image("").starts_with(&registry.host()));
+    assert!(built.image("").starts_with(registry.host()));
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, Run, require};
+use slipway_e2e::{Part, Project, Registry, Run, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 fn tags_are_unique_per_digest(stages: &[String]) {
     let digests: BTreeSet<&str> = stages.iter().map(|tag| &tag[..56]).collect();

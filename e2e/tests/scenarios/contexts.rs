@@ -1,11 +1,11 @@
 //! What of a Dockerfile image comes from disk instead of the commit.
 
 use anyhow::Result;
-use slipway_e2e::{Built, Parts, Project, Registry, engine, require};
+use slipway_e2e::{Built, Part, Project, Registry, engine, require};
 
 use crate::giterminism::{permit, refused};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 /// An image of everything that the ignore rules leave.
 fn context_project(lines: &str) -> Result<Project> {

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use slipway_e2e::{Parts, Project, Registry, Run, engine, require};
+use slipway_e2e::{Part, Project, Registry, Run, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 /// Every type of import on a Stapel image and on a Dockerfile image that stands on the dependency.
 const HANDED: &str = "image: user\nfrom: BASE\ndependencies:\n- image: dep\n  before: setup\n  imports:\n  \
@@ -90,7 +90,7 @@ fn a_dockerfile_stands_on_a_stage_that_only_the_repository_has() -> Result<()> {
 
 #[test]
 fn without_a_repository_names_are_local_and_there_is_no_manifest_digest() -> Result<()> {
-    if !require(&[Parts::Docker, Parts::Git]) {
+    if !require(&[Part::Docker, Part::Git]) {
         return Ok(());
     }
     let project = Project::new("local-names")?;
@@ -202,7 +202,7 @@ fn fixture_39_what_is_cleared_is_gone() -> Result<()> {
 
 #[test]
 fn fixture_62_images_are_listed_and_final_ones_alone() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     let project = Project::new("listed")?;
@@ -305,7 +305,7 @@ fn a_moved_tag_of_the_base_rebuilds_with_from_latest() -> Result<()> {
 
 #[test]
 fn fixture_64_wrong_dependencies_are_told_at_once() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     let project = Project::new("wrong")?;

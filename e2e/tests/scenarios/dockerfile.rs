@@ -1,9 +1,9 @@
 //! Dockerfile images: targets, contexts, the engine's own cache.
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, engine, require};
+use slipway_e2e::{Part, Project, Registry, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 #[test]
 fn the_context_is_the_commit_without_what_is_ignored() -> Result<()> {

@@ -1,9 +1,9 @@
 //! Git stages of Stapel images as a history grows.
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, engine, project::Built, require};
+use slipway_e2e::{Part, Project, Registry, engine, project::Built, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 const MIB: usize = 1 << 20;
 
 /// A project with one image that takes the whole repository, and its repo.

@@ -1,9 +1,9 @@
 //! Only the commit is built.
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, Run, engine, require};
+use slipway_e2e::{Part, Project, Registry, Run, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 fn project() -> Result<Project> {
     let project = Project::new("strict")?;
@@ -124,7 +124,7 @@ fn accepted(run: &Run) {
 
 #[test]
 fn fixture_53_the_configuration_is_committed_or_allowed_not_to_be() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     for below in ["", "sub"] {
@@ -162,7 +162,7 @@ fn fixture_53_the_configuration_is_committed_or_allowed_not_to_be() -> Result<()
 
 #[test]
 fn fixture_55_the_giterminism_configuration_itself_is_committed() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     let project = plain("from: BASE\n")?;
@@ -198,7 +198,7 @@ fn fixture_55_the_giterminism_configuration_itself_is_committed() -> Result<()> 
 
 #[test]
 fn fixture_59_directives_that_leave_the_commit_are_allowed_one_by_one() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     let found = "the configuration with potential external dependency found in the werf config: ";

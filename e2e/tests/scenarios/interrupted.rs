@@ -3,9 +3,9 @@
 use std::{thread, time::Duration};
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, Run, engine, require};
+use slipway_e2e::{Part, Project, Registry, Run, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 /// Points at which a build is killed, and at which passage.
 const POINTS: [(&str, u32); 30] = [

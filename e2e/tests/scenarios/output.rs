@@ -3,9 +3,9 @@
 use std::fs;
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, Run, engine, require};
+use slipway_e2e::{Part, Project, Registry, Run, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 /// Two images, one on the other.
 const TWO: &str =
@@ -162,7 +162,7 @@ const SETS: &str = "artifact: tools\nfrom: BASE\n---\nimage: base\nfrom: BASE\n-
 
 #[test]
 fn a_plan_of_three_sets() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     let project = Project::new("plan")?;
@@ -194,7 +194,7 @@ fn a_plan_of_three_sets() -> Result<()> {
 
 #[test]
 fn fixture_61_documents_of_some_images_are_rendered() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     let project = Project::new("render")?;
@@ -219,7 +219,7 @@ fn fixture_61_documents_of_some_images_are_rendered() -> Result<()> {
 
 #[test]
 fn fixture_62_and_63_names_and_patterns() -> Result<()> {
-    if !require(&[Parts::Git]) {
+    if !require(&[Part::Git]) {
         return Ok(());
     }
     let project = Project::new("names")?;

@@ -3,10 +3,10 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, Run, engine, project::Built, require};
+use slipway_e2e::{Part, Project, Registry, Run, engine, project::Built, require};
 use slipway_process::child;
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 const WHOLE: &str = "image: image\nfrom: BASE\ngit: [{to: /app}]\n";
 /// Says everything of a tree that git knows: kinds, modes, names, targets, contents, and directories.
 const LOOK: &str = "export LC_ALL=C; find . ! -type d -print0 | sort -z | xargs -0 -r stat -c '%A %n'; \

@@ -1,9 +1,9 @@
 //! What images hold and say: files, owners, configs, labels.
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, engine, require};
+use slipway_e2e::{Part, Project, Registry, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 #[test]
 fn an_image_is_what_its_config_asks_for() -> Result<()> {

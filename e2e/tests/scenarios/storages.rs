@@ -1,9 +1,9 @@
 //! Local storage, primary repo, and what passes between them.
 
 use anyhow::Result;
-use slipway_e2e::{Parts, Project, Registry, engine, require};
+use slipway_e2e::{Part, Project, Registry, engine, require};
 
-const ALL: [Parts; 3] = [Parts::Docker, Parts::Registry, Parts::Git];
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 const APP: &str = "image: app\nfrom: BASE\ngit: [{add: /, to: /app}]\nshell: {setup: date > /date}\n";
 
 fn project() -> Result<Project> {

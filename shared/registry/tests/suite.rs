@@ -3,4 +3,3 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 mod cases;
-mod support;

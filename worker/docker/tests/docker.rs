@@ -1,5 +1,4 @@
-//! The backend on a real engine, with a base made of the host's static busybox. What repositories are needed for needs
-//! a registry at 127.0.0.1:5000.
+//! The backend on a real engine, with a base made of the host's static busybox, and real registries of the tests' own.
 
 #[path = "docker/parts.rs"]
 mod parts;
@@ -12,6 +11,7 @@ use slipway_backend::{
 };
 use slipway_docker::{BuilderChoice, Programs, ToolboxSource, probe};
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Reference};
+use slipway_parts::Registry;
 use tokio::sync::mpsc;
 
 use parts::{Engine, door_repo};
@@ -33,7 +33,8 @@ async fn the_dockerfiles_of_the_suite_with_buildkit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_goes_to_a_repository_and_comes_back() {
     let Some(engine) = Engine::start(BuilderChoice::Auto).await else { return };
-    let Some(repo) = door_repo() else { return };
+    let Some(registry) = Registry::start() else { return };
+    let repo = door_repo(&registry);
     let harness = Harness::new(&engine.backend, &engine.base);
     let image = harness.filled(&[file("pushed", "x")]).await;
     let pushed = engine.backend.push(&image, &repo, &harness.attempt()).await.expect("a push");
@@ -62,7 +63,8 @@ async fn an_image_goes_to_a_repository_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bases_of_a_dockerfile_come_through_the_link() {
     let Some(engine) = Engine::start(BuilderChoice::Classic).await else { return };
-    let Some(repo) = door_repo() else { return };
+    let Some(registry) = Registry::start() else { return };
+    let repo = door_repo(&registry);
     let harness = Harness::new(&engine.backend, &engine.base);
     let base = harness.filled(&[file("from-base", "x")]).await;
     let pushed = engine.backend.push(&base, &repo, &harness.attempt()).await.expect("a push");

@@ -12,8 +12,9 @@ use std::{
 
 use slipway_digest::CommitId;
 use slipway_git::{GitView as _, Repository};
+use slipway_parts::{Part, require};
 use slipway_paths::{PathFilter, Scope, TreePath};
-use slipway_process::{Environment, child};
+use slipway_process::child;
 use tempfile::TempDir;
 
 /// A work tree with its repository.
@@ -23,10 +24,7 @@ pub(crate) struct Project {
 
 /// `None`, with a word on standard error, where there is no git.
 pub(crate) fn project() -> Option<Project> {
-    if child::command("git").arg("--version").output().is_err() {
-        let required = Environment::from_process().get("SLIPWAY_TEST_REQUIRE").unwrap_or_default().to_owned();
-        assert!(!required.split(',').any(|part| part == "git"), "git is required and not installed");
-        drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: git is not installed\n")));
+    if !require(&[Part::Git]) {
         return None;
     }
     let project = Project { directory: TempDir::new().expect("a temporary directory") };

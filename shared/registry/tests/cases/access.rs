@@ -12,6 +12,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use slipway_oci::BlobDigest;
+use slipway_parts::Registry;
 use slipway_registry::{Client, Options, RegistryError};
 
 use super::{
@@ -19,7 +20,6 @@ use super::{
     fake::{Act, Fake, Seen, say, say_with},
     manifest, noise, repo, upload,
 };
-use crate::support::DockerRegistry;
 
 /// Hands out tokens, and says whether a request brought one that is valid and allows it.
 #[derive(Default)]
@@ -95,10 +95,10 @@ fn with_config(folder: &tempfile::TempDir, entry: &str, host: &str) -> Client {
 
 #[tokio::test]
 async fn tokens_are_fetched_once_per_purpose_and_renewed_in_the_middle_of_an_upload() {
-    let Some(registry) = DockerRegistry::start() else { return };
+    let Some(registry) = Registry::start() else { return };
     let office = Arc::new(Office::default());
     let asked = Arc::clone(&office);
-    let fake = Fake::before(Some(&registry.host), move |seen| {
+    let fake = Fake::before(Some(registry.host()), move |seen| {
         // All tokens expire after the first chunk.
         let act = asked.act(seen).unwrap_or(Act::Pass);
         if seen.method == Method::PATCH && matches!(act, Act::Pass) && asked.issued() < 3 {
@@ -126,10 +126,10 @@ async fn tokens_are_fetched_once_per_purpose_and_renewed_in_the_middle_of_an_upl
 
 #[tokio::test]
 async fn a_mount_asks_for_both_repositories() {
-    let Some(registry) = DockerRegistry::start() else { return };
+    let Some(registry) = Registry::start() else { return };
     let office = Arc::new(Office::default());
     let asked = Arc::clone(&office);
-    let fake = Fake::before(Some(&registry.host), move |seen| asked.act(seen).unwrap_or(Act::Pass)).await;
+    let fake = Fake::before(Some(registry.host()), move |seen| asked.act(seen).unwrap_or(Act::Pass)).await;
     let client = super::client();
     let (base, app) = (repo(&fake.host, "base"), repo(&fake.host, "app"));
     let digest = client.put_blob(&base, Bytes::from_static(b"layer")).await.unwrap();

@@ -2,15 +2,18 @@
 
 use bytes::Bytes;
 use slipway_oci::{BlobDigest, Platform, Reference};
+use slipway_parts::{
+    Registry,
+    registry::{PASSWORD, Setup},
+};
 use slipway_registry::{Client, Options, RegistryError};
 
 use super::{CONFIG, OCI_INDEX, OCI_MANIFEST, client, download, manifest, noise, repo, upload};
-use crate::support::{DockerRegistry, PASSWORD, Setup};
 
 #[tokio::test]
 async fn blobs_go_up_and_come_back() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let (client, app) = (client(), repo(&registry.host, "team/app"));
+    let Some(registry) = Registry::start() else { return };
+    let (client, app) = (client(), repo(registry.host(), "team/app"));
 
     let config = client.put_blob(&app, Bytes::from_static(CONFIG)).await.unwrap();
     assert_eq!(config, BlobDigest::of(CONFIG));
@@ -31,8 +34,8 @@ async fn blobs_go_up_and_come_back() {
 
 #[tokio::test]
 async fn what_is_not_there_and_what_is_wrong() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let (client, app) = (client(), repo(&registry.host, "app"));
+    let Some(registry) = Registry::start() else { return };
+    let (client, app) = (client(), repo(registry.host(), "app"));
     let absent = BlobDigest::of(b"absent");
 
     assert_eq!(client.head_blob(&app, &absent).await.unwrap(), None);
@@ -70,8 +73,8 @@ async fn what_is_not_there_and_what_is_wrong() {
 
 #[tokio::test]
 async fn manifests_tags_and_deletion() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let (client, app) = (client(), repo(&registry.host, "app"));
+    let Some(registry) = Registry::start() else { return };
+    let (client, app) = (client(), repo(registry.host(), "app"));
     client.put_blob(&app, Bytes::from_static(CONFIG)).await.unwrap();
 
     let one = manifest("one");
@@ -99,9 +102,9 @@ async fn manifests_tags_and_deletion() {
 
 #[tokio::test]
 async fn blobs_are_mounted() {
-    let Some(registry) = DockerRegistry::start() else { return };
+    let Some(registry) = Registry::start() else { return };
     let client = client();
-    let (base, app) = (repo(&registry.host, "deep/base"), repo(&registry.host, "app"));
+    let (base, app) = (repo(registry.host(), "deep/base"), repo(registry.host(), "app"));
     let digest = client.put_blob(&base, Bytes::from_static(b"layer")).await.unwrap();
     assert_eq!(client.head_blob(&app, &digest).await.unwrap(), None);
     assert!(client.mount_blob(&base, &app, &digest).await.unwrap());
@@ -112,8 +115,8 @@ async fn blobs_are_mounted() {
 
 #[tokio::test]
 async fn references_are_resolved() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let (client, app) = (client(), repo(&registry.host, "app"));
+    let Some(registry) = Registry::start() else { return };
+    let (client, app) = (client(), repo(registry.host(), "app"));
     client.put_blob(&app, Bytes::from_static(CONFIG)).await.unwrap();
     let mut entries = Vec::new();
     for arch in ["amd64", "arm64"] {
@@ -144,8 +147,8 @@ async fn references_are_resolved() {
 #[tokio::test]
 async fn passwords_are_asked_for_and_shown() {
     let setup = Setup { password: true, ..Setup::default() };
-    let Some(registry) = DockerRegistry::start_with(setup) else { return };
-    let app = repo(&registry.host, "app");
+    let Some(registry) = Registry::with(setup) else { return };
+    let app = repo(registry.host(), "app");
     let with = |config| Client::new(Options { docker_config: config, ..Options::default() }).unwrap();
 
     let right = with(Some(registry.docker_config(true)));
@@ -165,7 +168,7 @@ async fn passwords_are_asked_for_and_shown() {
         for error in errors {
             let text = error.to_string();
             assert!(matches!(error, RegistryError::Denied(_)), "{text}");
-            assert!(text.contains(&format!("docker login {}", registry.host)), "{text}");
+            assert!(text.contains(&format!("docker login {}", registry.host())), "{text}");
             assert!(!text.contains(PASSWORD) && !text.contains("wrong"), "{text}");
         }
     }
@@ -173,9 +176,9 @@ async fn passwords_are_asked_for_and_shown() {
 
 #[tokio::test]
 async fn certificates_are_verified_unless_told() {
-    let setup = Setup { tls: true, password: true };
-    let Some(registry) = DockerRegistry::start_with(setup) else { return };
-    let app = repo(&registry.host, "app");
+    let setup = Setup { tls: true, password: true, ..Setup::default() };
+    let Some(registry) = Registry::with(setup) else { return };
+    let app = repo(registry.host(), "app");
     let docker_config = Some(registry.docker_config(true));
     let options = Options { docker_config, ..Options::default() };
 

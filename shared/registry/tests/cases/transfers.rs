@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use slipway_oci::BlobDigest;
+use slipway_parts::Registry;
 use slipway_registry::RegistryError;
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     fake::{Act, Fake, broken_off, say, say_with},
     noise, repo, upload,
 };
-use crate::support::DockerRegistry;
 
 #[derive(Clone, Copy, Debug)]
 enum Loss {
@@ -36,7 +36,7 @@ fn losing(method: Method, which: usize, loss: Loss) -> impl Fn(&super::fake::See
 
 #[tokio::test]
 async fn uploads_survive_one_loss_of_any_kind() {
-    let Some(registry) = DockerRegistry::start() else { return };
+    let Some(registry) = Registry::start() else { return };
     let cases = [
         (1_000, Method::POST, 0),
         (1_000, Method::PUT, 0),
@@ -47,7 +47,7 @@ async fn uploads_survive_one_loss_of_any_kind() {
     ];
     for (number, (size, method, which)) in cases.into_iter().enumerate() {
         for loss in [Loss::Request, Loss::Answer] {
-            let fake = Fake::before(Some(&registry.host), losing(method.clone(), which, loss)).await;
+            let fake = Fake::before(Some(registry.host()), losing(method.clone(), which, loss)).await;
             let app = repo(&fake.host, &format!("app-{number}-{loss:?}").to_lowercase());
             let bytes = noise(size);
             let digest = upload(&client(), &app, &bytes).await.unwrap_or_else(|error| {
@@ -60,16 +60,16 @@ async fn uploads_survive_one_loss_of_any_kind() {
 
 #[tokio::test]
 async fn a_blob_whose_last_answer_was_lost_is_not_sent_twice() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let fake = Fake::before(Some(&registry.host), losing(Method::PUT, 0, Loss::Answer)).await;
+    let Some(registry) = Registry::start() else { return };
+    let fake = Fake::before(Some(registry.host()), losing(Method::PUT, 0, Loss::Answer)).await;
     upload(&client(), &repo(&fake.host, "app"), &noise(1000)).await.unwrap();
     assert_eq!(fake.count(&Method::PUT, "/uploads/"), 1);
 }
 
 #[tokio::test]
 async fn a_large_blob_that_the_registry_lost_is_the_callers_to_send_again() {
-    let Some(registry) = DockerRegistry::start() else { return };
-    let fake = Fake::before(Some(&registry.host), losing(Method::PATCH, 5, Loss::Answer)).await;
+    let Some(registry) = Registry::start() else { return };
+    let fake = Fake::before(Some(registry.host()), losing(Method::PATCH, 5, Loss::Answer)).await;
     let error = upload(&client(), &repo(&fake.host, "app"), &noise(30 << 20)).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("again"), "{error}");
     upload(&client(), &repo(&fake.host, "app"), &noise(30 << 20)).await.unwrap();

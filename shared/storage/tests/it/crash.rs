@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Stdio, sync::Arc};
 
+use slipway_parts::Registry;
 use slipway_process::{Environment, child};
 use slipway_storage::{
     StageStorage, Verdict,
@@ -11,7 +12,7 @@ use slipway_storage::{
 
 use crate::{
     lab::{DirectoryLab, Oldest, candidate, publisher},
-    registry::{Registry, RegistryLab},
+    registry::RegistryLab,
 };
 
 const HOME: &str = "SLIPWAY_TEST_HOME";
@@ -96,7 +97,7 @@ async fn eight_processes_store_one_stage() {
     let directory = tempfile::tempdir().unwrap();
     eight_processes_at_once(&format!("directory {}", directory.path().display())).await;
     if let Some(registry) = Registry::start() {
-        eight_processes_at_once(&format!("registry {} shop/eight", registry.address)).await;
+        eight_processes_at_once(&format!("registry {} shop/eight", registry.host())).await;
     }
 }
 
@@ -145,7 +146,7 @@ async fn a_publisher_killed_at_any_step_leaves_nothing_half_made() {
 #[tokio::test]
 async fn a_publisher_killed_at_any_step_leaves_the_repository_whole() {
     let Some(registry) = Registry::start() else { return };
-    let place = format!("registry {} shop/killed", registry.address);
+    let place = format!("registry {} shop/killed", registry.host());
     for failpoint in FAILPOINTS {
         kill_and_go_on(&place, failpoint, true).await;
     }

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use slipway_digest::{CommitId, Millis, StageDigest};
 use slipway_oci::{ImageAt, Platform};
+use slipway_parts::Registry;
 use slipway_process::Tasks;
 use slipway_stages::StageRecord;
 use slipway_storage::{
@@ -20,7 +21,7 @@ use slipway_storage::{
 
 use crate::{
     lab::{DirectoryLab, MemoryLab, Oldest, candidate, publisher},
-    registry::Registry,
+    registry::lab,
 };
 
 const NOW: u64 = 1_700_000_000_000;
@@ -281,6 +282,6 @@ async fn eight_publishers_at_once_store_one_stage() {
     let directory = tempfile::tempdir().unwrap();
     eight_at_once(&DirectoryLab(directory.path().to_owned())).await;
     if let Some(registry) = Registry::start() {
-        eight_at_once(&registry.lab("shop/contended")).await;
+        eight_at_once(&lab(&registry, "shop/contended")).await;
     }
 }

@@ -1,13 +1,6 @@
-//! A real registry, started for one test, and stages in it.
+//! Stages in a real registry.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, BufReader},
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Stdio},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,70 +10,21 @@ use slipway_oci::{
     config::RunConfig,
     manifest::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST},
 };
-use slipway_process::{Environment, child};
+use slipway_parts::Registry;
 use slipway_registry::{Client, Options};
 use slipway_stages::{StageRecord, labels, labels::StageLabels};
 use slipway_storage::{RepoStorage, StageStorage, conformance::Lab};
 
-/// A registry process; it ends with the test.
-pub(crate) struct Registry {
-    process: Child,
-    pub(crate) address: String,
-    directory: tempfile::TempDir,
+/// A repository of a registry that a test started.
+pub(crate) fn lab(registry: &Registry, path: &str) -> RegistryLab {
+    RegistryLab::new(registry.host(), path)
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Registry {
-    /// Starts one; `None`, said aloud, when none is installed.
-    pub(crate) fn start() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: '{address}'}}\n",
-            directory.path().display()
-        );
-        let file = directory.path().join("config.yml");
-        std::fs::write(&file, config).unwrap();
-        let started = child::command("docker-registry")
-            .arg("serve")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let Ok(mut process) = started else {
-            let required = Environment::from_process();
-            let required = required.get("SLIPWAY_TEST_REQUIRE").unwrap_or_default();
-            assert!(!required.split(',').any(|part| part == "registry"), "docker-registry cannot be started");
-            drop(std::io::Write::write_fmt(
-                &mut std::io::stderr(),
-                format_args!("skipped: docker-registry is not installed\n"),
-            ));
-            return None;
-        };
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains("listening on")), "the registry did not start");
-        // What it says later must go somewhere, or it would wait for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, address, directory })
-    }
-
-    pub(crate) fn lab(&self, path: &str) -> RegistryLab {
-        RegistryLab::new(&self.address, path)
-    }
-
-    /// Makes a repository forget a blob, as a careless garbage collection does.
-    pub(crate) fn forget_blob(&self, path: &str, blob: &BlobDigest) {
-        let hex = blob.as_str().strip_prefix("sha256:").unwrap();
-        let link: PathBuf = ["docker/registry/v2/repositories", path, "_layers/sha256", hex, "link"].iter().collect();
-        std::fs::remove_file(self.directory.path().join(link)).unwrap();
-    }
+/// Makes a repository forget a blob, as a careless garbage collection does.
+pub(crate) fn forget_blob(registry: &Registry, path: &str, blob: &BlobDigest) {
+    let hex = blob.as_str().strip_prefix("sha256:").unwrap();
+    let link: PathBuf = ["docker/registry/v2/repositories", path, "_layers/sha256", hex, "link"].iter().collect();
+    std::fs::remove_file(registry.data().join(link)).unwrap();
 }
 
 /// One repository of a registry.

@@ -10,6 +10,7 @@ use slipway_oci::{
     config::RunConfig,
     manifest::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST},
 };
+use slipway_parts::Registry;
 use slipway_process::Tasks;
 use slipway_stages::{ImportInput, labels};
 use slipway_storage::{
@@ -20,7 +21,7 @@ use slipway_storage::{
 use crate::{
     fake::Fake,
     lab::{DirectoryLab, MemoryLab},
-    registry::{Registry, RegistryLab},
+    registry::{RegistryLab, forget_blob, lab},
 };
 
 const NOW: u64 = 1_700_000_000_000;
@@ -31,15 +32,15 @@ async fn storages_conform() {
     let directory = tempfile::tempdir().unwrap();
     conformance::check_all(&DirectoryLab(directory.path().to_owned()), "directory").await;
     let Some(registry) = Registry::start() else { return };
-    conformance::check_all(&registry.lab("shop/conformance"), "repo").await;
-    conformance::check_all(&registry.lab("shop/conformance"), "again").await;
+    conformance::check_all(&lab(&registry, "shop/conformance"), "repo").await;
+    conformance::check_all(&lab(&registry, "shop/conformance"), "again").await;
 }
 
 #[tokio::test]
 async fn a_repository_that_is_not_there_has_no_stages() {
     let Some(registry) = Registry::start() else { return };
     let labels = conformance::labels("stage");
-    let storage = registry.lab("no/such/repo").storage();
+    let storage = lab(&registry, "no/such/repo").storage();
     assert_eq!(storage.find(labels.digest, &labels.platform, false).await.unwrap(), []);
     let nowhere = ImageAt { repo: storage.repo().clone(), digest: slipway_oci::BlobDigest::of(b"") };
     assert!(matches!(storage.verify(&nowhere).await, Err(StorageError::Gone(_))));
@@ -48,7 +49,7 @@ async fn a_repository_that_is_not_there_has_no_stages() {
 #[tokio::test]
 async fn what_is_no_stage_is_left_out() {
     let Some(registry) = Registry::start() else { return };
-    let lab = registry.lab("shop/broken");
+    let lab = lab(&registry, "shop/broken");
     let labels = conformance::labels("stage");
     let id = |millis| StageId { digest: labels.digest, stamp: Millis(millis) }.to_string();
     let (unlabelled, _) = lab.image(BTreeMap::new(), "unlabelled").await;
@@ -57,7 +58,7 @@ async fn what_is_no_stage_is_left_out() {
     lab.tag(&other.at.digest, &id(NOW + 1)).await;
     let (no_config, manifest) = lab.image(labels::write(&labels), "no config").await;
     lab.tag(&no_config, &id(NOW + 2)).await;
-    registry.forget_blob("shop/broken", &manifest.config.digest);
+    forget_blob(&registry, "shop/broken", &manifest.config.digest);
     let index = format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[]}}"#);
     lab.client.put_manifest(&lab.repo, &id(NOW + 3), OCI_INDEX, index.into()).await.unwrap();
     let mut newer = labels.clone();
@@ -79,7 +80,7 @@ async fn what_is_no_stage_is_left_out() {
 #[tokio::test]
 async fn a_rejected_stage_is_not_found_again() {
     let Some(registry) = Registry::start() else { return };
-    let lab = registry.lab("shop/rejected");
+    let lab = lab(&registry, "shop/rejected");
     let (storage, other) = (lab.storage(), lab.storage());
     let labels = conformance::labels("stage");
     let (bad, good) = (at(&lab.upload(&labels, "bad").await, NOW), at(&lab.upload(&labels, "good").await, NOW + 1));
@@ -98,14 +99,14 @@ async fn a_rejected_stage_is_not_found_again() {
 #[tokio::test]
 async fn an_image_with_a_lost_layer_is_not_verified() {
     let Some(registry) = Registry::start() else { return };
-    let lab = registry.lab("shop/layers");
+    let lab = lab(&registry, "shop/layers");
     let (digest, manifest) = lab.image(BTreeMap::new(), "one").await;
     let image = ImageAt { repo: lab.repo.clone(), digest };
     let storage = lab.storage();
     storage.verify(&image).await.unwrap();
     let elsewhere = ImageAt { repo: Repo { path: "shop/other".to_owned(), ..lab.repo.clone() }, ..image.clone() };
     assert!(matches!(storage.verify(&elsewhere).await, Err(StorageError::Broken { .. })));
-    registry.forget_blob("shop/layers", &manifest.layers[0].digest);
+    forget_blob(&registry, "shop/layers", &manifest.layers[0].digest);
     let gone = storage.verify(&image).await.unwrap_err();
     assert!(matches!(&gone, StorageError::Gone(what) if what.contains(manifest.layers[0].digest.as_str())), "{gone}");
 }
@@ -233,7 +234,7 @@ async fn check_records(records: &dyn Records) {
 async fn records_are_kept() {
     check_records(&MemoryRecords::default()).await;
     let Some(registry) = Registry::start() else { return };
-    let lab = registry.lab("shop/records");
+    let lab = lab(&registry, "shop/records");
     check_records(&lab.storage().records("shop")).await;
     let later = lab.storage().records("shop");
     assert!(!later.add_image("group/app").await.unwrap(), "another process sees what was written");
@@ -253,7 +254,7 @@ async fn records_are_kept() {
 #[tokio::test]
 async fn a_broken_import_record_is_as_good_as_none() {
     let Some(registry) = Registry::start() else { return };
-    let lab = registry.lab("shop/imports");
+    let lab = lab(&registry, "shop/imports");
     let key = ImportKey::new(Encoder::new("content").finish(), &input("/app", &[]));
     let writer = lab.storage().records("shop");
     let stage = StageId { digest: conformance::labels("stage").digest, stamp: Millis(NOW) };

@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -22,27 +21,19 @@ use bollard::{
 use futures::TryStreamExt as _;
 use slipway_backend::{BackendError, ContainerBackend as _, Door, ImageLink, LocalImage, Pushed, Setup, SpoolDir};
 use slipway_digest::{Millis, StageId};
-use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, Programs, ToolboxSource, probe};
+use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, Programs, ToolboxSource};
 use slipway_oci::{ConfigChange, ImageAt, Platform, Repo};
-use slipway_process::{Environment, random_id};
+use slipway_parts::{Part, Registry, require};
+use slipway_process::random_id;
 use slipway_stages::{StageRecord, labels::StageLabels};
 use slipway_storage::{StageStorage, conformance::Lab};
 
 /// The project of the storage suite.
 const PROJECT: &str = "slipway-storage-suite";
-const REGISTRY: &str = "127.0.0.1:5000";
 
 /// A name that no other run uses.
 pub(crate) fn unique() -> String {
     random_id()
-}
-
-/// Says that a test cannot run here; fails instead where it must.
-fn skip(part: &str, why: &str) {
-    let environment = Environment::from_process();
-    let required = environment.get("SLIPWAY_TEST_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|name| name.trim() == part), "{part} is required: {why}");
-    drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {why}\n")));
 }
 
 pub(crate) struct Engine {
@@ -60,12 +51,7 @@ impl Engine {
     }
 
     pub(crate) async fn start_with(builder: BuilderChoice, toolbox: ToolboxSource) -> Option<Self> {
-        if let Err(error) = probe(None, None).await {
-            skip("docker", &error.to_string());
-            return None;
-        }
-        if !Path::new("/bin/busybox").exists() || !Path::new("/bin/bash-static").exists() {
-            skip("docker", "no static bash and busybox");
+        if !require(&[Part::Docker, Part::Busybox]) {
             return None;
         }
         let home = tempfile::tempdir().expect("a directory");
@@ -104,7 +90,7 @@ impl Engine {
         let found = self.docker.inspect_image(image.id.as_str()).await.expect("an image");
         let mut tags = found.repo_tags.unwrap_or_default();
         tags.sort();
-        assert!(found.repo_digests.unwrap_or_default().iter().all(|digest| !digest.starts_with(REGISTRY)));
+        assert!(found.repo_digests.unwrap_or_default().iter().all(|digest| !digest.starts_with("127.0.0.1:")));
         tags
     }
 
@@ -208,14 +194,9 @@ pub(crate) fn repo(name: &str) -> Repo {
     Repo { host: host.to_owned(), path: path.to_owned() }
 }
 
-/// A repository that nobody else uses; `None` when no registry answers.
-pub(crate) fn door_repo() -> Option<Repo> {
-    let address = REGISTRY.parse().expect("an address");
-    if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
-        skip("registry", &format!("no registry at {REGISTRY}: {error}"));
-        return None;
-    }
-    Some(repo(&format!("{REGISTRY}/slipway-docker-test/{}", random_id())))
+/// A repository of a registry of the test's own.
+pub(crate) fn door_repo(registry: &Registry) -> Repo {
+    repo(&format!("{}/slipway-docker-test/app", registry.host()))
 }
 
 /// Doors that are the registry itself.
@@ -227,18 +208,19 @@ struct Direct {
 impl ImageLink for Direct {
     async fn pull_door(&self, image: &ImageAt) -> Result<Box<dyn Door>, BackendError> {
         self.doors.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(DirectDoor { reference: image.to_string(), path: String::new() }))
+        Ok(Box::new(DirectDoor { reference: image.to_string(), host: String::new(), path: String::new() }))
     }
 
     async fn push_door(&self, repo: &Repo, attempt: &str) -> Result<Box<dyn Door>, BackendError> {
         self.doors.fetch_add(1, Ordering::SeqCst);
         let path = format!("/v2/{}/manifests/{attempt}", repo.path);
-        Ok(Box::new(DirectDoor { reference: format!("{repo}:{attempt}"), path }))
+        Ok(Box::new(DirectDoor { reference: format!("{repo}:{attempt}"), host: repo.host.clone(), path }))
     }
 }
 
 struct DirectDoor {
     reference: String,
+    host: String,
     path: String,
 }
 
@@ -249,9 +231,10 @@ impl Door for DirectDoor {
     }
 
     async fn pushed(&self) -> Result<Pushed, BackendError> {
-        let mut stream = TcpStream::connect(REGISTRY).expect("the registry answers");
+        let mut stream = TcpStream::connect(&self.host).expect("the registry answers");
         let accept = "application/vnd.docker.distribution.manifest.v2+json";
-        let request = format!("HEAD {} HTTP/1.0\r\nHost: {REGISTRY}\r\nAccept: {accept}\r\n\r\n", self.path);
+        let (host, path) = (&self.host, &self.path);
+        let request = format!("HEAD {path} HTTP/1.0\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");

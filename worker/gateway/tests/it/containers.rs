@@ -4,13 +4,10 @@ use std::process::Stdio;
 
 use slipway_backend::ImageLink as _;
 use slipway_oci::{ImageAt, Manifest};
+use slipway_parts::{Part, require};
 use slipway_process::child;
 
-use crate::{
-    engine::{self, Image},
-    harness::Scene,
-    upstream::skip,
-};
+use crate::{engine::Image, harness::Scene};
 
 async fn copy(arguments: &[&str]) {
     let mut command = child::async_command("skopeo");
@@ -22,11 +19,8 @@ async fn copy(arguments: &[&str]) {
 #[tokio::test]
 async fn skopeo_pushes_and_pulls() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker, Part::Skopeo]) {
         return;
-    }
-    if child::async_command("skopeo").arg("--version").output().await.is_err() {
-        return skip("skopeo", "there is no program skopeo");
     }
     let image = Image::base(9 << 20).await.child(1000).await;
     let door = scene.gateway.push_door(&scene.repo("app"), "attempt-1").await.unwrap();

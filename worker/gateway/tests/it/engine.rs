@@ -3,12 +3,9 @@
 use std::process::{Output, Stdio};
 
 use slipway_oci::BlobDigest;
+use slipway_parts::docker as docker_program;
 use slipway_process::{child, random_id};
 use tokio::io::AsyncWriteExt as _;
-
-use crate::upstream::skip;
-
-const DOCKER: &str = "/usr/bin/docker";
 
 /// An image in the engine. Removed when dropped.
 pub(crate) struct Image {
@@ -16,20 +13,9 @@ pub(crate) struct Image {
     pub(crate) id: BlobDigest,
 }
 
-/// Whether an engine answers; skips aloud when none does.
-pub(crate) async fn answers() -> bool {
-    let mut command = child::async_command(DOCKER);
-    command.args(["version", "--format", "{{.Server.Version}}"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let answers = command.status().await.is_ok_and(|status| status.success());
-    if !answers {
-        skip("docker", "no docker engine answers");
-    }
-    answers
-}
-
 /// Runs the engine's program.
 pub(crate) async fn docker(arguments: &[&str], input: &[u8]) -> Output {
-    let mut command = child::async_command(DOCKER);
+    let mut command = child::async_command(docker_program());
     command.args(arguments).env("DOCKER_BUILDKIT", "0");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = command.spawn().unwrap();
@@ -87,7 +73,7 @@ impl Image {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        let mut command = child::command(DOCKER);
+        let mut command = child::command(docker_program());
         let _ = command.args(["rmi", "-f", &self.name]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use slipway_gateway::{Gateway, Options};
 use slipway_oci::{BlobDigest, Descriptor, ImageAt, Manifest, Repo, manifest};
+use slipway_parts::{Registry, registry::Setup};
 use slipway_process::{Tasks, random_id};
 use slipway_registry::Client;
 
-use crate::{proxy::Proxy, upstream::Upstream};
+use crate::proxy::Proxy;
 
 /// Everything of a test. Dropped together.
 pub(crate) struct Scene {
@@ -20,7 +21,7 @@ pub(crate) struct Scene {
     pub(crate) http: reqwest::Client,
     pub(crate) cache: tempfile::TempDir,
     direct: String,
-    _upstream: Upstream,
+    _upstream: Registry,
 }
 
 impl Scene {
@@ -31,8 +32,8 @@ impl Scene {
 
     pub(crate) async fn with(options: Options) -> Option<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let upstream = Upstream::start().await?;
-        let proxy = Proxy::start(&upstream.address).await;
+        let upstream = Registry::with(Setup { relative: true, ..Setup::default() })?;
+        let proxy = Proxy::start(upstream.host()).await;
         let cache = tempfile::tempdir().unwrap();
         let empty = cache.path().join("config.json");
         std::fs::write(&empty, "{}").unwrap();
@@ -48,7 +49,7 @@ impl Scene {
         let blobs = cache.path().join("blobs");
         let gateway = Gateway::start(client(), tasks.clone(), blobs, options).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        let (registry, direct) = (client(), upstream.address.clone());
+        let (registry, direct) = (client(), upstream.host().to_owned());
         Some(Self { gateway, proxy, registry, tasks, http, cache, direct, _upstream: upstream })
     }
 

@@ -9,4 +9,3 @@ mod protocol;
 mod proxy;
 mod pull;
 mod push;
-mod upstream;

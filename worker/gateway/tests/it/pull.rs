@@ -4,6 +4,7 @@ use futures::future::join_all;
 use http::{Method, StatusCode};
 use slipway_backend::{BackendError, Door, ImageLink as _};
 use slipway_oci::{BlobDigest, Descriptor, ImageAt, manifest};
+use slipway_parts::{Part, require};
 
 use crate::{
     engine::{self, Image, docker, docker_ok, noise},
@@ -21,7 +22,7 @@ async fn get(scene: &Scene, door: &dyn Door, digest: &BlobDigest) -> reqwest::Re
 #[tokio::test]
 async fn an_engine_that_lacks_the_image_pulls_it() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker]) {
         return;
     }
     let base = Image::base(6 << 20).await;
@@ -139,7 +140,7 @@ async fn what_cannot_be_pulled_is_told_before_an_engine_tries() {
 #[tokio::test]
 async fn a_final_refusal_ends_the_pull_at_once_and_is_told() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker]) {
         return;
     }
     let (image, _) = scene.store("app", &[noise(100)]).await;

@@ -6,11 +6,9 @@ use http::{Method, StatusCode};
 use slipway_backend::{BackendError, ImageLink as _, Pushed};
 use slipway_gateway::ATTEMPT_ANNOTATION;
 use slipway_oci::{ImageConfig, Manifest, manifest};
+use slipway_parts::{Part, require};
 
-use crate::{
-    engine::{self, Image},
-    harness::Scene,
-};
+use crate::{engine::Image, harness::Scene};
 
 const MIB: usize = 1 << 20;
 
@@ -32,7 +30,7 @@ fn is_mount(method: &Method, path: &str) -> bool {
 #[tokio::test]
 async fn an_image_goes_up_whole_untagged_and_annotated() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker]) {
         return;
     }
     let base = Image::base(9 * MIB).await;
@@ -67,7 +65,7 @@ async fn an_image_goes_up_whole_untagged_and_annotated() {
 #[tokio::test]
 async fn what_the_registry_has_is_not_uploaded_again() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker]) {
         return;
     }
     let base = Image::base(5 * MIB).await;
@@ -92,7 +90,7 @@ async fn what_the_registry_has_is_not_uploaded_again() {
 #[tokio::test]
 async fn passing_troubles_of_the_registry_are_absorbed() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker]) {
         return;
     }
     let image = Image::base(9 * MIB).await;
@@ -114,7 +112,7 @@ async fn passing_troubles_of_the_registry_are_absorbed() {
 #[tokio::test]
 async fn a_final_refusal_ends_the_push_at_once_and_is_told() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker]) {
         return;
     }
     let image = Image::base(9 * MIB).await.child(1000).await;
@@ -142,7 +140,7 @@ async fn a_final_refusal_ends_the_push_at_once_and_is_told() {
 #[tokio::test]
 async fn blobs_that_vanish_before_the_end_are_uploaded_by_the_next_try() {
     let Some(scene) = Scene::new().await else { return };
-    if !engine::answers().await {
+    if !require(&[Part::Docker]) {
         return;
     }
     let image = Image::base(1000).await;
