@@ -91,6 +91,8 @@ pub struct Image {
     pub dependencies: Vec<Dependency>,
     /// What `imageSpec` of the image and of `build` say together; `None` = neither is there.
     pub spec: Option<Box<Respec>>,
+    /// `secrets`, in order.
+    pub secrets: Vec<Secret>,
     /// How it is built.
     pub kind: ImageKind,
     /// Where its document starts.
@@ -151,6 +153,10 @@ pub struct DockerfileImage {
     pub add_hosts: Vec<String>,
     /// `network`.
     pub network: Option<String>,
+    /// `ssh`: agents and keys that `RUN --mount=type=ssh` gets.
+    pub ssh: Option<String>,
+    /// `staged`, of the image or of `build`: whether every instruction is a stage.
+    pub staged: bool,
 }
 
 /// A Stapel image or artifact.
@@ -166,6 +172,12 @@ pub struct StapelImage {
     pub git: Vec<GitMapping>,
     /// `shell`.
     pub shell: Shell,
+    /// `ansible`.
+    pub ansible: Option<Ansible>,
+    /// `mount`, in order.
+    pub mounts: Vec<Mount>,
+    /// `network`.
+    pub network: Option<String>,
     /// `docker`: what the `dockerInstructions` stage sets; `None` = no such stage.
     pub docker: Option<ConfigChange>,
     /// `import`, in order.
@@ -196,9 +208,11 @@ pub enum UserStage {
     Setup,
 }
 
-/// One entry of `git`: files of the project's repository that go into the image.
+/// One entry of `git`: files of a repository that go into the image.
 #[derive(Clone, PartialEq, Debug)]
 pub struct GitMapping {
+    /// The repository and its commit; `None` = the project's own at the commit that is built.
+    pub remote: Option<RemoteGit>,
     /// `add`: path from the root of the repository; a directory or a file.
     pub add: TreePath,
     /// `to`: absolute, cleaned path in the image.
@@ -217,6 +231,103 @@ pub struct GitMapping {
     pub position: Position,
 }
 
+/// Another repository than the project's, and which of its commits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RemoteGit {
+    /// `url`, as written; it may hold a user and a password.
+    pub url: String,
+    /// A short name of it, without host and credentials: `company/name`.
+    pub name: String,
+    /// Which commit.
+    pub revision: GitRevision,
+    /// `basicAuth`.
+    pub auth: Option<BasicAuth>,
+    /// Where `url` stands.
+    pub position: Position,
+}
+
+impl fmt::Debug for RemoteGit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteGit").field("name", &self.name).field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+/// What names a commit of another repository.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GitRevision {
+    /// The branch that the repository calls its own.
+    Default,
+    /// `branch`.
+    Branch(String),
+    /// `tag`.
+    Tag(String),
+    /// `commit`: all hexadecimal digits.
+    Commit(String),
+}
+
+/// `basicAuth` of a repository.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BasicAuth {
+    /// `username`.
+    pub username: String,
+    /// `password`.
+    pub password: SecretSource,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `env`: this variable.
+    Env(String),
+    /// `src`: this file, as written.
+    File(String),
+    /// `value`: the secret itself.
+    Value(String),
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Value(_) => f.write_str("Value(***)"),
+        }
+    }
+}
+
+/// One entry of `secrets`: what a build may read and no image holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Secret {
+    /// The name of the file under `/run/secrets`.
+    pub id: String,
+    /// Where it comes from.
+    pub source: SecretSource,
+    /// Where the entry stands.
+    pub position: Position,
+}
+
+/// One entry of `mount`: a directory of the host in build containers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// `to`: absolute, cleaned path in the container.
+    pub to: String,
+    /// Where the entry stands.
+    pub position: Position,
+}
+
+/// What a mount mounts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MountSource {
+    /// `from: tmp_dir`: an empty directory that lasts for one build.
+    TmpDir,
+    /// `from: build_dir`: a directory that lasts from build to build.
+    BuildDir,
+    /// `fromPath`: a path of the host, as written.
+    Path(String),
+}
+
 /// `shell`.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Shell {
@@ -231,6 +342,26 @@ pub struct Shell {
 pub struct ShellStage {
     /// Commands, each with the place it was written at.
     pub commands: Vec<Command>,
+    /// `<stage>CacheVersion`.
+    pub cache_version: Option<String>,
+    /// Where the stage's key stands.
+    pub position: Position,
+}
+
+/// `ansible`.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Ansible {
+    /// `cacheVersion`: enters every user stage.
+    pub cache_version: Option<String>,
+    /// What was given per stage.
+    pub stages: BTreeMap<UserStage, AnsibleStage>,
+}
+
+/// Tasks and cache version of one user stage.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct AnsibleStage {
+    /// The tasks, as they were written.
+    pub tasks: Vec<serde_json::Value>,
     /// `<stage>CacheVersion`.
     pub cache_version: Option<String>,
     /// Where the stage's key stands.

@@ -8,8 +8,10 @@ const SHOWN: usize = 50;
 const EXCERPT: usize = 120;
 /// Source lines longer than this (in bytes) are not quoted at all.
 const QUOTABLE: usize = 4096;
-/// Keys whose value is never quoted: a configuration may hold a secret in the open.
-const SECRET_KEYS: [&str; 6] = ["password", "passwd", "token", "secret", "credential", "value"];
+/// What stands for what is not shown.
+const HIDDEN: &str = "***";
+/// Words in keys whose value is never quoted: a configuration may hold a secret in the open.
+const SECRET_KEYS: [&str; 5] = ["password", "passwd", "token", "secret", "credential"];
 
 /// A place in the text: line and column, both from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -112,6 +114,9 @@ fn excerpt(line: &str, column: usize) -> (String, Option<String>) {
     if end < characters.len() {
         text.push('…');
     }
+    // What is hidden may lie under the column: the caret stands where it begins.
+    let hidden = line.ends_with(HIDDEN).then(|| characters.len() - HIDDEN.len());
+    let at = if at > characters.len() { hidden.unwrap_or(at) } else { at };
     if at > characters.len() {
         return (text, None);
     }
@@ -128,22 +133,32 @@ fn printable(text: &str) -> String {
 
 /// `line` with the values of telling keys and the credentials of URLs replaced by `***`.
 fn without_secrets(line: &str) -> String {
-    let lower = line.to_ascii_lowercase();
-    let mut cut = line.len();
-    for key in SECRET_KEYS {
-        for (start, _) in lower.match_indices(key) {
-            let rest = &lower[start + key.len()..];
-            let word = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(rest.len());
-            let after = rest[word..].trim_start_matches(['"', '\'']);
-            let separator = after.trim_start();
-            if let Some(value) = separator.strip_prefix([':', '=']).filter(|value| !value.trim().is_empty()) {
-                let blanks = value.len() - value.trim_start().len();
-                cut = cut.min(line.len() - value.len() + blanks);
-            }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut start = 0;
+    while let Some(begin) = line[start..].find(is_part) {
+        let word = start + begin;
+        let end = line[word..].find(|c: char| !is_part(c)).map_or(line.len(), |length| word + length);
+        if is_telling(&line[word..end])
+            && let Some(value) = value_after(line, end)
+        {
+            return without_credentials(&line[..value]) + HIDDEN;
         }
+        start = end;
     }
-    let kept = without_credentials(&line[..cut]);
-    if cut < line.len() { kept + "***" } else { kept }
+    without_credentials(line)
+}
+
+/// Whether the value of the key `word` is likely to be a secret. `secrets` are a directive.
+fn is_telling(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    word == "value" || word != "secrets" && SECRET_KEYS.iter().any(|key| word.contains(key))
+}
+
+/// Where the value begins when a key ends at `end` of `line`.
+fn value_after(line: &str, end: usize) -> Option<usize> {
+    let rest = line[end..].trim_start_matches(['"', '\'']).trim_start();
+    let value = rest.strip_prefix([':', '='])?.trim_start();
+    (!value.is_empty()).then(|| line.len() - value.len())
 }
 
 /// `text` with `user:password` of every `scheme://user:password@host` replaced by `***`.
@@ -200,6 +215,7 @@ mod tests {
         assert_eq!(text.chars().nth(caret), Some('X'));
         assert!(text.chars().count() <= EXCERPT + 2);
         assert_eq!(excerpt("ab", 9), ("ab".to_owned(), None));
+        assert_eq!(excerpt("a: ***", 40), ("a: ***".to_owned(), Some("   ".to_owned())));
     }
 
     #[test]
@@ -208,7 +224,9 @@ mod tests {
             ("  - {id: x, value: s3cret}", "  - {id: x, value: ***"),
             ("    DB_PASSWORD: s3cret", "    DB_PASSWORD: ***"),
             ("  url: https://me:s3cret@host/a", "  url: https://***@host/a"),
-            ("secrets:", "secrets:"),
+            ("secrets: [{env: A}]", "secrets: [{env: A}]"),
+            ("  exactValues: yes", "  exactValues: yes"),
+            ("  \"api-token\" = x", "  \"api-token\" = ***"),
             ("  add: /x", "  add: /x"),
         ] {
             assert_eq!(without_secrets(line), shown);

@@ -18,6 +18,7 @@ mod import;
 mod meta;
 mod mount;
 mod paths;
+mod remote;
 mod secrets;
 mod section;
 mod shell;
@@ -27,7 +28,7 @@ mod value;
 use std::collections::BTreeSet;
 
 use crate::{
-    GitMapping, Image, ImageName, Outside, OutsideKind, Position, Problem, Unsupported,
+    Image, ImageName, Outside, OutsideKind, Position, Problem, Unsupported,
     documents::{self, Document},
     yaml::{self, Budget, Node},
 };
@@ -76,8 +77,6 @@ pub(crate) struct Draft {
     pub(crate) links: Vec<Link>,
     /// Its `imageSpec`, before that of the meta section is merged in.
     pub(crate) spec: Option<ImageSpec>,
-    /// Mappings of other repositories: they take part in the resolution of overlaps.
-    pub(crate) remote_git: Vec<GitMapping>,
 }
 
 /// A mention of an image by another.

@@ -5,6 +5,8 @@
 
 mod build;
 
+use serde_json::{Map, Value};
+
 use crate::Position;
 
 pub(crate) use build::{Budget, read, shorten};
@@ -88,6 +90,22 @@ impl Node {
         matches!(&self.kind, Kind::Scalar(scalar) if scalar.meaning() == Meaning::Null)
     }
 
+    /// What YAML 1.1 takes it for, in JSON. Numbers that JSON has not (`.inf`) stay texts.
+    pub(crate) fn to_json(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar(scalar) => match scalar.meaning() {
+                Meaning::Null => Value::Null,
+                Meaning::Bool(flag) => Value::Bool(flag),
+                Meaning::Number => number(&scalar.text).unwrap_or_else(|| Value::from(scalar.text.as_str())),
+                Meaning::Text => Value::from(scalar.text.as_str()),
+            },
+            Kind::Sequence(items) => items.iter().map(Self::to_json).collect(),
+            Kind::Mapping(entries) => {
+                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect::<Map<_, _>>().into()
+            }
+        }
+    }
+
     /// What it is, for messages.
     pub(crate) fn describe(&self) -> &'static str {
         match &self.kind {
@@ -101,6 +119,23 @@ impl Node {
             Kind::Mapping(_) => "a mapping",
         }
     }
+}
+
+/// The number that YAML 1.1 reads `text` as: `0755` is octal, `1_000` has a thousand.
+fn number(text: &str) -> Option<Value> {
+    let plain = text.replace('_', "");
+    let (negative, unsigned) = match plain.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let based = [("0x", 16), ("0b", 2), ("0o", 8), ("0", 8)].into_iter().find_map(|(prefix, base)| {
+        let digits = unsigned.strip_prefix(prefix).filter(|digits| !digits.is_empty())?;
+        i64::from_str_radix(digits, base).ok()
+    });
+    if let Some(number) = based.or_else(|| unsigned.parse::<i64>().ok()) {
+        return Some(Value::from(if negative { -number } else { number }));
+    }
+    plain.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number)
 }
 
 /// Whether YAML 1.1 reads `text` as an integer or a float.

@@ -1,171 +1,144 @@
-//! Wrong configurations: each is refused at the right place, with a message and a hint that help.
+//! Wrong configurations, each with its whole message: `malformed/*.txt`.
+//!
+//! A file has a title and then its cases: a line `#### NAME`, the wrong text, a line `====`, and what the user reads.
+//! Before the text stand the lines of [`META`] (in `giterminism.txt` those of [`VERSION`]), unless NAME begins with `!`.
+//! `␉`, `␍` and `␀` stand for a tab, a carriage return and a NUL, `␃` for the end of a text that does not end in a line
+//! break. `SLIPWAY_TEST_BLESS=1` writes the messages anew; then read every one of them: somebody who sees nothing else must
+//! be able to mend the file.
 
-mod images;
-mod stapel;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use slipway_config::parse;
+use slipway_config::{Giterminism, Problems, giterminism, parse};
 
-/// What comes before the images of most rows; the images begin in line 4.
+/// What comes before a text that is an image or several; it begins in line 4.
 const META: &str = "configVersion: 1\nproject: p\n---\n";
+/// What comes before a text of a giterminism configuration; it begins in line 2.
+const VERSION: &str = "giterminismConfigVersion: 1\n";
+const BLESS: &str = "SLIPWAY_TEST_BLESS";
+/// Characters that are hard to see in a file, and what stands for them.
+const SIGNS: [(char, char); 3] = [('␉', '\t'), ('␍', '\r'), ('␀', '\0')];
 
-/// A wrong configuration: its name, its text (`META` is put in front unless it begins with `!`), the place and
-/// message that are expected, and the hint.
-struct Row(&'static str, &'static str, &'static str, &'static str);
+/// A wrong text and what a user reads of it.
+struct Case {
+    name: String,
+    written: String,
+    message: String,
+}
 
-fn check(rows: &[Row]) {
-    for Row(name, text, message, hint) in rows {
-        let text = match text.strip_prefix('!') {
-            Some(whole) => whole.to_owned(),
-            None => format!("{META}{text}"),
+impl Case {
+    fn of(block: &str) -> Self {
+        let (name, rest) = block.split_once('\n').expect("a name");
+        let (written, message) = rest.split_once("====\n").unwrap_or_else(|| panic!("{name}: a line `====`"));
+        Self { name: name.to_owned(), written: written.to_owned(), message: message.trim_end().to_owned() }
+    }
+
+    /// The whole text that is read.
+    fn text(&self, before: &str) -> String {
+        let body = match self.written.strip_suffix("␃\n") {
+            Some(cut) => cut,
+            None => &self.written,
         };
-        let shown = match parse("werf.yaml", &text) {
-            Ok(_) => panic!("{name}: was accepted\n{text}"),
-            Err(problems) => problems.to_string(),
-        };
-        assert!(shown.contains(&format!("werf.yaml:{message}")), "{name}: expected {message:?} in\n{shown}");
-        assert!(shown.contains(hint), "{name}: expected the hint {hint:?} in\n{shown}");
+        let body: String = body
+            .chars()
+            .map(|c| SIGNS.iter().find(|(sign, _)| *sign == c).map_or(c, |(_, character)| *character))
+            .collect();
+        if self.name.starts_with('!') { body } else { format!("{before}{body}") }
     }
 }
 
-#[test]
-fn yaml() {
-    check(&[
-        Row("no yaml", "image: a: b\n", "4:9: this is not valid YAML: mapping values", "quote a value that holds `: `"),
-        Row("tab indent", "image: a\nshell:\n\tinstall: x\n", "6:", "indent by spaces"),
-        Row("open bracket", "image: [a\n", "5:1: this is not valid YAML", "every quote and bracket"),
-        Row("open quote", "image: \"a\n", "4:8: this is not valid YAML", "every quote and bracket"),
-        Row("duplicate key", "image: a\nfrom: b\nfrom: c\n", "6:1: duplicate key `from`", "it stands in line 5"),
-        Row("template left", "image: a\nfrom: {{ .Base }}\n", "5:", "meant as text"),
-        Row("unknown alias", "image: *x\n", "4:8: this is not valid YAML", "check the indentation"),
-        Row("list document", "- image: a\n", "4:1: a document must be a mapping, not a list", "`key: value` lines"),
-        Row("text document", "hello\n", "4:1: a document must be a mapping, not a string", "`key: value` lines"),
-        Row("document in document", "image: a\nfrom: b\n--- x\n", "6:1: a second YAML document", "nothing else but a"),
-        Row("NUL", "image: a\nfrom: \"b\\0\"\n", "5:7: the text holds a NUL", "remove `\\0`"),
-        Row("merge of a text", "image: a\n<<: x\n", "5:5: `<<` merges mappings", "the anchor of a mapping"),
-    ]);
-}
-
-#[test]
-fn meta_section() {
-    check(&[
-        Row("nothing", "!", " the meta section is missing: no document has `configVersion`", "project: NAME"),
-        Row("no meta", "!image: a\nfrom: b\n", " the meta section is missing", "`configVersion: 1`"),
-        Row("no configVersion", "!project: p\n", "1:1: the meta section has no `configVersion`", "configVersion: 1"),
-        Row(
-            "null configVersion",
-            "!configVersion:\nproject: p\n",
-            "1:1: `configVersion` has no value",
-            "configVersion: 1",
-        ),
-        Row("other configVersion", "!configVersion: 2\nproject: p\n", "1:16: `configVersion` must be 1, not `2`", "1`"),
-        Row("no project", "!configVersion: 1\n", "1:1: 'project' is missing", "write `project: NAME`"),
-        Row("empty project", "!configVersion: 1\nproject: \"\"\n", "2:10: 'project' is empty", "lower-case letters"),
-        Row(
-            "bad project",
-            "!configVersion: 1\nproject: My_App\n",
-            "2:10: bad project name `My_App`",
-            "lower-case letters",
-        ),
-        Row("dash at the end", "!configVersion: 1\nproject: app-\n", "2:10: bad project name `app-`", "both ends"),
-        Row(
-            "long project",
-            "!configVersion: 1\nproject: aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeef\n",
-            "2:10: bad project name",
-            "up to 50",
-        ),
-        Row("two metas", "configVersion: 1\nproject: q\n", "4:1: duplicate meta config section", "merge the two"),
-        Row(
-            "unknown key",
-            "!configVersion: 1\nprojects: p\n",
-            "2:1: unknown key `projects`",
-            "did you mean `project`?",
-        ),
-        Row(
-            "unknown deploy key",
-            "!configVersion: 1\nproject: p\ndeploy:\n  namspace: x\n",
-            "4:3: unknown key `namspace` in `deploy`",
-            "did you mean `namespace`?",
-        ),
-        Row(
-            "empty namespace",
-            "!configVersion: 1\nproject: p\ndeploy: {namespace: ''}\n",
-            "3:21: `namespace` is empty",
-            "or remove it",
-        ),
-        Row(
-            "empty release",
-            "!configVersion: 1\nproject: p\ndeploy: {helmRelease: ''}\n",
-            "3:23: `helmRelease` is empty",
-            "or remove",
-        ),
-        Row(
-            "empty chart",
-            "!configVersion: 1\nproject: p\ndeploy: {helmChartDir: ''}\n",
-            "3:24: `helmChartDir` is empty",
-            "or remove",
-        ),
-        Row(
-            "platform",
-            "!configVersion: 1\nproject: p\nbuild: {platform: linux}\n",
-            "3:19: `build.platform`: `linux` is no",
-            "linux/amd64",
-        ),
-        Row(
-            "worktree flag",
-            "!configVersion: 1\nproject: p\ngitWorktree: {allowUnshallow: 1}\n",
-            "3:31: `allowUnshallow` must be a boolean, not a number",
-            "true",
-        ),
-        Row(
-            "quoted flag",
-            "!configVersion: 1\nproject: p\ncleanup: {disable: \"yes\"}\n",
-            "3:20: `disable` must be a boolean, not a string",
-            "without quotes",
-        ),
-    ]);
-}
-
-#[test]
-fn cleanup() {
-    let policies = |policy: &str| format!("!configVersion: 1\nproject: p\ncleanup:\n  keepPolicies:\n  - {policy}\n");
-    for (name, policy, message, hint) in [
-        (
-            "no references",
-            "imagesPerReference: {last: 1}",
-            "5:5: an entry of `keepPolicies` has no `references`",
-            "references: {",
-        ),
-        (
-            "neither",
-            "references: {limit: {last: 1}}",
-            "5:17: `references` needs either `tag` or `branch`",
-            "one policy for tags",
-        ),
-        (
-            "both",
-            "references: {tag: a, branch: b}",
-            "5:17: `references` needs either `tag` or `branch`",
-            "one policy for tags",
-        ),
-        ("bad regex", "references: {tag: '/v(/'}", "5:23: bad regular expression `/v(/`", "between slashes"),
-        (
-            "operator",
-            "references: {tag: a, limit: {operator: Xor}}",
-            "5:44: unsupported `operator` `Xor`",
-            "`And` or `Or`",
-        ),
-        ("duration", "references: {tag: a, limit: {in: 5 days}}", "5:38: `in` is no duration", "such as `168h`"),
-        ("number", "references: {tag: a, limit: {last: few}}", "5:40: `last` must be a whole number", "from -1"),
-    ] {
-        let text: &'static str = policies(policy).leak();
-        check(&[Row(name, text, message, hint)]);
+/// What is wrong with the text of a case; `None` = nothing, which is wrong as well.
+fn problems_of(family: &str, case: &Case) -> Option<Problems> {
+    match family {
+        "giterminism" => giterminism::parse("werf-giterminism.yaml", &case.text(VERSION)).err(),
+        "outside" => {
+            let text = case.text(META);
+            let config = parse("werf.yaml", &text).unwrap_or_else(|problems| panic!("{}: {problems}", case.name));
+            Giterminism::default().check(&config, "werf.yaml", &text, "werf-giterminism.yaml").err()
+        }
+        _ => parse("werf.yaml", &case.text(META)).err(),
     }
-    check(&[Row(
-        "no list",
-        "!configVersion: 1\nproject: p\ncleanup: {keepPolicies: {}}\n",
-        "3:25: `keepPolicies` must be a list, not a mapping",
-        "begin every entry",
-    )]);
+}
+
+/// A message is complete: it says where, shows the line with a caret, and what to write.
+fn is_complete(problems: &Problems, shown: &str) -> Result<(), String> {
+    for problem in &problems.list {
+        let hint = problem.hint.as_deref().unwrap_or_default();
+        if hint.is_empty() {
+            return Err(format!("`{}` has no hint", problem.message));
+        }
+        // What is missing from the whole file stands nowhere in it.
+        if problem.position.is_some() && (problem.line.is_none() || !shown.contains('^')) {
+            return Err(format!("`{}` shows no line", problem.message));
+        }
+    }
+    Ok(())
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/malformed")
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests asks for new messages by a variable")]
+fn blesses() -> bool {
+    std::env::var(BLESS).is_ok()
+}
+
+/// Holds the cases of `FAMILY.txt` against what is said today; answers with their number, and with what is wrong.
+fn check(family: &str) -> (usize, Vec<String>) {
+    let path = directory().join(format!("{family}.txt"));
+    let old = fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+    let mut blocks = old.split("#### ");
+    let mut new = blocks.next().expect("a title").to_owned();
+    let mut names = Vec::new();
+    let mut wrong = Vec::new();
+    for case in blocks.map(Case::of) {
+        let Some(problems) = problems_of(family, &case) else {
+            wrong.push(format!("{}: was accepted", case.name));
+            new.push_str(&format!("#### {}\n{}====\n(accepted)\n\n", case.name, case.written));
+            continue;
+        };
+        let shown = problems.to_string();
+        let message: String =
+            shown.chars().map(|c| SIGNS.iter().find(|(_, it)| *it == c).map_or(c, |(sign, _)| *sign)).collect();
+        wrong.extend(is_complete(&problems, &shown).err().map(|why| format!("{}: {why}", case.name)));
+        if message != case.message {
+            wrong.push(format!("{}: expected\n{}\nbut it is said\n{message}", case.name, case.message));
+        }
+        new.push_str(&format!("#### {}\n{}====\n{message}\n\n", case.name, case.written));
+        names.push(case.name);
+    }
+    if blesses() {
+        fs::write(&path, format!("{}\n", new.trim_end())).expect("the messages can be written");
+        wrong.retain(|line| !line.contains(": expected\n"));
+    }
+    let mut sorted = names.clone();
+    sorted.sort();
+    sorted.dedup();
+    wrong.extend((sorted.len() != names.len()).then(|| "two cases have one name".to_owned()));
+    (names.len(), wrong.into_iter().map(|line| format!("{family}.txt: {line}")).collect())
+}
+
+#[test]
+fn fixture_64_wrong_dependencies() {
+    let (count, wrong) = check("dependencies");
+    assert!(wrong.is_empty(), "{BLESS}=1 writes the messages anew:\n{}", wrong.join("\n\n"));
+    assert!(count >= 12, "{count} cases");
+}
+
+#[test]
+fn fixture_65_every_message_is_the_agreed_one() {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for entry in fs::read_dir(directory()).expect("the cases").flatten() {
+        let path = entry.path();
+        let (cases, found) = check(path.file_stem().and_then(|stem| stem.to_str()).expect("a name"));
+        count += cases;
+        wrong.extend(found);
+    }
+    assert!(wrong.is_empty(), "{BLESS}=1 writes the messages anew:\n{}", wrong.join("\n\n"));
+    assert!(count >= 300, "{count} cases");
 }
 
 #[test]

@@ -82,7 +82,14 @@ impl Removal {
     /// What is wrong with the regular expression.
     pub fn new(text: &str) -> Result<Self, String> {
         match expression(text) {
-            Some(Err(error)) => Err(error.to_string().lines().last().unwrap_or_default().trim().to_owned()),
+            Some(Err(error)) => Err(error
+                .to_string()
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .trim()
+                .to_owned()),
             Some(Ok(_)) | None => Ok(Self(text.to_owned())),
         }
     }

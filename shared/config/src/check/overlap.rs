@@ -78,7 +78,7 @@ impl Export {
 pub(super) fn resolve(reader: &mut Reader<'_>, draft: &mut Draft) {
     let position = draft.image.position;
     let ImageKind::Stapel(stapel) = &mut draft.image.kind else { return };
-    let mut exports: Vec<Export> = stapel.git.iter().chain(&draft.remote_git).map(Export::of_git).collect();
+    let mut exports: Vec<Export> = stapel.git.iter().map(Export::of_git).collect();
     exports.extend(stapel.imports.iter().map(Export::of_import));
     let targets: usize = exports.iter().map(|export| export.targets.len()).sum();
     if exports.len() > MOST_EXPORTS || targets > MOST_TARGETS {
@@ -104,7 +104,7 @@ pub(super) fn resolve(reader: &mut Reader<'_>, draft: &mut Draft) {
         refuse(reader, &exports[first], &exports[second], &path);
     }
     let mut added = exports.into_iter().map(|export| export.added);
-    for mapping in stapel.git.iter_mut().chain(&mut draft.remote_git) {
+    for mapping in &mut stapel.git {
         mapping.exclude.extend(added.next().unwrap_or_default());
     }
     for import in &mut stapel.imports {

@@ -39,7 +39,11 @@ fn target(reader: &mut Reader<'_>, drafts: &[Draft], index: &Index, (own, link):
         Some(found) if found == own && link.directive == "from" => Target::External,
         Some(found) if found == own => {
             let message = format!("image `{}` references itself by `{}`", shorten(name), link.directive);
-            reader.refuse(link.name.position, message, "name another image");
+            let hint = match link.directive {
+                "fromImage" => "name another image, or write `from` for an image of a registry",
+                _ => "name another image",
+            };
+            reader.refuse(link.name.position, message, hint);
             Target::Unknown
         }
         Some(found) => {
@@ -78,9 +82,11 @@ fn refuse_unknown(reader: &mut Reader<'_>, drafts: &[Draft], link: &Link) {
         .filter(|name| !name.is_empty())
         .collect();
     let what = if link.wants == Wants::Artifact { "artifact" } else { "image" };
+    let whose =
+        if link.wants == Wants::LocalImage { "images of this file" } else { "images and artifacts of this file" };
     let message =
         format!("{what} `{}`, named by `{}`, not found in this file", shorten(&link.name.text), link.directive);
-    reader.refuse(link.name.position, message, suggestion(&link.name.text, &names, "images of this file"));
+    reader.refuse(link.name.position, message, suggestion(&link.name.text, &names, whose));
 }
 
 /// Whether `name` can only be a reference to a registry: it has a tag, a digest, or a host in front.
@@ -98,6 +104,7 @@ fn apply(reader: &mut Reader<'_>, draft: &mut Draft, targets: &[Target]) {
         match link.kind {
             LinkKind::Base => base(reader, stapel, link, *target),
             LinkKind::Import(number) if *target == Target::External => {
+                check_reference(reader, link);
                 reader.unsupported_in(&name, "import of an external image", link.name.position);
                 external.push(number);
             }
@@ -114,12 +121,15 @@ fn apply(reader: &mut Reader<'_>, draft: &mut Draft, targets: &[Target]) {
 fn base(reader: &mut Reader<'_>, stapel: &mut StapelImage, link: &Link, target: Target) {
     match target {
         Target::Draft(_) => stapel.base = Base::Image(ImageName(link.name.text.clone())),
-        Target::External if link.name.text != "scratch" => {
-            if let Err(error) = link.name.text.parse::<Reference>() {
-                let message = format!("`{}`: {error}", link.directive);
-                reader.refuse(link.name.position, message, "write `[HOST/]NAME[:TAG][@DIGEST]`, such as `alpine:3.20`");
-            }
-        }
+        Target::External if link.name.text != "scratch" => check_reference(reader, link),
         Target::External | Target::Unknown => {}
+    }
+}
+
+/// A problem when what `link` names cannot be an image of a registry.
+fn check_reference(reader: &mut Reader<'_>, link: &Link) {
+    if let Err(error) = link.name.text.parse::<Reference>() {
+        let message = format!("`{}`: {error}", link.directive);
+        reader.refuse(link.name.position, message, "write `[HOST/]NAME[:TAG][@DIGEST]`, such as `alpine:3.20`");
     }
 }

@@ -87,7 +87,7 @@ fn document(reader: &mut Reader<'_>, node: &Node) -> Giterminism {
 
 fn version(reader: &mut Reader<'_>, top: &Section<'_>) {
     if top.get("giterminismConfigVersion").is_none() {
-        reader.refuse(top.position, "`giterminismConfigVersion` is missing", VERSION_HINT);
+        reader.missing(top, "giterminismConfigVersion", "`giterminismConfigVersion` is missing", VERSION_HINT);
     }
     if let Some(version) = reader.text(top, "giterminismConfigVersion")
         && version.text != "1"
@@ -198,7 +198,10 @@ fn expressions(reader: &mut Reader<'_>, section: &Section<'_>, key: &str) -> Nam
         match whole(inner) {
             Ok(expression) => names.expressions.push(expression),
             Err(reason) => {
-                let message = format!("`{key}`: `{}` is no regular expression: {reason}", shorten(&written.text));
+                let message = format!(
+                    "`{key}`: `{}` is no regular expression that can be used: {reason}",
+                    shorten(&written.text)
+                );
                 reader.refuse(written.position, message, "write `/EXPRESSION/`, or the plain name without slashes");
             }
         }
@@ -209,9 +212,9 @@ fn expressions(reader: &mut Reader<'_>, section: &Section<'_>, key: &str) -> Nam
 /// An expression that takes whole names.
 fn whole(expression: &str) -> Result<Regex, String> {
     let compile = |text: &str| {
-        RegexBuilder::new(text).size_limit(LARGEST_EXPRESSION).build().map_err(|error| {
-            let text = error.to_string();
-            text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        RegexBuilder::new(text).size_limit(LARGEST_EXPRESSION).build().map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "it is too large, with all repetitions written out".to_owned(),
+            other => other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
         })
     };
     // Alone as well: `a)|(b` would be one only between the anchors.

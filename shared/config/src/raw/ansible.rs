@@ -1,11 +1,16 @@
-//! `ansible`: read and checked, not built.
+//! `ansible`: read, not built.
+
+use serde_json::Value;
 
 use super::{
     Reader,
     section::{Section, suggestion},
     shell::STAGES,
 };
-use crate::yaml::{Kind, Node};
+use crate::{
+    Ansible, AnsibleStage,
+    yaml::{Kind, Node},
+};
 
 const KEYS: [&str; 9] = [
     "beforeInstall",
@@ -111,19 +116,29 @@ const MODULES: &[&str] = &[
     "wait_for",
 ];
 
-/// Checks `ansible` of an image.
-pub(super) fn check(reader: &mut Reader<'_>, image: &Section<'_>) {
-    let Some(section) = reader.subsection(image, "ansible", &KEYS) else { return };
+/// Reads `ansible` of an image.
+pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Option<Ansible> {
+    let section = reader.subsection(image, "ansible", &KEYS)?;
     if let Some(entry) = image.entry("ansible") {
         reader.unsupported("ansible", entry.position);
     }
-    for (key, version_key, _) in STAGES {
-        reader.text(&section, version_key);
+    let mut ansible = Ansible { cache_version: reader.string(&section, "cacheVersion"), ..Ansible::default() };
+    for (key, version_key, stage) in STAGES {
+        let cache_version = reader.string(&section, version_key);
+        let mut tasks = Vec::new();
         if let Some(entry) = section.get(key) {
             check_tasks(reader, &entry.value, key);
+            if let Value::Array(written) = entry.value.to_json() {
+                tasks = written;
+            }
         }
+        if tasks.is_empty() && cache_version.is_none() {
+            continue;
+        }
+        let position = section.get(key).or(section.get(version_key)).map_or(section.position, |entry| entry.position);
+        ansible.stages.insert(stage, AnsibleStage { tasks, cache_version, position });
     }
-    reader.text(&section, "cacheVersion");
+    Some(ansible)
 }
 
 /// A list of tasks; blocks hold further lists, as deep as the document nests.
@@ -134,7 +149,10 @@ fn check_tasks(reader: &mut Reader<'_>, node: &Node, key: &'static str) {
         return;
     };
     for task in tasks {
-        if let Some(section) = reader.section(task, "ansible") {
+        if !matches!(task.kind, Kind::Mapping(_)) {
+            let message = format!("an ansible task must be a mapping, not {}", task.describe());
+            reader.refuse(task.position, message, "write `- MODULE: ARGUMENTS`, such as `- apt: {name: curl}`");
+        } else if let Some(section) = reader.section(task, "ansible") {
             check_task(reader, &section, key);
         }
     }
@@ -153,7 +171,9 @@ fn check_task(reader: &mut Reader<'_>, task: &Section<'_>, key: &'static str) {
         [_] => {}
         [] => {
             let named = task.entries().iter().find(|entry| entry.key != "name");
-            let hint = named.map_or("name a module".to_owned(), |entry| suggestion(&entry.key, MODULES, "modules"));
+            let hint = named.map_or("name a module, such as `apt: {name: curl}`".to_owned(), |entry| {
+                suggestion(&entry.key, MODULES, "modules")
+            });
             reader.refuse(task.position, "unsupported ansible task: it names no known module", hint);
         }
         [first, second, ..] => {

@@ -33,7 +33,7 @@ fn check_policy(reader: &mut Reader<'_>, policy: &Section<'_>) {
     match reader.subsection(policy, "references", &REFERENCES_KEYS) {
         Some(references) => check_references(reader, &references),
         None if policy.get("references").is_none() => {
-            reader.refuse(policy.position, "an entry of `keepPolicies` has no `references`", hint);
+            reader.missing(policy, "references", "an entry of `keepPolicies` has no `references`", hint);
         }
         None => {}
     }
@@ -77,9 +77,11 @@ fn check_limit(reader: &mut Reader<'_>, limit: &Section<'_>) {
 /// A name, or an expression between slashes.
 fn check_pattern(reader: &mut Reader<'_>, pattern: &Written) {
     let text = pattern.text.as_str();
-    let fault = if text.is_empty() {
-        Some("it is empty")
-    } else if text.len() > 1 && text.starts_with('/') && text.ends_with('/') {
+    if text.is_empty() {
+        reader.refuse(pattern.position, "the pattern is empty", "write a name, or `/.*/` for all");
+        return;
+    }
+    let fault = if text.len() > 1 && text.starts_with('/') && text.ends_with('/') {
         expression_fault(&text[1..text.len() - 1])
     } else {
         None

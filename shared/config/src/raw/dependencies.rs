@@ -51,7 +51,8 @@ fn source(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Link> {
         }
         _ => {
             let message = "a dependency names one image, but `image` and `from` are given";
-            reader.refuse(section.position, message, "keep `image`");
+            let position = section.get("from").map_or(section.position, |entry| entry.position);
+            reader.refuse(position, message, "keep one of `image` and `from`");
             return None;
         }
     };
@@ -94,6 +95,10 @@ fn imports(reader: &mut Reader<'_>, section: &Section<'_>, conveyor: Conveyor) -
             }
             continue;
         };
+        if target.text.contains(|c: char| c == '=' || c.is_whitespace()) {
+            let message = format!("`{wanted}` cannot be `{}`", shorten(&target.text));
+            reader.refuse(target.position, message, "write the name of a variable, without blanks and `=`");
+        }
         if !seen.insert(target.text.clone()) {
             let message = format!("`{wanted}: {}` stands twice in one dependency", shorten(&target.text));
             reader.refuse(target.position, message, "give every value a name of its own");
@@ -109,7 +114,7 @@ fn kind(reader: &mut Reader<'_>, import: &Section<'_>) -> Option<DependencyKind>
     let hint = format!("types: {}", names.join(", "));
     let Some(written) = reader.text(import, "type") else {
         if import.get("type").is_none() {
-            reader.refuse(import.position, "an import of a dependency has no `type`", hint);
+            reader.missing(import, "type", "an import of a dependency has no `type`", hint);
         }
         return None;
     };

@@ -35,7 +35,9 @@ pub(super) const KEYS: [&str; 14] = [
 
 /// Reads a Dockerfile image.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Common) -> Draft {
-    known_keys(reader, section, &KEYS, (&stapel::KEYS, "is for Stapel images, but this document has `dockerfile`"));
+    let why = "is for Stapel images, but this document has `dockerfile`";
+    let instead = "remove it, or write `from: IMAGE:TAG` instead of `dockerfile`";
+    known_keys(reader, section, &KEYS, (&stapel::KEYS, why, instead));
     if let Some(artifact) = section.entry("artifact") {
         let hint = "write `image: NAME` with `final: false`";
         reader.refuse(artifact.position, "an artifact cannot be built from a `dockerfile`", hint);
@@ -46,9 +48,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
     let args = arguments(reader, section);
     let (dependencies, links) = dependencies::read(reader, section, Conveyor::Dockerfile);
     refuse_shared_arguments(reader, &args, &dependencies);
-    unsupported_keys(reader, section);
     let spec = image_spec::read(reader, section);
-    secrets::check(reader, section);
+    let secrets = secrets::read(reader, section);
     let image = DockerfileImage {
         dockerfile,
         context,
@@ -57,9 +58,12 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
         args: args.into_iter().map(|(name, value)| (name.text, value)).collect::<BTreeMap<_, _>>(),
         add_hosts: hosts(reader, section),
         network: reader.filled(section, "network").map(|written| written.text),
+        ssh: ssh(reader, section),
+        staged: staged(reader, section),
     };
     let mut draft = common.into_draft(ImageKind::Dockerfile(image));
     draft.image.dependencies = dependencies;
+    draft.image.secrets = secrets;
     draft.links = links;
     draft.spec = spec;
     draft
@@ -73,12 +77,15 @@ fn context(reader: &mut Reader<'_>, section: &Section<'_>) -> TreePath {
 fn dockerfile_path(reader: &mut Reader<'_>, section: &Section<'_>, context: &TreePath) -> TreePath {
     let hint = "write `dockerfile: Dockerfile`, the path below `context`";
     if section.get("dockerfile").is_none() {
-        reader.refuse(section.position, "`dockerfile` is missing or empty", hint);
+        reader.missing(section, "dockerfile", "`dockerfile` is missing", hint);
     }
     let Some(written) = reader.text(section, "dockerfile") else { return TreePath::root() };
-    let path = below(reader, &written, "dockerfile", "`context`").unwrap_or_default();
-    if path.is_root() && !written.text.starts_with(['/', '.']) {
+    let Some(path) = below(reader, &written, "dockerfile", "`context`") else { return TreePath::root() };
+    if written.text.trim().is_empty() {
         reader.refuse(written.position, "`dockerfile` is missing or empty", hint);
+    } else if path.is_root() {
+        let message = format!("`dockerfile` names the context itself: `{}`", shorten(&written.text));
+        reader.refuse(written.position, message, hint);
     }
     context.join(path.as_bytes())
 }
@@ -147,16 +154,18 @@ fn refuse_shared_arguments(reader: &mut Reader<'_>, args: &[(Written, String)], 
     }
 }
 
-fn unsupported_keys(reader: &mut Reader<'_>, section: &Section<'_>) {
-    if let Some(ssh) = section.get("ssh") {
-        reader.text(section, "ssh");
-        reader.unsupported("ssh", ssh.position);
+fn ssh(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<String> {
+    let ssh = reader.filled(section, "ssh")?;
+    reader.unsupported("ssh", ssh.position);
+    Some(ssh.text)
+}
+
+fn staged(reader: &mut Reader<'_>, section: &Section<'_>) -> bool {
+    let staged = reader.flag(section, "staged").unwrap_or(false);
+    if let Some(entry) = section.get("staged").filter(|_| staged) {
+        reader.unsupported("staged", entry.position);
     }
-    if let Some(staged) = section.get("staged")
-        && reader.flag(section, "staged") == Some(true)
-    {
-        reader.unsupported("staged", staged.position);
-    }
+    staged
 }
 
 fn hosts(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<String> {
@@ -165,7 +174,8 @@ fn hosts(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<String> {
         match written.text.split_once(':') {
             Some((host, address)) if !host.is_empty() && !address.is_empty() => hosts.push(written.text),
             _ => {
-                let message = format!("`addHost` holds `{}`", shorten(&written.text));
+                let message =
+                    format!("`addHost` holds `{}`, which is no host with its address", shorten(&written.text));
                 reader.refuse(written.position, message, "write `HOST:ADDRESS`, such as `db:10.0.0.5`");
             }
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use slipway_paths::TreePath;
 
-use super::{Reader, paths::clean_absolute, section::Section, value::Written};
-use crate::{GitMapping, OutsideKind, UserStage, problem::without_credentials, yaml::shorten};
+use super::{Reader, paths::clean_absolute, remote, section::Section, value::Written};
+use crate::{GitMapping, UserStage, yaml::shorten};
 
 const KEYS: [&str; 12] = [
     "url",
@@ -24,64 +24,18 @@ const KEYS: [&str; 12] = [
 const STAGES: [(&str, UserStage); 3] =
     [("install", UserStage::Install), ("beforeSetup", UserStage::BeforeSetup), ("setup", UserStage::Setup)];
 
-/// The mappings of an image.
-pub(super) struct Mappings {
-    /// Those of the project's own repository.
-    pub(super) local: Vec<GitMapping>,
-    /// Those with a `url`.
-    pub(super) remote: Vec<GitMapping>,
-}
-
 /// Reads `git` of an image.
-pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Mappings {
-    let mut mappings = Mappings { local: Vec::new(), remote: Vec::new() };
-    for section in reader.subsections(image, "git", &KEYS) {
-        let remote = repository(reader, &section);
-        let Some(mapping) = mapping(reader, &section) else { continue };
-        if remote { mappings.remote.push(mapping) } else { mappings.local.push(mapping) }
-    }
-    mappings
-}
-
-/// Checks what names the repository and its commit. True = another one than the project's.
-fn repository(reader: &mut Reader<'_>, section: &Section<'_>) -> bool {
-    let url = reader.filled(section, "url");
-    let revisions: Vec<_> =
-        ["branch", "tag", "commit"].into_iter().filter_map(|key| Some((key, section.get(key)?))).collect();
-    for (key, entry) in &revisions {
-        reader.filled(section, key);
-        if section.get("url").is_none() {
-            let message = format!("`{key}` is for `git` with a `url`: the project's own files come from its commit");
-            reader.refuse(entry.position, message, format!("remove `{key}`, or name the repository by `url`"));
-        }
-    }
-    for (_, entry) in revisions.iter().filter(|(key, _)| *key == "branch") {
-        reader.outside(OutsideKind::GitBranch, entry.position);
-    }
-    if let [(first, _), (second, entry), ..] = revisions.as_slice() {
-        let message = format!("`{first}` and `{second}` cannot stand together");
-        reader.refuse(entry.position, message, "keep one of `branch`, `tag` and `commit`");
-    }
-    if let Some(auth) = reader.subsection(section, "basicAuth", &["username", "password"]) {
-        reader.text(&auth, "username");
-        reader.subsection(&auth, "password", &["env", "src", "value"]);
-    }
-    if let Some(url) = &url
-        && url.text.contains(char::is_whitespace)
-    {
-        let message = format!("`url` holds blanks: `{}`", shorten(&without_credentials(&url.text)));
-        reader.refuse(url.position, message, "write the address as `git clone` takes it");
-    }
-    if let Some(entry) = section.get("url") {
-        reader.unsupported("git.url", entry.position);
-    }
-    section.get("url").is_some()
+pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Vec<GitMapping> {
+    let sections = reader.subsections(image, "git", &KEYS);
+    sections.iter().filter_map(|section| mapping(reader, section)).collect()
 }
 
 fn mapping(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<GitMapping> {
+    let remote = remote::read(reader, section);
     let add = add(reader, section);
     let to = target(reader, section);
     let mapping = GitMapping {
+        remote,
         add: add?,
         to: to?,
         include: reader.globs(section, "includePaths"),
@@ -107,7 +61,7 @@ fn target(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<String> {
     let Some(written) = reader.text(section, "to") else {
         if section.get("to").is_none() {
             let message = "`to` is missing: where in the image do the files go?";
-            reader.refuse(section.position, message, "write `to: /app`");
+            reader.missing(section, "to", message, "write `to: /app`");
         }
         return None;
     };

@@ -45,11 +45,12 @@ impl Common {
             platforms: self.platforms,
             dependencies: Vec::new(),
             spec: None,
+            secrets: Vec::new(),
             cache_version: self.cache_version,
             kind,
             position: self.position,
         };
-        Draft { image, name_positions, links: Vec::new(), spec: None, remote_git: Vec::new() }
+        Draft { image, name_positions, links: Vec::new(), spec: None }
     }
 }
 
@@ -145,7 +146,7 @@ fn name(reader: &mut Reader<'_>, node: &Node) -> Option<(ImageName, Position)> {
     let text = scalar.text.as_str();
     match scalar.meaning() {
         Meaning::Text => {}
-        Meaning::Null => return refuse(reader, "an entry of the list is empty", "write a name after `- `"),
+        Meaning::Null => return refuse(reader, "an entry of the list is empty", "give it a name, or remove it"),
         Meaning::Bool(_) | Meaning::Number => {
             let what = format!("`{}` is {}", shorten(text), node.describe());
             return refuse(reader, &what, &format!("quote it: `\"{}\"`", shorten(text)));
@@ -154,7 +155,10 @@ fn name(reader: &mut Reader<'_>, node: &Node) -> Option<(ImageName, Position)> {
     if text.is_empty() || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return refuse(
             reader,
-            &format!("`{}` is empty or holds blanks", shorten(text)),
+            &match text {
+                "" => "it is empty".to_owned(),
+                text => format!("`{}` holds blanks", shorten(text)),
+            },
             "use letters, digits, `-`, `_`, `.`, `/`",
         );
     }
@@ -170,7 +174,7 @@ pub(super) fn known_keys(
     reader: &mut Reader<'_>,
     section: &Section<'_>,
     own: &[&'static str],
-    (other, why): (&[&str], &str),
+    (other, why, instead): (&[&str], &str, &str),
 ) {
     let known: Vec<&str> = COMMON_KEYS.iter().chain(own).copied().collect();
     for entry in section.entries() {
@@ -179,7 +183,7 @@ pub(super) fn known_keys(
             continue;
         }
         if other.contains(&key) {
-            reader.refuse(entry.position, format!("`{key}` {why}"), "remove it, or build the image the other way");
+            reader.refuse(entry.position, format!("`{key}` {why}"), instead);
         } else {
             let message = format!("unknown key `{}`", shorten(key));
             reader.refuse(entry.position, message, suggestion(key, &known, "keys"));

@@ -2,7 +2,12 @@
 
 use slipway_oci::{Removal, Respec, config::Healthcheck};
 
-use super::{Reader, docker, healthcheck::duration, section::Section, value::Written};
+use super::{
+    Reader, docker,
+    healthcheck::duration,
+    section::{Section, suggestion},
+    value::Written,
+};
 use crate::{
     Position,
     yaml::{Kind, shorten},
@@ -94,7 +99,8 @@ pub(super) fn read_global(reader: &mut Reader<'_>, build: &Section<'_>) -> Optio
 }
 
 fn read_with(reader: &mut Reader<'_>, parent: &Section<'_>, config_keys: &[&str]) -> Option<ImageSpec> {
-    let section = reader.subsection(parent, "imageSpec", &KEYS)?;
+    let section = reader.section(&parent.get("imageSpec")?.value, "imageSpec")?;
+    known(reader, &section, config_keys);
     let mut respec = Respec {
         author: reader.string(&section, "author"),
         clear_history: reader.flag(&section, "clearHistory").unwrap_or(false),
@@ -108,6 +114,20 @@ fn read_with(reader: &mut Reader<'_>, parent: &Section<'_>, config_keys: &[&str]
         keep_essential = reader.flag(&config, "keepEssentialWerfLabels").unwrap_or(false);
     }
     Some(ImageSpec { respec, keep_essential, position: section.position })
+}
+
+/// A problem for every unknown key; those of `config` stand one level too high.
+fn known(reader: &mut Reader<'_>, section: &Section<'_>, config_keys: &[&str]) {
+    let astray = |key: &str| !KEYS.contains(&key) && config_keys.contains(&key);
+    for entry in section.entries().iter().filter(|entry| astray(&entry.key)) {
+        let message = format!("`{}` stands in `imageSpec` itself", entry.key);
+        reader.refuse(entry.position, message, "write it under `config` of `imageSpec`");
+    }
+    let keys: Vec<&str> = KEYS.iter().chain(config_keys).copied().collect();
+    for entry in section.entries().iter().filter(|entry| !keys.contains(&entry.key.as_str())) {
+        let message = format!("unknown key `{}` in `imageSpec`", shorten(&entry.key));
+        reader.refuse(entry.position, message, suggestion(&entry.key, &KEYS, "keys"));
+    }
 }
 
 /// What is set.
@@ -182,7 +202,7 @@ fn healthcheck(reader: &mut Reader<'_>, config: &Section<'_>) -> Option<Healthch
 fn test(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Vec<String>> {
     let Some(entry) = section.get("test") else {
         let hint = "write `test: [CMD, program]`, `test: COMMAND` for the shell, or `test: [NONE]`";
-        reader.refuse(section.position, "`healthcheck` has no `test`", hint);
+        reader.missing(section, "test", "`healthcheck` has no `test`", hint);
         return None;
     };
     let words: Vec<String> = reader.node_texts(&entry.value, "test").into_iter().map(|word| word.text).collect();

@@ -45,7 +45,7 @@ fn one(reader: &mut Reader<'_>, section: &Section<'_>, source: Option<Link>) -> 
     let exclude = reader.globs(section, "excludePaths");
     let add = path(reader, section, "add");
     if section.get("add").is_none() {
-        reader.refuse(section.position, "`add` is missing: which files are imported?", "write `add: /path/in/source`");
+        reader.missing(section, "add", "`add` is missing: which files are imported?", "write `add: /path/in/source`");
     }
     if add.as_deref() == Some("/") && include.is_empty() && section.get("includePaths").is_none() {
         let message = "`add: /` without `includePaths` would import the whole image";

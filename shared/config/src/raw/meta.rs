@@ -2,7 +2,12 @@
 
 use slipway_oci::Platform;
 
-use super::{Reader, cleanup, deploy, image_spec, section::Section, value::Written};
+use super::{
+    Reader, cleanup, deploy, dockerfile, image, image_spec,
+    section::{Section, suggestion},
+    stapel,
+    value::Written,
+};
 use crate::yaml::shorten;
 
 const KEYS: [&str; 6] = ["configVersion", "project", "build", "deploy", "cleanup", "gitWorktree"];
@@ -26,7 +31,7 @@ pub(crate) struct Meta {
 
 /// Reads the meta section.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Meta {
-    reader.known(section, &KEYS);
+    known(reader, section);
     version(reader, section);
     deploy::check(reader, section);
     cleanup::check(reader, section);
@@ -47,6 +52,20 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Meta {
         meta.spec = image_spec::read_global(reader, &build);
     }
     meta
+}
+
+/// A problem for every key that is none of the meta section; those of images belong into documents of their own.
+fn known(reader: &mut Reader<'_>, section: &Section<'_>) {
+    let of_images = [image::COMMON_KEYS.as_slice(), &stapel::KEYS, &dockerfile::KEYS].concat();
+    for entry in section.entries().iter().filter(|entry| !KEYS.contains(&entry.key.as_str())) {
+        let key = shorten(&entry.key);
+        if of_images.contains(&entry.key.as_str()) {
+            let message = format!("`{key}` is a key of images, but this document is the meta section");
+            reader.refuse(entry.position, message, "write a line `---` between the meta section and every image");
+        } else if !reader.is_full() {
+            reader.refuse(entry.position, format!("unknown key `{key}`"), suggestion(&entry.key, &KEYS, "keys"));
+        }
+    }
 }
 
 /// The platforms under `platform` of `section`; `directive` is how the user knows the key.
@@ -82,13 +101,9 @@ fn version(reader: &mut Reader<'_>, section: &Section<'_>) {
             let message = format!("`configVersion` must be 1, not `{}`", shorten(&written.text));
             reader.refuse(written.position, message, hint);
         }
-        None => {
-            let entry = section.entry("configVersion");
-            // Anything but a scalar was refused by `text` already.
-            if entry.is_some_and(|entry| entry.value.is_null()) {
-                reader.refuse(section.position, "`configVersion` has no value", hint);
-            }
-        }
+        // Anything but a scalar was refused by `text` already.
+        None if section.get("configVersion").is_none() => reader.missing(section, "configVersion", "", hint),
+        None => {}
     }
 }
 
@@ -96,7 +111,7 @@ fn project(reader: &mut Reader<'_>, section: &Section<'_>) -> String {
     let Some(Written { text, position }) = reader.text(section, "project") else {
         if section.get("project").is_none() {
             let hint = "write `project: NAME`; the name is part of the names of images, so keep it once it is in use";
-            reader.refuse(section.position, "'project' is missing from the meta section, or empty", hint);
+            reader.missing(section, "project", "'project' is missing from the meta section", hint);
         }
         return String::new();
     };

@@ -1,23 +1,24 @@
-//! `mount`: directories of the host in build containers. Read and checked, not built.
+//! `mount`: directories of the host in build containers. Read, not built.
 
 use std::collections::BTreeMap;
 
 use super::{Reader, section::Section};
-use crate::{OutsideKind, yaml::shorten};
+use crate::{Mount, MountSource, OutsideKind, yaml::shorten};
 
 const KEYS: [&str; 3] = ["from", "fromPath", "to"];
 
-/// Checks `mount` of an image.
-pub(super) fn check(reader: &mut Reader<'_>, image: &Section<'_>) {
+/// Reads `mount` of an image.
+pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Vec<Mount> {
     if let Some(entry) = image.get("mount") {
         reader.unsupported("mount", entry.position);
     }
     let mut targets: BTreeMap<String, u32> = BTreeMap::new();
-    for mount in reader.subsections(image, "mount", &KEYS) {
-        check_source(reader, &mount);
-        let Some(written) = reader.text(&mount, "to") else {
-            if mount.get("to").is_none() {
-                reader.refuse(mount.position, "`to` of a mount is missing", "write `to: /path/in/container`");
+    let mut mounts = Vec::new();
+    for section in reader.subsections(image, "mount", &KEYS) {
+        let source = source(reader, &section);
+        let Some(written) = reader.text(&section, "to") else {
+            if section.get("to").is_none() {
+                reader.missing(&section, "to", "`to` of a mount is missing", "write `to: /path/in/container`");
             }
             continue;
         };
@@ -26,26 +27,42 @@ pub(super) fn check(reader: &mut Reader<'_>, image: &Section<'_>) {
             let message = format!("conflict between mounts: two have `to: {}`", shorten(&to));
             reader.refuse(written.position, message, format!("the other one stands in line {line}; change one"));
         }
+        mounts.extend(source.map(|source| Mount { source, to, position: section.position }));
     }
+    mounts
 }
 
-fn check_source(reader: &mut Reader<'_>, mount: &Section<'_>) {
+fn source(reader: &mut Reader<'_>, mount: &Section<'_>) -> Option<MountSource> {
     let (from, path) = (reader.filled(mount, "from"), reader.filled(mount, "fromPath"));
     let hint = "write `from: tmp_dir`, `from: build_dir` or `fromPath: PATH`";
     match (from, path) {
         (Some(_), Some(path)) => {
-            let message = "a mount has either `from` or `fromPath`, not both";
-            reader.refuse(path.position, message, hint);
+            reader.refuse(path.position, "a mount has either `from` or `fromPath`, not both", hint);
+            None
         }
-        (Some(from), None) if !matches!(from.text.as_str(), "tmp_dir" | "build_dir") => {
-            let message = format!("unknown `from` of a mount: `{}`", shorten(&from.text));
-            reader.refuse(from.position, message, hint);
+        (None, Some(path)) => {
+            reader.outside(OutsideKind::MountFromPath(path.text.clone()), path.position);
+            Some(MountSource::Path(path.text))
         }
-        (None, None) if mount.get("from").is_none() && mount.get("fromPath").is_none() => {
-            reader.refuse(mount.position, "a mount has neither `from` nor `fromPath`", hint);
+        (Some(from), None) => match from.text.as_str() {
+            "tmp_dir" => Some(MountSource::TmpDir),
+            "build_dir" => {
+                reader.outside(OutsideKind::MountBuildDir, from.position);
+                Some(MountSource::BuildDir)
+            }
+            other => {
+                let message = format!("unknown `from` of a mount: `{}`", shorten(other));
+                let near = super::nearest(other, &["tmp_dir", "build_dir"]);
+                let hint = near.map_or(hint.to_owned(), |near| format!("did you mean `{near}`?"));
+                reader.refuse(from.position, message, hint);
+                None
+            }
+        },
+        (None, None) => {
+            if mount.get("from").is_none() && mount.get("fromPath").is_none() {
+                reader.refuse(mount.position, "a mount has neither `from` nor `fromPath`", hint);
+            }
+            None
         }
-        (Some(from), None) if from.text == "build_dir" => reader.outside(OutsideKind::MountBuildDir, from.position),
-        (None, Some(path)) => reader.outside(OutsideKind::MountFromPath(path.text), path.position),
-        (Some(_), None) | (None, None) => {}
     }
 }

@@ -81,11 +81,29 @@ impl Reader<'_> {
             self.refuse(entry.value.position, message, format!("begin every entry of `{key}` with `- `"));
             return Vec::new();
         };
-        let sections: Vec<Section<'n>> = items.iter().filter_map(|item| self.section(item, key)).collect();
+        let sections: Vec<Section<'n>> = items.iter().filter_map(|item| self.item_section(item, key, known)).collect();
         for section in &sections {
             self.known(section, known);
         }
         sections
+    }
+
+    fn item_section<'n>(&mut self, item: &'n Node, key: &'static str, known: &[&str]) -> Option<Section<'n>> {
+        if let Kind::Mapping(entries) = &item.kind {
+            return Some(Section { name: key, position: item.position, entries });
+        }
+        let message = format!("an entry of `{key}` must be a mapping, not {}", item.describe());
+        self.refuse(item.position, message, format!("write `- key: value`; keys: {}", known.join(", ")));
+        None
+    }
+
+    /// A problem for `key`, which `section` must have: at the key when it stands there without a value, else at the
+    /// beginning of the section, with `message`.
+    pub(crate) fn missing(&mut self, section: &Section<'_>, key: &str, message: &str, hint: impl Into<String>) {
+        match section.entry(key) {
+            Some(entry) => self.refuse(entry.position, format!("`{key}` has no value"), hint),
+            None => self.refuse(section.position, message, hint),
+        }
     }
 
     /// A problem for every key of `section` that is not in `known`.
@@ -100,13 +118,16 @@ impl Reader<'_> {
     }
 }
 
-/// A hint for a name that is not among `known`: the nearest one, or all when they are few.
+/// Names that are listed in a hint.
+const LISTED: usize = 25;
+
+/// A hint for a name that is not among `known`: the nearest one, or all, or the first when they are many.
 pub(crate) fn suggestion(name: &str, known: &[&str], what: &str) -> String {
     match nearest(name, known) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => format!("there are no {what}"),
-        None if known.len() <= 20 => format!("{what}: {}", known.join(", ")),
-        None => format!("there are {} {what}, none of them similar", known.len()),
+        None if known.len() <= LISTED => format!("{what}: {}", known.join(", ")),
+        None => format!("{what}: {}, and {} more", known[..LISTED].join(", "), known.len() - LISTED),
     }
 }
 
@@ -123,8 +144,12 @@ pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
         other => strsim::damerau_levenshtein(&lower, &other),
     };
     let allowed = ((name.chars().count() + 1) / 3).min(3);
-    let scored = known.iter().take(500).map(|candidate| (distance(candidate), *candidate));
-    scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
+    let candidates = || known.iter().take(500).copied();
+    let scored = candidates().map(|candidate| (distance(candidate), candidate));
+    let near = scored.filter(|(distance, _)| *distance <= allowed).min_by_key(|(distance, _)| *distance);
+    // Half a word is what people remember: `fromLatest` of `allowFromLatest`.
+    let holding = || candidates().filter(|candidate| lower.len() >= 4 && candidate.to_lowercase().contains(&lower));
+    near.map(|(_, near)| near).or_else(|| holding().min_by_key(|candidate| candidate.len()))
 }
 
 #[cfg(test)]
@@ -139,6 +164,7 @@ mod tests {
             ("instal", Some("install")),
             ("beforeinstall", Some("beforeInstall")),
             ("sutep", Some("setup")),
+            ("before", Some("beforeSetup")),
             ("run", None),
             ("", None),
         ] {

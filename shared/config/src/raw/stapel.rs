@@ -42,12 +42,9 @@ const NOT_FOR_ARTIFACTS: [&str; 5] = ["final", "docker", "imageSpec", "disableGi
 
 /// Reads a Stapel image.
 pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Common) -> Draft {
-    known_keys(
-        reader,
-        section,
-        &KEYS,
-        (&dockerfile::KEYS, "is for images with a `dockerfile`, which this one has not"),
-    );
+    let why = "is for images with a `dockerfile`, which this one has not";
+    let instead = "remove it, or write `dockerfile: Dockerfile` instead of `from`";
+    known_keys(reader, section, &KEYS, (&dockerfile::KEYS, why, instead));
     exclusive(reader, section, "shell", "ansible");
     exclusive(reader, section, "docker", "imageSpec");
     if common.is_artifact() {
@@ -58,27 +55,27 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
     let (imports, mut links) = import::read(reader, section);
     let (dependencies, dependency_links) = dependencies::read(reader, section, Conveyor::Stapel);
     links.extend(dependency_links);
-    ansible::check(reader, section);
-    mount::check(reader, section);
-    secrets::check(reader, section);
     let spec = image_spec::read(reader, section);
-    unsupported_flags(reader, section);
+    let secrets = secrets::read(reader, section);
     let patches_disabled = reader.flag(section, "disableGitAfterPatch").unwrap_or(false);
     let stapel = StapelImage {
         base: Base::Reference(base.as_ref().map(|link| link.name.text.clone()).unwrap_or_default()),
         from_latest: from_latest(reader, section),
         from_cache_version: reader.string(section, "fromCacheVersion"),
-        git: git.local,
+        git,
         shell: shell::read(reader, section),
+        ansible: ansible::read(reader, section),
+        mounts: mount::read(reader, section),
+        network: network(reader, section),
         docker: docker::read(reader, section),
         imports,
         patches_after_setup: !common.is_artifact() && !patches_disabled,
     };
     let mut draft = common.into_draft(ImageKind::Stapel(Box::new(stapel)));
     draft.image.dependencies = dependencies;
+    draft.image.secrets = secrets;
     draft.spec = spec;
     draft.links = base.into_iter().chain(links).collect();
-    draft.remote_git = git.remote;
     draft
 }
 
@@ -93,7 +90,8 @@ fn base(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Link> {
     let Some((directive, wants, _)) = given.first().copied() else {
         let hint = "write `from: IMAGE:TAG`, or `fromImage: NAME` for an image of this file";
         let message = "one of `from`, `fromImage` and `fromArtifact` is required: the image has no base";
-        reader.refuse(section.position, message, hint);
+        let empty = BASES.iter().map(|(key, _)| *key).find(|key| section.has(key));
+        reader.missing(section, empty.unwrap_or("from"), message, hint);
         return None;
     };
     let name = reader.filled(section, directive)?;
@@ -130,9 +128,8 @@ fn from_latest(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Positio
     reader.flag(section, "fromLatest").unwrap_or(false).then_some(entry.position)
 }
 
-fn unsupported_flags(reader: &mut Reader<'_>, section: &Section<'_>) {
-    if let Some(network) = section.get("network") {
-        reader.text(section, "network");
-        reader.unsupported("network", network.position);
-    }
+fn network(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<String> {
+    let network = reader.filled(section, "network")?;
+    reader.unsupported("network", network.position);
+    Some(network.text)
 }

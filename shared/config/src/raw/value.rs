@@ -22,7 +22,11 @@ impl Reader<'_> {
         let entry = section.get(key)?;
         let Kind::Scalar(scalar) = &entry.value.kind else {
             let message = format!("`{key}` must be a string, not {}", entry.value.describe());
-            self.refuse(entry.value.position, message, format!("write `{key}: VALUE`; quote a value that holds `: `"));
+            let hint = match &entry.value.kind {
+                Kind::Sequence(_) => format!("write one value: `{key}: VALUE`, without brackets and dashes"),
+                Kind::Scalar(_) | Kind::Mapping(_) => format!("write `{key}: VALUE`; quote a value that holds `: `"),
+            };
+            self.refuse(entry.value.position, message, hint);
             return None;
         };
         self.written(scalar, entry.value.position)
@@ -64,7 +68,7 @@ impl Reader<'_> {
 
     fn item(&mut self, item: &Node, key: &str) -> Option<Written> {
         let hint = match &item.kind {
-            Kind::Scalar(_) if item.is_null() => "write a string after `- `, or remove the line",
+            Kind::Scalar(_) if item.is_null() => "give the entry a value, or remove it",
             Kind::Scalar(scalar) => return self.written(scalar, item.position),
             Kind::Sequence(_) => "lists do not nest here; write one string per `- `",
             Kind::Mapping(_) => "`: ` inside of a line makes it a mapping; quote the line",

@@ -17,6 +17,12 @@ const DEPTH: usize = 100;
 /// How often a document is read again because of a tab that the parser does not take.
 const TAB_REPAIRS: usize = 100;
 
+/// How many lists, mappings and values a file may have, aliases counted as often as they are used.
+const NODES: usize = 1_000_000;
+
+/// How much text they may hold, in bytes.
+const BYTES: usize = 64 << 20;
+
 /// What one file may cost, aliases counted as often as they are used.
 pub(crate) struct Budget {
     nodes: usize,
@@ -26,7 +32,7 @@ pub(crate) struct Budget {
 impl Budget {
     /// What a configuration may cost.
     pub(crate) fn new() -> Self {
-        Self { nodes: 1_000_000, bytes: 64 << 20 }
+        Self { nodes: NODES, bytes: BYTES }
     }
 
     /// Takes the cost of `nodes` nodes with `bytes` of text. False = more than there is.
@@ -37,19 +43,23 @@ impl Budget {
         nodes.is_some() && bytes.is_some()
     }
 
-    /// Takes the cost of a copy of `node` that is put `depth` deep.
-    fn take_copy(&mut self, node: &Node, depth: usize) -> bool {
+    /// Takes the cost of a copy of `node` that is put `depth` deep, at `position`.
+    fn take_copy(&mut self, node: &Node, depth: usize, position: Position) -> Result<(), Stop> {
         if depth > DEPTH {
-            return false;
+            return Err(too_deep(position));
         }
-        match &node.kind {
-            Kind::Scalar(scalar) => self.take(1, scalar.text.len()),
-            Kind::Sequence(items) => self.take(1, 0) && items.iter().all(|item| self.take_copy(item, depth + 1)),
-            Kind::Mapping(entries) => {
-                let mut take = |entry: &Entry| self.take(0, entry.key.len()) && self.take_copy(&entry.value, depth + 1);
-                entries.iter().all(&mut take) && self.take(1, 0)
+        let bytes = match &node.kind {
+            Kind::Scalar(scalar) => scalar.text.len(),
+            Kind::Sequence(items) => {
+                items.iter().try_for_each(|item| self.take_copy(item, depth + 1, position))?;
+                0
             }
-        }
+            Kind::Mapping(entries) => {
+                entries.iter().try_for_each(|entry| self.take_copy(&entry.value, depth + 1, position))?;
+                entries.iter().map(|entry| entry.key.len()).sum()
+            }
+        };
+        if self.take(1, bytes) { Ok(()) } else { Err(too_much(position)) }
     }
 }
 
@@ -63,7 +73,7 @@ pub(crate) fn read(text: &str, first_line: u32, budget: &mut Budget, problems: &
             Ok(root) => return root,
             Err(Failure::Tab(marker)) if repair_tab(&mut text, marker) => problems.truncate(before),
             Err(failure) => {
-                problems.push(*failure.into_problem(first_line));
+                problems.push(*failure.into_problem(&text, first_line));
                 return None;
             }
         }
@@ -95,7 +105,7 @@ fn attempt(
         documents: 0,
     };
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(Failure::of)?;
+        let (event, span) = event.map_err(|error| Failure::of(error, &builder.frames))?;
         builder.event(event, span.start).map_err(Failure::Stop)?;
     }
     Ok(builder.root)
@@ -105,25 +115,25 @@ fn attempt(
 enum Failure {
     /// A tab alone stands between a key's colon and its value: YAML allows it, the parser does not.
     Tab(Marker),
-    /// The text is no YAML.
-    Syntax(ScanError),
+    /// The text is no YAML. The position is where the list or mapping begins that was being read.
+    Syntax(ScanError, Option<Position>),
     /// The text is YAML that is refused.
     Stop(Stop),
 }
 
 impl Failure {
-    fn of(error: ScanError) -> Self {
+    fn of(error: ScanError, frames: &[Frame]) -> Self {
         if error.info().contains("must be followed by a valid YAML whitespace") {
             Self::Tab(*error.marker())
         } else {
-            Self::Syntax(error)
+            Self::Syntax(error, frames.last().map(|frame| frame.position))
         }
     }
 
-    fn into_problem(self, first_line: u32) -> Stop {
+    fn into_problem(self, text: &str, first_line: u32) -> Stop {
         match self {
             Self::Tab(marker) => stop(position(marker, first_line), "a tab stands after `:`", "write a space instead"),
-            Self::Syntax(error) => syntax(&error, first_line),
+            Self::Syntax(error, open) => syntax(&error, open, text, first_line),
             Self::Stop(stop) => stop,
         }
     }
@@ -250,9 +260,7 @@ impl Builder<'_> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             return Err(stop(position, "this alias names no anchor", "write `&name` before the value it stands for"));
         };
-        if !self.budget.take_copy(&node, self.frames.len()) {
-            return Err(too_much(position));
-        }
+        self.budget.take_copy(&node, self.frames.len(), position)?;
         // Problems in an alias are reported where its text stands: at the anchor.
         self.complete(Node::clone(&node), 0)
     }
@@ -260,9 +268,7 @@ impl Builder<'_> {
     /// Puts a finished node where it belongs.
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
         if anchor > 0 {
-            if !self.budget.take_copy(&node, self.frames.len()) {
-                return Err(too_much(node.position));
-            }
+            self.budget.take_copy(&node, self.frames.len(), node.position)?;
             self.anchors.insert(anchor, Rc::new(node.clone()));
         }
         match self.frames.last_mut().map(|frame| &mut frame.content) {
@@ -314,24 +320,51 @@ impl Builder<'_> {
     }
 }
 
-fn syntax(error: &ScanError, first_line: u32) -> Stop {
+/// What the parser found wrong, in our words where its own do not help.
+fn syntax(error: &ScanError, open: Option<Position>, text: &str, first_line: u32) -> Stop {
     let info = error.info();
-    let position = position(*error.marker(), first_line);
+    let marker = *error.marker();
+    let position = position(marker, first_line);
     if info.contains("recursion limit") {
         return too_deep(position);
     }
-    let hint = if info.contains("mapping values are not allowed") {
+    let line = text.lines().nth(marker.line().max(1) - 1).unwrap_or_default();
+    if let Some(open) = open.filter(|_| line.is_empty() && marker.line() > text.lines().count()) {
+        // At the end of the text there is nothing to point at; what is open begins where the mistake is.
+        let message = "this is not valid YAML: the list or mapping that begins here is not closed";
+        return stop(open, message, "check that every quote and bracket is closed");
+    }
+    if let Some(character) = info.strip_prefix("unexpected character: `").and_then(|rest| rest.chars().next()) {
+        let message = format!("this is not valid YAML: a value cannot begin with `{character}`");
+        return stop(position, message, "put the value between quotes");
+    }
+    stop(position, format!("this is not valid YAML: {info}"), syntax_hint(info, line))
+}
+
+/// What to do about a text that is no YAML because of `info`, found in `line`.
+fn syntax_hint(info: &str, line: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| info.contains(word));
+    if line.contains("{{") {
+        "this looks like a template that was not rendered; put it between quotes if it is meant as text"
+    } else if says(&["unknown anchor"]) {
+        "write `&NAME` before the value that `*NAME` stands for; put a text that begins with `*` between quotes"
+    } else if says(&["mapping values are not allowed"]) {
         "quote a value that holds `: `, and check the indentation"
-    } else if info.contains("tab") {
+    } else if says(&["unprintable", "control character"]) {
+        "remove the character, or write it as an escape in double quotes"
+    } else if says(&["escape"]) {
+        "in double quotes a backslash begins an escape: write two of them, or use single quotes"
+    } else if says(&["tab"]) {
         "indent by spaces"
-    } else if ["unexpected end", "quoted", "flow sequence", "flow mapping"].iter().any(|word| info.contains(word)) {
+    } else if says(&["flow sequence", "flow mapping"]) {
+        "check that every quote and bracket is closed, and that entries are separated by commas"
+    } else if says(&["unexpected end", "quoted"]) {
         "check that every quote and bracket is closed"
-    } else if info.contains("could not find expected ':'") || info.contains("simple key") {
+    } else if says(&["could not find expected ':'", "simple key"]) {
         "every line of a mapping is `key: value`; quote values that begin with a special character"
     } else {
         "check the indentation, and quote values that begin with or hold special characters"
-    };
-    stop(position, format!("this is not valid YAML: {info}"), hint)
+    }
 }
 
 fn position(marker: Marker, first_line: u32) -> Position {
@@ -358,7 +391,12 @@ fn key(node: Node, seen: &mut HashMap<String, Position>, problems: &mut Vec<Prob
     }
     if let Some(first) = seen.get(&scalar.text) {
         let message = format!("duplicate key `{}`", shorten(&scalar.text));
-        problems.push(*stop(position, message, format!("it stands in line {} already; keep one", first.line)));
+        let place = if first.line == position.line {
+            format!("in column {} of this line", first.column)
+        } else {
+            format!("in line {}", first.line)
+        };
+        problems.push(*stop(position, message, format!("it stands {place} already; keep one")));
         return Key::Refused;
     }
     seen.insert(scalar.text.clone(), position);
@@ -382,7 +420,11 @@ pub(crate) fn shorten(text: &str) -> String {
 }
 
 fn too_much(position: Position) -> Stop {
-    stop(position, "the configuration is too large or too deeply nested", "use fewer aliases, or split the project")
+    let message = format!(
+        "the configuration is too large: more than {NODES} values or {} MiB of text, aliases counted as often as they are used",
+        BYTES >> 20
+    );
+    stop(position, message, "use fewer aliases, or split the project")
 }
 
 fn stop(position: Position, message: impl Into<String>, hint: impl Into<String>) -> Stop {
