@@ -7,8 +7,15 @@ use crate::{
 
 /// Crates of `shared/` that touch the outside world. Every other one is of the pure floor: no runtime, network, file
 /// system, environment or clock.
-const IO_FLOOR: [&str; 6] =
-    ["slipway-process", "slipway-git", "slipway-locks", "slipway-registry", "slipway-storage", "slipway-protocol"];
+const IO_FLOOR: [&str; 7] = [
+    "slipway-process",
+    "slipway-git",
+    "slipway-kv",
+    "slipway-locks",
+    "slipway-registry",
+    "slipway-storage",
+    "slipway-protocol",
+];
 
 /// The crates of the pure floor.
 pub(crate) fn pure() -> Vec<Crate> {
@@ -37,7 +44,8 @@ const PURE_FOREIGN: [&str; 16] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
+    ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
     ("reqwest", &["slipway-registry"]),

@@ -7,7 +7,9 @@ use slipway_kv::{
     Change, Do, EtcdKv, EtcdOptions, Kv, KvError, Outcome, Range, Revision, Session, Txn, Watched, When, get, once,
 };
 
-use crate::part::{Etcd, Link, answers, soon};
+use slipway_parts::Etcd;
+
+use crate::part::{Link, address, answers, first, handle, soon};
 
 fn put(key: &str, value: &str) -> Txn {
     Txn { when: vec![], then: vec![Do::put(key, value)] }
@@ -26,8 +28,8 @@ async fn surely_put(kv: &dyn Kv, key: &str, value: &str) -> Revision {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_die_and_come_back() {
-    let Some(mut etcd) = Etcd::start(3).await else { return };
-    let kv = etcd.open().await;
+    let Some(mut etcd) = Etcd::three() else { return };
+    let kv = handle(&etcd).await;
     let mut watched = Watched::open(kv.clone(), "key").await.unwrap();
     let session = Session::open(kv.clone(), Duration::from_secs(20)).await.unwrap();
     let on = Txn { when: vec![], then: vec![Do::Put("session".to_owned(), vec![], Some(session.lease()))] };
@@ -40,7 +42,7 @@ async fn members_die_and_come_back() {
             soon("a watch goes on", watched.next()).await.unwrap();
         }
         assert_eq!(watched.state()["key"].value, value.as_bytes());
-        etcd.restart(number);
+        etcd.start(number);
         answers(&*kv).await;
     }
     assert!(!session.is_lost() && get(&*kv, "session").await.unwrap().is_some(), "the lease lived through it");
@@ -50,21 +52,21 @@ async fn members_die_and_come_back() {
     assert!(matches!(away, KvError::Unavailable(_)), "{away}");
     let unknown = once(&*kv, put("key", "lonely")).await.unwrap_err();
     assert!(unknown.is_retryable(), "{unknown}");
-    etcd.restart(0);
+    etcd.start(0);
     soon("two of three are enough", surely_put(&*kv, "key", "again")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_stands_still_is_left() {
-    let Some(etcd) = Etcd::start(3).await else { return };
+    let Some(etcd) = Etcd::three() else { return };
     let kv = EtcdKv::new(
-        &etcd.address(),
+        &address(&etcd),
         &EtcdOptions { call_timeout: Duration::from_millis(500), ..EtcdOptions::default() },
     );
     let kv = kv.unwrap();
     answers(&kv).await;
     let before = soon("a store writes", surely_put(&kv, "key", "1")).await;
-    etcd.signal(0, "STOP");
+    etcd.halt(0);
     soon("others answer", async {
         while let Err(error) = kv.range(&Range::key("key")).await {
             assert!(matches!(error, KvError::Unavailable(_)), "{error}");
@@ -73,14 +75,14 @@ async fn a_member_that_stands_still_is_left() {
     .await;
     let after = soon("two of three go on", surely_put(&kv, "key", "2")).await;
     assert!(after > before);
-    etcd.signal(0, "CONT");
+    etcd.go_on(0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_unknown_and_nothing_happens_twice() {
-    let Some(etcd) = Etcd::start(1).await else { return };
-    let direct = etcd.open().await;
-    let link = Link::to(&etcd.members()[0]).await;
+    let Some(etcd) = Etcd::one() else { return };
+    let direct = handle(&etcd).await;
+    let link = Link::to(&first(&etcd)).await;
     let options = EtcdOptions { call_timeout: Duration::from_millis(300), ..EtcdOptions::default() };
     let kv = EtcdKv::new(&format!("etcd://{}", link.member).parse().unwrap(), &options).unwrap();
     answers(&kv).await;
@@ -100,14 +102,14 @@ async fn a_lost_answer_is_unknown_and_nothing_happens_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_lists_again_what_etcd_has_forgotten() {
-    let Some(etcd) = Etcd::start(1).await else { return };
-    let kv = etcd.open().await;
+    let Some(etcd) = Etcd::one() else { return };
+    let kv = handle(&etcd).await;
     surely_put(&*kv, "a", "1").await;
     let first = surely_put(&*kv, "b", "1").await;
     let mut watched = Watched::open(kv.clone(), "").await.unwrap();
     once(&*kv, Txn { when: vec![], then: vec![Do::Delete("a".to_owned())] }).await.unwrap();
     let last = surely_put(&*kv, "b", "2").await;
-    let mut raw = Client::connect(etcd.members(), None).await.unwrap();
+    let mut raw = Client::connect(etcd.endpoints(), None).await.unwrap();
     raw.compact(last.0, None).await.unwrap();
     let forgotten = kv.range(&Range { at: Some(first), ..Range::under("") }).await;
     assert_eq!(forgotten, Err(KvError::Compacted));
@@ -118,7 +120,8 @@ async fn a_watch_lists_again_what_etcd_has_forgotten() {
 
 #[tokio::test]
 async fn an_absent_store_is_said_quickly_and_by_name() {
-    let port = crate::part::free_ports(1)[0];
+    // Nobody is there any more once the listener is gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address: slipway_kv::EtcdAddress = format!("etcd://127.0.0.1:{port}").parse().unwrap();
     let Err(error) = EtcdKv::open(&address, &EtcdOptions::default()).await else { panic!("nobody is there") };
     assert!(matches!(error, KvError::Unavailable(_)), "{error}");

@@ -1,16 +1,10 @@
-//! Real etcd, one cluster a test, and a link to a member that can be cut.
+//! Handles on real etcd, and a link to a member that can be cut.
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use slipway_kv::{EtcdAddress, EtcdKv, EtcdOptions, Kv, KvError, Range};
-use slipway_process::{Environment, Tasks, child};
-use tempfile::TempDir;
+use slipway_parts::Etcd;
+use slipway_process::Tasks;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, tcp},
@@ -18,119 +12,19 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Whether a program is on this machine; said aloud, and a failure when `SLIPWAY_TEST_REQUIRE` names the part.
-pub(crate) fn has(program: &str, part: &str) -> bool {
-    if child::command(program).arg("version").output().is_ok() {
-        return true;
-    }
-    let environment = Environment::from_process();
-    let required = environment.get("SLIPWAY_TEST_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|wanted| wanted == part), "`{part}` is required, but not on this machine");
-    drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: `{part}` is not on this machine\n")));
-    false
+/// Where the members of a cluster are.
+pub(crate) fn address(etcd: &Etcd) -> EtcdAddress {
+    EtcdAddress::of_members(etcd.endpoints().iter().map(String::as_str)).unwrap()
 }
 
-/// A cluster; stopped and removed when dropped.
-pub(crate) struct Etcd {
-    pub(crate) directory: TempDir,
-    members: Vec<Running>,
-    more: Vec<String>,
-    tls: bool,
+/// The first member, as `HOST:PORT`.
+pub(crate) fn first(etcd: &Etcd) -> String {
+    address(etcd).members()[0].clone()
 }
 
-struct Running {
-    client: u16,
-    peer: u16,
-    process: Child,
-}
-
-impl Etcd {
-    /// Starts `number` members; `None` when there is no etcd here.
-    pub(crate) async fn start(number: usize) -> Option<Self> {
-        Self::start_with(number, tempfile::tempdir().unwrap(), &[], false).await
-    }
-
-    /// As [`start`](Self::start), with more flags, on files that are in `directory` already.
-    pub(crate) async fn start_with(number: usize, directory: TempDir, more: &[&str], tls: bool) -> Option<Self> {
-        if !has("etcd", "etcd") {
-            return None;
-        }
-        let ports: Vec<(u16, u16)> = free_ports(number * 2).chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        let more: Vec<String> = more.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut etcd = Self { directory, members: Vec::new(), more, tls };
-        let peers: Vec<u16> = ports.iter().map(|(_, peer)| *peer).collect();
-        for (client, peer) in ports {
-            let process = etcd.spawn(client, peer, &peers);
-            etcd.members.push(Running { client, peer, process });
-        }
-        Some(etcd)
-    }
-
-    fn spawn(&self, client: u16, peer: u16, peers: &[u16]) -> Child {
-        let scheme = if self.tls { "https" } else { "http" };
-        let (client, own) = (format!("{scheme}://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-        let cluster: Vec<String> = peers.iter().map(|peer| format!("m{peer}=http://127.0.0.1:{peer}")).collect();
-        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        child::command("etcd")
-            .args(["--name", &format!("m{peer}"), "--initial-cluster", &cluster.join(",")])
-            .args(["--data-dir", self.path(&format!("m{peer}")).to_str().unwrap(), "--logger", "zap"])
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &own, "--initial-advertise-peer-urls", &own])
-            .args(&self.more)
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    pub(crate) fn members(&self) -> Vec<String> {
-        self.members.iter().map(|member| format!("127.0.0.1:{}", member.client)).collect()
-    }
-
-    pub(crate) fn address(&self) -> EtcdAddress {
-        format!("etcd://{}", self.members().join(",")).parse().unwrap()
-    }
-
-    /// A handle of a new process, when the cluster answers.
-    pub(crate) async fn open(&self) -> Arc<dyn Kv> {
-        open(&self.address(), &EtcdOptions::default()).await
-    }
-
-    pub(crate) fn kill(&mut self, number: usize) {
-        self.members[number].process.kill().unwrap();
-        self.members[number].process.wait().unwrap();
-    }
-
-    pub(crate) fn restart(&mut self, number: usize) {
-        let peers: Vec<u16> = self.members.iter().map(|member| member.peer).collect();
-        let process = self.spawn(self.members[number].client, self.members[number].peer, &peers);
-        self.members[number].process = process;
-    }
-
-    /// Sends `STOP` or `CONT`.
-    pub(crate) fn signal(&self, number: usize, signal: &str) {
-        let pid = self.members[number].process.id().to_string();
-        assert!(child::command("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        for member in &mut self.members {
-            let _ = member.process.kill();
-            let _ = member.process.wait();
-        }
-    }
-}
-
-pub(crate) fn free_ports(number: usize) -> Vec<u16> {
-    let open: Vec<TcpListener> = (0..number).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    open.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+/// A handle of a new process.
+pub(crate) async fn handle(etcd: &Etcd) -> Arc<dyn Kv> {
+    open(&address(etcd), &EtcdOptions::default()).await
 }
 
 /// Opens a store, waiting until it has a leader.

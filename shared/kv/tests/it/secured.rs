@@ -1,16 +1,16 @@
 //! TLS and users.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use etcd_client::{Client, Permission, PermissionType};
 use slipway_kv::{
     Do, EtcdAddress, EtcdKv, EtcdOptions, Kv, KvError, Outcome, Prefixed, Range, Session, Txn, Watched, conformance,
     once,
 };
+use slipway_parts::{Etcd, Part, Server, require};
 use slipway_process::child;
-use std::sync::Arc;
 
-use crate::part::{Etcd, answers, has, open, read, soon};
+use crate::part::{answers, first, handle, open, read, soon};
 
 fn openssl(directory: &Path, arguments: &str) {
     let output = child::command("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
@@ -54,42 +54,36 @@ fn tls(directory: &Path, authority: &str, identity: Option<&str>) -> EtcdOptions
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_with_tls_conforms_and_strangers_stay_out() {
-    if !has("openssl", "openssl") {
+    if !require(&[Part::Openssl, Part::Etcd]) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
     certificates(directory.path());
     let path = |name: &str| directory.path().join(name).display().to_string();
-    let flags = [
-        "--client-cert-auth",
-        "--trusted-ca-file",
-        &path("ca.pem"),
-        "--cert-file",
-        &path("server.pem"),
-        "--key-file",
-        &path("server.key"),
-    ]
-    .map(str::to_owned);
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let Some(etcd) = Etcd::start_with(1, directory, &flags, true).await else { return };
-    let files = etcd.directory.path();
-    let kv = open(&etcd.address(), &tls(files, "ca", Some("client"))).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (member, url) = (format!("127.0.0.1:{port}"), format!("https://127.0.0.1:{port}"));
+    let mut program = child::command("etcd");
+    program.args(["--data-dir", &path("data"), "--listen-client-urls", &url, "--advertise-client-urls", &url]);
+    program.args(["--listen-peer-urls", "http://127.0.0.1:0", "--client-cert-auth", "--trusted-ca-file"]);
+    program.args([&path("ca.pem"), "--cert-file", &path("server.pem"), "--key-file", &path("server.key")]);
+    let _etcd = Server::start(&mut program, &directory.path().join("log"));
+    let (address, files): (EtcdAddress, _) = (format!("etcd://{member}").parse().unwrap(), directory.path());
+    let kv = open(&address, &tls(files, "ca", Some("client"))).await;
     conformance::check_all(kv.clone(), kv, "shop").await;
-    let https = format!("https://{}", etcd.members()[0]);
-    let https = EtcdAddress::of_members([https.as_str()]).unwrap();
+    let https = EtcdAddress::of_members([url.as_str()]).unwrap();
     open(&https, &tls(files, "ca", Some("client"))).await;
     for (authority, identity) in [("ca", None), ("ca", Some("other")), ("stranger", Some("client"))] {
-        let kv = EtcdKv::new(&etcd.address(), &tls(files, authority, identity)).unwrap();
+        let kv = EtcdKv::new(&address, &tls(files, authority, identity)).unwrap();
         let error = kv.range(&Range::key("shop")).await.unwrap_err();
         assert!(matches!(error, KvError::Unavailable(_)), "{authority} {identity:?}: {error}");
     }
-    let plain = EtcdKv::new(&etcd.address(), &EtcdOptions::default()).unwrap();
+    let plain = EtcdKv::new(&address, &EtcdOptions::default()).unwrap();
     assert!(plain.range(&Range::key("shop")).await.is_err());
 }
 
 async fn make_users(etcd: &Etcd) {
-    answers(&*etcd.open().await).await;
-    let mut client = Client::connect(etcd.members(), None).await.unwrap();
+    answers(&*handle(etcd).await).await;
+    let mut client = Client::connect(etcd.endpoints(), None).await.unwrap();
     client.user_add("root", "root-password", None).await.unwrap();
     client.role_add("root").await.unwrap();
     client.user_grant_role("root", "root").await.unwrap();
@@ -107,7 +101,7 @@ fn user(name: &str, password: &str) -> EtcdOptions {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_works_within_his_prefix_and_tokens_that_run_out_are_renewed() {
-    if !has("openssl", "openssl") {
+    if !require(&[Part::Openssl, Part::Etcd]) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -116,9 +110,9 @@ async fn a_user_works_within_his_prefix_and_tokens_that_run_out_are_renewed() {
     let path = |name: &str| directory.path().join(name).display().to_string();
     // A token lives for a second: every check below outlives several.
     let jwt = format!("jwt,pub-key={},priv-key={},sign-method=RS256,ttl=1s", path("jwt.pub"), path("jwt.key"));
-    let Some(etcd) = Etcd::start_with(1, directory, &["--auth-token", &jwt], false).await else { return };
+    let Some(etcd) = Etcd::with(1, &["--auth-token", &jwt]) else { return };
     make_users(&etcd).await;
-    let address: EtcdAddress = format!("etcd://{}/slipway", etcd.members()[0]).parse().unwrap();
+    let address: EtcdAddress = format!("etcd://{}/slipway", first(&etcd)).parse().unwrap();
     let kv = EtcdKv::open(&address, &user("slipway", "s3cret")).await.unwrap();
     conformance::check_all(kv.clone(), kv.clone(), "shop").await;
     let mut watched = Watched::open(kv.clone(), "watched/").await.unwrap();
