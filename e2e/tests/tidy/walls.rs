@@ -7,7 +7,7 @@ use crate::{
 
 /// Crates of `shared/` that touch the outside world. Every other one is of the pure floor: no runtime, network, file
 /// system, environment or clock.
-const IO_FLOOR: [&str; 7] = [
+const IO_FLOOR: [&str; 8] = [
     "slipway-process",
     "slipway-git",
     "slipway-kv",
@@ -15,6 +15,7 @@ const IO_FLOOR: [&str; 7] = [
     "slipway-registry",
     "slipway-storage",
     "slipway-protocol",
+    "slipway-client",
 ];
 
 /// The crates of the pure floor.
@@ -48,7 +49,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
-    ("reqwest", &["slipway-registry"]),
+    ("reqwest", &["slipway-registry", "slipway-client"]),
     ("axum", &["slipway-gateway"]),
     ("saphyr-parser", &["slipway-config"]),
     ("getrandom", &["slipway-process"]),

@@ -163,13 +163,17 @@ pub enum Outcome {
 #[error("the coordinator is away: {0}")]
 pub struct LinkError(pub String);
 
-/// A worker's view of its coordinator. Live: in-process channels.
+/// A worker's view of its coordinator. Live: in-process channels, and HTTP.
 #[async_trait]
 pub trait CoordinatorLink: Send + Sync {
     /// Reports, and waits until there is news for this worker (or a while has passed).
     async fn sync(&self, report: Report) -> Result<Desired, LinkError>;
     /// Hands over a line of output of an attempt.
     async fn log(&self, attempt: &AttemptId, line: Vec<u8>) -> Result<(), LinkError>;
+    /// Waits, for a while, until the lines that were handed over have arrived.
+    async fn logged(&self, _attempt: &AttemptId) {}
+    /// No more lines of an attempt will come, and nothing more will be asked about it.
+    async fn ended(&self, _attempt: &AttemptId) {}
 }
 
 #[cfg(test)]
