@@ -93,7 +93,8 @@ fn mappings(project: &Project, stapel: &StapelImage) -> Vec<Dirty> {
             within: Vec::new(),
         })
     };
-    stapel.git.iter().flat_map(|mapping| inside(&project.dirty, &scope(mapping))).collect()
+    let local = stapel.git.iter().filter(|mapping| mapping.remote.is_none());
+    local.flat_map(|mapping| inside(&project.dirty, &scope(mapping))).collect()
 }
 
 /// What a Dockerfile reads: itself, its ignore rules, and the context files that it copies. `commit` is that of the

@@ -27,6 +27,9 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
     let meta = meta.unwrap_or_default();
     let index = index(reader, &drafts);
     for draft in &mut drafts {
+        if let ImageKind::Dockerfile(dockerfile) = &mut draft.image.kind {
+            dockerfile.staged |= meta.staged;
+        }
         draft.image.cache_version = draft.image.cache_version.take().or_else(|| meta.cache_version.clone());
         specify(reader, draft, meta.spec.as_ref());
         overlap::resolve(reader, draft);
@@ -42,6 +45,8 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
     Config {
         project: meta.project,
         platforms: meta.platforms,
+        worktree: meta.worktree,
+        cleanup: meta.cleanup,
         images: drafts.into_iter().map(|draft| draft.image).collect(),
         outside: std::mem::take(&mut reader.outside),
         unsupported,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Base, Config, Image, ImageKind, ImageName};
+use crate::{Base, Config, Image, ImageKind, ImageName, Import};
 
 /// The names of the images, in the order of declaration; with `only_final` those alone that may be deployed.
 /// Artifacts are no images.
@@ -29,7 +29,7 @@ impl<'c> Relations<'c> {
         };
         Self {
             from,
-            import: unique(imports.iter().map(|import| &import.source)),
+            import: unique(imports.iter().filter_map(Import::image)),
             dependencies: unique(image.dependencies.iter().map(|dependency| &dependency.image)),
         }
     }

@@ -7,6 +7,10 @@ use slipway_paths::TreePath;
 
 use crate::Position;
 
+mod cleanup;
+
+pub use cleanup::{Cleanup, KeepLimit, KeepPolicy, KeepReferences, Operator, ReferenceKind};
+
 /// A whole project.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
@@ -14,6 +18,10 @@ pub struct Config {
     pub project: String,
     /// `build.platform`: default target platforms; empty = the host's.
     pub platforms: Vec<Platform>,
+    /// `gitWorktree`.
+    pub worktree: GitWorktree,
+    /// `cleanup`; `None` = the defaults of whoever cleans up.
+    pub cleanup: Option<Cleanup>,
     /// Images and artifacts in the order of declaration.
     pub images: Vec<Image>,
     /// Directives that bring in what is in no commit of the project, in the order of the file, but for `fromLatest`,
@@ -23,6 +31,23 @@ pub struct Config {
     pub unsupported: Vec<Unsupported>,
     /// Deprecated spellings that were met, each once.
     pub warnings: Vec<String>,
+}
+
+/// `gitWorktree`: what may be done about a repository whose history is cut off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GitWorktree {
+    /// `forceShallowClone`: a cut-off history is what the user wants.
+    pub force_shallow_clone: bool,
+    /// `allowUnshallow`: the rest may be fetched.
+    pub allow_unshallow: bool,
+    /// `allowFetchOriginBranchesAndTags`: branches and tags of `origin` may be fetched.
+    pub allow_fetch: bool,
+}
+
+impl Default for GitWorktree {
+    fn default() -> Self {
+        Self { force_shallow_clone: false, allow_unshallow: true, allow_fetch: true }
+    }
 }
 
 /// A directive that brings in what is in no commit of the project. Giterminism must allow it.
@@ -114,7 +139,7 @@ impl Image {
                 Base::Reference(_) => (None, stapel.imports.as_slice()),
             },
         };
-        let imports = imports.iter().map(|import| &import.source);
+        let imports = imports.iter().filter_map(Import::image);
         let dependencies = self.dependencies.iter().map(|dependency| &dependency.image);
         let mut needs: Vec<&ImageName> = Vec::new();
         for name in base.into_iter().chain(imports).chain(dependencies) {
@@ -178,6 +203,8 @@ pub struct StapelImage {
     pub mounts: Vec<Mount>,
     /// `network`.
     pub network: Option<String>,
+    /// `docker.exactValues`: whether values are set as they are, without the engine's own quoting.
+    pub exact_values: bool,
     /// `docker`: what the `dockerInstructions` stage sets; `None` = no such stage.
     pub docker: Option<ConfigChange>,
     /// `import`, in order.
@@ -380,8 +407,10 @@ pub struct Command {
 /// One entry of `import`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Import {
-    /// The image or artifact of this file that files come from.
-    pub source: ImageName,
+    /// The image that files come from.
+    pub source: ImportSource,
+    /// `stage`: the user stage of the source that they are taken after; `None` = the last stage.
+    pub stage: Option<UserStage>,
     /// `add`: absolute path in the source.
     pub add: String,
     /// `to`: absolute path in this image.
@@ -398,6 +427,25 @@ pub struct Import {
     pub moment: ImportMoment,
     /// Where the import stands.
     pub position: Position,
+}
+
+/// Where an import comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ImportSource {
+    /// An image or artifact of this file.
+    Image(ImageName),
+    /// An image of a registry: its reference, as written.
+    External(String),
+}
+
+impl Import {
+    /// The image or artifact of this file that files come from.
+    pub fn image(&self) -> Option<&ImageName> {
+        match &self.source {
+            ImportSource::Image(name) => Some(name),
+            ImportSource::External(_) => None,
+        }
+    }
 }
 
 /// `before`/`after` of an import.

@@ -84,6 +84,34 @@ impl Scalar {
     }
 }
 
+impl Scalar {
+    /// What a program that reads YAML 1.1 prints of it: `true` of `yes`, `493` of `0755`, `1.1` of `1.10`. Texts stay, and
+    /// nothing is the empty text.
+    pub(crate) fn printed(&self) -> String {
+        match self.meaning() {
+            Meaning::Null => String::new(),
+            Meaning::Bool(flag) => flag.to_string(),
+            Meaning::Number => match number(&self.text) {
+                Some(number) => number.as_f64().filter(|_| number.is_f64()).map_or(number.to_string(), float),
+                None => self.text.clone(),
+            },
+            Meaning::Text => self.text.clone(),
+        }
+    }
+}
+
+/// A float as Go prints it: the shortest digits, with an exponent when it is very large or small.
+fn float(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 || (1e-4..1e21).contains(&size) {
+        return number.to_string();
+    }
+    let text = format!("{number:e}");
+    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
 impl Node {
     /// Whether it holds nothing (`key:`, `~`, `null`).
     pub(crate) fn is_null(&self) -> bool {

@@ -6,3 +6,4 @@ mod handed_over;
 mod malformed;
 mod robustness;
 mod valid;
+mod yaml_edges;

@@ -1,9 +1,10 @@
 //! Right configurations: what they mean, and that spellings of the same thing mean the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use slipway_config::{
-    Base, Config, Image, ImageKind, ImageName, ImportMoment, Position, StapelImage, UserStage, parse, select_documents,
+    Base, Config, GitRevision, Image, ImageKind, ImageName, ImportMoment, ImportSource, MountSource, Operator,
+    Position, ReferenceKind, SecretSource, StapelImage, UserStage, parse, select_documents,
 };
 
 const META: &str = "configVersion: 1\nproject: p\n---\n";
@@ -121,7 +122,10 @@ fn a_stapel_image_is_read() {
     assert_eq!(setup.iter().map(|command| command.text.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(setup[1].position, Position { line: 25, column: 14 });
     let import = &stapel.imports[0];
-    assert_eq!((import.source.0.as_str(), import.moment), ("tools", ImportMoment::AfterInstall));
+    assert_eq!(
+        (import.image().expect("of this file").0.as_str(), import.moment),
+        ("tools", ImportMoment::AfterInstall)
+    );
     assert_eq!((import.add.as_str(), import.to.as_str()), ("/bin/x", "/usr/bin/x"));
 }
 
@@ -213,8 +217,69 @@ fn what_cannot_be_built_is_noted() {
     expected.sort();
     assert_eq!(noted, expected);
     let imports = stapel_of(config.images[0].clone()).imports;
-    assert_eq!(imports.len(), 1, "the external import is not in the model");
+    assert_eq!(imports[0].source, ImportSource::External("alpine:3".to_owned()));
+    assert_eq!((imports[1].image(), imports[1].stage), (Some(&ImageName("d".to_owned())), Some(UserStage::Install)));
     assert_eq!(config.images[0].dependencies[0].image, ImageName("d".to_owned()));
+}
+
+#[test]
+fn what_is_not_built_is_kept() {
+    let config = read(
+        "configVersion: 1\nproject: p\nbuild: {staged: on}\ngitWorktree: {forceShallowClone: yes, allowUnshallow: no}\n---\n\
+         image: a\nfrom: b\nnetwork: none\nansible:\n  cacheVersion: 3\n  setup: [{apt: {name: x, state: yes}}, {block: [{raw: 0755}]}]\n\
+         mount: [{from: tmp_dir, to: /t/}, {from: build_dir, to: /b}, {fromPath: ~/c, to: /c}]\n\
+         secrets: [{env: E}, {src: d/f}, {id: v, value: hush}]\ndocker: {exactValues: true}\n\
+         git:\n- {url: 'https://me:pw@h/group/x.git', tag: v1, to: /y, basicAuth: {username: u, password: {src: f}}}\n---\n\
+         image: d\ndockerfile: D\nssh: default\n",
+    );
+    let worktree = config.worktree;
+    assert!(worktree.force_shallow_clone && !worktree.allow_unshallow && worktree.allow_fetch);
+    let ImageKind::Dockerfile(dockerfile) = &config.images[1].kind else { panic!("a Dockerfile image") };
+    assert!(dockerfile.staged && dockerfile.ssh.as_deref() == Some("default"));
+    let secrets: Vec<String> =
+        config.images[0].secrets.iter().map(|secret| format!("{} {:?}", secret.id, secret.source)).collect();
+    assert_eq!(secrets, ["E Env(\"E\")", "f File(\"d/f\")", "v Value(***)"]);
+    let stapel = stapel_of(config.images[0].clone());
+    assert!(stapel.exact_values && stapel.network.as_deref() == Some("none"));
+    let mounts: Vec<(&MountSource, &str)> =
+        stapel.mounts.iter().map(|mount| (&mount.source, mount.to.as_str())).collect();
+    let path = MountSource::Path("~/c".to_owned());
+    assert_eq!(mounts, [(&MountSource::TmpDir, "/t"), (&MountSource::BuildDir, "/b"), (&path, "/c")]);
+    let remote = stapel.git[0].remote.as_ref().expect("another repository");
+    assert_eq!((remote.name.as_str(), &remote.revision), ("group/x", &GitRevision::Tag("v1".to_owned())));
+    assert_eq!(remote.auth.as_ref().expect("a login").password, SecretSource::File("f".to_owned()));
+    let ansible = stapel.ansible.expect("tasks");
+    assert_eq!(ansible.cache_version.as_deref(), Some("3"));
+    let tasks = serde_json::to_string(&ansible.stages[&UserStage::Setup].tasks).expect("JSON");
+    assert_eq!(tasks, "[{\"apt\":{\"name\":\"x\",\"state\":true}},{\"block\":[{\"raw\":493}]}]");
+    assert!(!format!("{config:?}").contains("hush") && !format!("{config:?}").contains("pw@"));
+}
+
+#[test]
+fn what_is_kept_at_cleanup_is_read() {
+    let cleanup =
+        |lines: &str| read(&format!("configVersion: 1\nproject: p\ncleanup: {lines}\n")).cleanup.expect("a section");
+    let plain = cleanup("{disableKubernetesBasedPolicy: yes}");
+    assert!(plain.disable_kubernetes_policy && !plain.disable && plain.keep_policies.is_none());
+    assert_eq!(plain.keep_built_within_hours, 2);
+    let full = cleanup(
+        "{keepImagesBuiltWithinLastNHours: 7, keepPolicies: [{references: {branch: /.*/, limit: {last: 10, in: 168h, operator: Or}}, \
+         imagesPerReference: {last: -1, publishedIn: 1h}}, {references: {tag: v1}}]}",
+    );
+    assert_eq!(full.keep_built_within_hours, 7);
+    let [branches, tags] = &full.keep_policies.expect("policies")[..] else { panic!("two policies") };
+    assert_eq!((branches.references.kind, branches.references.pattern.as_str()), (ReferenceKind::Branch, "/.*/"));
+    let limit = branches.references.limit.expect("a limit");
+    assert_eq!(
+        (limit.last, limit.within, limit.operator),
+        (Some(10), Some(Duration::from_secs(604_800)), Operator::Or)
+    );
+    let images = branches.images.expect("a limit");
+    assert_eq!(
+        (images.last, images.within, images.operator),
+        (Some(-1), Some(Duration::from_secs(3600)), Operator::And)
+    );
+    assert_eq!((tags.references.kind, tags.images), (ReferenceKind::Tag, None));
 }
 
 #[test]

@@ -63,9 +63,10 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// The git mappings of an image, in order.
+/// The mappings of the project's own repository, in order.
 pub(crate) fn mappings(stapel: &StapelImage) -> Vec<Mapping<'_>> {
-    stapel.git.iter().map(|mapping| Mapping { key: digest::mapping_key(mapping), mapping }).collect()
+    let local = stapel.git.iter().filter(|mapping| mapping.remote.is_none());
+    local.map(|mapping| Mapping { key: digest::mapping_key(mapping), mapping }).collect()
 }
 
 impl Mapping<'_> {

@@ -4,7 +4,7 @@ use slipway_oci::Reference;
 
 use super::Index;
 use crate::{
-    Base, ImageKind, ImageName, StapelImage,
+    Base, ImageKind, ImageName, ImportSource, StapelImage,
     raw::{Draft, Link, LinkKind, Reader, Wants, suggestion},
     yaml::shorten,
 };
@@ -95,27 +95,21 @@ fn is_external(name: &str) -> bool {
     name.contains([':', '@']) || host.contains('.') || host == "localhost"
 }
 
-/// Puts the targets into the model. Imports of external images are taken out of it.
+/// Puts the targets into the model.
 fn apply(reader: &mut Reader<'_>, draft: &mut Draft, targets: &[Target]) {
     let name = draft.image.name().clone();
     let ImageKind::Stapel(stapel) = &mut draft.image.kind else { return };
-    let mut external: Vec<usize> = Vec::new();
     for (link, target) in draft.links.iter().zip(targets) {
         match link.kind {
             LinkKind::Base => base(reader, stapel, link, *target),
             LinkKind::Import(number) if *target == Target::External => {
                 check_reference(reader, link);
                 reader.unsupported_in(&name, "import of an external image", link.name.position);
-                external.push(number);
+                stapel.imports[number].source = ImportSource::External(link.name.text.clone());
             }
             LinkKind::Import(_) | LinkKind::Dependency => {}
         }
     }
-    let mut number = 0;
-    stapel.imports.retain(|_| {
-        number += 1;
-        !external.contains(&(number - 1))
-    });
 }
 
 fn base(reader: &mut Reader<'_>, stapel: &mut StapelImage, link: &Link, target: Target) {

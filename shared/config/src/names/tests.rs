@@ -18,7 +18,7 @@ fn chosen(patterns: &[&str]) -> Result<Vec<String>, SelectError> {
 }
 
 #[test]
-fn patterns_select_images() {
+fn fixture_63_patterns_select_images() {
     let all = ["backend", "frontend", "db", "redis", "app1", "app2", "group/one", "group/two"];
     let rows: &[(&[&str], &[&str])] = &[
         (&[], &all),
@@ -41,7 +41,7 @@ fn patterns_select_images() {
 }
 
 #[test]
-fn wrong_patterns_are_told() {
+fn fixture_63_wrong_patterns_are_told() {
     let long = "a".repeat(101);
     for (pattern, message) in [
         ("bakend", "no image matches pattern `bakend`; did you mean `backend`?"),

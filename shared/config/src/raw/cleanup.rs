@@ -1,7 +1,9 @@
-//! `cleanup`: for other commands; its rules are checked, its values are not kept.
+//! `cleanup`: for commands that delete stages.
+
+use std::time::Duration;
 
 use super::{Reader, section::Section, value::Written};
-use crate::yaml::shorten;
+use crate::{Cleanup, KeepLimit, KeepPolicy, KeepReferences, Operator, ReferenceKind, yaml::shorten};
 
 const KEYS: [&str; 6] = [
     "disable",
@@ -11,67 +13,88 @@ const KEYS: [&str; 6] = [
     "keepImagesBuiltWithinLastNHours",
     "keepPolicies",
 ];
+/// How long a stage is kept for being new, unless said otherwise.
+const DEFAULT_HOURS: u64 = 2;
 const POLICY_KEYS: [&str; 2] = ["references", "imagesPerReference"];
 const REFERENCES_KEYS: [&str; 3] = ["tag", "branch", "limit"];
 const LIMIT_KEYS: [&str; 3] = ["last", "in", "operator"];
 const IMAGES_KEYS: [&str; 4] = ["last", "in", "publishedIn", "operator"];
 
-/// Checks the `cleanup` of the meta section.
-pub(super) fn check(reader: &mut Reader<'_>, meta: &Section<'_>) {
-    let Some(cleanup) = reader.subsection(meta, "cleanup", &KEYS) else { return };
-    for key in &KEYS[..4] {
-        reader.flag(&cleanup, key);
-    }
-    reader.number(&cleanup, "keepImagesBuiltWithinLastNHours", 0);
-    for policy in reader.subsections(&cleanup, "keepPolicies", &POLICY_KEYS) {
-        check_policy(reader, &policy);
-    }
+/// Reads the `cleanup` of the meta section.
+pub(super) fn read(reader: &mut Reader<'_>, meta: &Section<'_>) -> Option<Cleanup> {
+    let cleanup = reader.subsection(meta, "cleanup", &KEYS)?;
+    let hours = reader.number(&cleanup, "keepImagesBuiltWithinLastNHours", 0);
+    let policies = reader.subsections(&cleanup, "keepPolicies", &POLICY_KEYS);
+    let policies: Vec<KeepPolicy> = policies.iter().filter_map(|section| policy(reader, section)).collect();
+    let mut flag = |key| reader.flag(&cleanup, key).unwrap_or(false);
+    Some(Cleanup {
+        disable: flag("disable"),
+        disable_kubernetes_policy: flag("disableKubernetesBasedPolicy"),
+        disable_git_history_policy: flag("disableGitHistoryBasedPolicy"),
+        disable_built_within_policy: flag("disableBuiltWithinLastNHoursPolicy"),
+        keep_built_within_hours: hours.and_then(|hours| u64::try_from(hours).ok()).unwrap_or(DEFAULT_HOURS),
+        keep_policies: cleanup.get("keepPolicies").map(|_| policies),
+    })
 }
 
-fn check_policy(reader: &mut Reader<'_>, policy: &Section<'_>) {
-    let hint = "write `references: {branch: /.*/}` or `references: {tag: /.*/}`";
-    match reader.subsection(policy, "references", &REFERENCES_KEYS) {
-        Some(references) => check_references(reader, &references),
-        None if policy.get("references").is_none() => {
-            reader.missing(policy, "references", "an entry of `keepPolicies` has no `references`", hint);
-        }
-        None => {}
+fn policy(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<KeepPolicy> {
+    let images = reader.subsection(section, "imagesPerReference", &IMAGES_KEYS);
+    let images = images.map(|images| limit(reader, &images));
+    if section.get("references").is_none() {
+        let hint = "write `references: {branch: /.*/}` or `references: {tag: /.*/}`";
+        reader.missing(section, "references", "an entry of `keepPolicies` has no `references`", hint);
     }
-    if let Some(images) = reader.subsection(policy, "imagesPerReference", &IMAGES_KEYS) {
-        check_limit(reader, &images);
-    }
+    let below = reader.subsection(section, "references", &REFERENCES_KEYS)?;
+    Some(KeepPolicy { references: references(reader, &below)?, images })
 }
 
-fn check_references(reader: &mut Reader<'_>, references: &Section<'_>) {
-    let (tag, branch) = (reader.text(references, "tag"), reader.text(references, "branch"));
-    if references.get("tag").is_some() == references.get("branch").is_some() {
-        let message = "`references` needs either `tag` or `branch`, and only one of them";
-        reader.refuse(references.position, message, "write one policy for tags and another one for branches");
-    }
+fn references(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<KeepReferences> {
+    let (tag, branch) = (reader.text(section, "tag"), reader.text(section, "branch"));
     for pattern in tag.iter().chain(&branch) {
         check_pattern(reader, pattern);
     }
-    if let Some(limit) = reader.subsection(references, "limit", &LIMIT_KEYS) {
-        check_limit(reader, &limit);
-    }
+    let limits = reader.subsection(section, "limit", &LIMIT_KEYS).map(|below| limit(reader, &below));
+    let (kind, pattern) = match (tag, branch) {
+        (Some(tag), None) => (ReferenceKind::Tag, tag),
+        (None, Some(branch)) => (ReferenceKind::Branch, branch),
+        (None, None) | (Some(_), Some(_)) => {
+            // What is no text was refused already.
+            if section.get("tag").is_some() == section.get("branch").is_some() {
+                let message = "`references` needs either `tag` or `branch`, and only one of them";
+                reader.refuse(section.position, message, "write one policy for tags and another one for branches");
+            }
+            return None;
+        }
+    };
+    Some(KeepReferences { kind, pattern: pattern.text, limit: limits })
 }
 
 /// `last`, `in` and `operator`.
-fn check_limit(reader: &mut Reader<'_>, limit: &Section<'_>) {
-    reader.number(limit, "last", -1);
-    for key in ["in", "publishedIn"] {
-        let Some(written) = reader.text(limit, key) else { continue };
-        if super::healthcheck::duration(&written.text).is_none() {
-            let message = format!("`{key}` is no duration: `{}`", shorten(&written.text));
-            reader.refuse(written.position, message, "write hours, minutes or seconds, such as `168h` or `1h30m`");
+fn limit(reader: &mut Reader<'_>, section: &Section<'_>) -> KeepLimit {
+    let last = reader.number(section, "last", -1);
+    let times = ["in", "publishedIn"].map(|key| time(reader, section, key));
+    let operator = reader.text(section, "operator");
+    let operator = match operator.as_ref().map(|written| written.text.as_str()) {
+        None | Some("And") => Operator::And,
+        Some("Or") => Operator::Or,
+        Some(other) => {
+            let position = operator.as_ref().map_or(section.position, |written| written.position);
+            let message = format!("unsupported `operator` `{}`", shorten(other));
+            reader.refuse(position, message, "write `And` or `Or`");
+            Operator::And
         }
+    };
+    KeepLimit { last, within: times.into_iter().flatten().next(), operator }
+}
+
+fn time(reader: &mut Reader<'_>, section: &Section<'_>, key: &str) -> Option<Duration> {
+    let written = reader.text(section, key)?;
+    let time = super::healthcheck::duration(&written.text).and_then(|time| u64::try_from(time).ok());
+    if time.is_none() {
+        let message = format!("`{key}` is no duration: `{}`", shorten(&written.text));
+        reader.refuse(written.position, message, "write hours, minutes or seconds, such as `168h` or `1h30m`");
     }
-    if let Some(written) = reader.text(limit, "operator")
-        && !matches!(written.text.as_str(), "And" | "Or")
-    {
-        let message = format!("unsupported `operator` `{}`", shorten(&written.text));
-        reader.refuse(written.position, message, "write `And` or `Or`");
-    }
+    time.map(Duration::from_nanos)
 }
 
 /// A name, or an expression between slashes.

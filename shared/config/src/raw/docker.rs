@@ -10,13 +10,12 @@ use crate::yaml::{Entry, Kind, shorten};
 const KEYS: [&str; 10] =
     ["VOLUME", "EXPOSE", "ENV", "LABEL", "CMD", "ENTRYPOINT", "WORKDIR", "USER", "HEALTHCHECK", "exactValues"];
 
-/// Reads `docker` of an image. `None` = it sets nothing.
-pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Option<ConfigChange> {
-    let section = reader.subsection(image, "docker", &KEYS)?;
-    if let Some(exact) = section.get("exactValues")
-        && reader.flag(&section, "exactValues") == Some(true)
-    {
-        reader.unsupported("docker.exactValues", exact.position);
+/// Reads `docker` of an image, and whether its values are exact. `None` = it sets nothing.
+pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> (Option<ConfigChange>, bool) {
+    let Some(section) = reader.subsection(image, "docker", &KEYS) else { return (None, false) };
+    let exact = reader.flag(&section, "exactValues").unwrap_or(false);
+    if let Some(entry) = section.get("exactValues").filter(|_| exact) {
+        reader.unsupported("docker.exactValues", entry.position);
     }
     let change = ConfigChange {
         labels: pairs(reader, &section, "LABEL"),
@@ -29,7 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Option<Confi
         entrypoint: command(reader, &section, "ENTRYPOINT"),
         healthcheck: healthcheck::read(reader, &section),
     };
-    (change != ConfigChange::default()).then_some(change)
+    ((change != ConfigChange::default()).then_some(change), exact)
 }
 
 fn pairs(reader: &mut Reader<'_>, section: &Section<'_>, key: &'static str) -> BTreeMap<String, String> {

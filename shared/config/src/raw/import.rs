@@ -1,7 +1,12 @@
 //! `import`: files of another image.
 
-use super::{Link, LinkKind, Reader, Wants, section::Section, value::Written};
-use crate::{ImageName, Import, ImportMoment, yaml::shorten};
+use super::{
+    Link, LinkKind, Reader, Wants,
+    section::{Section, suggestion},
+    shell::STAGES,
+    value::Written,
+};
+use crate::{ImageName, Import, ImportMoment, ImportSource, UserStage, yaml::shorten};
 
 const KEYS: [&str; 12] = [
     "image",
@@ -23,7 +28,6 @@ const SOURCES: [(&str, &str, Wants); 3] = [
     ("artifact", "import.artifact", Wants::Artifact),
     ("from", "import.from", Wants::Anything),
 ];
-const SOURCE_STAGES: [&str; 4] = ["beforeInstall", "install", "beforeSetup", "setup"];
 
 /// Reads `import` of an image: the imports, and a link for each.
 pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> (Vec<Import>, Vec<Link>) {
@@ -39,7 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> (Vec<Import>
 }
 
 fn one(reader: &mut Reader<'_>, section: &Section<'_>, source: Option<Link>) -> Option<(Import, Link)> {
-    source_stage(reader, section);
+    let stage = source_stage(reader, section);
     let moment = moment(reader, section, "an import");
     let include = reader.globs(section, "includePaths");
     let exclude = reader.globs(section, "excludePaths");
@@ -55,9 +59,10 @@ fn one(reader: &mut Reader<'_>, section: &Section<'_>, source: Option<Link>) -> 
     let owner = reader.filled(section, "owner").map(|written| written.text);
     let group = reader.filled(section, "group").map(|written| written.text);
     let link = source?;
-    let source = ImageName(link.name.text.clone());
+    // Whether it is one of this file is known when all documents are read.
+    let source = ImportSource::Image(ImageName(link.name.text.clone()));
     let (add, to, moment, position) = (add?, to?, moment?, section.position);
-    Some((Import { source, add, to, include, exclude, owner, group, moment, position }, link))
+    Some((Import { source, stage, add, to, include, exclude, owner, group, moment, position }, link))
 }
 
 /// The one directive that names the source of the import with index `index`.
@@ -77,14 +82,18 @@ fn source(reader: &mut Reader<'_>, section: &Section<'_>, index: usize) -> Optio
     Some(Link { kind: LinkKind::Import(index), directive, name, wants })
 }
 
-fn source_stage(reader: &mut Reader<'_>, section: &Section<'_>) {
-    let Some(stage) = reader.text(section, "stage") else { return };
-    if SOURCE_STAGES.contains(&stage.text.as_str()) {
-        reader.unsupported("import.stage", stage.position);
+fn source_stage(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<UserStage> {
+    let written = reader.text(section, "stage")?;
+    let names = STAGES.map(|(name, ..)| name);
+    let stage = STAGES.iter().find(|(name, ..)| *name == written.text).map(|(.., stage)| *stage);
+    if stage.is_some() {
+        reader.unsupported("import.stage", written.position);
     } else {
-        let message = format!("`stage` of an import cannot be `{}`", shorten(&stage.text));
-        reader.refuse(stage.position, message, format!("stages: {}", SOURCE_STAGES.join(", ")));
+        let message = format!("`stage` of an import cannot be `{}`", shorten(&written.text));
+        let hint = suggestion(&written.text, &names, "stages");
+        reader.refuse(written.position, message, hint);
     }
+    stage
 }
 
 /// `before` or `after` of `what`, exactly one of them.

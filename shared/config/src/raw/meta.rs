@@ -8,7 +8,7 @@ use super::{
     stapel,
     value::Written,
 };
-use crate::yaml::shorten;
+use crate::{Cleanup, GitWorktree, yaml::shorten};
 
 const KEYS: [&str; 6] = ["configVersion", "project", "build", "deploy", "cleanup", "gitWorktree"];
 const BUILD_KEYS: [&str; 4] = ["platform", "cacheVersion", "staged", "imageSpec"];
@@ -25,6 +25,12 @@ pub(crate) struct Meta {
     pub(crate) platforms: Vec<Platform>,
     /// `build.cacheVersion`.
     pub(crate) cache_version: Option<String>,
+    /// `build.staged`.
+    pub(crate) staged: bool,
+    /// `gitWorktree`.
+    pub(crate) worktree: GitWorktree,
+    /// `cleanup`.
+    pub(crate) cleanup: Option<Cleanup>,
     /// `build.imageSpec`.
     pub(crate) spec: Option<image_spec::ImageSpec>,
 }
@@ -34,19 +40,14 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Meta {
     known(reader, section);
     version(reader, section);
     deploy::check(reader, section);
-    cleanup::check(reader, section);
-    if let Some(worktree) = reader.subsection(section, "gitWorktree", &WORKTREE_KEYS) {
-        for key in WORKTREE_KEYS {
-            reader.flag(&worktree, key);
-        }
-    }
     let mut meta = Meta { project: project(reader, section), ..Meta::default() };
+    meta.cleanup = cleanup::read(reader, section);
+    meta.worktree = worktree(reader, section);
     if let Some(build) = reader.subsection(section, "build", &BUILD_KEYS) {
         meta.platforms = platforms(reader, &build, "build.platform");
         meta.cache_version = reader.string(&build, "cacheVersion");
-        if reader.flag(&build, "staged") == Some(true)
-            && let Some(entry) = build.entry("staged")
-        {
+        meta.staged = reader.flag(&build, "staged").unwrap_or(false);
+        if let Some(entry) = build.entry("staged").filter(|_| meta.staged) {
             reader.unsupported("build.staged", entry.position);
         }
         meta.spec = image_spec::read_global(reader, &build);
@@ -90,6 +91,17 @@ pub(super) fn platforms(reader: &mut Reader<'_>, section: &Section<'_>, directiv
         reader.unsupported(directive, entry.position);
     }
     platforms
+}
+
+fn worktree(reader: &mut Reader<'_>, section: &Section<'_>) -> GitWorktree {
+    let default = GitWorktree::default();
+    let Some(worktree) = reader.subsection(section, "gitWorktree", &WORKTREE_KEYS) else { return default };
+    let mut flag = |key, otherwise| reader.flag(&worktree, key).unwrap_or(otherwise);
+    GitWorktree {
+        force_shallow_clone: flag("forceShallowClone", default.force_shallow_clone),
+        allow_unshallow: flag("allowUnshallow", default.allow_unshallow),
+        allow_fetch: flag("allowFetchOriginBranchesAndTags", default.allow_fetch),
+    }
 }
 
 fn version(reader: &mut Reader<'_>, section: &Section<'_>) {

@@ -58,6 +58,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
     let spec = image_spec::read(reader, section);
     let secrets = secrets::read(reader, section);
     let patches_disabled = reader.flag(section, "disableGitAfterPatch").unwrap_or(false);
+    let (docker, exact_values) = docker::read(reader, section);
     let stapel = StapelImage {
         base: Base::Reference(base.as_ref().map(|link| link.name.text.clone()).unwrap_or_default()),
         from_latest: from_latest(reader, section),
@@ -67,7 +68,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
         ansible: ansible::read(reader, section),
         mounts: mount::read(reader, section),
         network: network(reader, section),
-        docker: docker::read(reader, section),
+        docker,
+        exact_values,
         imports,
         patches_after_setup: !common.is_artifact() && !patches_disabled,
     };

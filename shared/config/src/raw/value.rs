@@ -124,6 +124,12 @@ impl Reader<'_> {
         if scalar.meaning() == Meaning::Null {
             return Some((name, String::new()));
         }
+        if key == "args" {
+            // Build arguments are values of any type to werf; everything else is text as it was written.
+            let text = scalar.printed();
+            let scalar = Scalar { text, ..scalar.clone() };
+            return self.written(&scalar, entry.value.position).map(|value| (name, value.text));
+        }
         self.written(scalar, entry.value.position).map(|value| (name, value.text))
     }
 

@@ -1,6 +1,6 @@
 //! `dependenciesBefore…` and `dependenciesAfter…`: imports from other images, and variables that tell their names.
 
-use slipway_config::{Import, ImportMoment, StapelImage};
+use slipway_config::{Import, ImportMoment, ImportSource, StapelImage};
 use slipway_digest::{Checksum, Encoder};
 use slipway_oci::ConfigChange;
 
@@ -57,7 +57,10 @@ pub(super) fn recipe(scene: Scene<'_>, stapel: &StapelImage, moment: ImportMomen
 fn inputs(scene: Scene<'_>, stapel: &StapelImage, moment: ImportMoment) -> Asked<Vec<(ImportInput, Question)>> {
     let at_moment = |import: &&Import| import.moment == moment;
     let input = |import: &Import| {
-        let source = scene.needed(&import.source)?;
+        let ImportSource::Image(source) = &import.source else {
+            return scene.invalid(import.position.line, "not supported yet: import of an external image");
+        };
+        let source = scene.needed(source)?;
         let input = ImportInput {
             image: source.at.clone(),
             image_id: source.image_id.clone(),
