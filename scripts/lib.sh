@@ -43,6 +43,13 @@ need() {
     }
 }
 
+# What building slipway needs; the static programs become part of it.
+need_to_build() {
+    need git=git cc=build-essential protoc=protobuf-compiler \
+        /usr/include/google/protobuf/descriptor.proto=libprotobuf-dev \
+        /bin/busybox=busybox-static /bin/bash-static=bash-static
+}
+
 # The docker command line of the engine's own package, where another comes first in PATH.
 docker() {
     if [ -x /usr/bin/docker ]; then /usr/bin/docker "$@"; else command docker "$@"; fi

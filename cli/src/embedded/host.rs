@@ -5,13 +5,14 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, SpoolDir};
 use slipway_coordinator::Outside;
-use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, Programs, ToolboxSource};
+use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
 use slipway_gateway::Gateway;
 use slipway_git::GitView;
 use slipway_locks::FileLocks;
 use slipway_process::Tasks;
 use slipway_registry::Client;
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
+use slipway_toolbox::Places;
 
 use super::{BuildRequest, bases::FoundBases};
 use crate::choose::Backend;
@@ -104,7 +105,7 @@ async fn docker(request: &BuildRequest, service: &Path, gateway: Arc<Gateway>) -
     Ok(Arc::new(connected.with_context(|| format!("connect to the Docker engine at {}", request.engine))?))
 }
 
-/// The image of tools that the user names, or our own: from beside the program, or the system's static programs.
+/// The image of tools that the user names, or our own: from beside the program, the program's own, or the system's.
 fn toolbox(request: &BuildRequest) -> ToolboxSource {
     match &request.toolbox {
         Some(image) => {
@@ -113,7 +114,7 @@ fn toolbox(request: &BuildRequest) -> ToolboxSource {
         }
         None => {
             let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("toolbox")));
-            ToolboxSource::Own(Programs::Files(beside.into_iter().collect()))
+            ToolboxSource::Own(Places::new(beside.into_iter().collect()))
         }
     }
 }

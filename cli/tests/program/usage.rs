@@ -5,7 +5,14 @@ use super::harness::Sandbox;
 #[test]
 fn versions_and_help_are_data() {
     let version = format!("slipway {}\n", env!("CARGO_PKG_VERSION"));
-    Sandbox::new().run(&["version"]).prints(&version);
+    let told = Sandbox::new().run(&["version"]).ends(0, &[]).out;
+    let toolbox = told.strip_prefix(&version).expect("the version is the first line");
+    let carries = ["/bin/bash-static", "/bin/busybox"].iter().all(|program| std::path::Path::new(program).exists());
+    if carries && option_env!("SLIPWAY_TOOLBOX_DIR").is_none() {
+        assert_eq!(toolbox, "toolbox: carried by this program\n");
+    } else {
+        assert!(toolbox.starts_with("toolbox: "), "{toolbox}");
+    }
     Sandbox::new().run(&["--version"]).prints(&version);
     let help = Sandbox::new().run(&["build", "--help"]).ends(0, &[]);
     for text in ["--parallel-tasks-limit", "[default: 5]", "SLIPWAY_REPO, WERF_REPO", "--loose-giterminism"] {

@@ -38,11 +38,7 @@ use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, confi
 
 use crate::{dockerfile::Builder, engine::Engine, error::failed, images::Pulls, workspace::DockerWorkspace};
 
-pub use crate::{
-    engine::probe,
-    storage::DockerStageStorage,
-    toolbox::{Programs, ToolboxSource},
-};
+pub use crate::{engine::probe, storage::DockerStageStorage, toolbox::ToolboxSource};
 
 /// Repository of the empty images that workspaces without a base stand on; one tag per platform.
 const SCRATCH: &str = "slipway-scratch";

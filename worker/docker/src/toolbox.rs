@@ -1,14 +1,8 @@
 //! The toolbox: bash and a few programs that every build container sees under `/.werf/stapel`, so that a base image may
 //! hold anything, even nothing.
 //!
-//! It is an image of a static bash and a static busybox, made on first use from the programs of this host, or an image
-//! that the user names. One stopped container of it per host lends its volume to all build containers.
-
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-};
+//! It is an image of the static bash and busybox of `slipway-toolbox`, made on first use, or an image that the user
+//! names. One stopped container of it per host lends its volume to all build containers.
 
 use bollard::{
     models::ContainerCreateBody,
@@ -17,7 +11,7 @@ use bollard::{
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use slipway_backend::{BackendError, script::TOOLBOX_BIN};
-use slipway_oci::BlobDigest;
+use slipway_toolbox::{Archive, Places, ToolboxError};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -29,86 +23,18 @@ use crate::{
 const MOUNT: &str = "/.werf/stapel";
 /// Repository of the images that are made here.
 const OWN_REPOSITORY: &str = "slipway-toolbox";
-/// Changes with what [`rootfs`] lays out.
-const LAYOUT: &str = "1";
-/// Programs that busybox stands for.
-const APPLETS: &[&str] = &[
-    "awk",
-    "basename",
-    "cat",
-    "chmod",
-    "chown",
-    "cp",
-    "cut",
-    "date",
-    "dirname",
-    "env",
-    "find",
-    "grep",
-    "gunzip",
-    "gzip",
-    "head",
-    "id",
-    "ln",
-    "ls",
-    "md5sum",
-    "mkdir",
-    "mv",
-    "printf",
-    "readlink",
-    "rm",
-    "rmdir",
-    "sed",
-    "sha256sum",
-    "sleep",
-    "sort",
-    "stat",
-    "tail",
-    "tar",
-    "test",
-    "touch",
-    "tr",
-    "true",
-    "uniq",
-    "wc",
-    "which",
-    "xargs",
-];
-/// busybox knows `-d` alone.
-const BASE64: &str = "#!/.werf/stapel/embedded/bin/bash
-args=()
-for arg; do [[ $arg == --decode ]] && arg=-d; args+=(\"$arg\"); done
-exec /.werf/stapel/embedded/bin/busybox base64 \"${args[@]}\"
-";
-/// More than a static program takes.
-const MAX_PROGRAM: u64 = 64 * 1024 * 1024;
 
 /// Which toolbox build containers get.
 #[derive(Clone, Debug)]
 pub enum ToolboxSource {
-    /// Made here from these programs.
-    Own(Programs),
+    /// Made here, of the programs that are found in these places.
+    Own(Places),
     /// An image that the user names (`WERF_STAPEL_IMAGE_NAME`, `WERF_STAPEL_IMAGE_VERSION`); the engine pulls it.
     Image {
         /// Repository.
         name: String,
         /// Tag.
         version: String,
-    },
-}
-
-/// Where the static programs of the toolbox come from.
-#[derive(Clone, Debug)]
-pub enum Programs {
-    /// Files `bash` (or `bash-static`) and `busybox` of the first of these directories that has both; after them
-    /// `/bin/bash-static` and `/bin/busybox`.
-    Files(Vec<PathBuf>),
-    /// Bytes that are part of the program.
-    Embedded {
-        /// A static bash.
-        bash: &'static [u8],
-        /// A static busybox.
-        busybox: &'static [u8],
     },
 }
 
@@ -155,13 +81,13 @@ impl Toolbox {
                 }
                 Ok(container)
             }
-            ToolboxSource::Own(programs) => {
-                let programs = programs.clone();
-                let load = move || load(&programs).map(|(bash, busybox)| rootfs(&bash, &busybox));
-                let (version, archive) = self.engine.cleanups.blocking(load).await??;
+            ToolboxSource::Own(places) => {
+                let places = places.clone();
+                let made = self.engine.cleanups.blocking(move || own(&places)).await?;
+                let Archive { version, bytes } = made;
                 let container = container_name(&version)?;
                 if !self.exists(&container).await? {
-                    self.import(&version, archive).await?;
+                    self.import(&version, bytes).await?;
                     self.create(&container, &format!("{OWN_REPOSITORY}:{version}")).await?;
                 }
                 Ok(container)
@@ -245,113 +171,12 @@ fn container_name(version: &str) -> Result<String, BackendError> {
     }
 }
 
-/// The static bash and busybox.
-fn load(programs: &Programs) -> Result<(Vec<u8>, Vec<u8>), BackendError> {
-    let directories = match programs {
-        Programs::Embedded { bash, busybox } => return Ok((bash.to_vec(), busybox.to_vec())),
-        Programs::Files(directories) => directories,
-    };
-    let mut refused = Vec::new();
-    let mut first = |candidates: Vec<PathBuf>| {
-        for path in candidates {
-            match read_program(&path) {
-                Ok(Some(bytes)) => return Some(bytes),
-                Ok(None) => {}
-                Err(why) => refused.push(format!("{}: {why}", path.display())),
-            }
-        }
-        None
-    };
-    for directory in directories {
-        let bash = first(vec![directory.join("bash"), directory.join("bash-static")]);
-        let busybox = first(vec![directory.join("busybox")]);
-        if let (Some(bash), Some(busybox)) = (bash, busybox) {
-            return Ok((bash, busybox));
-        }
-    }
-    let bash = first(["/bin/bash-static", "/usr/bin/bash-static"].map(PathBuf::from).to_vec());
-    let busybox = first(["/bin/busybox", "/usr/bin/busybox", "/bin/busybox-static"].map(PathBuf::from).to_vec());
-    bash.zip(busybox).ok_or_else(|| {
-        let refused = if refused.is_empty() { String::new() } else { format!(" ({})", refused.join("; ")) };
-        BackendError::Refused(format!(
-            "stapel stages need a static bash and a static busybox, and this host has none{refused}: run `apt-get install \
-             bash-static busybox-static`, or name a toolbox image with WERF_STAPEL_IMAGE_NAME and WERF_STAPEL_IMAGE_VERSION"
-        ))
+/// A toolbox of one's own. Takes a while.
+fn own(places: &Places) -> Result<Archive, BackendError> {
+    places.load().and_then(|programs| slipway_toolbox::archive(&programs)).map_err(|error| match error {
+        ToolboxError::Missing(_) => BackendError::Refused(error.to_string()),
+        ToolboxError::Pack(_) => BackendError::Engine(error.to_string()),
     })
-}
-
-/// A program when it is there; an error when it would not run in a container of any image.
-fn read_program(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_PROGRAM + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_PROGRAM {
-        return Err("it is too large for a program".to_owned());
-    }
-    match needs_interpreter(&bytes) {
-        Some(false) => Ok(Some(bytes)),
-        Some(true) => Err("it is not static".to_owned()),
-        None => Err("it is no 64-bit little-endian ELF program".to_owned()),
-    }
-}
-
-/// Whether an ELF program names a dynamic loader (a `PT_INTERP` segment); `None` when it is no such program.
-fn needs_interpreter(bytes: &[u8]) -> Option<bool> {
-    const INTERPRETER: u32 = 3;
-    let number = |at: usize, size: usize| {
-        let field = bytes.get(at..at.checked_add(size)?)?;
-        Some(field.iter().rev().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte)))
-    };
-    // Class 2 is 64 bits, data 1 is little-endian.
-    if !bytes.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let (start, size, count) = (number(0x20, 8)?, number(0x36, 2)?, number(0x38, 2)?);
-    for index in 0..count {
-        let at = usize::try_from(start.checked_add(index * size)?).ok()?;
-        if number(at, 4)? == u64::from(INTERPRETER) {
-            return Some(true);
-        }
-    }
-    Some(false)
-}
-
-/// The version of a toolbox and its root file system as a tar. Equal programs give equal bytes.
-fn rootfs(bash: &[u8], busybox: &[u8]) -> Result<(String, Vec<u8>), BackendError> {
-    let archive = lay_out(bash, busybox);
-    let archive = archive.map_err(|error| BackendError::Engine(format!("pack the toolbox: {error}")))?;
-    let digest = BlobDigest::of(&archive);
-    Ok((format!("slipway-{LAYOUT}-{}", digest.short()), archive))
-}
-
-fn lay_out(bash: &[u8], busybox: &[u8]) -> io::Result<Vec<u8>> {
-    let mut builder = tar::Builder::new(Vec::with_capacity(bash.len() + busybox.len() + 64 * 1024));
-    let header = |kind: tar::EntryType, size: usize| {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(0o755);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(size as u64);
-        header
-    };
-    let bin = TOOLBOX_BIN.trim_start_matches('/');
-    let parents: Vec<&str> = bin.match_indices('/').map(|(at, _)| &bin[..at]).chain([bin]).collect();
-    for parent in parents {
-        builder.append_data(&mut header(tar::EntryType::Directory, 0), format!("{parent}/"), io::empty())?;
-    }
-    for (name, bytes) in [("bash", bash), ("busybox", busybox), ("base64", BASE64.as_bytes())] {
-        builder.append_data(&mut header(tar::EntryType::Regular, bytes.len()), format!("{bin}/{name}"), bytes)?;
-    }
-    for applet in APPLETS {
-        builder.append_link(&mut header(tar::EntryType::Symlink, 0), format!("{bin}/{applet}"), "busybox")?;
-    }
-    builder.into_inner()
 }
 
 #[cfg(test)]
@@ -359,27 +184,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn static_programs_are_told_from_others() {
-        assert_eq!(needs_interpreter(b"#!/bin/sh\n"), None);
-        let own = fs::read("/proc/self/exe").expect("this test is a program");
-        assert_eq!(needs_interpreter(&own), Some(true));
-        assert_eq!(needs_interpreter(&own[..0x38]), None);
+    fn versions_are_fit_for_the_name_of_a_container() {
+        assert!(container_name("slipway-1-0123456789ab").is_ok());
+        assert!(container_name("../x").is_err());
+        assert!(container_name("").is_err());
     }
 
     #[test]
     fn a_host_without_programs_is_told_what_to_do() {
-        let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join("bash"), "#!/bin/sh\n").expect("a file");
-        assert!(read_program(&directory.path().join("bash")).expect_err("a script").contains("ELF"));
-        assert!(read_program(&directory.path().join("busybox")).expect("a look").is_none());
-    }
-
-    #[test]
-    fn equal_programs_are_one_version() {
-        let first = rootfs(b"bash", b"busybox").expect("an archive");
-        assert_eq!(first, rootfs(b"bash", b"busybox").expect("an archive"));
-        assert_ne!(first.0, rootfs(b"bash2", b"busybox").expect("an archive").0);
-        assert!(container_name(&first.0).is_ok());
-        assert!(container_name("../x").is_err());
+        let empty = tempfile::tempdir().expect("a directory");
+        let places = Places { directories: Vec::new(), carried: false, host: empty.path().to_owned() };
+        let error = own(&places).expect_err("there are none");
+        assert!(!error.is_retryable() && error.to_string().contains("apt-get install"), "{error}");
     }
 }

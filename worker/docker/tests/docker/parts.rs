@@ -21,12 +21,13 @@ use bollard::{
 use futures::TryStreamExt as _;
 use slipway_backend::{BackendError, ContainerBackend as _, Door, ImageLink, LocalImage, Pushed, Setup, SpoolDir};
 use slipway_digest::{Millis, StageId};
-use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, Programs, ToolboxSource};
+use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
 use slipway_oci::{ConfigChange, ImageAt, Platform, Repo};
 use slipway_parts::{Part, Registry, require};
 use slipway_process::random_id;
 use slipway_stages::{StageRecord, labels::StageLabels};
 use slipway_storage::{StageStorage, conformance::Lab};
+use slipway_toolbox::Places;
 
 /// The project of the storage suite.
 const PROJECT: &str = "slipway-storage-suite";
@@ -47,7 +48,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) async fn start(builder: BuilderChoice) -> Option<Self> {
-        Self::start_with(builder, ToolboxSource::Own(Programs::Files(Vec::new()))).await
+        Self::start_with(builder, ToolboxSource::Own(Places::new(Vec::new()))).await
     }
 
     pub(crate) async fn start_with(builder: BuilderChoice, toolbox: ToolboxSource) -> Option<Self> {
