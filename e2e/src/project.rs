@@ -152,11 +152,19 @@ impl Project {
     /// # Errors
     /// When the build fails or its report cannot be read.
     pub fn build(&self, arguments: &[&str]) -> Result<Built> {
+        self.build_with(arguments, &[])
+    }
+
+    /// Builds with a report, with variables.
+    ///
+    /// # Errors
+    /// When the build fails or its report cannot be read.
+    pub fn build_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Built> {
         let report = self.home.path().join("report.json");
         let report = report.to_str().context("a UTF-8 path")?;
         let mut all = vec!["build", "--save-build-report", "--build-report-path", report];
         all.extend(arguments);
-        let run = self.slipway(&all)?;
+        let run = self.slipway_with(&all, variables)?;
         if run.code != 0 {
             bail!("slipway build ended with {}:\n{}", run.code, run.stderr);
         }

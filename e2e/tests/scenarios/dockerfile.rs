@@ -31,6 +31,31 @@ fn the_context_is_the_commit_without_what_is_ignored() -> Result<()> {
 }
 
 #[test]
+fn every_added_host_is_known_during_the_build_and_not_after() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    for (builder, name) in [("0", "hosts-classic"), ("1", "hosts-buildkit")] {
+        let (registry, project) = (Registry::start()?, Project::new(name)?);
+        let base = engine::base_image();
+        // Each builder runs the command anew.
+        let dockerfile = format!("FROM {base}\nENV BUILDER={name}\nRUN cat /etc/hosts > /seen\n");
+        project.write("Dockerfile", dockerfile)?;
+        project
+            .config("image: app\ndockerfile: Dockerfile\naddHost: ['db:10.1.2.3', 'v6:fe80::7', 'db2:10.1.2.4']\n")?;
+        project.commit("first")?;
+        let built = project.build_with(&["--repo", &registry.repo(name)], &[("DOCKER_BUILDKIT", builder)])?;
+        let seen = engine::sh(&built.image("app"), "cat /seen")?;
+        for (address, host) in [("10.1.2.3", "db"), ("fe80::7", "v6"), ("10.1.2.4", "db2")] {
+            let is_it = |line: &str| line.split_whitespace().eq([address, host]);
+            assert!(seen.lines().any(is_it), "builder {builder}: {seen}");
+        }
+        assert!(!engine::sh(&built.image("app"), "cat /etc/hosts")?.contains("10.1.2.3"));
+    }
+    Ok(())
+}
+
+#[test]
 fn a_changed_last_line_runs_only_that_line() -> Result<()> {
     if !require(&ALL) {
         return Ok(());

@@ -1,6 +1,7 @@
 //! Dockerfile builds by the engine, with its own layer cache.
 
 mod failure;
+mod hosts;
 mod progress;
 
 use std::{collections::HashMap, sync::Arc};
@@ -19,6 +20,7 @@ use crate::{
     images::{self, Pulls, cache_tag},
 };
 use failure::explain;
+use hosts::with_hosts;
 use progress::Progress;
 
 /// What a Dockerfile build needs of the backend.
@@ -38,11 +40,6 @@ impl Builder<'_> {
         context: ByteStream,
         logs: Logs,
     ) -> Result<LocalImage, BackendError> {
-        if build.add_hosts.len() > 1 {
-            return Err(BackendError::Refused(
-                "more than one `addHost` is not supported yet with the Docker engine: name one".to_owned(),
-            ));
-        }
         build.text = self.prepare_bases(&build).await?;
         let (directory, text) = (self.spool.to_owned(), build.text.clone());
         let context = self.engine.cleanups.blocking(move || spool(&directory, context, &text)).await?;
@@ -87,7 +84,6 @@ impl Builder<'_> {
         let buildkit = matches!(version, BuilderVersion::BuilderBuildKit);
         let options = BuildImageOptions {
             dockerfile: context.dockerfile,
-            extrahosts: build.add_hosts.first().cloned(),
             rm: true,
             forcerm: true,
             buildargs: Some(build.args.clone().into_iter().collect::<HashMap<_, _>>()),
@@ -101,7 +97,8 @@ impl Builder<'_> {
         };
         let body = ReaderStream::with_capacity(tokio::fs::File::from_std(context.file), 1 << 17);
         let body = bollard::body_try_stream(body.map_err(std::io::Error::from));
-        let mut answers = self.engine.docker.build_image(options, None, Some(body)).boxed();
+        let docker = with_hosts(&self.engine.docker, &build.add_hosts);
+        let mut answers = docker.build_image(options, None, Some(body)).boxed();
         let mut progress = Progress::new(logs);
         let mut broken = None;
         while let Some(answer) = answers.next().await {
