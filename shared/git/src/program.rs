@@ -43,6 +43,12 @@ const LOCAL_VARIABLES: [&str; 24] = [
 /// Most of git's own words that are repeated in an error, in characters.
 const MAX_COMPLAINT: usize = 2000;
 
+fn option(name: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(name);
+    option.push(path);
+    option
+}
+
 /// One call of the program.
 pub(crate) struct Git {
     command: Command,
@@ -54,23 +60,24 @@ impl Git {
     /// A call on the given repository and work tree that writes nothing into them: no index refresh, no hooks, no
     /// helpers that run on.
     pub(crate) fn new(git_dir: &Path, work_tree: &Path, purpose: &'static str) -> Self {
+        let mut git = Self::bare(git_dir, purpose);
+        git.command.current_dir(work_tree).arg(option("--work-tree=", work_tree));
+        git
+    }
+
+    /// The same on a repository without a work tree.
+    pub(crate) fn bare(git_dir: &Path, purpose: &'static str) -> Self {
         let mut command = child::command("git");
         for variable in LOCAL_VARIABLES {
             command.env_remove(variable);
         }
-        let option = |name: &str, path: &Path| {
-            let mut option = OsString::from(name);
-            option.push(path);
-            option
-        };
         command
-            .current_dir(work_tree)
+            .current_dir(git_dir)
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_LITERAL_PATHSPECS", "1")
             .env("LC_ALL", "C")
-            .arg(option("--git-dir=", git_dir))
-            .arg(option("--work-tree=", work_tree));
+            .arg(option("--git-dir=", git_dir));
         for setting in [
             "core.hooksPath=/dev/null",
             "core.fsmonitor=false",

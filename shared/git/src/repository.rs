@@ -74,6 +74,11 @@ impl Repository {
         std::iter::once(self.objects_dir()).chain(store).collect()
     }
 
+    /// The repository that sees all objects of this one: that of its snapshots, when it has any.
+    pub(crate) fn pushed_dir(&self) -> PathBuf {
+        self.snapshot.as_ref().map_or_else(|| self.git_dir().to_owned(), |snapshot| snapshot.store.git_dir().to_owned())
+    }
+
     /// The directory that holds the files; `None` for a bare repository.
     pub fn work_tree(&self) -> Option<&Path> {
         self.main.work_dir()

@@ -9,4 +9,5 @@ mod reading;
 mod snapshots;
 mod status;
 mod submodules;
+mod transfers;
 mod trees;
