@@ -13,7 +13,7 @@ use slipway_stages::{
     Build, BuildOptions, Graph, Settings,
     build::{BuildFailure, BuiltImage},
 };
-use slipway_worker::{Capabilities, OneRepository, Worker};
+use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -129,12 +129,13 @@ async fn run(
     tell: &mut impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
     let engine = Engine::start(tasks, random_id());
-    let stop = CancellationToken::new();
+    let stop = Stop::default();
     let slots = request.options.parallel.and_then(|images| u16::try_from(images).ok());
     let setup = slipway_worker::Setup {
         name: "embedded".to_owned(),
         boot: random_id(),
         slots: slots.unwrap_or(SLOTS),
+        hold: Duration::ZERO,
         capabilities: Capabilities { backend: request.backend.to_string(), ..Capabilities::default() },
         link: Arc::new(LocalLink::new(engine.clone())),
         backend: host.backend(),
@@ -160,7 +161,7 @@ async fn run(
     if tokio::time::timeout(CLEARING, engine.drained()).await.is_err() {
         tracing::warn!("some build containers are still being stopped; the next build removes what is left");
     }
-    stop.cancel();
+    stop.now.cancel();
     result
 }
 

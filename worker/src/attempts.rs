@@ -10,10 +10,12 @@ use slipway_protocol::{Assignment, AttemptId, Failure, Phase};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::job::Runner;
+use crate::{job::Runner, progress::Progress};
 
 struct Held {
-    phase: Phase,
+    /// How it ended; `None` = it is under way.
+    end: Option<Phase>,
+    progress: Progress,
     cancel: CancellationToken,
 }
 
@@ -32,7 +34,7 @@ impl Attempts {
 
     /// How far each attempt is.
     pub(crate) fn phases(&self) -> Vec<(AttemptId, Phase)> {
-        self.lock().iter().map(|(attempt, held)| (attempt.clone(), held.phase.clone())).collect()
+        self.lock().iter().map(|(attempt, held)| (attempt.clone(), held.phase())).collect()
     }
 
     /// Waits until an attempt has ended since this was last called.
@@ -43,7 +45,8 @@ impl Attempts {
     /// Starts an attempt, unless it is held already.
     pub(crate) fn start(&self, assignment: &Assignment) {
         let cancel = CancellationToken::new();
-        let fresh = Held { phase: Phase::Running { progress: 0 }, cancel: cancel.clone() };
+        let progress = Progress::default();
+        let fresh = Held { end: None, progress: progress.clone(), cancel: cancel.clone() };
         match self.lock().entry(assignment.attempt.clone()) {
             std::collections::btree_map::Entry::Occupied(_) => return,
             std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(fresh)),
@@ -51,13 +54,11 @@ impl Attempts {
         let (runner, held, changed) = (Arc::clone(&self.runner), Arc::clone(&self.held), Arc::clone(&self.changed));
         let assignment = assignment.clone();
         self.tasks.spawn(async move {
-            let ended = cancel.run_until_cancelled(caught(runner.run(&assignment))).await;
-            let Some(phase) = ended.map(|ended| ended.unwrap_or_else(|panicked| broken(&panicked.to_string()))) else {
-                return;
-            };
+            let ended = cancel.run_until_cancelled(run(&runner, &assignment, &progress)).await;
+            let Some(phase) = ended else { return };
             let late = match held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&assignment.attempt) {
                 Some(attempt) => {
-                    attempt.phase = phase;
+                    attempt.end = Some(phase);
                     None
                 }
                 None => Some(phase),
@@ -75,7 +76,10 @@ impl Attempts {
     pub(crate) fn settle(&self, attempt: &AttemptId, lost: bool) {
         let Some(held) = self.lock().remove(attempt) else { return };
         held.cancel.cancel();
-        if let (true, Phase::Uploaded(uploaded)) = (lost, held.phase) {
+        let link = Arc::clone(&self.runner.link);
+        let ended = attempt.clone();
+        self.tasks.spawn(async move { link.ended(&ended).await });
+        if let (true, Some(Phase::Uploaded(uploaded))) = (lost, held.end) {
             let runner = Arc::clone(&self.runner);
             self.tasks.spawn(async move { runner.discard(&uploaded.image_id).await });
         }
@@ -94,8 +98,36 @@ impl Attempts {
         std::mem::take(&mut *self.lock()).into_values().for_each(|held| held.cancel.cancel());
     }
 
+    /// Whether it holds none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn phase(&self) -> Phase {
+        self.end.clone().unwrap_or_else(|| Phase::Running { progress: self.progress.count() })
+    }
+}
+
+/// Runs an attempt to its end, or to its deadline.
+async fn run(runner: &Runner, assignment: &Assignment, progress: &Progress) -> Phase {
+    let running = caught(runner.run(assignment, progress));
+    let ended = match assignment.deadline {
+        Some(deadline) => tokio::time::timeout(deadline, running).await,
+        None => Ok(running.await),
+    };
+    match ended {
+        Ok(ended) => ended.unwrap_or_else(|panicked| broken(&panicked.to_string())),
+        Err(_) => {
+            let deadline = assignment.deadline.unwrap_or_default().as_secs();
+            let why = format!("run the job: it was not done within {deadline} s and was stopped");
+            Phase::Failed(Failure { retryable: true, why, exit: None, line: None, tail: Vec::new(), lost: None })
+        }
     }
 }
 

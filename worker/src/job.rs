@@ -13,7 +13,7 @@ use slipway_oci::BlobDigest;
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase};
 
-use crate::sources::Sources;
+use crate::{progress::Progress, sources::Sources};
 
 /// What jobs are run with.
 pub(crate) struct Runner {
@@ -26,10 +26,10 @@ pub(crate) struct Runner {
 
 impl Runner {
     /// Does a job and answers how it ended.
-    pub(crate) async fn run(&self, assignment: &Assignment) -> Phase {
+    pub(crate) async fn run(&self, assignment: &Assignment, progress: &Progress) -> Phase {
         let started = self.clock.monotonic();
         let result = match &assignment.job {
-            Job::Stage(plan) => stage::build(self, assignment, plan, started).await.map(Phase::Uploaded),
+            Job::Stage(plan) => stage::build(self, assignment, plan, started, progress).await.map(Phase::Uploaded),
             Job::Checksum(input) => imports::checksum(self, input).await.map(Phase::Summed),
         };
         result.unwrap_or_else(Phase::Failed)

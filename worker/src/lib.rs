@@ -3,15 +3,19 @@
 //! A worker reports what it holds and is told what it should be doing; it never decides what is built. A job is a
 //! recipe without bytes: sources come from the worker's own view of the repository, images from where they are stored.
 //!
-//! Reading order: [`worker`] (the sync loop), `attempts` (what it holds), `job/` (how a job is done), [`sources`].
+//! Reading order: [`worker`] (the sync loop), `contact` (whether the coordinator is there), `attempts` (what it holds), `job/` (how a job is done), [`sources`],
+//! [`health`] (what it tells of itself).
 
 mod archive;
 mod attempts;
+mod contact;
+pub mod health;
 mod job;
+mod progress;
 pub mod sources;
 mod tree;
 pub mod worker;
 
 pub use slipway_protocol::Capabilities;
-pub use sources::{OneRepository, Sources};
-pub use worker::{Setup, Worker};
+pub use sources::{Mirrors, OneRepository, SourceError, Sources};
+pub use worker::{Setup, Stop, Worker};

@@ -4,13 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
-use slipway_protocol::{Capabilities, CoordinatorLink, Desired, Outcome, Report};
+use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcome, Phase, Report};
 use tokio_util::sync::CancellationToken;
 
-use crate::{attempts::Attempts, job::Runner, sources::Sources};
+use crate::{attempts::Attempts, contact::Contact, health::Status, job::Runner, sources::Sources};
 
 /// How long a worker waits before it asks again when the coordinator is away.
 const AWAY: Duration = Duration::from_secs(1);
+/// How long a worker that has nothing left tries to say that it ends.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a worker is made of.
 pub struct Setup {
@@ -22,6 +24,8 @@ pub struct Setup {
     pub slots: u16,
     /// What it can do.
     pub capabilities: Capabilities,
+    /// How long it goes on without hearing from a coordinator; zero = as the coordinator says.
+    pub hold: Duration,
     /// Who tells it what to do.
     pub link: Arc<dyn CoordinatorLink>,
     /// What runs its jobs.
@@ -32,56 +36,107 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
 }
 
+/// How a worker is asked to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Take no more work, finish what runs, end.
+    pub drain: CancellationToken,
+    /// Give up what runs and end.
+    pub now: CancellationToken,
+}
+
 /// One worker.
 pub struct Worker {
     name: String,
     boot: String,
     slots: u16,
     capabilities: Capabilities,
+    hold: Duration,
     link: Arc<dyn CoordinatorLink>,
+    clock: Arc<dyn Clock>,
     attempts: Attempts,
+    status: Arc<Status>,
 }
 
 impl Worker {
     /// A worker that runs its jobs in `tasks`.
     pub fn new(setup: Setup, tasks: Tasks) -> Self {
-        let Setup { name, boot, slots, capabilities, link, backend, sources, clock } = setup;
-        let runner = Runner { backend, sources, clock, tasks: tasks.clone(), link: Arc::clone(&link) };
-        Self { name, boot, slots, capabilities, link, attempts: Attempts::new(Arc::new(runner), tasks) }
+        let Setup { name, boot, slots, capabilities, hold, link, backend, sources, clock } = setup;
+        let status = Arc::new(Status::new(slots));
+        let runner = Runner { backend, sources, clock: Arc::clone(&clock), tasks: tasks.clone(), link: link.clone() };
+        let attempts = Attempts::new(Arc::new(runner), tasks);
+        Self { name, boot, slots, capabilities, hold, link, clock, attempts, status }
     }
 
-    /// Works until `stop` is cancelled, or until it is told that no more work will come.
-    pub async fn run(&self, stop: CancellationToken) {
+    /// What it tells of itself.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// Works until it is asked to end, or is told that no more work will come.
+    pub async fn run(&self, stop: Stop) {
+        let mut contact = Contact::new(self.clock.monotonic(), self.hold);
         let mut seq = 0;
         loop {
             seq += 1;
-            let report = self.report(seq);
+            let draining = stop.drain.is_cancelled();
+            let report = self.report(seq, draining);
             let holds_none = report.attempts.is_empty();
-            let desired = tokio::select! {
-                () = stop.cancelled() => return self.attempts.stop_all(),
+            if draining && holds_none {
+                // Whether it is heard or not: nothing is lost with this worker.
+                let _ = tokio::time::timeout(FAREWELL, self.link.sync(report)).await;
+                return;
+            }
+            let said = tokio::select! {
+                () = stop.now.cancelled() => return self.attempts.stop_all(),
                 // What has just ended is reported at once; the sync under way is abandoned.
                 () = self.attempts.changed() => continue,
-                desired = self.link.sync(report) => desired,
+                () = stop.drain.cancelled(), if !draining => continue,
+                said = within(contact.report_within(), self.link.sync(report)) => said,
             };
-            match desired {
-                Ok(desired) if desired.drain && desired.run.is_empty() && holds_none => return,
-                Ok(desired) => self.obey(desired),
-                Err(error) => {
-                    tracing::debug!("{error}");
-                    tokio::time::sleep(AWAY).await;
+            match said {
+                Some(Ok(desired)) if desired.drain && desired.run.is_empty() && holds_none => return,
+                Some(Ok(desired)) => {
+                    if contact.answered(self.clock.monotonic(), desired.lease, desired.hold) {
+                        tracing::info!("the coordinator is back");
+                    }
+                    self.obey(desired);
                 }
+                Some(Err(error)) => self.without(&mut contact, &error).await,
+                None => contact.quiet(self.clock.monotonic()),
             }
+            self.status.silent_for(contact.silence(self.clock.monotonic()));
         }
     }
 
-    fn report(&self, seq: u64) -> Report {
+    /// The coordinator is away: what runs goes on for a while.
+    async fn without(&self, contact: &mut Contact, error: &LinkError) {
+        if contact.failed() {
+            tracing::warn!("{error}; what runs goes on");
+        } else {
+            tracing::debug!("{error}");
+        }
+        let now = self.clock.monotonic();
+        if contact.is_over(now) && !self.attempts.is_empty() {
+            let silence = contact.silence(now).as_secs();
+            tracing::warn!("no coordinator was heard for {silence} s: what runs is given up");
+            self.attempts.keep_only(|_| false);
+        }
+        tokio::time::sleep(AWAY).await;
+    }
+
+    fn report(&self, seq: u64, drain: bool) -> Report {
+        let attempts = self.attempts.phases();
+        let running = attempts.iter().filter(|(_, phase)| matches!(phase, Phase::Running { .. })).count();
+        self.status.holds(running, attempts.len());
         Report {
             worker: self.name.clone(),
             boot: self.boot.clone(),
             seq,
             slots: self.slots,
             capabilities: self.capabilities.clone(),
-            attempts: self.attempts.phases(),
+            attempts,
+            drain,
             ..Report::default()
         }
     }
@@ -99,5 +154,13 @@ impl Worker {
         for assignment in &desired.run {
             self.attempts.start(assignment);
         }
+    }
+}
+
+/// What a call answers within `limit`; `None` when it is still held then.
+async fn within<T>(limit: Option<Duration>, call: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, call).await.ok(),
+        None => Some(call.await),
     }
 }

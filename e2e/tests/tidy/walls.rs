@@ -50,7 +50,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
     ("reqwest", &["slipway-registry", "slipway-client"]),
-    ("axum", &["slipway-gateway"]),
+    ("axum", &["slipway-gateway", "slipway-worker"]),
     ("saphyr-parser", &["slipway-config"]),
     ("getrandom", &["slipway-process"]),
     ("clap", &["slipway-cli"]),

@@ -5,6 +5,8 @@ use slipway_git::GitError;
 use slipway_oci::ImageAt;
 use slipway_protocol::Failure;
 
+use crate::sources::SourceError;
+
 /// A failure of the engine, with what was being done.
 pub(super) fn backend(doing: &str, error: BackendError) -> Failure {
     let retryable = error.is_retryable();
@@ -31,7 +33,17 @@ pub(super) fn stage(doing: &str, at: &ImageAt, error: BackendError) -> Failure {
     if gone { Failure { retryable: false, lost: Some(at.clone()), ..failure } } else { failure }
 }
 
+/// A source that is not at hand, with what was being done.
+pub(super) fn source(doing: &str, error: &SourceError) -> Failure {
+    let retryable = matches!(error, SourceError::NotBrought(_));
+    Failure { retryable, ..plain(format!("{doing}: {error}")) }
+}
+
 /// A failure of git, with what was being done. Another try would find the same repository.
 pub(super) fn git(doing: &str, error: &GitError) -> Failure {
-    Failure { retryable: false, why: format!("{doing}: {error}"), exit: None, line: None, tail: Vec::new(), lost: None }
+    plain(format!("{doing}: {error}"))
+}
+
+fn plain(why: String) -> Failure {
+    Failure { retryable: false, why, exit: None, line: None, tail: Vec::new(), lost: None }
 }

@@ -12,9 +12,15 @@ use super::{Runner, failure};
 use crate::archive;
 
 /// Brings one git mapping into a workspace.
-pub(super) async fn put(runner: &Runner, workspace: &mut dyn Workspace, input: &GitInput) -> Result<(), Failure> {
+pub(super) async fn put(
+    runner: &Runner,
+    project: &str,
+    workspace: &mut dyn Workspace,
+    input: &GitInput,
+) -> Result<(), Failure> {
     let doing = format!("bring `/{}` at commit {} to `{}`", input.scope.base(), input.commit, input.to);
-    let view = runner.sources.at(&input.source, input.commit).map_err(|error| failure::git(&doing, &error))?;
+    let view = runner.sources.at(project, &input.source, input.commit).await;
+    let view = view.map_err(|error| failure::source(&doing, &error))?;
     let (root, file_name) = target(input);
     let only = match input.from {
         None => None,

@@ -7,6 +7,8 @@ use slipway_process::Tasks;
 use slipway_protocol::{AttemptId, CoordinatorLink};
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use crate::progress::Progress;
+
 /// Lines that may wait; the command waits when there are more.
 const WAITING: usize = 256;
 
@@ -18,13 +20,15 @@ pub(super) struct LogPipe {
 
 impl LogPipe {
     /// Opens a pipe for the lines of an attempt.
-    pub(super) fn open(tasks: &Tasks, link: Arc<dyn CoordinatorLink>, attempt: AttemptId) -> Self {
+    pub(super) fn open(tasks: &Tasks, link: Arc<dyn CoordinatorLink>, attempt: AttemptId, progress: Progress) -> Self {
         let (logs, mut lines) = mpsc::channel(WAITING);
         let forward = tasks.spawn(async move {
             while let Some(line) = lines.recv().await {
+                progress.step();
                 // Without a coordinator nobody reads; the command must still not block on its output.
                 let _ = link.log(&attempt, line).await;
             }
+            link.logged(&attempt).await;
         });
         Self { logs, forward }
     }

@@ -10,7 +10,7 @@ use slipway_protocol::{Assignment, Failure, Uploaded};
 use slipway_stages::{BaseImage, DockerfileInput, PlanBase, SourceId, StageBody, StagePlan};
 
 use super::{Runner, failure, git, imports, logs::LogPipe};
-use crate::archive;
+use crate::{archive, progress::Progress};
 
 /// Builds a stage and stores it, untagged.
 pub(super) async fn build(
@@ -18,20 +18,23 @@ pub(super) async fn build(
     assignment: &Assignment,
     plan: &StagePlan,
     started: Duration,
+    progress: &Progress,
 ) -> Result<Uploaded, Failure> {
     failpoint("worker.start");
-    let logs = LogPipe::open(&runner.tasks, runner.link.clone(), assignment.attempt.clone());
+    let attempt = assignment.attempt.clone();
+    let logs = LogPipe::open(&runner.tasks, runner.link.clone(), attempt, progress.clone());
     let built = match &plan.body {
         StageBody::Copy(record) => Ok(LocalImage { id: record.image_id.clone() }),
         StageBody::Dockerfile(input) => dockerfile(runner, assignment, plan, input, &logs).await,
         StageBody::Respec(spec) => respec(runner, plan, spec).await,
         StageBody::Nothing | StageBody::Git(_) | StageBody::Shell { .. } | StageBody::Imports(_) => {
-            workspace(runner, assignment, plan, &logs).await
+            workspace(runner, assignment, plan, &logs, progress).await
         }
     };
     logs.close().await;
     let image = built?;
     failpoint("worker.built");
+    progress.step();
     let uploaded = store(runner, assignment, plan, &image, started).await?;
     failpoint("worker.uploaded");
     Ok(uploaded)
@@ -43,25 +46,32 @@ async fn workspace(
     assignment: &Assignment,
     plan: &StagePlan,
     logs: &LogPipe,
+    progress: &Progress,
 ) -> Result<LocalImage, Failure> {
     let base = base(runner, plan).await?;
+    failpoint("worker.pulled");
+    progress.step();
     let setup = Setup { attempt: assignment.attempt.id.clone(), platform: plan.platform.clone(), network: None };
     let opened = runner.backend.open(base.as_ref(), setup).await;
     let mut workspace = opened.map_err(|error| failure::backend("start a build container", error))?;
+    progress.step();
     match &plan.body {
         StageBody::Git(inputs) => {
             for input in inputs {
-                git::put(runner, workspace.as_mut(), input).await?;
+                git::put(runner, &plan.project, workspace.as_mut(), input).await?;
+                progress.step();
             }
         }
         StageBody::Imports(inputs) => {
             for input in inputs {
                 imports::put(runner, workspace.as_mut(), input).await?;
+                progress.step();
             }
         }
         StageBody::Shell { patch, commands, variables } => {
             for input in patch {
-                git::put(runner, workspace.as_mut(), input).await?;
+                git::put(runner, &plan.project, workspace.as_mut(), input).await?;
+                progress.step();
             }
             let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
             let script = Script { commands, variables: variables.clone() };
@@ -71,6 +81,7 @@ async fn workspace(
         StageBody::Nothing | StageBody::Respec(_) | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
     }
     failpoint("worker.ran");
+    progress.step();
     let committed = workspace.commit(plan.change.clone()).await;
     committed.map_err(|error| failure::backend("save the build container as an image", error))
 }
@@ -119,7 +130,8 @@ async fn dockerfile(
     logs: &LogPipe,
 ) -> Result<LocalImage, Failure> {
     let doing = format!("build `{}`", input.path);
-    let view = runner.sources.at(&SourceId::own(), input.commit).map_err(|error| failure::git(&doing, &error))?;
+    let view = runner.sources.at(&plan.project, &SourceId::own(), input.commit).await;
+    let view = view.map_err(|error| failure::source(&doing, &error))?;
     let (scope, commit) = (input.context.clone(), input.commit);
     let info = {
         let view = view.clone();
