@@ -16,6 +16,8 @@ pub mod model;
 pub mod names;
 pub mod problem;
 mod raw;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 pub use documents::select_documents;
