@@ -5,7 +5,8 @@
 //! Reading order: this page (what can be asked), [`repository`] (opening and resolving), `node` (one entry of a tree,
 //! submodules included), `tree`, `changes`, `archive`, `read` and `history` (one answer each), [`worktree`] (what is not
 //! committed), [`dev`] (a commit made of what is not committed), [`overlay`] (a commit with single files from disk); `store`
-//! holds the objects of such commits; [`transfer`] (commits on their way to other repositories).
+//! holds the objects of such commits; [`transfer`] (commits on their way to other repositories), [`upstream`] (copies of
+//! other repositories).
 
 use std::io::Write;
 
@@ -24,12 +25,14 @@ pub mod repository;
 mod store;
 pub mod transfer;
 mod tree;
+pub mod upstream;
 pub mod worktree;
 
 pub use changes::{changes_checksum, changes_size};
 pub use read::Trail;
 pub use repository::Repository;
 pub use transfer::{Mirror, Remote};
+pub use upstream::{Address, AddressError, Login, Speech, Upstream, Wanted};
 pub use worktree::{Dirty, DirtyKind, StatusOptions};
 
 /// What can go wrong while a repository is read.

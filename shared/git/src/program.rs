@@ -3,13 +3,16 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io::{ErrorKind, Write as _},
-    os::unix::ffi::OsStrExt as _,
+    fs::File,
+    io::{self, ErrorKind, Read, Write as _},
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use slipway_process::child;
+use slipway_process::{Clock as _, SystemClock, child};
 
 use crate::GitError;
 
@@ -40,6 +43,8 @@ const LOCAL_VARIABLES: [&str; 24] = [
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 ];
+/// Most that is kept of what a call with a time limit prints, in bytes.
+const MAX_PRINTED: u64 = 1 << 20;
 /// Most of git's own words that are repeated in an error, in characters.
 const MAX_COMPLAINT: usize = 2000;
 
@@ -125,8 +130,42 @@ impl Git {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        let complaint: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_COMPLAINT).collect();
-        Err(GitError::Program(format!("{}: git failed ({}): {complaint}", self.purpose, output.status)))
+        Err(self.failed(output.status, &output.stderr))
+    }
+
+    /// Runs it for `longest` at most, with `stdin` to read from, and returns what it printed. When time is over, it and all
+    /// that it started are killed.
+    pub(crate) fn run_for(mut self, stdin: File, longest: Duration) -> Result<Vec<u8>, GitError> {
+        self.command.stdin(Stdio::from(stdin)).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut running = self.command.spawn().map_err(|error| self.cannot_start(&error))?;
+        let (printed, said) = (running.stdout.take().map(reader), running.stderr.take().map(reader));
+        let clock = SystemClock::new(None);
+        let status = loop {
+            match running.try_wait().map_err(|error| self.cannot_start(&error))? {
+                Some(status) => break Some(status),
+                None if clock.monotonic() < longest => thread::sleep(Duration::from_millis(10)),
+                None => {
+                    kill_group(&running);
+                    running.wait().map_err(|error| self.cannot_start(&error))?;
+                    break None;
+                }
+            }
+        };
+        let read = |reader: Option<JoinHandle<Vec<u8>>>| reader.and_then(|it| it.join().ok()).unwrap_or_default();
+        let (printed, said) = (read(printed), read(said));
+        match status {
+            Some(status) if status.success() => Ok(printed),
+            Some(status) => Err(self.failed(status, &said)),
+            None => {
+                let (purpose, seconds) = (self.purpose, longest.as_secs());
+                Err(GitError::Program(format!("{purpose}: git did not end within {seconds} s and was stopped")))
+            }
+        }
+    }
+
+    fn failed(&self, status: std::process::ExitStatus, said: &[u8]) -> GitError {
+        let complaint: String = String::from_utf8_lossy(said).trim().chars().take(MAX_COMPLAINT).collect();
+        GitError::Program(format!("{}: git failed ({status}): {complaint}", self.purpose))
     }
 
     fn cannot_start(&self, error: &std::io::Error) -> GitError {
@@ -136,5 +175,25 @@ impl Git {
         } else {
             format!("{purpose}: run the program `git`: {error}")
         })
+    }
+}
+
+/// Reads `pipe` to its end, beside what else is done; most of what is very long is dropped.
+fn reader(pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut pipe = pipe;
+        drop(pipe.by_ref().take(MAX_PRINTED).read_to_end(&mut kept));
+        drop(io::copy(&mut pipe, &mut io::sink()));
+        kept
+    })
+}
+
+/// Kills a child and all of its group.
+fn kill_group(child: &Child) {
+    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
 }

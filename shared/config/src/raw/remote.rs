@@ -93,7 +93,8 @@ fn url(reader: &mut Reader<'_>, mapping: &Section<'_>) -> Option<Written> {
         "holds blanks"
     } else if written.text.starts_with('-') {
         "begins with a dash"
-    } else if written.text.contains("::") {
+    } else if written.text.split_once("::").is_some_and(|(helper, _)| helper.chars().all(|c| c.is_ascii_alphanumeric()))
+    {
         "names a helper program"
     } else if scheme.is_some_and(|scheme| !SCHEMES.contains(&scheme.as_str())) {
         "begins with an unknown scheme"

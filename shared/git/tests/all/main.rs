@@ -3,6 +3,7 @@
 mod archives;
 mod fixture;
 mod histories;
+mod http;
 mod opening;
 mod overlays;
 mod reading;
@@ -11,3 +12,4 @@ mod status;
 mod submodules;
 mod transfers;
 mod trees;
+mod upstreams;
