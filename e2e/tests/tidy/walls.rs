@@ -45,13 +45,15 @@ const PURE_FOREIGN: [&str; 16] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
     ("reqwest", &["slipway-registry", "slipway-client"]),
     ("axum", &["slipway-gateway", "slipway-worker"]),
     ("saphyr-parser", &["slipway-config"]),
+    ("flate2", &["slipway-layers", "slipway-toolbox"]),
+    ("zstd", &["slipway-layers"]),
     ("getrandom", &["slipway-process"]),
     ("clap", &["slipway-cli"]),
     ("indicatif", &["slipway-cli"]),

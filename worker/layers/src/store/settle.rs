@@ -1,0 +1,103 @@
+//! What the disk may not have yet.
+
+use std::{fs, io};
+
+use super::Store;
+use crate::LayerError;
+
+/// A kind of thing that appears in the store; its name is that of its directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Thing {
+    Layer,
+    Image,
+    Known,
+}
+
+impl Thing {
+    const ALL: [Self; 3] = [Self::Layer, Self::Image, Self::Known];
+
+    pub(super) fn directory(self) -> &'static str {
+        match self {
+            Self::Layer => "layers",
+            Self::Image => "images",
+            Self::Known => "known",
+        }
+    }
+}
+
+impl Store {
+    /// Says that something is about to appear.
+    pub(super) fn announce(&self, thing: Thing, name: &str) -> io::Result<()> {
+        let directory = self.path("unsettled").join(&self.0.boot);
+        let mark = directory.join(format!("{}-{name}", thing.directory()));
+        match fs::write(&mark, b"") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&directory)?;
+                fs::write(&mark, b"")
+            }
+            written => written,
+        }
+    }
+
+    /// Brings everything to the disk that has appeared so far. What was settled survives a stop of the machine.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn settle(&self) -> Result<(), LayerError> {
+        let doing = |error: io::Error| LayerError::io("bring the store of layers to the disk", error);
+        let directory = self.path("unsettled").join(&self.0.boot);
+        let marks = match fs::read_dir(&directory) {
+            Ok(marks) => marks.collect::<Result<Vec<_>, _>>().map_err(doing)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(doing(error)),
+        };
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let root = fs::File::open(&self.0.root).map_err(doing)?;
+        rustix::fs::syncfs(&root).map_err(|error| doing(error.into()))?;
+        for mark in marks {
+            // Another process may have settled it too.
+            let _ = fs::remove_file(mark.path());
+        }
+        Ok(())
+    }
+
+    /// Removes what had appeared and was not settled when the machine stopped.
+    pub(super) fn drop_unsettled(&self) -> Result<(), LayerError> {
+        let doing = |error: io::Error| LayerError::io("look for what the last stop of the machine spoiled", error);
+        for boot in fs::read_dir(self.path("unsettled")).map_err(doing)? {
+            let boot = boot.map_err(doing)?;
+            if boot.file_name().to_str() == Some(&self.0.boot) {
+                continue;
+            }
+            for mark in fs::read_dir(boot.path()).map_err(doing)? {
+                let name = mark.map_err(doing)?.file_name();
+                self.drop_thing(&name.to_string_lossy()).map_err(doing)?;
+            }
+            fs::remove_dir_all(boot.path()).map_err(doing)?;
+        }
+        Ok(())
+    }
+
+    fn drop_thing(&self, mark: &str) -> io::Result<()> {
+        let found = Thing::ALL.into_iter().find_map(|thing| {
+            let name = mark.strip_prefix(thing.directory())?.strip_prefix('-')?;
+            Some((thing, name))
+        });
+        let Some((thing, name)) = found else { return Ok(()) };
+        let path = self.path(thing.directory()).join(name);
+        let gone = if thing == Thing::Layer { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match gone {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// What tells one run of the kernel from the next.
+pub(super) fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let plain: String = text.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    if plain.is_empty() { "unknown".to_owned() } else { plain }
+}

@@ -1,0 +1,181 @@
+use std::{fs, sync::Barrier, thread, time::SystemTime};
+
+use slipway_oci::{BlobDigest, Repo, manifest::Descriptor};
+
+use super::*;
+
+fn store(limit: u64) -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path(), limit);
+    (directory, store)
+}
+
+fn open(directory: &Path, limit: u64) -> Store {
+    Store::open(&directory.join("store"), &Options { limit: Some(limit) }).expect("a store")
+}
+
+/// Makes a layer with one file.
+fn make(store: &Store, below: Option<&Layer>, name: &str, size: u64) -> Layer {
+    let diff_id = BlobDigest::of(name.as_bytes());
+    let chain = ChainId::of(below.map(|layer| &layer.chain), &diff_id);
+    let about = About { diff_id, below: below.map(|layer| layer.chain.hex().to_owned()), size };
+    match store.claim(&chain).expect("a claim") {
+        Claimed::There(layer) => layer,
+        Claimed::Ours(claim) => {
+            fs::write(claim.diff().join(name), name).expect("a file");
+            claim.finish(&about).expect("a layer")
+        }
+    }
+}
+
+fn has(store: &Store, chain: &ChainId) -> bool {
+    store.path("layers").join(chain.hex()).exists()
+}
+
+#[test]
+fn chains_are_those_of_the_specification() {
+    let ids = [BlobDigest::of(b"a"), BlobDigest::of(b"b")];
+    let stacks = ChainId::stacks(&ids);
+    assert_eq!(stacks[0].to_string(), ids[0].to_string());
+    let expected = BlobDigest::of(format!("{} {}", ids[0], ids[1]).as_bytes());
+    assert_eq!(stacks[1].to_string(), expected.to_string());
+}
+
+#[test]
+fn a_layer_is_made_once_however_many_ask() {
+    let (directory, _store) = store(1000);
+    let barrier = Barrier::new(4);
+    let made = thread::scope(|scope| {
+        let makers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    // Another process has a store of its own in the same directory.
+                    let own = open(directory.path(), 1000);
+                    barrier.wait();
+                    let chain = ChainId::of(None, &BlobDigest::of(b"f"));
+                    let about = About { diff_id: BlobDigest::of(b"f"), below: None, size: 1 };
+                    let ours = match own.claim(&chain).expect("a claim") {
+                        Claimed::Ours(claim) => claim.finish(&about).is_ok(),
+                        Claimed::There(_) => false,
+                    };
+                    usize::from(ours)
+                })
+            })
+            .collect();
+        makers.into_iter().map(|maker| maker.join().expect("a maker")).sum::<usize>()
+    });
+    assert_eq!(made, 1);
+}
+
+#[test]
+fn room_is_made_by_the_longest_unused_leaf() {
+    let (_directory, store) = store(100);
+    let base = make(&store, None, "base", 40);
+    let old = make(&store, Some(&base), "old", 20);
+    let new = make(&store, Some(&base), "new", 20);
+    let chains = [base.chain.clone(), old.chain.clone(), new.chain.clone()];
+    // Equal times would be told apart by name.
+    let past = fs::FileTimes::new().set_modified(SystemTime::UNIX_EPOCH);
+    let lease = store.path("layers").join(old.chain.hex()).join(lease::FILE);
+    fs::File::options().write(true).open(lease).and_then(|file| file.set_times(past)).expect("a time");
+    drop(old);
+    let held = store.admit(30).expect("the old one goes");
+    assert_eq!(chains.clone().map(|chain| has(&store, &chain)), [true, false, true]);
+    // What is reserved counts, and what is used stays.
+    let refused = store.admit(15).expect_err("all is in use");
+    assert!(refused.is_full(), "{refused}");
+    assert!(has(&store, &new.chain));
+    drop(held);
+    drop(new);
+    store.admit(60).expect("the other leaf goes");
+    assert_eq!(chains.clone().map(|chain| has(&store, &chain)), [true, false, false]);
+    drop(base);
+    store.admit(100).expect("the base goes");
+    assert_eq!(store.usage().expect("a measure").layers, 0);
+    assert!(store.admit(101).is_err());
+}
+
+#[test]
+fn what_is_leased_elsewhere_is_not_evicted() {
+    let (directory, store) = store(100);
+    let other = open(directory.path(), 100);
+    let layer = make(&store, None, "one", 60);
+    let chain = layer.chain.clone();
+    let theirs = other.layer(&chain).expect("a look").expect("it is there");
+    drop(layer);
+    assert!(store.admit(60).is_err());
+    drop(theirs);
+    store.admit(60).expect("nobody uses it now");
+    assert!(other.layer(&chain).expect("a look").is_none());
+}
+
+#[test]
+fn only_the_dead_are_swept() {
+    let (_directory, store) = store(100);
+    let alive = store.work("alive").expect("a directory");
+    assert!(store.work("alive").is_err());
+    for bad in ["", "a/b", "..", ".x"] {
+        assert!(store.work(bad).is_err(), "{bad}");
+    }
+    let dead = store.path("work/dead");
+    fs::create_dir_all(dead.join("upper/deep")).expect("a directory");
+    fs::write(dead.join("lock"), "").expect("a lock");
+    assert_eq!(store.sweep().expect("a sweep"), 1);
+    assert!(alive.path().exists() && !dead.exists());
+    let path = alive.path().to_owned();
+    drop(alive);
+    assert!(!path.exists());
+}
+
+/// After a stop of the machine only what was settled counts.
+#[test]
+fn what_was_not_settled_is_thrown_away_at_another_boot() {
+    let (directory, store) = store(100);
+    let kept = make(&store, None, "kept", 1).chain;
+    store.settle().expect("the disk takes it");
+    let lost = make(&store, None, "lost", 1).chain;
+    let image = store.put_image(b"{}").expect("an image");
+    drop(open(directory.path(), 100));
+    assert!(has(&store, &lost), "the machine still runs");
+    let unsettled = store.path("unsettled");
+    fs::rename(unsettled.join(&store.0.boot), unsettled.join("boot-before")).expect("another boot");
+    let after = open(directory.path(), 100);
+    assert!(has(&after, &kept) && !has(&after, &lost));
+    assert!(after.image(&image).expect("a look").is_none());
+    assert_eq!(fs::read_dir(unsettled).expect("a listing").count(), 0);
+}
+
+#[test]
+fn images_are_what_their_digest_says() {
+    let (_directory, store) = store(100);
+    let id = store.put_image(br#"{"os":"linux"}"#).expect("an image");
+    assert_eq!(store.image(&id).expect("a look").expect("it is there").os, "linux");
+    fs::write(store.path("images").join(names::hex_of(&id)), "{}").expect("damage");
+    assert!(store.image(&id).expect("a look").is_none());
+    store.forget(&id).expect("it is gone already");
+}
+
+#[test]
+fn places_are_remembered_by_repository() {
+    let (_directory, store) = store(100);
+    let diff_id = BlobDigest::of(b"layer");
+    let place = |path: &str, blob: &[u8]| Place {
+        repo: Repo { host: "example.org".to_owned(), path: path.to_owned() },
+        descriptor: Descriptor::new("application/x", BlobDigest::of(blob), 1),
+    };
+    for (path, blob) in [("a", b"1"), ("b", b"1"), ("a", b"2"), ("a", b"2")] {
+        store.put_place(&diff_id, place(path, blob)).expect("a note");
+    }
+    assert_eq!(store.places(&diff_id).expect("notes"), [place("a", b"2"), place("b", b"1")]);
+    for number in 0..20 {
+        store.put_place(&diff_id, place(&number.to_string(), b"1")).expect("a note");
+    }
+    assert_eq!(store.places(&diff_id).expect("notes").len(), 16);
+}
+
+#[test]
+fn others_may_not_look_in() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (_directory, store) = store(100);
+    assert_eq!(fs::metadata(store.root()).expect("it is there").mode() & 0o777, 0o700);
+}

@@ -1,0 +1,96 @@
+//! Directories of what is being made. Each is locked by its owner; one whose lock can be taken is garbage.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::Store;
+use crate::LayerError;
+
+/// A directory of one's own, gone when it is dropped.
+#[derive(Debug)]
+pub struct Work {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl Work {
+    /// Its path. The name `lock` in it is taken.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // What stays is found by the next sweep.
+        let _ = remove(&self.path);
+    }
+}
+
+impl Store {
+    /// A new directory below `work`; `name` is letters, digits and dashes, and nobody else's.
+    ///
+    /// # Errors
+    /// When the name is taken by somebody alive, or the directory cannot be made.
+    pub fn work(&self, name: &str) -> Result<Work, LayerError> {
+        let path = self.path("work").join(name);
+        let doing = |error: io::Error| LayerError::io(format!("make the directory {}", path.display()), error);
+        if !is_plain(name) {
+            let why = format!("`{name}` cannot name a directory: only letters, digits and dashes can");
+            return Err(LayerError::Bad(why));
+        }
+        fs::create_dir(&path).map_err(doing)?;
+        let lock = lock_in(&path).map_err(doing)?;
+        Ok(Work { path, _lock: lock })
+    }
+
+    /// Removes what dead owners left; answers how many directories went.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn sweep(&self) -> Result<u32, LayerError> {
+        let doing = |error: io::Error| LayerError::io("look for leftovers of dead builds", error);
+        let mut gone = 0;
+        for found in fs::read_dir(self.path("work")).map_err(doing)? {
+            let path = found.map_err(doing)?.path();
+            // One without a lock file is just being made, unless its maker died in that very moment.
+            let Ok(lock) = OpenOptions::new().read(true).write(true).open(path.join("lock")) else { continue };
+            if lock.try_lock().is_ok() && remove(&path).is_ok() {
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+}
+
+/// Whether a name can be a directory's and an attempt's.
+fn is_plain(name: &str) -> bool {
+    let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    plain && name.len() <= 128
+}
+
+fn lock_in(path: &Path) -> io::Result<File> {
+    let lock = OpenOptions::new().create_new(true).write(true).open(path.join("lock"))?;
+    lock.try_lock().map_err(io::Error::from)?;
+    Ok(lock)
+}
+
+/// Removes a directory; its lock file goes last, so that what a kill leaves is found again.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    for found in fs::read_dir(path)? {
+        let found = found?;
+        if found.file_name() == "lock" {
+            continue;
+        }
+        if found.file_type()?.is_dir() { fs::remove_dir_all(found.path())? } else { fs::remove_file(found.path())? }
+    }
+    match fs::remove_file(path.join("lock")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::remove_dir(path)
+}

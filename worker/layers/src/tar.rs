@@ -1,0 +1,19 @@
+//! Tar archives: a strict reader and a deterministic writer.
+//!
+//! The reader takes ustar, pax and GNU archives (long names, sparse files of all four forms). Wherever tar programs are
+//! known to read the same bytes differently, it refuses: a size that pax and ustar headers tell apart, content behind
+//! what has none, sizes and names in global headers, numbers that are none.
+
+mod header;
+mod pax;
+mod reader;
+mod sparse;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use reader::{Limits, TarReader};
+pub use writer::TarWriter;
+
+/// Bytes of a block: headers are one block, content is padded to blocks.
+pub(crate) const BLOCK: usize = 512;
