@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use slipway_coordinator::{Engine, Event, LocalLink, Submission};
 use slipway_git::Repository;
 use slipway_oci::Repo;
-use slipway_process::{Clock, Environment, Tasks, random_id};
+use slipway_process::{Clock, Environment, Panicked, Tasks, caught, random_id};
 use slipway_stages::{
     Build, BuildOptions, Graph, Settings,
     build::{BuildFailure, BuiltImage},
@@ -144,7 +144,7 @@ async fn run(
     };
     let worker = Worker::new(setup, tasks.clone());
     let stopped = stop.clone();
-    tasks.spawn(async move { worker.run(stopped).await });
+    let mut working = tasks.spawn(async move { caught(worker.run(stopped)).await });
     let build = Build::new(request.graph, &Arc::new(request.settings), request.options);
     let submitted = engine.submit(Submission { build, outside: host.outside.clone() }).await;
     let Some((id, mut events)) = submitted else {
@@ -152,17 +152,34 @@ async fn run(
     };
     let result = tokio::select! {
         result = follow(&mut events, tell) => result,
+        // Nobody would do its jobs, and nobody would hear how they ended.
+        ended = &mut working => return Err(BuildError::Setup(worker_ended(ended.ok().flatten()))),
         () = request.interrupted.cancelled() => {
             engine.cancel(id).await;
             follow(&mut events, tell).await
         }
     };
     // What the build gave up is stopped and removed before anybody is told that it is over.
-    if tokio::time::timeout(CLEARING, engine.drained()).await.is_err() {
+    let drained = async {
+        tokio::select! {
+            () = engine.drained() => {}
+            // Its jobs ended with it.
+            _ = &mut working => {}
+        }
+    };
+    if tokio::time::timeout(CLEARING, drained).await.is_err() {
         tracing::warn!("some build containers are still being stopped; the next build removes what is left");
     }
     stop.now.cancel();
     result
+}
+
+/// Why there is no worker any more, while there is a build.
+fn worker_ended(ended: Option<Result<(), Panicked>>) -> anyhow::Error {
+    match ended {
+        Some(Err(panicked)) => anyhow::anyhow!("run the worker: {panicked}"),
+        Some(Ok(())) | None => anyhow::anyhow!("the worker has stopped before the build was over"),
+    }
 }
 
 /// Passes events on until the build is over.

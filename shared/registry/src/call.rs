@@ -119,8 +119,17 @@ impl Call {
 
     /// How long one try may take until the answer begins.
     pub(crate) fn time_limit(&self) -> Duration {
+        self.patience + self.upload_limit()
+    }
+
+    /// The same at a host that has never answered, of which no more patience than this is due.
+    pub(crate) fn first_limit(&self, patience: Duration) -> Duration {
+        self.patience.min(patience) + self.upload_limit()
+    }
+
+    fn upload_limit(&self) -> Duration {
         let size = u64::try_from(self.body.len()).unwrap_or(u64::MAX);
-        self.patience + Duration::from_secs(size / SLOWEST_UPLOAD)
+        Duration::from_secs(size / SLOWEST_UPLOAD)
     }
 
     /// An error of this call: what was being done, then `what`.

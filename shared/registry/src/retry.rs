@@ -12,7 +12,7 @@ use crate::RegistryError;
 
 /// Tries of one request, the first included.
 pub(crate) const MAX_TRIES: u32 = 6;
-/// Tries for a host that never answered: it is more likely misspelt than busy.
+/// Tries for a host that never answered and refuses at once: it is more likely misspelt than busy.
 pub(crate) const TRIES_FOR_STRANGERS: u32 = 3;
 /// Tries when bytes do not match their digest, or something just written is not seen yet.
 pub(crate) const TRIES_FOR_DOUBT: u32 = 4;

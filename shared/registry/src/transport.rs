@@ -29,7 +29,10 @@ use crate::{
 
 const MAX_REDIRECTS: usize = 5;
 /// How long a host may take to show how it is spoken to.
-const PROBE: Duration = Duration::from_secs(15);
+const PROBE: Duration = Duration::from_secs(6);
+/// How long a host that never answered may take to begin its first answer. It is asked once: who is silent for so long
+/// is more likely not there than busy, and somebody waits to hear that.
+const FIRST_CONTACT: Duration = Duration::from_secs(12);
 /// Hosts whose scheme is remembered; more are forgotten all at once.
 const CAPACITY: usize = 1024;
 
@@ -171,13 +174,15 @@ impl Transport {
         if matches!(call.method, Method::PUT | Method::POST | Method::PATCH) {
             *request.body_mut() = Some(call.body.clone().into());
         }
-        let limit = call.time_limit();
+        let stranger = !self.is_known(call.host());
+        let limit = if stranger { call.first_limit(FIRST_CONTACT) } else { call.time_limit() };
         match tokio::time::timeout(limit, client.execute(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.broken(call, url, &error)),
             Err(_) => {
                 let what = format_args!("no answer from {} within {} s", origin_of(url), limit.as_secs());
-                Err(Trouble::passing(RegistryError::Unavailable(call.say(what))))
+                let error = RegistryError::Unavailable(call.say(what));
+                Err(Trouble::Passing { error, retry_after: None, tries: if stranger { 1 } else { MAX_TRIES } })
             }
         }
     }
@@ -198,7 +203,11 @@ impl Transport {
             Fault::Connect | Fault::NotTls => Trouble::Passing {
                 error: RegistryError::Unavailable(call.say(format_args!("cannot connect to {place} ({why})"))),
                 retry_after: None,
-                tries: if stranger { TRIES_FOR_STRANGERS } else { MAX_TRIES },
+                tries: match (stranger, error.is_timeout()) {
+                    (true, true) => 1,
+                    (true, false) => TRIES_FOR_STRANGERS,
+                    (false, _) => MAX_TRIES,
+                },
             },
             Fault::Other => {
                 let what = format_args!("the connection to {place} failed ({why})");
@@ -260,7 +269,7 @@ impl Transport {
             Err(_) => {
                 let what = format_args!("no answer from {} within {} s", origin_of(&url), PROBE.as_secs());
                 let error = RegistryError::Unavailable(call.say(what));
-                Err(Trouble::Passing { error, retry_after: None, tries: TRIES_FOR_STRANGERS })
+                Err(Trouble::Passing { error, retry_after: None, tries: 1 })
             }
         }
     }

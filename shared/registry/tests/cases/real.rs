@@ -192,6 +192,26 @@ async fn certificates_are_verified_unless_told() {
     assert_eq!(lax.blob(&app, &digest).await.unwrap(), noise(100));
 }
 
+/// A machine that hangs: connections are taken, and nothing is ever said.
+#[tokio::test]
+async fn a_host_that_is_silent_from_the_beginning_is_asked_once_each_way() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let mut held = Vec::new();
+    let (client, app) = (client(), repo(&host, "app"));
+    let asked = client.tags(&app);
+    tokio::pin!(asked);
+    let error = loop {
+        tokio::select! {
+            answer = &mut asked => break answer.unwrap_err(),
+            connection = listener.accept() => held.push(connection.unwrap()),
+        }
+    };
+    assert!(matches!(error, RegistryError::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("no answer from") && !error.to_string().contains("tried"), "{error}");
+    assert_eq!(held.len(), 2, "once as HTTP, once as HTTPS");
+}
+
 #[tokio::test]
 async fn without_a_registry() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
