@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use slipway_backend::ContainerBackend;
+use slipway_backend::ImageStore;
 use slipway_coordinator::Bases;
 use slipway_oci::{ImageAt, Platform, Reference};
 use slipway_registry::Client;
@@ -17,7 +17,7 @@ const THIS_MACHINE: &str = "localhost";
 /// Looks in the registry that a reference names, then in the local engine.
 pub(super) struct FoundBases {
     pub(super) client: Client,
-    pub(super) backend: Arc<dyn ContainerBackend>,
+    pub(super) images: Arc<dyn ImageStore>,
 }
 
 #[async_trait]
@@ -52,7 +52,7 @@ impl Bases for FoundBases {
 
 impl FoundBases {
     async fn is_local(&self, reference: &Reference, platform: &Platform) -> Result<bool, String> {
-        let local = self.backend.local(reference, platform).await;
+        let local = self.images.local(reference, platform).await;
         local.map(|image| image.is_some()).map_err(|error| format!("look for {reference} in the local engine: {error}"))
     }
 

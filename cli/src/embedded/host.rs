@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use slipway_backend::{ContainerBackend, SpoolDir};
+use slipway_backend::{ContainerBackend, ImageStore, SpoolDir};
 use slipway_coordinator::Outside;
 use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
 use slipway_gateway::Gateway;
@@ -142,12 +142,12 @@ fn outside(
         Arc::new(FileLocks::new(service.join("locks"))),
         Arc::clone(&request.clock),
     );
-    let backend = Arc::clone(docker) as Arc<dyn ContainerBackend>;
+    let images = Arc::clone(docker) as Arc<dyn ImageStore>;
     Outside {
         git: Arc::clone(git),
         primary,
         local,
-        bases: Arc::new(FoundBases { client, backend }),
+        bases: Arc::new(FoundBases { client, images }),
         records,
         history: (request.repo.is_some() && !request.settings.dev).then_some(request.settings.commit),
         publisher: Arc::new(publisher),

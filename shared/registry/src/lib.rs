@@ -27,6 +27,8 @@ mod connections;
 mod credentials;
 mod download;
 pub mod error;
+#[cfg(test)]
+mod hand;
 mod helper;
 mod manifests;
 mod pages;

@@ -59,21 +59,8 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::*;
-
-    #[derive(Default)]
-    struct Hand(AtomicU64);
-
-    impl Clock for Hand {
-        fn unix_millis(&self) -> u64 {
-            0
-        }
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::SeqCst))
-        }
-    }
+    use crate::hand::Hand;
 
     #[test]
     fn remembers_for_a_while() {
@@ -87,7 +74,7 @@ mod tests {
         assert!(!recent.has(&repo("b"), "v1") && !recent.has(&repo("a"), "v3"));
         recent.remove(&repo("a"), &one);
         assert!(!recent.has(&repo("a"), "v1") && recent.has(&repo("a"), "v2"));
-        clock.0.store(60, Ordering::SeqCst);
+        clock.set(60);
         assert!(!recent.has(&repo("a"), "v2"));
         for number in 0..CAPACITY * 2 {
             recent.add(&repo("a"), &number.to_string(), &one);

@@ -253,21 +253,8 @@ fn sensitive(text: String) -> Result<HeaderValue, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::*;
-
-    #[derive(Default)]
-    struct Hand(AtomicU64);
-
-    impl Clock for Hand {
-        fn unix_millis(&self) -> u64 {
-            0
-        }
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::SeqCst))
-        }
-    }
+    use crate::hand::Hand;
 
     fn server() -> TokenServer {
         TokenServer { realm: "https://auth.example/token?x=1".parse().unwrap(), service: Some("r.example".to_owned()) }
@@ -286,9 +273,9 @@ mod tests {
         assert_eq!(tokens.get(purpose("r"), None, give("one")).await.unwrap(), "one");
         assert_eq!(tokens.get(purpose("r"), None, give("two")).await.unwrap(), "one");
         assert_eq!(tokens.get(purpose("s"), None, give("other host")).await.unwrap(), "other host");
-        clock.0.store(89, Ordering::SeqCst);
+        clock.set(89);
         assert_eq!(tokens.get(purpose("r"), None, give("two")).await.unwrap(), "one");
-        clock.0.store(90, Ordering::SeqCst);
+        clock.set(90);
         assert_eq!(tokens.get(purpose("r"), None, give("two")).await.unwrap(), "two");
         let rejected = HeaderValue::from_static("one");
         assert_eq!(tokens.get(purpose("r"), Some(&rejected), give("three")).await.unwrap(), "two");

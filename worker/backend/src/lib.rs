@@ -131,18 +131,9 @@ pub enum Root {
     Directory,
 }
 
-/// A container engine. Live: `slipway-docker`; test: the scripted twin of the conformance suite.
+/// The images that an engine has, and their ways from and to repositories: what look-ups, imports and uploads need.
 #[async_trait]
-pub trait ContainerBackend: Send + Sync {
-    /// Starts a workspace on top of `base` (an empty file system, when `None`).
-    async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError>;
-    /// Builds a Dockerfile over `context`, a tar of files relative to the context directory.
-    async fn dockerfile(
-        &self,
-        build: DockerfileBuild,
-        context: ByteStream,
-        logs: Logs,
-    ) -> Result<LocalImage, BackendError>;
+pub trait ImageStore: Send + Sync {
     /// Makes an image of a repository local. Does nothing when it is local already.
     async fn pull(&self, image: &ImageAt) -> Result<LocalImage, BackendError>;
     /// The local image that a user's reference names, without asking any registry.
@@ -153,6 +144,22 @@ pub trait ContainerBackend: Send + Sync {
     async fn files(&self, image: &LocalImage, path: &str) -> Result<(Root, ByteStream), BackendError>;
     /// The config of a local image.
     async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError>;
+    /// Forgets an image that no stage names. Does nothing when it is not there.
+    async fn remove(&self, image: &LocalImage) -> Result<(), BackendError>;
+}
+
+/// What makes images of others: what stage jobs need.
+#[async_trait]
+pub trait ImageBuilder: Send + Sync {
+    /// Starts a workspace on top of `base` (an empty file system, when `None`).
+    async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError>;
+    /// Builds a Dockerfile over `context`, a tar of files relative to the context directory.
+    async fn dockerfile(
+        &self,
+        build: DockerfileBuild,
+        context: ByteStream,
+        logs: Logs,
+    ) -> Result<LocalImage, BackendError>;
     /// Makes an image with the layers of the local image `base` and the config that [`slipway_oci::respec::apply`] makes
     /// of `base`'s, `labels` being its `own`.
     async fn respec(
@@ -161,8 +168,11 @@ pub trait ContainerBackend: Send + Sync {
         respec: &Respec,
         labels: &BTreeMap<String, String>,
     ) -> Result<LocalImage, BackendError>;
-    /// Forgets an image that no stage names. Does nothing when it is not there.
-    async fn remove(&self, image: &LocalImage) -> Result<(), BackendError>;
+}
+
+/// A container engine as a whole. Live: `slipway-docker`; what each must do: [`conformance`].
+#[async_trait]
+pub trait ContainerBackend: ImageStore + ImageBuilder {
     /// Removes what dead processes left behind; answers how many things went.
     async fn sweep(&self) -> Result<u32, BackendError>;
 }

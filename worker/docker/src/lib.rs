@@ -31,8 +31,8 @@ use async_trait::async_trait;
 use bollard::query_parameters::ImportImageOptions;
 use futures::TryStreamExt as _;
 use slipway_backend::{
-    BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageLink, LocalImage, Logs, Pushed, Root, Setup,
-    SpoolDir, Workspace,
+    BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageLink, ImageStore, LocalImage, Logs,
+    Pushed, Root, Setup, SpoolDir, Workspace,
 };
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig};
 
@@ -150,7 +150,34 @@ fn scratch_archive(platform: &Platform, name: &str) -> std::io::Result<Vec<u8>> 
 }
 
 #[async_trait]
-impl ContainerBackend for DockerBackend {
+impl ImageStore for DockerBackend {
+    async fn pull(&self, image: &ImageAt) -> Result<LocalImage, BackendError> {
+        images::pull(&self.engine, &self.pulls, self.link.as_ref(), image).await
+    }
+
+    async fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<LocalImage>, BackendError> {
+        images::find(&self.engine, reference, platform).await
+    }
+
+    async fn push(&self, image: &LocalImage, to: &Repo, attempt: &str) -> Result<Pushed, BackendError> {
+        images::push(&self.engine, self.link.as_ref(), image, to, attempt).await
+    }
+
+    async fn files(&self, image: &LocalImage, path: &str) -> Result<(Root, ByteStream), BackendError> {
+        files::files(&self.engine, image, path).await
+    }
+
+    async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError> {
+        images::config(&self.engine, image).await
+    }
+
+    async fn remove(&self, image: &LocalImage) -> Result<(), BackendError> {
+        images::remove(&self.engine, image).await
+    }
+}
+
+#[async_trait]
+impl ImageBuilder for DockerBackend {
     async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError> {
         let (base, base_config) = match base {
             Some(base) => (base.clone(), images::config(&self.engine, base).await?.config),
@@ -184,26 +211,6 @@ impl ContainerBackend for DockerBackend {
         builder.build(build, context, logs).await
     }
 
-    async fn pull(&self, image: &ImageAt) -> Result<LocalImage, BackendError> {
-        images::pull(&self.engine, &self.pulls, self.link.as_ref(), image).await
-    }
-
-    async fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<LocalImage>, BackendError> {
-        images::find(&self.engine, reference, platform).await
-    }
-
-    async fn push(&self, image: &LocalImage, to: &Repo, attempt: &str) -> Result<Pushed, BackendError> {
-        images::push(&self.engine, self.link.as_ref(), image, to, attempt).await
-    }
-
-    async fn files(&self, image: &LocalImage, path: &str) -> Result<(Root, ByteStream), BackendError> {
-        files::files(&self.engine, image, path).await
-    }
-
-    async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError> {
-        images::config(&self.engine, image).await
-    }
-
     async fn respec(
         &self,
         base: &LocalImage,
@@ -212,11 +219,10 @@ impl ContainerBackend for DockerBackend {
     ) -> Result<LocalImage, BackendError> {
         respec::make(&self.engine, base, respec, labels).await
     }
+}
 
-    async fn remove(&self, image: &LocalImage) -> Result<(), BackendError> {
-        images::remove(&self.engine, image).await
-    }
-
+#[async_trait]
+impl ContainerBackend for DockerBackend {
     async fn sweep(&self) -> Result<u32, BackendError> {
         sweep::sweep(&self.engine).await
     }

@@ -6,7 +6,7 @@ mod parts;
 use bollard::query_parameters::{CreateContainerOptions, InspectContainerOptions};
 use futures::TryStreamExt as _;
 use slipway_backend::{
-    BackendError, ContainerBackend as _, Root, conformance,
+    BackendError, ContainerBackend as _, ImageBuilder as _, ImageStore as _, Root, conformance,
     conformance::{Harness, archive, build_of, collect, file},
 };
 use slipway_docker::{BuilderChoice, ToolboxSource, probe};

@@ -5,24 +5,13 @@ use serde_json::Value;
 use super::{
     Reader,
     section::{Section, suggestion},
-    shell::STAGES,
+    shell::{KEYS, STAGES, position_of},
 };
 use crate::{
     Ansible, AnsibleStage,
     yaml::{Kind, Node},
 };
 
-const KEYS: [&str; 9] = [
-    "beforeInstall",
-    "install",
-    "beforeSetup",
-    "setup",
-    "cacheVersion",
-    "beforeInstallCacheVersion",
-    "installCacheVersion",
-    "beforeSetupCacheVersion",
-    "setupCacheVersion",
-];
 const BLOCKS: [&str; 3] = ["block", "rescue", "always"];
 /// The modules that can stand in a task.
 const MODULES: &[&str] = &[
@@ -135,7 +124,7 @@ pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Option<Ansib
         if tasks.is_empty() && cache_version.is_none() {
             continue;
         }
-        let position = section.get(key).or(section.get(version_key)).map_or(section.position, |entry| entry.position);
+        let position = position_of(&section, key, version_key);
         ansible.stages.insert(stage, AnsibleStage { tasks, cache_version, position });
     }
     Some(ansible)

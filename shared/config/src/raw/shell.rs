@@ -1,9 +1,10 @@
 //! `shell`: commands per user stage.
 
 use super::{Reader, section::Section};
-use crate::{Command, Shell, ShellStage, UserStage};
+use crate::{Command, Position, Shell, ShellStage, UserStage};
 
-const KEYS: [&str; 9] = [
+/// The keys of `shell` and of `ansible`.
+pub(super) const KEYS: [&str; 9] = [
     "beforeInstall",
     "install",
     "beforeSetup",
@@ -34,8 +35,13 @@ pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Shell {
         if commands.is_empty() && cache_version.is_none() {
             continue;
         }
-        let position = section.get(key).or(section.get(version_key)).map_or(section.position, |entry| entry.position);
+        let position = position_of(&section, key, version_key);
         shell.stages.insert(stage, ShellStage { commands, cache_version, position });
     }
     shell
+}
+
+/// Where a stage is written: its commands or tasks, or else its cache version.
+pub(super) fn position_of(section: &Section<'_>, key: &str, version_key: &str) -> Position {
+    section.get(key).or(section.get(version_key)).map_or(section.position, |entry| entry.position)
 }

@@ -19,7 +19,7 @@ use bollard::{
     },
 };
 use futures::TryStreamExt as _;
-use slipway_backend::{BackendError, ContainerBackend as _, Door, ImageLink, LocalImage, Pushed, Setup, SpoolDir};
+use slipway_backend::{BackendError, Door, ImageBuilder as _, ImageLink, LocalImage, Pushed, Setup, SpoolDir};
 use slipway_digest::{Millis, StageId};
 use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
 use slipway_oci::{ConfigChange, ImageAt, Platform, Repo};
