@@ -3,7 +3,8 @@
 //! Reading order: [`model`] (what a valid configuration is), then how it is read: `yaml` (a tree with positions),
 //! [`documents`] (splitting), `raw/` (one file per directive), `check` (rules across documents), [`problem`]
 //! (errors); then what is done with a configuration: [`names`] (images that a user asks for), [`graph`] (what
-//! depends on what); beside it, [`giterminism`] (what may be used without being committed).
+//! depends on what); beside it, [`giterminism`] (what may be used without being committed), and [`value`]
+//! (YAML of any shape, for templates).
 //!
 //! This crate reads no file and knows no git: it is given the rendered text and answers with a configuration or
 //! with every problem it found, each at its line and column.
@@ -18,6 +19,7 @@ pub mod problem;
 mod raw;
 #[cfg(test)]
 mod tests;
+pub mod value;
 mod yaml;
 
 pub use documents::select_documents;
@@ -26,6 +28,7 @@ pub use graph::{graph_dot, graph_json, graph_yaml, image_names};
 pub use model::*;
 pub use names::{SelectError, closure, select};
 pub use problem::{Position, Problem, Problems};
+pub use value::{YamlError, YamlValue};
 
 /// The largest text that is read, in bytes.
 pub const LARGEST_TEXT: usize = 10 << 20;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::Position;
 
-pub(crate) use build::{Budget, read, shorten};
+pub(crate) use build::{Budget, TAB_REPAIRS, read, repair_tab, shorten, tab};
 
 /// One node of a document.
 #[derive(Clone, PartialEq, Debug)]

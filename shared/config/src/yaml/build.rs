@@ -15,7 +15,7 @@ use crate::{Position, Problem};
 const DEPTH: usize = 100;
 
 /// How often a document is read again because of a tab that the parser does not take.
-const TAB_REPAIRS: usize = 100;
+pub(crate) const TAB_REPAIRS: usize = 100;
 
 /// How many lists, mappings and values a file may have, aliases counted as often as they are used.
 const NODES: usize = 1_000_000;
@@ -123,10 +123,9 @@ enum Failure {
 
 impl Failure {
     fn of(error: ScanError, frames: &[Frame]) -> Self {
-        if error.info().contains("must be followed by a valid YAML whitespace") {
-            Self::Tab(*error.marker())
-        } else {
-            Self::Syntax(error, frames.last().map(|frame| frame.position))
+        match tab(&error) {
+            Some(marker) => Self::Tab(marker),
+            None => Self::Syntax(error, frames.last().map(|frame| frame.position)),
         }
     }
 
@@ -139,8 +138,13 @@ impl Failure {
     }
 }
 
+/// Where a tab alone stands between a key's colon and its value, when that is what the parser stumbled over.
+pub(crate) fn tab(error: &ScanError) -> Option<Marker> {
+    error.info().contains("must be followed by a valid YAML whitespace").then(|| *error.marker())
+}
+
 /// Replaces the blanks before `marker` by spaces. False = there is no tab among them.
-fn repair_tab(text: &mut Cow<'_, str>, marker: Marker) -> bool {
+pub(crate) fn repair_tab(text: &mut Cow<'_, str>, marker: Marker) -> bool {
     let Some(line) = text.split_inclusive('\n').nth(marker.line().max(1) - 1) else { return false };
     let start = line.as_ptr() as usize - text.as_ptr() as usize;
     let column = line.char_indices().nth(marker.col()).map_or(line.len(), |(at, _)| at);
