@@ -1,7 +1,7 @@
 //! The `slipway` program: reads what the user wants, runs it, says how it went.
 //!
 //! Reading order: this file (start and end of the process), [`commands`] (what can be done), [`flags`] (how it is
-//! said), [`project`] and [`giterminism`] (what is read), [`choose`] and [`embedded`] (who builds), [`report`] and
+//! said), [`project`], [`giterminism`] and [`templates`] (what is read), [`choose`] and [`embedded`] (who builds), [`report`] and
 //! [`output`] (what is told), [`failure`] (exit codes).
 
 mod choose;
@@ -14,6 +14,7 @@ mod home;
 mod output;
 mod project;
 mod report;
+mod templates;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 

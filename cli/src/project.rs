@@ -1,16 +1,23 @@
 //! The project: its repository, the commit that is built, and its configuration file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, anyhow};
 use slipway_digest::CommitId;
 use slipway_git::{Dirty, GitView as _, Repository, StatusOptions};
 use slipway_paths::TreePath;
+use slipway_process::{Clock, Environment};
+use slipway_render::{Commit, Configuration, Limits, Rendering, Surroundings, render};
 
 use crate::{
     failure::Failure,
     flags::project::{Giterminism, ProjectFlags},
     giterminism::{self, Committed},
+    output::{Printer, timestamp},
+    templates::{HostWorld, ProjectFiles},
 };
 
 /// Names of the configuration file, tried in this order.
@@ -19,6 +26,23 @@ const CONFIG_NAMES: [&str; 2] = ["werf.yaml", "werf.yml"];
 const GITERMINISM_NAME: &str = "werf-giterminism.yaml";
 /// Longest configuration, in bytes.
 const CONFIG_LIMIT: usize = 10 << 20;
+/// Where templates are unless a flag says so.
+const TEMPLATES_DIRECTORY: &str = ".werf";
+
+/// What a project is read with.
+#[derive(Clone)]
+pub(crate) struct Reading {
+    /// The current directory.
+    pub(crate) here: PathBuf,
+    /// Where snapshots of work trees go.
+    pub(crate) home: PathBuf,
+    /// The environment, for templates.
+    pub(crate) environment: Environment,
+    /// The clock, for templates.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Says what templates say for debugging.
+    pub(crate) printer: Arc<Printer>,
+}
 
 /// A project, read.
 pub(crate) struct Project {
@@ -42,16 +66,18 @@ pub(crate) struct Project {
     pub(crate) dirty: Vec<Dirty>,
     /// The configuration's path, as messages name it.
     pub(crate) config_name: String,
-    /// The configuration's text.
-    pub(crate) config_text: String,
+    /// The configuration's text, its templates rendered.
+    pub(crate) rendering: Rendering,
 }
 
 impl Project {
-    /// Finds and reads the project. Blocks. `here` is the current directory, `home` where snapshots of work trees go.
+    /// Finds and reads the project. Blocks.
     ///
     /// # Errors
-    /// When there is no repository, commit or configuration, or when the configuration is not committed.
-    pub(crate) fn open(flags: &ProjectFlags, here: &Path, home: &Path) -> Result<Self, Failure> {
+    /// When there is no repository, commit or configuration, when the configuration is not committed, or when its
+    /// templates fail.
+    pub(crate) fn open(flags: &ProjectFlags, reading: &Reading) -> Result<Self, Failure> {
+        let Reading { here, home, .. } = reading;
         let directory = flags.dir.as_ref().map_or_else(|| here.to_owned(), |dir| here.join(dir));
         if !directory.is_dir() {
             return Err(Failure::usage(anyhow!("the project directory {} does not exist", directory.display())));
@@ -78,10 +104,11 @@ impl Project {
             permits_name: flags.giterminism_config.clone().unwrap_or_else(|| GITERMINISM_NAME.to_owned()),
             dirty,
             config_name: String::new(),
-            config_text: String::new(),
+            rendering: Rendering::plain("", String::new()),
         };
         project.permits = project.read_permits(flags.giterminism_config.is_some())?;
-        project.read_config(flags.config.as_deref())?;
+        let text = project.read_config(flags.config.as_deref())?;
+        project.rendering = project.render(text, flags, reading)?;
         Ok(project)
     }
 
@@ -99,13 +126,49 @@ impl Project {
         TreePath::new(path.as_bytes()).map_err(|error| Failure::usage(anyhow::Error::new(error)))
     }
 
-    fn read_config(&mut self, chosen: Option<&str>) -> Result<(), Failure> {
+    /// Renders the templates of the configuration, whose text is given.
+    fn render(&self, text: String, flags: &ProjectFlags, reading: &Reading) -> Result<Rendering, Failure> {
+        let files = ProjectFiles {
+            repository: self.repository.clone(),
+            commit: self.commit,
+            prefix: self.prefix.clone(),
+            permits: self.permits.clone(),
+            permits_name: self.permits_name.clone(),
+            dirty: self.dirty.clone(),
+            mode: self.giterminism.clone(),
+            environment: reading.environment.clone(),
+            debug: flags.debug_templates.then(|| Arc::clone(&reading.printer)),
+            listed: std::sync::OnceLock::new(),
+        };
+        let configuration = Configuration {
+            file: self.config_name.clone(),
+            text,
+            templates: files.templates(flags.config_templates_dir.as_deref().unwrap_or(TEMPLATES_DIRECTORY))?,
+            environment: flags.env.clone(),
+            commit: Commit {
+                hash: self.commit.to_string(),
+                human: timestamp::go(self.commit_time),
+                unix: self.commit_time,
+            },
+        };
+        let files: Arc<dyn Surroundings> = Arc::new(files);
+        let world = Arc::new(HostWorld(Arc::clone(&reading.clock)));
+        let rendered = render(&configuration, &files, world, Limits::default()).map_err(Failure::project)?;
+        if let Some(path) = &flags.config_render_path {
+            let path = reading.here.join(path);
+            let doing = || format!("write the rendered configuration to {}", path.display());
+            std::fs::write(&path, &rendered.text).with_context(doing)?;
+        }
+        Ok(rendered)
+    }
+
+    /// The text of the configuration.
+    fn read_config(&mut self, chosen: Option<&str>) -> Result<String, Failure> {
         let names: Vec<&str> = chosen.map_or_else(|| CONFIG_NAMES.to_vec(), |name| vec![name]);
         for name in &names {
             if let Some(bytes) = self.config_bytes(name)? {
-                self.config_text = text(name, "werf config", bytes)?;
                 self.config_name = (*name).to_owned();
-                return templates(&self.config_name, &self.config_text);
+                return text(name, "werf config", bytes);
             }
         }
         let looked = names.join(" and ");
@@ -228,24 +291,9 @@ fn text(name: &str, what: &str, bytes: Vec<u8>) -> Result<String, Failure> {
     })
 }
 
-/// Templates are refused as long as nothing renders them.
-fn templates(name: &str, text: &str) -> Result<(), Failure> {
-    match text.lines().position(|line| line.contains("{{")) {
-        None => Ok(()),
-        Some(index) => Err(Failure::project_text(format!("not supported yet: templates ({name}:{})", index + 1))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn templates_are_named_with_their_line() {
-        assert!(templates("werf.yaml", "a: 1\n").is_ok());
-        let error = templates("werf.yaml", "a: 1\nb: {{ .Env }}\n").expect_err("a template");
-        assert_eq!(error.text(), "not supported yet: templates (werf.yaml:2)");
-    }
 
     #[test]
     fn bytes_that_are_no_text_are_named_with_their_line() {

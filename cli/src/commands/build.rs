@@ -53,7 +53,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let start = session.world.clock.monotonic();
     let flags = Flags::new(&session)?;
     let (project, config) = session.open().await?;
-    let graph = selection::graph(&config, &project.config_name, &session.patterns, flags.building.final_only)?;
+    let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.building.final_only)?;
     let platform = selection::platform(&config, graph.images(), &flags.building.platforms)?;
     let (project, context_commits) = checked(&session, project, &graph, platform.to_string()).await?;
     let settings = Settings {
@@ -72,7 +72,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     show_mode(&session, &project);
     show_plan(&session, &flags, &graph);
     let request = request(&session, &flags, &project, Parts { graph, settings, engine, choice });
-    let files = failure::Files::new(&project.config_name, request.graph.images());
+    let files = failure::Files::new(project.rendering.clone(), request.graph.images());
     let commit = project.commit.to_string();
     let built = watched(&session, request).await;
     let outcome = built.map_err(|error| failed(&session, error, &files))?;

@@ -11,7 +11,7 @@ use crate::{
 /// Prints the configuration as it is read, or the documents of some images.
 pub(crate) async fn render(session: Session) -> Result<(), Failure> {
     let (project, config) = session.open().await?;
-    let text = select_documents(&config, &project.config_text, &session.patterns).map_err(Failure::usage)?;
+    let text = select_documents(&config, &project.rendering.text, &session.patterns).map_err(Failure::usage)?;
     session.printer.data(text.as_bytes())?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let flags = BuildingFlags::from_values(&session.values);
     let (project, config) = session.open().await?;
-    let graph = selection::graph(&config, &project.config_name, &session.patterns, flags.final_only)?;
+    let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.final_only)?;
     selection::platform(&config, graph.images(), &flags.platforms)?;
     let sets = plan::sets(&graph);
     let text = match session.values.text(&OUTPUT).as_deref() {

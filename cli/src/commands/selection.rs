@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::anyhow;
 use slipway_config::{Config, Image, closure, select};
 use slipway_oci::Platform;
+use slipway_render::Rendering;
 use slipway_stages::Graph;
 
 use crate::failure::Failure;
@@ -14,25 +15,30 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// When a pattern matches nothing, or when something that is needed cannot be built yet.
-pub(crate) fn graph(config: &Config, file: &str, patterns: &[String], final_only: bool) -> Result<Graph, Failure> {
+pub(crate) fn graph(
+    config: &Config,
+    rendering: &Rendering,
+    patterns: &[String],
+    final_only: bool,
+) -> Result<Graph, Failure> {
     let mut chosen = select(config, patterns).map_err(Failure::usage)?;
     if final_only && patterns.is_empty() {
         chosen.retain(|image| image.is_final);
     }
     let images = closure(config, &chosen);
-    check_supported(config, file, &images)?;
+    check_supported(config, rendering, &images)?;
     Ok(Graph::new(images.into_iter().cloned().collect()))
 }
 
 /// Refuses directives that cannot be built yet, in the meta section and in the images that are needed.
-fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(), Failure> {
+fn check_supported(config: &Config, rendering: &Rendering, images: &[&Image]) -> Result<(), Failure> {
     let needed = |name: &_| images.iter().any(|image| image.names.contains(name));
     let refused = config.unsupported.iter().filter(|unsupported| unsupported.image.as_ref().is_none_or(needed));
     let lines: Vec<String> = refused
         .map(|unsupported| {
             let image = unsupported.image.as_ref().map(|name| format!(" (image {name})")).unwrap_or_default();
-            let (line, column) = (unsupported.position.line, unsupported.position.column);
-            format!("{file}:{line}:{column}: not supported yet: {}{image}", unsupported.directive)
+            let place = rendering.place(unsupported.position);
+            format!("{place}: not supported yet: {}{image}", unsupported.directive)
         })
         .collect();
     if lines.is_empty() { Ok(()) } else { Err(Failure::project_text(lines.join("\n"))) }
@@ -94,7 +100,7 @@ from: alpine
 
     fn names(patterns: &[&str]) -> Result<Vec<String>, Failure> {
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-        let graph = graph(&config(), "werf.yaml", &patterns, false)?;
+        let graph = graph(&config(), &Rendering::plain("werf.yaml", String::new()), &patterns, false)?;
         Ok(graph.images().iter().map(|image| image.name().to_string()).collect())
     }
 

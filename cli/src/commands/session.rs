@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use clap::ArgMatches;
-use slipway_config::Config;
+use slipway_config::{Config, Problems};
 use slipway_process::Tasks;
 
 use super::{World, program::IMAGES};
@@ -18,7 +18,7 @@ use crate::{
     },
     home,
     output::{Printer, printer::Surroundings, redact::Redactor, trace},
-    project::Project,
+    project::{Project, Reading},
 };
 
 /// A command under way.
@@ -79,12 +79,21 @@ impl Session {
     /// # Errors
     /// When either is wrong.
     pub(crate) async fn open(&self) -> Result<(Project, Config), Failure> {
-        let (flags, here, home) = (self.project_flags.clone(), self.here.clone(), self.home.clone());
-        let project = self.blocking(move || Project::open(&flags, &here, &home)).await?;
-        let config = slipway_config::parse(&project.config_name, &project.config_text).map_err(Failure::project)?;
+        let flags = self.project_flags.clone();
+        let reading = Reading {
+            here: self.here.clone(),
+            home: self.home.clone(),
+            environment: self.world.environment.clone(),
+            clock: Arc::clone(&self.world.clock),
+            printer: Arc::clone(&self.printer),
+        };
+        let project = self.blocking(move || Project::open(&flags, &reading)).await?;
+        let rendering = &project.rendering;
+        let traced = |problems: Problems| Failure::project(problems.traced(|position| rendering.origin(position)));
+        let config = slipway_config::parse(&project.config_name, &rendering.text).map_err(traced)?;
         config.warnings.iter().for_each(|warning| self.printer.warn(warning));
-        let allowed = project.permits.check(&config, &project.config_name, &project.config_text, &project.permits_name);
-        allowed.map_err(Failure::project)?;
+        let allowed = project.permits.check(&config, &project.config_name, &rendering.text, &project.permits_name);
+        allowed.map_err(traced)?;
         Ok((project, config))
     }
 

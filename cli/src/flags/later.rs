@@ -32,7 +32,6 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     not_yet(Flag::list("container-registry-mirror", "URL", "Mirror of docker.io")),
     not_yet(Flag::text("backend-network", "NAME", "Network of build containers")),
-    not_yet(Flag::text("config-render-path", "FILE", "Where the rendered configuration is written").on(PROJECT)),
     not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),
     not_yet(Flag::switch("enable-report-by-platform", "Report images by platform")),
     not_yet(Flag::switch("disable-git-commit-ancestry-check", "Take stages of any commit")),

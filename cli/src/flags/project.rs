@@ -32,6 +32,10 @@ pub(crate) const GITERMINISM_CONFIG: Flag = Flag::text(
 .on(PROJECT);
 pub(crate) const ENV: Flag =
     Flag::text("env", "NAME", "Environment name that the configuration may ask for").on(PROJECT);
+pub(crate) const DEBUG_TEMPLATES: Flag =
+    Flag::switch("debug-templates", "Show what the functions for debugging templates are given").on(PROJECT);
+pub(crate) const CONFIG_RENDER_PATH: Flag =
+    Flag::text("config-render-path", "FILE", "Where the rendered configuration is written as well").on(PROJECT);
 pub(crate) const DEV: Flag =
     Flag::switch("dev", "Build the work tree as it is, uncommitted files included; the repository is not written to")
         .on(PROJECT);
@@ -67,6 +71,8 @@ pub(super) const FLAGS: &[Flag] = &[
     CONFIG_TEMPLATES_DIR,
     GITERMINISM_CONFIG,
     ENV,
+    DEBUG_TEMPLATES,
+    CONFIG_RENDER_PATH,
     DEV,
     DEV_IGNORE,
     DEV_BRANCH,
@@ -95,6 +101,14 @@ pub(crate) struct ProjectFlags {
     pub(crate) git_work_tree: Option<String>,
     /// `--config`
     pub(crate) config: Option<String>,
+    /// `--config-templates-dir`
+    pub(crate) config_templates_dir: Option<String>,
+    /// `--config-render-path`
+    pub(crate) config_render_path: Option<String>,
+    /// `--env`; empty when it is not given.
+    pub(crate) env: String,
+    /// `--debug-templates`
+    pub(crate) debug_templates: bool,
     /// `--giterminism-config`
     pub(crate) giterminism_config: Option<String>,
     /// `--dev`, `--loose-giterminism`. Both at once: `--dev`, as there is nothing left to check.
@@ -117,6 +131,10 @@ impl ProjectFlags {
             dir: values.text(&DIR),
             git_work_tree: values.text(&GIT_WORK_TREE),
             config: values.text(&CONFIG),
+            config_templates_dir: values.text(&CONFIG_TEMPLATES_DIR),
+            config_render_path: values.text(&CONFIG_RENDER_PATH),
+            env: values.text(&ENV).unwrap_or_default(),
+            debug_templates: values.switch(&DEBUG_TEMPLATES),
             giterminism_config: values.text(&GITERMINISM_CONFIG),
             giterminism,
             home_dir: values.text(&HOME_DIR),

@@ -112,7 +112,7 @@ fn paths(project: &Project, name: &ImageName, image: &DockerfileImage) -> Result
 
 /// The file at `path` on disk and the links that lead to it, as far as each is allowed to come from there. Nothing when
 /// there is no such file below `root`.
-fn trail(root: &Path, path: &TreePath, is_allowed: &dyn Fn(&TreePath) -> bool) -> Vec<TreePath> {
+pub(crate) fn trail(root: &Path, path: &TreePath, is_allowed: &dyn Fn(&TreePath) -> bool) -> Vec<TreePath> {
     let (mut here, mut links, mut kept) = (TreePath::root(), 0, Vec::new());
     let mut rest: Vec<Vec<u8>> = path.segments().map(<[u8]>::to_vec).collect();
     rest.reverse();
@@ -152,7 +152,7 @@ fn trail(root: &Path, path: &TreePath, is_allowed: &dyn Fn(&TreePath) -> bool) -
     kept
 }
 
-fn on_disk(root: &Path, path: &TreePath) -> PathBuf {
+pub(crate) fn on_disk(root: &Path, path: &TreePath) -> PathBuf {
     root.join(OsStr::from_bytes(path.as_bytes()))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use slipway_config::{Image, ImageKind, ImageName};
+use slipway_render::Rendering;
 use slipway_stages::{
     StageKind,
     build::{BuildFailure, StageFailure},
@@ -14,27 +15,30 @@ use super::escape;
 const TAIL: usize = 30;
 
 /// The files that lines of a failure are lines of; paths are relative to the project directory.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
-    config: String,
+    config: Rendering,
     dockerfiles: BTreeMap<ImageName, String>,
 }
 
 impl Files {
     /// The configuration, and the Dockerfiles of the images in it.
-    pub(crate) fn new(config: &str, images: &[Image]) -> Self {
+    pub(crate) fn new(config: Rendering, images: &[Image]) -> Self {
         let dockerfile = |image: &Image| match &image.kind {
             ImageKind::Dockerfile(dockerfile) => Some(dockerfile.dockerfile.to_string()),
             ImageKind::Stapel(_) => None,
         };
         let named = images.iter().filter_map(|image| Some((image.name().clone(), dockerfile(image)?)));
-        Self { config: config.to_owned(), dockerfiles: named.collect() }
+        Self { config, dockerfiles: named.collect() }
     }
 
     /// `FILE:LINE` of what a stage was doing; `None` when nobody knows the line.
     fn place(&self, image: &ImageName, kind: StageKind, line: Option<u32>) -> Option<String> {
         let dockerfile = self.dockerfiles.get(image).filter(|_| kind == StageKind::Dockerfile);
-        line.map(|line| format!("{}:{line}", dockerfile.unwrap_or(&self.config)))
+        line.map(|line| match dockerfile {
+            Some(dockerfile) => format!("{dockerfile}:{line}"),
+            None => self.config.place_of_line(line),
+        })
     }
 }
 
@@ -67,7 +71,7 @@ pub(crate) fn error(failure: &BuildFailure, files: &Files) -> String {
             format!("build stage {image}/{kind}{place}: {}", failure.why)
         }
         BuildFailure::Invalid { image, invalid } => {
-            let line = invalid.line.map(|line| format!(" ({}:{line})", files.config)).unwrap_or_default();
+            let line = invalid.line.map(|line| format!(" ({})", files.config.place_of_line(line))).unwrap_or_default();
             format!("image {image}{line}: {}", invalid.message)
         }
         BuildFailure::Unanswered { image, why } => format!("build image {image}: {why}"),
@@ -95,7 +99,7 @@ mod tests {
     fn files() -> Files {
         let text = "project: shop\nconfigVersion: 1\n---\nimage: app\ncontext: tools\ndockerfile: ci/Dockerfile\n";
         let config = slipway_config::parse("werf.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
-        Files::new("werf.yaml", &config.images)
+        Files::new(Rendering::plain("werf.yaml", text.to_owned()), &config.images)
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use giterminism::Giterminism;
 pub use graph::{graph_dot, graph_json, graph_yaml, image_names};
 pub use model::*;
 pub use names::{SelectError, closure, select};
-pub use problem::{Position, Problem, Problems};
+pub use problem::{Origin, Position, Problem, Problems};
 pub use value::{YamlError, YamlValue};
 
 /// The largest text that is read, in bytes.

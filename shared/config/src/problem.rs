@@ -18,8 +18,18 @@ const SECRET_KEYS: [&str; 5] = ["password", "passwd", "token", "secret", "creden
 pub struct Position {
     /// Line, from 1.
     pub line: u32,
-    /// Column in characters, from 1.
+    /// Column in characters, from 1; 0 where only the line is known.
     pub column: u32,
+}
+
+impl fmt::Display for Position {
+    /// `LINE:COLUMN`; the line alone where no column is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.column {
+            0 => write!(f, "{}", self.line),
+            column => write!(f, "{}:{column}", self.line),
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -33,6 +43,26 @@ pub struct Problem {
     pub hint: Option<String>,
     /// The offending line of the text.
     pub line: Option<String>,
+    /// The place in a template that rendered it, when that is another one.
+    pub origin: Option<Origin>,
+}
+
+/// A place in a template.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub position: Position,
+    /// The line of the template.
+    pub line: String,
+}
+
+impl Problem {
+    /// A problem, with what to write instead.
+    pub fn new(position: Option<Position>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { position, message: message.into(), hint: Some(hint.into()), line: None, origin: None }
+    }
 }
 
 /// Everything wrong in one file, in the order of the file. Never empty.
@@ -47,6 +77,24 @@ pub struct Problems {
 impl std::error::Error for Problems {}
 
 impl Problems {
+    /// One problem of a file; `line` is the text of the line that it stands in.
+    pub fn single(file: &str, mut problem: Problem, line: &str) -> Self {
+        problem.line = (line.len() <= QUOTABLE && !line.is_empty()).then(|| without_secrets(line));
+        Self { file: file.to_owned(), list: vec![problem] }
+    }
+
+    /// The same problems, each with the place in a template that `origin` finds for its place in the text.
+    #[must_use]
+    pub fn traced(mut self, origin: impl Fn(Position) -> Option<Origin>) -> Self {
+        for problem in &mut self.list {
+            problem.origin = problem.position.and_then(&origin);
+            if let Some(origin) = &mut problem.origin {
+                origin.line = if origin.line.len() <= QUOTABLE { without_secrets(&origin.line) } else { String::new() };
+            }
+        }
+        self
+    }
+
     /// Puts `list` in the order of the file and quotes the lines of `text` that the problems stand in.
     pub(crate) fn new(file: &str, text: &str, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|problem| problem.position);
@@ -83,21 +131,36 @@ impl fmt::Display for Problems {
     }
 }
 
-/// `FILE:LINE:COL: MESSAGE`, the line with a caret under the column, the hint; no line break at the end.
+/// `FILE:LINE:COL: MESSAGE`, the line with a caret under the column, the hint; no line break at the end. What a template
+/// rendered is shown where it stands in the template, then as it was rendered.
 fn write_problem(f: &mut fmt::Formatter<'_>, file: &str, problem: &Problem) -> fmt::Result {
-    match problem.position {
-        Some(Position { line, column }) => write!(f, "{file}:{line}:{column}: {}", printable(&problem.message))?,
-        None => write!(f, "{file}: {}", printable(&problem.message))?,
-    }
-    if let (Some(position), Some(line)) = (problem.position, &problem.line) {
-        let number = position.line.to_string();
-        let (excerpt, caret) = excerpt(line, position.column as usize);
-        write!(f, "\n   {number} | {excerpt}")?;
-        if let Some(indent) = caret {
-            write!(f, "\n   {:width$} | {indent}^", "", width = number.len())?;
+    let message = printable(&problem.message);
+    match (problem.position, &problem.origin) {
+        (None, _) => write!(f, "{file}: {message}")?,
+        (Some(position), None) => {
+            write!(f, "{file}:{position}: {message}")?;
+            write_line(f, position, problem.line.as_deref())?;
+        }
+        (Some(position), Some(origin)) => {
+            write!(f, "{}:{}: {message}", origin.file, origin.position)?;
+            write_line(f, origin.position, Some(&origin.line))?;
+            write!(f, "\n  as rendered, line {}:", position.line)?;
+            write_line(f, position, problem.line.as_deref())?;
         }
     }
     problem.hint.iter().try_for_each(|hint| write!(f, "\n  {}", printable(hint)))
+}
+
+/// A line with a caret under a column; column 0 = no caret.
+fn write_line(f: &mut fmt::Formatter<'_>, position: Position, line: Option<&str>) -> fmt::Result {
+    let Some(line) = line.filter(|line| !line.is_empty()) else { return Ok(()) };
+    let number = position.line.to_string();
+    let (excerpt, caret) = excerpt(line, position.column as usize);
+    write!(f, "\n   {number} | {excerpt}")?;
+    match caret.filter(|_| position.column > 0) {
+        Some(indent) => write!(f, "\n   {:width$} | {indent}^", "", width = number.len()),
+        None => Ok(()),
+    }
 }
 
 /// The part of `line` around `column` (from 1), and the blanks that put a caret under it.
@@ -186,7 +249,7 @@ mod tests {
 
     fn at(line: u32, column: u32, message: &str) -> Problem {
         let position = Some(Position { line, column });
-        Problem { position, message: message.to_owned(), hint: Some("write it well".to_owned()), line: None }
+        Problem::new(position, message, "write it well")
     }
 
     #[test]
@@ -194,6 +257,24 @@ mod tests {
         let problems = Problems::new("werf.yaml", "a: 1\n\tb: 2\n", vec![at(2, 2, "unknown key `b`")]);
         let shown = "werf.yaml:2:2: unknown key `b`\n   2 | \tb: 2\n     | \t^\n  write it well";
         assert_eq!(problems.to_string(), shown);
+    }
+
+    #[test]
+    fn what_a_template_rendered_is_shown_in_the_template_first() {
+        let problems = Problems::new("werf.yaml", "a: 1\nb: 2\n", vec![at(2, 1, "unknown key `b`")]);
+        let origin = |position: Position| {
+            (position.line == 2).then(|| Origin {
+                file: ".werf/x.tmpl".to_owned(),
+                position: Position { line: 7, column: 6 },
+                line: "     {{ .Key }}: 2 # token: s3cret".to_owned(),
+            })
+        };
+        let shown = ".werf/x.tmpl:7:6: unknown key `b`\n   7 |      {{ .Key }}: 2 # token: ***\n     |      ^\n  \
+                     as rendered, line 2:\n   2 | b: 2\n     | ^\n  write it well";
+        assert_eq!(problems.traced(origin).to_string(), shown);
+        let single = Problem::new(Some(Position { line: 3, column: 0 }), "unexpected EOF", "close it");
+        let shown = "x.tmpl:3: unexpected EOF\n   3 | {{ if\n  close it";
+        assert_eq!(Problems::single("x.tmpl", single, "{{ if").to_string(), shown);
     }
 
     #[test]

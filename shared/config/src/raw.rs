@@ -176,7 +176,7 @@ impl<'f> Reader<'f> {
 
     fn add(&mut self, position: Option<Position>, message: String, hint: String) {
         if !self.is_full() {
-            self.problems.push(Problem { position, message, hint: Some(hint), line: None });
+            self.problems.push(Problem::new(position, message, hint));
         }
     }
 

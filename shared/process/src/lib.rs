@@ -10,7 +10,7 @@ pub mod tasks;
 
 pub use clock::{Clock, SystemClock};
 pub use environment::Environment;
-pub use random::random_id;
+pub use random::{fill_random, random_id};
 pub use tasks::{Panicked, Tasks, caught};
 
 /// Child processes.

@@ -9,10 +9,21 @@ use crate::limits::LimitError;
 pub struct Position {
     /// Name of the template file that was parsed, not of a `define` within it.
     pub name: String,
+    /// The file it was read from, where that is known and called otherwise.
+    pub file: Option<String>,
     /// Line, from 1.
     pub line: usize,
     /// Bytes before the place on its line, from 0; `None` for errors of parsing, which Go gives by line alone.
     pub column: Option<usize>,
+    /// The text of that line.
+    pub text: String,
+}
+
+impl Position {
+    /// The file, or the template's name where there is no other.
+    pub fn file(&self) -> &str {
+        self.file.as_deref().unwrap_or(&self.name)
+    }
 }
 
 impl fmt::Display for Position {
@@ -33,8 +44,17 @@ pub struct ExecutionError {
     pub context: String,
     /// What went wrong.
     pub message: String,
-    /// The innermost place, when the failure is in a template that this one called through a function.
-    pub innermost: Option<Position>,
+    /// The innermost failure, when it is in a template that this one called through a function.
+    pub innermost: Option<Innermost>,
+}
+
+/// Where a chain of templates that called one another ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Innermost {
+    /// The place.
+    pub position: Position,
+    /// What went wrong there.
+    pub message: String,
 }
 
 /// A failure. `Display` is what Go prints.
@@ -85,8 +105,22 @@ impl TemplateError {
         match self {
             TemplateError::Parse { position, .. } => Some(position),
             TemplateError::Missing { .. } => None,
-            TemplateError::Execution(error) => error.innermost.as_ref().or(error.position.as_ref()),
+            TemplateError::Execution(error) => {
+                error.innermost.as_ref().map(|innermost| &innermost.position).or(error.position.as_ref())
+            }
             TemplateError::Limit { position, .. } => position.as_ref(),
+        }
+    }
+
+    /// What went wrong at that place, without the chain of templates that led there.
+    pub fn reason(&self) -> String {
+        match self {
+            TemplateError::Parse { message, .. } => message.clone(),
+            TemplateError::Missing { .. } => self.to_string(),
+            TemplateError::Execution(error) => {
+                error.innermost.as_ref().map_or(&error.message, |innermost| &innermost.message).clone()
+            }
+            TemplateError::Limit { limit, .. } => limit.to_string(),
         }
     }
 }

@@ -16,16 +16,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(crate) use invoke::convert;
-pub use output::{Origin, Rendered};
+pub use output::Rendered;
 
-use crate::error::TemplateError;
+use crate::error::{Innermost, TemplateError};
 use crate::function::{FunctionError, Functions};
 use crate::limits::{LimitError, Limits, Meter};
 use crate::parse;
 use crate::parse::tree::{DOLLAR, Tree, is_empty};
 use crate::set::MissingKey;
 use crate::value::{GoString, Value};
-use output::Output;
+use output::{Made, Output};
 use place::Place;
 use variables::Variables;
 
@@ -47,11 +47,20 @@ pub(crate) struct Machine {
     missing_key: MissingKey,
     meter: Meter,
     output: Output,
+    made: Made,
     /// The template with which the run began.
     main: String,
     /// Templates executing within templates.
     depth: usize,
+    /// Texts that were parsed during the run, by their names.
+    parsed: HashMap<Box<str>, Parsed>,
     nesting: usize,
+}
+
+/// A text that was parsed, to be added again without parsing it anew.
+struct Parsed {
+    text: Box<str>,
+    trees: Vec<Arc<Tree>>,
 }
 
 /// A value, and whether Go would hold it as an `interface {}`: then errors speak of that type.
@@ -96,7 +105,9 @@ impl<'t> Frame<'t> {
                 TemplateError::Limit { position: None, limit } => self.limit(limit),
                 TemplateError::Limit { .. } => error,
                 other => {
-                    let innermost = other.position().cloned();
+                    let innermost = other
+                        .position()
+                        .map(|position| Innermost { position: position.clone(), message: other.reason() });
                     let message = format!("error calling {name}: {other}");
                     Box::new(place::error(self.tree, self.at, message).with_innermost(innermost))
                 }
@@ -124,8 +135,10 @@ impl Machine {
             missing_key,
             meter: Meter::new(limits),
             output: Output::default(),
+            made: Made::default(),
             main: main.to_owned(),
             depth: 0,
+            parsed: HashMap::new(),
             nesting: 0,
         }
     }
@@ -148,21 +161,33 @@ impl Machine {
     /// Executes a template into a string of its own.
     pub(crate) fn execute_to_string(&mut self, name: &str, data: Value) -> Result<GoString, FunctionError> {
         let outer = std::mem::take(&mut self.output);
+        let aside = self.made.set_aside();
         let result = self.execute_named(name, data);
         let inner = std::mem::replace(&mut self.output, outer);
+        self.made.take_back(aside);
         result?;
         self.meter.charge(inner.len())?;
-        Ok(GoString::from(self.output.take_nested(inner)))
+        let (bytes, spans) = inner.into_parts();
+        let text = GoString::from(bytes);
+        self.made.add(&text, spans);
+        Ok(text)
     }
 
     /// Adds the templates of `text` for the rest of the run.
-    pub(crate) fn parse_template(&mut self, name: &str, text: &str) -> Result<(), FunctionError> {
+    pub(crate) fn parse_template(&mut self, name: &str, file: Option<&str>, text: &str) -> Result<(), FunctionError> {
         self.meter.charge(text.len())?;
         let limit = self.meter.limits().source_bytes;
         if text.len() > limit {
             return Err(LimitError::Source(limit).into());
         }
-        let trees = parse::parse(name, text, &self.functions)?;
+        let trees = match self.parsed.get(name) {
+            Some(parsed) if *parsed.text == *text => parsed.trees.clone(),
+            _ => {
+                let trees = parse::parse((name, file), text, &self.functions)?;
+                self.parsed.insert(name.into(), Parsed { text: text.into(), trees: trees.clone() });
+                trees
+            }
+        };
         add(Arc::make_mut(&mut self.templates), trees);
         Ok(())
     }

@@ -146,9 +146,10 @@ impl<'a> Call<'a> {
         self.machine.execute_to_string(name, data)
     }
 
-    /// Parses `text` as the template `name` and adds it, with all it defines, to the set for the rest of the run.
-    pub fn parse_template(&mut self, name: &str, text: &str) -> Result<(), FunctionError> {
-        self.machine.parse_template(name, text)
+    /// Parses `text` as the template `name` and adds it, with all it defines, to the set for the rest of the run. `file`
+    /// is where the text was read from, when that is known.
+    pub fn parse_template(&mut self, name: &str, file: Option<&str>, text: &str) -> Result<(), FunctionError> {
+        self.machine.parse_template(name, file, text)
     }
 
     /// Whether the set has a template of that name.

@@ -26,13 +26,15 @@ mod lex;
 pub mod limits;
 mod parse;
 pub mod set;
+pub mod source_map;
 pub mod sprig;
 mod unicode;
 pub mod value;
 
-pub use error::{ExecutionError, Position, TemplateError};
-pub use exec::{Origin, Rendered};
+pub use error::{ExecutionError, Innermost, Position, TemplateError};
+pub use exec::Rendered;
 pub use function::{Call, Function, FunctionError, Functions};
 pub use limits::{LimitError, Limits};
 pub use set::{MissingKey, TemplateSet};
+pub use source_map::{Origin, SourceMap};
 pub use value::{GoString, List, Map, Object, Type, Value};

@@ -21,14 +21,15 @@ pub(crate) const NESTING: usize = 250;
 
 pub(crate) type Parsed<T> = Result<T, TemplateError>;
 
-/// Parses `text`; the tree of the file comes last, after its definitions.
-pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Parsed<Vec<Arc<Tree>>> {
+/// Parses `text` under a name, from a file where that is called otherwise. The tree of the file comes last, after its
+/// definitions.
+pub(crate) fn parse((name, file): (&str, Option<&str>), text: &str, functions: &Functions) -> Parsed<Vec<Arc<Tree>>> {
     let options = LexerOptions {
         break_is_function: functions.contains("break"),
         continue_is_function: functions.contains("continue"),
     };
     let mut parser = Parser {
-        source: Arc::new(Source::new(name, text)),
+        source: Arc::new(Source::new((name, file), text)),
         lexer: Lexer::new(text, options),
         functions,
         tokens: [const { None }; 3],

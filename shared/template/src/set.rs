@@ -52,11 +52,21 @@ impl TemplateSet {
     /// Parses `text` as the template `name` and adds it with all it defines. A template of the same name is replaced,
     /// unless the new one is empty. On an error the set stays as it was.
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), TemplateError> {
+        self.parse_from((name, None), text)
+    }
+
+    /// As [`TemplateSet::parse`], for a template that is called otherwise than the file it was read from.
+    pub fn parse_file(&mut self, name: &str, file: &str, text: &str) -> Result<(), TemplateError> {
+        self.parse_from((name, Some(file)), text)
+    }
+
+    fn parse_from(&mut self, (name, file): (&str, Option<&str>), text: &str) -> Result<(), TemplateError> {
         if text.len() > self.limits.source_bytes {
-            let position = Some(Position { name: name.to_owned(), line: 1, column: None });
+            let file = file.map(str::to_owned);
+            let position = Some(Position { name: name.to_owned(), file, line: 1, column: None, text: String::new() });
             return Err(TemplateError::Limit { position, limit: LimitError::Source(self.limits.source_bytes) });
         }
-        let trees = parse::parse(name, text, &self.functions)?;
+        let trees = parse::parse((name, file), text, &self.functions)?;
         add(Arc::make_mut(&mut self.templates), trees);
         Ok(())
     }

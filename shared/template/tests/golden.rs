@@ -147,7 +147,7 @@ fn functions(environment: &BTreeMap<String, String>) -> Functions {
     all.insert(
         "tpl",
         Function::new([Type::String, Type::Any], |call, arguments| {
-            call.parse_template("tpl", &argument(&arguments[0]))?;
+            call.parse_template("tpl", None, &argument(&arguments[0]))?;
             Ok(Value::String(call.execute_template("tpl", arguments[1].clone())?))
         }),
     );

@@ -33,7 +33,7 @@ fn functions() -> Functions {
         "tpl",
         Function::new([Type::String, Type::Any], |call, arguments| {
             let text = arguments[0].as_string().map(ToString::to_string).unwrap_or_default();
-            call.parse_template("tpl", &text)?;
+            call.parse_template("tpl", None, &text)?;
             call.execute_template("tpl", arguments[1].clone()).map(Value::String)
         }),
     );
@@ -61,8 +61,9 @@ fn render(limits: Limits, text: &str) -> Result<String, TemplateError> {
         ("s", Value::from("text")),
     ]);
     set.execute("file", data).map(|rendered| {
-        let lines = rendered.text.split_inclusive('\n').count();
-        assert_eq!(rendered.origins.len(), lines, "an origin for each line of {:?}", rendered.text);
+        for at in 0..rendered.text.len() {
+            assert!(rendered.map.origin(at).is_some(), "byte {at} of {:?} has an origin", rendered.text);
+        }
         rendered.text
     })
 }

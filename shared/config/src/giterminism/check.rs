@@ -82,5 +82,5 @@ fn secret(name: &str) -> String {
 }
 
 fn refusal(position: Position, message: String, hint: String) -> Problem {
-    Problem { position: Some(position), message: format!("{FOUND}: {message}"), hint: Some(hint), line: None }
+    Problem::new(Some(position), format!("{FOUND}: {message}"), hint)
 }

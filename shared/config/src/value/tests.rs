@@ -141,7 +141,7 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn documents_are_laid_out_as_go_lays_them_out() {
-    let value = read("b: [x, ["y", z], {c: 1, a: 2}, [], {}]\na10: {d: ~}\na9: |\n  two\n  lines\n2: 1.5e10\n");
+    let value = read("b: [x, ['y', z], {c: 1, a: 2}, [], {}]\na10: {d: ~}\na9: |\n  two\n  lines\n2: 1.5e10\n");
     let written = "\"2\": 1.5e+10\na9: |\n  two\n  lines\na10:\n  d: null\nb:\n- x\n- - \"y\"\n  - z\n- a: 2\n  c: 1\n- []\n- {}\n";
     assert_eq!(write_value(&YamlValue::Mapping(value)).expect("it can be written"), written);
 }

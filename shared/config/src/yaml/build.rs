@@ -432,5 +432,5 @@ fn too_much(position: Position) -> Stop {
 }
 
 fn stop(position: Position, message: impl Into<String>, hint: impl Into<String>) -> Stop {
-    Box::new(Problem { position: Some(position), message: message.into(), hint: Some(hint.into()), line: None })
+    Box::new(Problem::new(Some(position), message, hint))
 }

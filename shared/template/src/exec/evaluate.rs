@@ -20,7 +20,6 @@ impl Machine {
             if pipe.variables.is_empty() {
                 return Ok(value);
             }
-            machine.output.forget_nested();
             for variable in &pipe.variables {
                 if pipe.assigns {
                     machine.assign(frame, variable, Slot::plain(value.clone()))?;

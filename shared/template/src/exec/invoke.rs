@@ -117,6 +117,7 @@ impl Machine {
 
     /// Runs a function and accounts for what it made.
     fn run_function(&mut self, function: &Function, arguments: &[Value]) -> Result<Value, FunctionError> {
+        self.made.note(arguments);
         let value = function.run(&mut Call::new(self), arguments)?;
         let bytes = match &value {
             Value::String(text) => {

@@ -1,6 +1,6 @@
 //! Places in a tree, by which errors say what they are about.
 
-use crate::error::{ExecutionError, Position, TemplateError};
+use crate::error::{ExecutionError, Innermost, Position, TemplateError};
 use crate::parse::tree::{List, Node, Operand, Pipe, Term, Tree};
 
 /// A part of a tree: what it is and where it begins. Two parts of one kind never begin at one place.
@@ -27,7 +27,7 @@ impl Place {
 
 pub(super) fn position(tree: &Tree, place: Place) -> Option<Position> {
     let (line, column) = tree.source.line_and_column(place.offset()?);
-    Some(Position { name: tree.source.name.to_string(), line, column: Some(column) })
+    Some(tree.source.place(line, Some(column)))
 }
 
 /// The error that Go gives for a failure at the place.
@@ -42,8 +42,8 @@ pub(super) fn error(tree: &Tree, place: Place, message: String) -> TemplateError
 }
 
 impl TemplateError {
-    /// The same error, about a place in a template further in.
-    pub(super) fn with_innermost(mut self, innermost: Option<Position>) -> TemplateError {
+    /// The same error, about a failure in a template further in.
+    pub(super) fn with_innermost(mut self, innermost: Option<Innermost>) -> TemplateError {
         if let TemplateError::Execution(error) = &mut self {
             error.innermost = innermost;
         }

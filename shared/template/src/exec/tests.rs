@@ -260,22 +260,75 @@ fn an_error_in_an_included_template_points_into_it() {
     assert_eq!(error.to_string(), "template: no template \"none\" associated with template \"none\"");
 }
 
+/// Where the first occurrence of each text in an output comes from.
+fn places(rendered: &crate::Rendered, texts: &[&str]) -> Vec<String> {
+    let place = |text: &&str| {
+        let at = rendered.text.find(*text).expect("it is there");
+        let origin = rendered.map.origin(at).expect("it has an origin");
+        format!("{}:{}:{}", origin.file(), origin.line, origin.column)
+    };
+    texts.iter().map(place).collect()
+}
+
 #[test]
-fn every_line_knows_where_it_comes_from() {
+fn every_byte_knows_where_it_comes_from() {
     let mut set = TemplateSet::new(including(), Limits::default());
-    set.parse("lib", "{{ define \"i\" }}a: 1\nb: {{ .i }}{{ end }}").expect("a template");
+    set.parse_file("lib", ".werf/lib", "{{ define \"i\" }}a: 1\nb: {{ .i }}6{{ end }}").expect("a template");
     set.parse("main", "top\n{{ if .i }}\nin: {{ .i }}\n{{ end }}  {{ include \"i\" . | printf \"%s\" }}\n{{ .s }}")
         .expect("a template");
     let rendered = set.execute("main", data()).expect("output");
-    assert_eq!(rendered.text, "top\n\nin: 1\n  a: 1\nb: 1\nhello");
-    let places: Vec<String> = rendered
-        .origins
-        .iter()
-        .map(|origin| format!("{}:{}:{}", origin.template, origin.line, origin.column))
-        .collect();
-    assert_eq!(places, ["main:1:0", "main:2:11", "main:3:0", "main:4:9", "lib:2:0", "main:5:3"]);
-    assert_eq!(rendered.origin(1).map(|origin| origin.line), Some(1));
-    assert_eq!(rendered.origin(0), None);
+    assert_eq!(rendered.text, "top\n\nin: 1\n  a: 1\nb: 16\nhello");
+    assert_eq!(
+        places(&rendered, &["top", "op", "\n\n", "in", "  a", " a", "a", ": 1\nb", "b", "16", "6", "hello", "llo"]),
+        [
+            "main:1:0",
+            "main:1:1",
+            "main:1:3",
+            "main:3:0",
+            "main:4:9",
+            "main:4:10",
+            ".werf/lib:1:16",
+            ".werf/lib:1:17",
+            ".werf/lib:2:0",
+            ".werf/lib:2:6",
+            ".werf/lib:2:11",
+            "main:5:3",
+            "main:5:3"
+        ]
+    );
+    let end = rendered.map.origin(rendered.text.len()).expect("the end comes from what is before it");
+    assert_eq!((end.line, end.text.as_str()), (5, "{{ .s }}"));
+    assert_eq!(crate::SourceMap::default().origin(0), None);
+}
+
+#[test]
+fn kept_and_altered_output_leads_to_where_it_was_made() {
+    let mut set = TemplateSet::new(including(), Limits::default());
+    set.parse("lib", "{{ define \"i\" }}\n  one: {{ .i }}\n  two: 2\n{{ end }}").expect("a template");
+    set.parse(
+        "main",
+        "{{ $x := include \"i\" . }}{{ $m := .m }}kept:{{ $x }}\n- {{ printf \"%s|\\n%s\" (include \"i\" .) $x }}end",
+    )
+    .expect("a template");
+    let rendered = set.execute("main", data()).expect("output");
+    assert_eq!(rendered.text, "kept:\n  one: 1\n  two: 2\n\n- \n  one: 1\n  two: 2\n|\n\n  one: 1\n  two: 2\nend");
+    assert_eq!(
+        places(&rendered, &["kept", "one", "1", "two", "- ", "|", "end"]),
+        ["main:1:39", "lib:2:2", "lib:2:10", "lib:3:2", "main:2:0", "main:2:5", "main:2:43"]
+    );
+    let altered = crate::Rendered { text: rendered.text.clone(), map: rendered.map.clone() };
+    let at = altered.text.rfind("two").expect("it is there twice more");
+    let origin = altered.map.origin(at).expect("an origin");
+    assert_eq!((&*origin.template, origin.line, origin.column, origin.text.as_str()), ("lib", 3, 2, "  two: 2"));
+}
+
+#[test]
+fn origins_survive_bytes_that_are_no_text() {
+    let mut set = TemplateSet::new(including(), Limits::default());
+    set.parse("main", "a{{ printf \"\\xff\\xfe\" }}b\n{{ .i }}").expect("a template");
+    let rendered = set.execute("main", data()).expect("output");
+    assert_eq!(rendered.text, "a\u{fffd}\u{fffd}b\n1");
+    assert_eq!(places(&rendered, &["a", "\u{fffd}", "b", "1"]), ["main:1:0", "main:1:4", "main:1:24", "main:2:3"]);
 }
 
 #[test]

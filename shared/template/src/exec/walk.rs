@@ -215,7 +215,8 @@ impl Machine {
         }
         let limit = self.meter.limits().output_bytes;
         let room = limit.saturating_sub(self.output.len());
-        let written = self.output.write_action(&frame.tree.source, position, |bytes| match value {
+        let place = (&frame.tree.source, position);
+        let written = self.output.write_action(place, value, &mut self.made, |bytes| match value {
             Value::NoValue | Value::Nil => format::append(bytes, &[Value::from("<no value>")], room),
             other => format::append_followed(bytes, other, room),
         });

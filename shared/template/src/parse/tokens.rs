@@ -1,7 +1,7 @@
 //! The parser's look at its tokens: reading, putting back, and the errors about them.
 
 use super::{NESTING, Parsed, Parser};
-use crate::error::{Position, TemplateError};
+use crate::error::TemplateError;
 use crate::lex::{Token, TokenKind};
 
 impl<'a> Parser<'a> {
@@ -66,7 +66,7 @@ impl<'a> Parser<'a> {
     /// An error on the line of the token read last.
     pub(super) fn error(&self, message: impl Into<String>) -> TemplateError {
         let line = self.tokens[0].as_ref().map_or(1, |token| token.line);
-        let position = Position { name: self.source.name.to_string(), line, column: None };
+        let position = self.source.place(line, None);
         TemplateError::Parse { position, message: message.into() }
     }
 

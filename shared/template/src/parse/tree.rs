@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::number::Number;
+use crate::error::Position;
 use crate::function::Function;
 use crate::value::GoString;
 
@@ -12,22 +13,41 @@ use crate::value::GoString;
 pub(crate) struct Source {
     /// The name under which the text was parsed.
     pub(crate) name: Arc<str>,
+    /// The file it was read from, where that is known and called otherwise.
+    pub(crate) file: Option<Arc<str>>,
     pub(crate) text: Box<str>,
     /// Where each line starts.
     lines: Vec<usize>,
 }
 
 impl Source {
-    pub(crate) fn new(name: &str, text: &str) -> Source {
+    pub(crate) fn new((name, file): (&str, Option<&str>), text: &str) -> Source {
         let after_newline = |(at, byte): (usize, u8)| (byte == b'\n').then_some(at + 1);
         let lines = std::iter::once(0).chain(text.bytes().enumerate().filter_map(after_newline)).collect();
-        Source { name: name.into(), text: text.into(), lines }
+        Source { name: name.into(), file: file.map(Arc::from), text: text.into(), lines }
     }
 
     /// The line, from 1, and the bytes before the place on that line.
     pub(crate) fn line_and_column(&self, position: usize) -> (usize, usize) {
         let line = self.lines.partition_point(|start| *start <= position);
         (line, position - self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0))
+    }
+
+    /// The text of a line, from 1, without its end.
+    pub(crate) fn line(&self, line: usize) -> &str {
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
+        self.text[start..].split(['\n', '\r']).next().unwrap_or_default()
+    }
+
+    /// A place for a message.
+    pub(crate) fn place(&self, line: usize, column: Option<usize>) -> Position {
+        Position {
+            name: self.name.to_string(),
+            file: self.file.as_deref().map(str::to_owned),
+            line,
+            column,
+            text: self.line(line).to_owned(),
+        }
     }
 }
 

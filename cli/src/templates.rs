@@ -1,0 +1,303 @@
+//! What the templates of a configuration may read: files of the project and variables, as giterminism allows.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use slipway_config::Giterminism as Permits;
+use slipway_digest::CommitId;
+use slipway_git::{Dirty, DirtyKind, GitView as _, Repository, StatusOptions};
+use slipway_paths::{Glob, Scope, TreePath};
+use slipway_process::{Clock, Environment};
+use slipway_render::{Refusal, Surroundings, TemplateFile, World};
+
+use crate::{
+    failure::Failure,
+    flags::project::Giterminism,
+    giterminism::{self, Committed, disk},
+    output::Printer,
+};
+
+/// The largest file that templates read from disk, in bytes; what the commit holds is limited by the memory of a run.
+const LARGEST_FILE: u64 = 256 << 20;
+/// Most files that a message names.
+const NAMED: usize = 100;
+
+/// Files and variables for templates.
+pub(crate) struct ProjectFiles {
+    pub(crate) repository: Repository,
+    pub(crate) commit: CommitId,
+    /// The project directory in the repository.
+    pub(crate) prefix: TreePath,
+    pub(crate) permits: Permits,
+    /// The path of the giterminism configuration, for advice.
+    pub(crate) permits_name: String,
+    /// What differs from the commit.
+    pub(crate) dirty: Vec<Dirty>,
+    /// In loose mode files come from disk, and a variable that is not set is empty.
+    pub(crate) mode: Giterminism,
+    pub(crate) environment: Environment,
+    /// Says what functions for debugging show; `None` = nothing.
+    pub(crate) debug: Option<Arc<Printer>>,
+    /// The files of the project in the commit.
+    pub(crate) listed: OnceLock<Vec<TreePath>>,
+}
+
+/// Whether giterminism lets a file of the project come from disk.
+type Allows = fn(&Permits, &TreePath) -> bool;
+
+/// Where a file is read.
+enum Place {
+    Commit,
+    Disk(PathBuf),
+}
+
+/// Why a file is not read.
+enum Fault {
+    Untracked,
+    Changed,
+    Other(Refusal),
+}
+
+impl ProjectFiles {
+    /// The templates below a directory of the project, sorted by name.
+    ///
+    /// # Errors
+    /// When one of them may not be used or is no text.
+    pub(crate) fn templates(&self, directory: &str) -> Result<Vec<TemplateFile>, Failure> {
+        let wrong = |text: &dyn std::fmt::Display| {
+            Failure::project_text(format!("unable to read werf config templates: {text}"))
+        };
+        let directory = TreePath::new(directory).map_err(|error| wrong(&error))?;
+        let glob = Glob::new("**/*.tmpl").map_err(|error| wrong(&error))?;
+        let takes = |path: &TreePath| path.below(&directory).is_some_and(|path| glob.selects(&path));
+        let refused = |refusal: Refusal| match refusal.hint {
+            Some(hint) => wrong(&format!("{}\n\n{hint}", refusal.message)),
+            None => wrong(&refusal.message),
+        };
+        let paths = self.list(&takes, Permits::allows_uncommitted_template).map_err(refused)?;
+        let mut templates = Vec::with_capacity(paths.len());
+        for path in paths {
+            let bytes = self.content(&path, Permits::allows_uncommitted_template).map_err(refused)?;
+            let (name, file) = (path.below(&directory).unwrap_or_default().to_string(), path.to_string());
+            let text = String::from_utf8(bytes).map_err(|_| wrong(&format!("{file}: the text is not UTF-8")))?;
+            templates.push(TemplateFile { name, file, text });
+        }
+        Ok(templates)
+    }
+
+    /// The files that `takes` takes, sorted.
+    fn list(&self, takes: &dyn Fn(&TreePath) -> bool, allows: Allows) -> Result<Vec<TreePath>, Refusal> {
+        let loose_dirty;
+        let dirty = if self.is_loose() {
+            loose_dirty = self.uncommitted()?;
+            &loose_dirty
+        } else {
+            &self.dirty
+        };
+        let mut found: BTreeSet<TreePath> = self.committed()?.iter().filter(|path| takes(path)).cloned().collect();
+        let inside = dirty.iter().filter_map(|dirty| Some((dirty.path.below(&self.prefix)?, dirty.kind)));
+        let (mut untracked, mut changed) = (Vec::new(), Vec::new());
+        for (path, kind) in inside.filter(|(path, _)| takes(path)) {
+            if self.from_disk(&path, allows) {
+                match self.on_disk(&path, allows) {
+                    Ok(_) => drop(found.insert(path)),
+                    Err(_) => drop(found.remove(&path)),
+                }
+            } else if kind == DirtyKind::Untracked {
+                untracked.push(path);
+            } else {
+                changed.push(path);
+            }
+        }
+        for (paths, word) in [(untracked, "untracked "), (changed, "")] {
+            if !paths.is_empty() {
+                return Err(Refusal::new(must_be_committed(&paths, word)).with_hint(giterminism::HINT));
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn content(&self, path: &TreePath, allows: Allows) -> Result<Vec<u8>, Refusal> {
+        let place = self.judge(path, allows).map_err(|fault| fault.into_refusal(path))?;
+        let read = match &place {
+            Place::Commit => self.repository.read(self.commit, &self.full(path)).map_err(anyhow::Error::new),
+            Place::Disk(file) => fs::read(file).map(Some).map_err(anyhow::Error::new),
+        };
+        match read {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(not_found(path, "git repository")),
+            Err(error) => Err(Refusal::new(format!("read the file \"{path}\": {error:#}"))),
+        }
+    }
+
+    /// Where the file is to be read.
+    fn judge(&self, path: &TreePath, allows: Allows) -> Result<Place, Fault> {
+        if self.from_disk(path, allows) {
+            return self.on_disk(path, allows).map(Place::Disk).map_err(Fault::Other);
+        }
+        let full = self.full(path);
+        let judged = giterminism::file(&self.repository, self.commit, &self.dirty, &full);
+        match judged.map_err(|error| Fault::Other(Refusal::new(format!("read the file \"{path}\": {error}"))))? {
+            Committed::Same => Ok(Place::Commit),
+            Committed::Changed => Err(Fault::Changed),
+            Committed::Untracked => Err(Fault::Untracked),
+            Committed::Absent if self.is_ignored(&full) => Err(Fault::Untracked),
+            Committed::Absent => Err(Fault::Other(not_found(path, "git repository"))),
+        }
+    }
+
+    fn from_disk(&self, path: &TreePath, allows: Allows) -> bool {
+        self.repository.work_tree().is_some() && allows(&self.permits, path)
+    }
+
+    /// The file on disk, links resolved. It lies in the work tree, and so does every link on the way, each allowed.
+    fn on_disk(&self, path: &TreePath, allows: Allows) -> Result<PathBuf, Refusal> {
+        let missing = || not_found(path, "directory");
+        let root = self.repository.work_tree().ok_or_else(missing)?;
+        let trail = disk::trail(root, &self.full(path), &|_| true);
+        let inside = |full: &TreePath| full.below(&self.prefix);
+        let refused = trail.iter().find(|full| !inside(full).is_some_and(|path| allows(&self.permits, &path)));
+        if let Some(refused) = refused.filter(|_| !self.is_loose()) {
+            return Err(Refusal::new(format!("the file \"{refused}\" is not accepted by giterminism"))
+                .with_hint(format!("\"{path}\" is a link to it: list both in {}", self.permits_name)));
+        }
+        let file = disk::on_disk(root, trail.last().ok_or_else(missing)?);
+        match fs::metadata(&file) {
+            Ok(data) if data.len() > LARGEST_FILE => Err(Refusal::new(format!(
+                "the file \"{path}\" is {} bytes long; up to {LARGEST_FILE} are read",
+                data.len()
+            ))),
+            Ok(_) => Ok(file),
+            Err(_) => Err(missing()),
+        }
+    }
+
+    /// The files of the project in the commit, sorted.
+    fn committed(&self) -> Result<&[TreePath], Refusal> {
+        if let Some(listed) = self.listed.get() {
+            return Ok(listed);
+        }
+        let scope = Scope::Filter(slipway_paths::PathFilter { base: self.prefix.clone(), ..Default::default() });
+        let listed = self.repository.list(self.commit, &scope);
+        let listed = listed.map_err(|error| Refusal::new(format!("list the files of the commit: {error}")))?;
+        Ok(self.listed.get_or_init(|| listed))
+    }
+
+    fn uncommitted(&self) -> Result<Vec<Dirty>, Refusal> {
+        let below = StatusOptions { below: self.prefix.clone(), ..StatusOptions::default() };
+        let dirty = self.repository.uncommitted(&below);
+        dirty.map_err(|error| Refusal::new(format!("compare the work tree with the commit: {error}")))
+    }
+
+    /// Whether the file stands in the work tree, though git does not list it. Only the strict mode looks there.
+    fn is_ignored(&self, full: &TreePath) -> bool {
+        self.mode == Giterminism::Strict
+            && self.repository.work_tree().is_some_and(|root| disk::on_disk(root, full).is_file())
+    }
+
+    fn full(&self, path: &TreePath) -> TreePath {
+        self.prefix.join(path.as_bytes())
+    }
+
+    fn is_loose(&self) -> bool {
+        self.mode == Giterminism::Loose
+    }
+}
+
+impl Fault {
+    fn into_refusal(self, path: &TreePath) -> Refusal {
+        let word = match self {
+            Self::Untracked => "untracked ",
+            Self::Changed => "",
+            Self::Other(refusal) => return refusal,
+        };
+        Refusal::new(must_be_committed(std::slice::from_ref(path), word)).with_hint(giterminism::HINT)
+    }
+}
+
+fn must_be_committed(paths: &[TreePath], word: &str) -> String {
+    if let [path] = paths {
+        return format!("the {word}file \"{path}\" must be committed");
+    }
+    let more = paths.len().saturating_sub(NAMED);
+    let mut lines: Vec<String> = paths.iter().take(NAMED).map(|path| format!(" - {path}")).collect();
+    lines.extend((more > 0).then(|| format!(" … and {more} more")));
+    format!("the following {word}files must be committed:\n\n{}", lines.join("\n"))
+}
+
+fn not_found(path: &TreePath, place: &str) -> Refusal {
+    Refusal::new(format!("the file \"{path}\" not found in the project {place}"))
+}
+
+/// A path that a template gives.
+fn path(text: &str) -> Result<TreePath, Refusal> {
+    TreePath::new(text).map_err(|_| {
+        Refusal::new(format!("the file \"{text}\" not found in the project git repository"))
+            .with_hint("paths are relative to the project directory and stay inside of it")
+    })
+}
+
+impl Surroundings for ProjectFiles {
+    fn read(&self, text: &str) -> Result<Vec<u8>, Refusal> {
+        self.content(&path(text)?, Permits::allows_template_file)
+    }
+
+    fn glob(&self, pattern: &str) -> Result<Vec<String>, Refusal> {
+        let glob = Glob::new(pattern).map_err(|error| Refusal::new(error.to_string()))?;
+        let paths = self.list(&|path| glob.selects(path), Permits::allows_template_file)?;
+        Ok(paths.iter().map(ToString::to_string).collect())
+    }
+
+    fn is_file(&self, text: &str) -> Result<bool, Refusal> {
+        let path = path(text)?;
+        match self.judge(&path, Permits::allows_template_file) {
+            Ok(_) => Ok(true),
+            Err(Fault::Changed) => Err(Fault::Changed.into_refusal(&path)),
+            Err(Fault::Untracked | Fault::Other(_)) => Ok(false),
+        }
+    }
+
+    fn is_directory(&self, text: &str) -> Result<bool, Refusal> {
+        let path = path(text)?;
+        let is_above = |file: &TreePath| file.below(&path).is_some_and(|rest| !rest.is_root());
+        Ok(!self.list(&is_above, Permits::allows_template_file)?.is_empty())
+    }
+
+    fn variable(&self, name: &str) -> Result<Option<String>, Refusal> {
+        if !self.permits.allows_env(name) {
+            let hint = "allow it by adding it to `config.goTemplateRendering.allowEnvVariables`";
+            return Err(Refusal::new(format!("env name \"{name}\" not allowed by giterminism"))
+                .with_hint(format!("{hint} in {}", self.permits_name)));
+        }
+        let value = self.environment.get(name).map(str::to_owned);
+        Ok(if self.is_loose() { Some(value.unwrap_or_default()) } else { value })
+    }
+
+    fn is_debugging(&self) -> bool {
+        self.debug.is_some()
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(printer) = &self.debug {
+            printer.info(text);
+        }
+    }
+}
+
+/// The time and randomness for functions of templates.
+pub(crate) struct HostWorld(pub(crate) Arc<dyn Clock>);
+
+impl World for HostWorld {
+    fn now(&self) -> (i64, u32) {
+        let millis = self.0.unix_millis();
+        (i64::try_from(millis / 1000).unwrap_or(i64::MAX), u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000)
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        slipway_process::fill_random(bytes);
+    }
+}
