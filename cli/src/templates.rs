@@ -10,7 +10,7 @@ use std::{
 use slipway_config::Giterminism as Permits;
 use slipway_digest::CommitId;
 use slipway_git::{Dirty, DirtyKind, GitView as _, Repository, StatusOptions};
-use slipway_paths::{Glob, Scope, TreePath};
+use slipway_paths::{Glob, PathFilter, Scope, TreePath};
 use slipway_process::{Clock, Environment};
 use slipway_render::{Refusal, Surroundings, TemplateFile, World};
 
@@ -42,8 +42,16 @@ pub(crate) struct ProjectFiles {
     pub(crate) environment: Environment,
     /// Says what functions for debugging show; `None` = nothing.
     pub(crate) debug: Option<Arc<Printer>>,
-    /// The files of the project in the commit.
+    /// The files of the commit.
     pub(crate) listed: OnceLock<Vec<TreePath>>,
+}
+
+/// A file that a template asks for.
+struct Asked {
+    /// Its path in the repository. It may lie beside the project directory.
+    full: TreePath,
+    /// How messages call it: from the project directory.
+    name: String,
 }
 
 /// Whether giterminism lets a file of the project come from disk.
@@ -71,22 +79,44 @@ impl ProjectFiles {
         let wrong = |text: &dyn std::fmt::Display| {
             Failure::project_text(format!("unable to read werf config templates: {text}"))
         };
-        let directory = TreePath::new(directory).map_err(|error| wrong(&error))?;
+        let directory = self.asked(directory).map_err(|refusal| wrong(&refusal))?.full;
         let glob = Glob::new("**/*.tmpl").map_err(|error| wrong(&error))?;
-        let takes = |path: &TreePath| path.below(&directory).is_some_and(|path| glob.selects(&path));
+        let takes = |full: &TreePath| full.below(&directory).is_some_and(|path| glob.selects(&path));
         let refused = |refusal: Refusal| match refusal.hint {
             Some(hint) => wrong(&format!("{}\n\n{hint}", refusal.message)),
             None => wrong(&refusal.message),
         };
         let paths = self.list(&takes, Permits::allows_uncommitted_template).map_err(refused)?;
         let mut templates = Vec::with_capacity(paths.len());
-        for path in paths {
-            let bytes = self.content(&path, Permits::allows_uncommitted_template).map_err(refused)?;
-            let (name, file) = (path.below(&directory).unwrap_or_default().to_string(), path.to_string());
+        for full in paths {
+            let name = full.below(&directory).unwrap_or_default().to_string();
+            let asked = self.found(full);
+            let bytes = self.content(&asked, Permits::allows_uncommitted_template).map_err(refused)?;
+            let file = asked.name;
             let text = String::from_utf8(bytes).map_err(|_| wrong(&format!("{file}: the text is not UTF-8")))?;
             templates.push(TemplateFile { name, file, text });
         }
         Ok(templates)
+    }
+
+    /// A file by its path from the project directory. It may lie outside of that, but not outside of the repository.
+    fn asked(&self, text: &str) -> Result<Asked, Refusal> {
+        let full = TreePath::new(self.prefix.join(text.trim_start_matches('/').as_bytes()).as_bytes());
+        match full {
+            Ok(full) => Ok(Asked { name: self.name(&full).unwrap_or_else(|| text.to_owned()), full }),
+            Err(_) => Err(not_found(text, "git repository")
+                .with_hint("paths are relative to the project directory and stay inside of the repository")),
+        }
+    }
+
+    /// A file of the repository.
+    fn found(&self, full: TreePath) -> Asked {
+        Asked { name: self.name(&full).unwrap_or_else(|| full.to_string()), full }
+    }
+
+    /// The path from the project directory; `None` when the file lies elsewhere.
+    fn name(&self, full: &TreePath) -> Option<String> {
+        full.below(&self.prefix).map(|path| path.to_string())
     }
 
     /// The files that `takes` takes, sorted.
@@ -98,19 +128,19 @@ impl ProjectFiles {
         } else {
             &self.dirty
         };
-        let mut found: BTreeSet<TreePath> = self.committed()?.iter().filter(|path| takes(path)).cloned().collect();
-        let inside = dirty.iter().filter_map(|dirty| Some((dirty.path.below(&self.prefix)?, dirty.kind)));
+        let mut found: BTreeSet<TreePath> = self.committed()?.iter().filter(|full| takes(full)).cloned().collect();
         let (mut untracked, mut changed) = (Vec::new(), Vec::new());
-        for (path, kind) in inside.filter(|(path, _)| takes(path)) {
-            if self.from_disk(&path, allows) {
-                match self.on_disk(&path, allows) {
-                    Ok(_) => drop(found.insert(path)),
-                    Err(_) => drop(found.remove(&path)),
+        for Dirty { path, kind } in dirty.iter().filter(|dirty| takes(&dirty.path)) {
+            let asked = self.found(path.clone());
+            if self.from_disk(&asked.full, allows) {
+                match self.on_disk(&asked, allows) {
+                    Ok(_) => drop(found.insert(asked.full)),
+                    Err(_) => drop(found.remove(&asked.full)),
                 }
-            } else if kind == DirtyKind::Untracked {
-                untracked.push(path);
+            } else if *kind == DirtyKind::Untracked {
+                untracked.push(asked.name);
             } else {
-                changed.push(path);
+                changed.push(asked.name);
             }
         }
         for (paths, word) in [(untracked, "untracked "), (changed, "")] {
@@ -121,54 +151,54 @@ impl ProjectFiles {
         Ok(found.into_iter().collect())
     }
 
-    fn content(&self, path: &TreePath, allows: Allows) -> Result<Vec<u8>, Refusal> {
-        let place = self.judge(path, allows).map_err(|fault| fault.into_refusal(path))?;
+    fn content(&self, asked: &Asked, allows: Allows) -> Result<Vec<u8>, Refusal> {
+        let place = self.judge(asked, allows).map_err(|fault| fault.into_refusal(&asked.name))?;
         let read = match &place {
-            Place::Commit => self.repository.read(self.commit, &self.full(path)).map_err(anyhow::Error::new),
+            Place::Commit => self.repository.read(self.commit, &asked.full).map_err(anyhow::Error::new),
             Place::Disk(file) => fs::read(file).map(Some).map_err(anyhow::Error::new),
         };
         match read {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(not_found(path, "git repository")),
-            Err(error) => Err(Refusal::new(format!("read the file \"{path}\": {error:#}"))),
+            Ok(None) => Err(not_found(&asked.name, "git repository")),
+            Err(error) => Err(Refusal::new(format!("read the file \"{}\": {error:#}", asked.name))),
         }
     }
 
     /// Where the file is to be read.
-    fn judge(&self, path: &TreePath, allows: Allows) -> Result<Place, Fault> {
-        if self.from_disk(path, allows) {
-            return self.on_disk(path, allows).map(Place::Disk).map_err(Fault::Other);
+    fn judge(&self, asked: &Asked, allows: Allows) -> Result<Place, Fault> {
+        if self.from_disk(&asked.full, allows) {
+            return self.on_disk(asked, allows).map(Place::Disk).map_err(Fault::Other);
         }
-        let full = self.full(path);
-        let judged = giterminism::file(&self.repository, self.commit, &self.dirty, &full);
-        match judged.map_err(|error| Fault::Other(Refusal::new(format!("read the file \"{path}\": {error}"))))? {
+        let unread = |error| Fault::Other(Refusal::new(format!("read the file \"{}\": {error}", asked.name)));
+        match giterminism::file(&self.repository, self.commit, &self.dirty, &asked.full).map_err(unread)? {
             Committed::Same => Ok(Place::Commit),
             Committed::Changed => Err(Fault::Changed),
             Committed::Untracked => Err(Fault::Untracked),
-            Committed::Absent if self.is_ignored(&full) => Err(Fault::Untracked),
-            Committed::Absent => Err(Fault::Other(not_found(path, "git repository"))),
+            Committed::Absent if self.is_ignored(&asked.full) => Err(Fault::Untracked),
+            Committed::Absent => Err(Fault::Other(not_found(&asked.name, "git repository"))),
         }
     }
 
-    fn from_disk(&self, path: &TreePath, allows: Allows) -> bool {
-        self.repository.work_tree().is_some() && allows(&self.permits, path)
+    fn from_disk(&self, full: &TreePath, allows: Allows) -> bool {
+        let allowed = || full.below(&self.prefix).is_some_and(|path| allows(&self.permits, &path));
+        self.repository.work_tree().is_some() && (self.is_loose() || allowed())
     }
 
     /// The file on disk, links resolved. It lies in the work tree, and so does every link on the way, each allowed.
-    fn on_disk(&self, path: &TreePath, allows: Allows) -> Result<PathBuf, Refusal> {
-        let missing = || not_found(path, "directory");
+    fn on_disk(&self, asked: &Asked, allows: Allows) -> Result<PathBuf, Refusal> {
+        let missing = || not_found(&asked.name, "directory");
         let root = self.repository.work_tree().ok_or_else(missing)?;
-        let trail = disk::trail(root, &self.full(path), &|_| true);
-        let inside = |full: &TreePath| full.below(&self.prefix);
-        let refused = trail.iter().find(|full| !inside(full).is_some_and(|path| allows(&self.permits, &path)));
-        if let Some(refused) = refused.filter(|_| !self.is_loose()) {
+        let trail = disk::trail(root, &asked.full, &|_| true);
+        if let Some(refused) = trail.iter().find(|full| !self.from_disk(full, allows)) {
+            let refused = self.found(refused.clone()).name;
             return Err(Refusal::new(format!("the file \"{refused}\" is not accepted by giterminism"))
-                .with_hint(format!("\"{path}\" is a link to it: list both in {}", self.permits_name)));
+                .with_hint(format!("\"{}\" is a link to it: list both in {}", asked.name, self.permits_name)));
         }
         let file = disk::on_disk(root, trail.last().ok_or_else(missing)?);
         match fs::metadata(&file) {
             Ok(data) if data.len() > LARGEST_FILE => Err(Refusal::new(format!(
-                "the file \"{path}\" is {} bytes long; up to {LARGEST_FILE} are read",
+                "the file \"{}\" is {} bytes long; up to {LARGEST_FILE} are read",
+                asked.name,
                 data.len()
             ))),
             Ok(_) => Ok(file),
@@ -176,20 +206,18 @@ impl ProjectFiles {
         }
     }
 
-    /// The files of the project in the commit, sorted.
+    /// The files of the commit, sorted.
     fn committed(&self) -> Result<&[TreePath], Refusal> {
         if let Some(listed) = self.listed.get() {
             return Ok(listed);
         }
-        let scope = Scope::Filter(slipway_paths::PathFilter { base: self.prefix.clone(), ..Default::default() });
-        let listed = self.repository.list(self.commit, &scope);
+        let listed = self.repository.list(self.commit, &Scope::Filter(PathFilter::default()));
         let listed = listed.map_err(|error| Refusal::new(format!("list the files of the commit: {error}")))?;
         Ok(self.listed.get_or_init(|| listed))
     }
 
     fn uncommitted(&self) -> Result<Vec<Dirty>, Refusal> {
-        let below = StatusOptions { below: self.prefix.clone(), ..StatusOptions::default() };
-        let dirty = self.repository.uncommitted(&below);
+        let dirty = self.repository.uncommitted(&StatusOptions::default());
         dirty.map_err(|error| Refusal::new(format!("compare the work tree with the commit: {error}")))
     }
 
@@ -199,27 +227,23 @@ impl ProjectFiles {
             && self.repository.work_tree().is_some_and(|root| disk::on_disk(root, full).is_file())
     }
 
-    fn full(&self, path: &TreePath) -> TreePath {
-        self.prefix.join(path.as_bytes())
-    }
-
     fn is_loose(&self) -> bool {
         self.mode == Giterminism::Loose
     }
 }
 
 impl Fault {
-    fn into_refusal(self, path: &TreePath) -> Refusal {
+    fn into_refusal(self, name: &str) -> Refusal {
         let word = match self {
             Self::Untracked => "untracked ",
             Self::Changed => "",
             Self::Other(refusal) => return refusal,
         };
-        Refusal::new(must_be_committed(std::slice::from_ref(path), word)).with_hint(giterminism::HINT)
+        Refusal::new(must_be_committed(&[name.to_owned()], word)).with_hint(giterminism::HINT)
     }
 }
 
-fn must_be_committed(paths: &[TreePath], word: &str) -> String {
+fn must_be_committed(paths: &[String], word: &str) -> String {
     if let [path] = paths {
         return format!("the {word}file \"{path}\" must be committed");
     }
@@ -229,41 +253,34 @@ fn must_be_committed(paths: &[TreePath], word: &str) -> String {
     format!("the following {word}files must be committed:\n\n{}", lines.join("\n"))
 }
 
-fn not_found(path: &TreePath, place: &str) -> Refusal {
-    Refusal::new(format!("the file \"{path}\" not found in the project {place}"))
-}
-
-/// A path that a template gives.
-fn path(text: &str) -> Result<TreePath, Refusal> {
-    TreePath::new(text).map_err(|_| {
-        Refusal::new(format!("the file \"{text}\" not found in the project git repository"))
-            .with_hint("paths are relative to the project directory and stay inside of it")
-    })
+fn not_found(name: &str, place: &str) -> Refusal {
+    Refusal::new(format!("the file \"{name}\" not found in the project {place}"))
 }
 
 impl Surroundings for ProjectFiles {
-    fn read(&self, text: &str) -> Result<Vec<u8>, Refusal> {
-        self.content(&path(text)?, Permits::allows_template_file)
+    fn read(&self, path: &str) -> Result<Vec<u8>, Refusal> {
+        self.content(&self.asked(path)?, Permits::allows_template_file)
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, Refusal> {
         let glob = Glob::new(pattern).map_err(|error| Refusal::new(error.to_string()))?;
-        let paths = self.list(&|path| glob.selects(path), Permits::allows_template_file)?;
-        Ok(paths.iter().map(ToString::to_string).collect())
+        let takes = |full: &TreePath| full.below(&self.prefix).is_some_and(|path| glob.selects(&path));
+        let paths = self.list(&takes, Permits::allows_template_file)?;
+        Ok(paths.into_iter().map(|full| self.found(full).name).collect())
     }
 
-    fn is_file(&self, text: &str) -> Result<bool, Refusal> {
-        let path = path(text)?;
-        match self.judge(&path, Permits::allows_template_file) {
+    fn is_file(&self, path: &str) -> Result<bool, Refusal> {
+        let asked = self.asked(path)?;
+        match self.judge(&asked, Permits::allows_template_file) {
             Ok(_) => Ok(true),
-            Err(Fault::Changed) => Err(Fault::Changed.into_refusal(&path)),
+            Err(Fault::Changed) => Err(Fault::Changed.into_refusal(&asked.name)),
             Err(Fault::Untracked | Fault::Other(_)) => Ok(false),
         }
     }
 
-    fn is_directory(&self, text: &str) -> Result<bool, Refusal> {
-        let path = path(text)?;
-        let is_above = |file: &TreePath| file.below(&path).is_some_and(|rest| !rest.is_root());
+    fn is_directory(&self, path: &str) -> Result<bool, Refusal> {
+        let base = self.asked(path)?.full;
+        let is_above = |file: &TreePath| file.below(&base).is_some_and(|rest| !rest.is_root());
         Ok(!self.list(&is_above, Permits::allows_template_file)?.is_empty())
     }
 
