@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
@@ -132,7 +132,7 @@ impl ProjectFiles {
         let (mut untracked, mut changed) = (Vec::new(), Vec::new());
         for Dirty { path, kind } in dirty.iter().filter(|dirty| takes(&dirty.path)) {
             let asked = self.found(path.clone());
-            if self.from_disk(&asked.full, allows) {
+            if self.reads_disk(&asked.full, allows) {
                 match self.on_disk(&asked, allows) {
                     Ok(_) => drop(found.insert(asked.full)),
                     Err(_) => drop(found.remove(&asked.full)),
@@ -166,7 +166,7 @@ impl ProjectFiles {
 
     /// Where the file is to be read.
     fn judge(&self, asked: &Asked, allows: Allows) -> Result<Place, Fault> {
-        if self.from_disk(&asked.full, allows) {
+        if self.reads_disk(&asked.full, allows) {
             return self.on_disk(asked, allows).map(Place::Disk).map_err(Fault::Other);
         }
         let unread = |error| Fault::Other(Refusal::new(format!("read the file \"{}\": {error}", asked.name)));
@@ -179,7 +179,7 @@ impl ProjectFiles {
         }
     }
 
-    fn from_disk(&self, full: &TreePath, allows: Allows) -> bool {
+    fn reads_disk(&self, full: &TreePath, allows: Allows) -> bool {
         let allowed = || full.below(&self.prefix).is_some_and(|path| allows(&self.permits, &path));
         self.repository.work_tree().is_some() && (self.is_loose() || allowed())
     }
@@ -188,8 +188,8 @@ impl ProjectFiles {
     fn on_disk(&self, asked: &Asked, allows: Allows) -> Result<PathBuf, Refusal> {
         let missing = || not_found(&asked.name, "directory");
         let root = self.repository.work_tree().ok_or_else(missing)?;
-        let trail = disk::trail(root, &asked.full, &|_| true);
-        if let Some(refused) = trail.iter().find(|full| !self.from_disk(full, allows)) {
+        let trail = trail(root, &asked.full);
+        if let Some(refused) = trail.iter().find(|full| !self.reads_disk(full, allows)) {
             let refused = self.found(refused.clone()).name;
             return Err(Refusal::new(format!("the file \"{refused}\" is not accepted by giterminism"))
                 .with_hint(format!("\"{}\" is a link to it: list both in {}", asked.name, self.permits_name)));
@@ -224,7 +224,7 @@ impl ProjectFiles {
     /// Whether the file stands in the work tree, though git does not list it. Only the strict mode looks there.
     fn is_ignored(&self, full: &TreePath) -> bool {
         self.mode == Giterminism::Strict
-            && self.repository.work_tree().is_some_and(|root| disk::on_disk(root, full).is_file())
+            && self.repository.work_tree().is_some_and(|root| !trail(root, full).is_empty())
     }
 
     fn is_loose(&self) -> bool {
@@ -251,6 +251,13 @@ fn must_be_committed(paths: &[String], word: &str) -> String {
     let mut lines: Vec<String> = paths.iter().take(NAMED).map(|path| format!(" - {path}")).collect();
     lines.extend((more > 0).then(|| format!(" … and {more} more")));
     format!("the following {word}files must be committed:\n\n{}", lines.join("\n"))
+}
+
+/// The file on disk and the links that lead to it; nothing when it is not there, or lies elsewhere or among git's own.
+fn trail(root: &Path, full: &TreePath) -> Vec<TreePath> {
+    let trail = disk::trail(root, full, &|_| true);
+    let is_gits = |path: &TreePath| path.segments().any(|segment| segment == b".git");
+    if trail.iter().any(is_gits) { Vec::new() } else { trail }
 }
 
 fn not_found(name: &str, place: &str) -> Refusal {

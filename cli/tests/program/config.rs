@@ -87,9 +87,8 @@ fn variables_stand_for_flags() {
 }
 
 #[test]
-fn what_cannot_be_read_yet_is_refused() {
-    let Some(project) = project(&[("werf.yaml", "project: shop\nconfigVersion: 1\n# {{ .Env }}\n")]) else { return };
-    project.run(&["config", "render"]).ends(3, &["not supported yet: templates (werf.yaml:3)"]);
+fn permissions_are_committed_and_obeyed() {
+    let Some(project) = project(&[("README", "x")]) else { return };
     project.write("werf.yaml", WERF);
     project.write("werf-giterminism.yaml", "giterminismConfigVersion: 1\n");
     project.commit();

@@ -13,3 +13,4 @@ mod output;
 mod repositories;
 mod results;
 mod storages;
+mod templates;

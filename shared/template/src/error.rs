@@ -64,7 +64,7 @@ pub enum TemplateError {
     #[error("template: {position}: {message}")]
     Parse {
         /// The line.
-        position: Position,
+        position: Box<Position>,
         /// What is wrong there.
         message: String,
     },
@@ -83,7 +83,7 @@ pub enum TemplateError {
     #[error("template: {}{limit}", .position.as_ref().map(|position| format!("{position}: ")).unwrap_or_default())]
     Limit {
         /// Where the run was then.
-        position: Option<Position>,
+        position: Option<Box<Position>>,
         /// The limit.
         limit: LimitError,
     },
@@ -108,7 +108,7 @@ impl TemplateError {
             TemplateError::Execution(error) => {
                 error.innermost.as_ref().map(|innermost| &innermost.position).or(error.position.as_ref())
             }
-            TemplateError::Limit { position, .. } => position.as_ref(),
+            TemplateError::Limit { position, .. } => position.as_deref(),
         }
     }
 

@@ -117,7 +117,7 @@ impl<'t> Frame<'t> {
     }
 
     fn limit(&self, limit: LimitError) -> Box<TemplateError> {
-        Box::new(TemplateError::Limit { position: place::position(self.tree, self.at), limit })
+        Box::new(TemplateError::Limit { position: place::position(self.tree, self.at).map(Box::new), limit })
     }
 }
 

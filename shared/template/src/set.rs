@@ -63,7 +63,8 @@ impl TemplateSet {
     fn parse_from(&mut self, (name, file): (&str, Option<&str>), text: &str) -> Result<(), TemplateError> {
         if text.len() > self.limits.source_bytes {
             let file = file.map(str::to_owned);
-            let position = Some(Position { name: name.to_owned(), file, line: 1, column: None, text: String::new() });
+            let start = Position { name: name.to_owned(), file, line: 1, column: None, text: String::new() };
+            let position = Some(Box::new(start));
             return Err(TemplateError::Limit { position, limit: LimitError::Source(self.limits.source_bytes) });
         }
         let trees = parse::parse((name, file), text, &self.functions)?;

@@ -67,7 +67,7 @@ impl<'a> Parser<'a> {
     pub(super) fn error(&self, message: impl Into<String>) -> TemplateError {
         let line = self.tokens[0].as_ref().map_or(1, |token| token.line);
         let position = self.source.place(line, None);
-        TemplateError::Parse { position, message: message.into() }
+        TemplateError::Parse { position: Box::new(position), message: message.into() }
     }
 
     pub(super) fn unexpected(&self, token: &Token<'a>, context: &str) -> TemplateError {
