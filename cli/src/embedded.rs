@@ -5,7 +5,10 @@ mod host;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use slipway_coordinator::{Engine, Event, LocalLink, Submission};
+use slipway_coordinator::{
+    Engine, EngineOptions, Event, LocalLink, Submission,
+    scheduler::{Options, estimates::Estimates},
+};
 use slipway_git::Repository;
 use slipway_oci::Repo;
 use slipway_process::{Clock, Environment, Panicked, Tasks, caught, random_id};
@@ -128,7 +131,13 @@ async fn run(
     tasks: &Tasks,
     tell: &mut impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
-    let engine = Engine::start(tasks, random_id());
+    let options = EngineOptions {
+        seed: random_id(),
+        clock: Arc::clone(&request.clock),
+        scheduler: Options::embedded(),
+        estimates: Estimates::default(),
+    };
+    let engine = Engine::start(tasks, options);
     let stop = Stop::default();
     let slots = request.options.parallel.and_then(|images| u16::try_from(images).ok());
     let setup = slipway_worker::Setup {
@@ -194,6 +203,7 @@ async fn follow(
                 let name = StageName { image: image.to_string(), stage: kind.to_string() };
                 tell(DisplayEvent::StageLog { name, line });
             }
+            Event::Notice(text) => tracing::warn!("{text}"),
             Event::Finished(Ok(images)) => return Ok(BuildOutcome { images }),
             Event::Finished(Err(failure)) => return Err(BuildError::Build(failure)),
         }

@@ -4,6 +4,8 @@
 
 mod builds;
 mod desk;
+mod jobs;
+mod views;
 
 use std::{
     collections::HashMap,
@@ -16,28 +18,29 @@ use std::{
 
 use slipway_config::ImageName;
 use slipway_oci::ImageAt;
-use slipway_process::{Tasks, caught};
-use slipway_protocol::{AttemptId, Desired, Failure, Job, Outcome, Report};
+use slipway_process::{Clock, Tasks, caught};
+use slipway_protocol::{AttemptId, Desired, Job, Report};
 use slipway_stages::{
     Answer, Build, BuildEvent, Progress, Question, StageKind, StageRecord, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
 };
-use slipway_storage::ImportKey;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     answer,
     effect::{self, Published},
-    engine::{builds::Builds, desk::Desk},
+    engine::{builds::Builds, desk::Desk, jobs::WantedStage},
     outside::Outside,
-    scheduler::{self, Effect, Scheduler},
+    scheduler::{self, Effect, Scheduler, estimates::Estimates},
 };
+
+pub use views::{EngineSnapshot, JobView};
 
 /// How many messages may wait for the engine; senders wait when it is full.
 const INBOX: usize = 1024;
 /// How many events may wait for a reader of a build; log lines wait when it is full.
 const EVENTS: usize = 1024;
-/// How long a worker's sync is held when there is no news.
+/// How long a worker's sync is held when there is no news, and workers have no leases; else it is a third of the lease.
 const HOLD: Duration = Duration::from_secs(20);
 
 /// Names a build within its engine.
@@ -50,6 +53,18 @@ pub struct Submission {
     pub build: Build,
     /// What it asks and commits to.
     pub outside: Outside,
+}
+
+/// What an engine is made of.
+pub struct EngineOptions {
+    /// Unlike any other engine's, ever.
+    pub seed: String,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// How patient its scheduler is.
+    pub scheduler: scheduler::Options,
+    /// How long jobs have taken so far.
+    pub estimates: Estimates,
 }
 
 /// What a build tells its reader.
@@ -66,6 +81,8 @@ pub enum Event {
         /// The line, without its end.
         line: Vec<u8>,
     },
+    /// Something that whoever waits should know: nobody can take a job, say.
+    Notice(String),
     /// The build is over; the last event.
     Finished(Result<Vec<BuiltImage>, BuildFailure>),
 }
@@ -84,8 +101,10 @@ pub(crate) enum Message {
     Recorded(BuildId, Result<Vec<BuiltImage>, BuildFailure>),
     /// A lost stage was marked as not to be used, or could not be.
     Rejected(BuildId, ImageAt, Result<(), String>),
-    Tick,
     Drained(oneshot::Sender<()>),
+    Explain(BuildId, oneshot::Sender<Vec<JobView>>),
+    Snapshot(oneshot::Sender<EngineSnapshot>),
+    Estimates(oneshot::Sender<Estimates>),
 }
 
 /// One build that log lines of an attempt go to.
@@ -106,12 +125,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the owner task in `tasks`. `seed` is unlike any other engine's, ever.
-    pub fn start(tasks: &Tasks, seed: String) -> Self {
+    /// Starts the owner task in `tasks`.
+    pub fn start(tasks: &Tasks, options: EngineOptions) -> Self {
+        let EngineOptions { seed, clock, scheduler, estimates } = options;
         let (inbox, messages) = mpsc::channel(INBOX);
         let routes = Arc::new(AtomicU64::new(0));
         let owner = Owner {
-            scheduler: Scheduler::new(seed),
+            hold: scheduler.lease.map_or(HOLD, |lease| lease / 3),
+            scheduler: Scheduler::new(seed, scheduler, estimates),
+            clock,
+            wake: None,
             builds: Builds::default(),
             desk: Desk::default(),
             subscribers: HashMap::new(),
@@ -122,15 +145,6 @@ impl Engine {
             tasks: tasks.clone(),
         };
         tasks.spawn(owner.run(messages));
-        let ticks = inbox.clone();
-        tasks.spawn(async move {
-            loop {
-                tokio::time::sleep(HOLD).await;
-                if ticks.send(Message::Tick).await.is_err() {
-                    return;
-                }
-            }
-        });
         Self { inbox, routes }
     }
 
@@ -153,6 +167,27 @@ impl Engine {
         if self.inbox.send(Message::Drained(reply)).await.is_ok() {
             let _ = answer.await;
         }
+    }
+
+    /// Why each job of a build runs where it runs, or waits.
+    pub async fn explain(&self, build: BuildId) -> Vec<JobView> {
+        self.ask(|reply| Message::Explain(build, reply)).await.unwrap_or_default()
+    }
+
+    /// Everything in numbers; `None` when the engine has been stopped.
+    pub async fn snapshot(&self) -> Option<EngineSnapshot> {
+        self.ask(Message::Snapshot).await
+    }
+
+    /// How long jobs take, as far as is known now; `None` when the engine has been stopped.
+    pub async fn estimates(&self) -> Option<Estimates> {
+        self.ask(Message::Estimates).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(question(reply)).await.ok()?;
+        answer.await.ok()
     }
 
     /// A number that is another one when log lines may have to go elsewhere than before.
@@ -179,6 +214,11 @@ struct JobEntry {
 
 struct Owner {
     scheduler: Scheduler,
+    clock: Arc<dyn Clock>,
+    /// How long syncs are held.
+    hold: Duration,
+    /// When the scheduler wants to be asked again, by the clock.
+    wake: Option<Duration>,
     builds: Builds,
     desk: Desk,
     subscribers: HashMap<scheduler::Subscriber, Subscriber>,
@@ -191,8 +231,11 @@ struct Owner {
 
 impl Owner {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        while let Some(message) = messages.recv().await {
-            self.handle(message);
+        while let Some(message) = self.next(&mut messages).await {
+            if let Some(message) = message {
+                self.handle(message);
+            }
+            self.look_at_clock();
             if self.scheduler.is_idle() {
                 for waiting in self.drained.drain(..) {
                     // Who no longer waits need not know.
@@ -200,6 +243,28 @@ impl Owner {
                 }
             }
         }
+    }
+
+    /// The next message; `Some(None)` when it is time to look at the clock first, `None` when there will be no more.
+    async fn next(&self, messages: &mut mpsc::Receiver<Message>) -> Option<Option<Message>> {
+        let Some(next) = self.wake.into_iter().chain(self.desk.next()).min() else {
+            return messages.recv().await.map(Some);
+        };
+        let wait = next.saturating_sub(self.clock.monotonic());
+        match tokio::time::timeout(wait, messages.recv()).await {
+            Ok(message) => message.map(Some),
+            Err(_) => Some(None),
+        }
+    }
+
+    /// Does what is due.
+    fn look_at_clock(&mut self) {
+        let now = self.clock.monotonic();
+        if self.wake.is_some_and(|wake| wake <= now) {
+            self.wake = None;
+            self.schedule(scheduler::Event::Tick);
+        }
+        self.desk.release(now);
     }
 
     fn handle(&mut self, message: Message) {
@@ -217,18 +282,25 @@ impl Owner {
                 let held = report.attempts.iter().map(|(attempt, _)| attempt.clone()).collect();
                 self.schedule(scheduler::Event::Synced(report));
                 let desired = self.desired(&worker);
-                self.desk.sync(worker, held, desired, reply);
+                let until = self.clock.monotonic() + self.hold;
+                self.desk.sync(worker, held, desired, reply, until);
             }
             Message::LogRoutes(attempt, reply) => drop(reply.send(self.log_routes(&attempt))),
             Message::Recorded(build, result) => self.builds.finish(build, result),
             Message::Rejected(build, at, result) => self.build(build, BuildEvent::Rejected(at, result)),
-            Message::Tick => self.desk.release_all(),
             Message::Drained(reply) => self.drained.push(reply),
+            // Who no longer waits needs no answer.
+            Message::Explain(build, reply) => drop(reply.send(self.explain(build))),
+            Message::Snapshot(reply) => drop(reply.send(self.snapshot())),
+            Message::Estimates(reply) => drop(reply.send(self.scheduler.estimates().clone())),
         }
     }
 
-    fn submit(&mut self, submission: Submission, reply: oneshot::Sender<(BuildId, mpsc::Receiver<Event>)>) {
+    fn submit(&mut self, mut submission: Submission, reply: oneshot::Sender<(BuildId, mpsc::Receiver<Event>)>) {
         let (reader, events) = mpsc::channel(EVENTS);
+        let project = submission.build.project().to_owned();
+        let known = self.scheduler.estimates();
+        submission.build.expect(&|image, kind| known.mean(&project, &image.0, kind.name()));
         let id = self.builds.add(submission, reader, &self.tasks);
         match reply.send((id, events)) {
             Ok(()) => self.build(id, BuildEvent::Started),
@@ -264,8 +336,8 @@ impl Owner {
         for wish in self.builds.apply(id, event) {
             match wish {
                 Wish::Ask(question) => self.ask(id, question),
-                Wish::Run { key, plan, rank } => {
-                    self.want(id, &key, Job::Stage(plan), rank, Subscriber::Build(id, key.clone()));
+                Wish::Run { key, image, plan, rank, base_size } => {
+                    self.want_stage(id, WantedStage { key, image, plan, rank, base_size });
                 }
                 Wish::Drop(key) => self.drop_job(id, &key),
                 Wish::Reject { image, record, why } => self.reject(id, &image, *record, why),
@@ -299,122 +371,25 @@ impl Owner {
         self.later(work, move |why| Message::Rejected(build, at, Err(why)));
     }
 
-    fn want_checksum(&mut self, build: BuildId, question: Question) {
-        let Question::Imported { input, .. } = &question else { return };
-        let Some(key) = checksum_key(&question) else { return };
-        let job = Job::Checksum(input.clone());
-        self.want(build, &key, job, usize::MAX, Subscriber::Question(build, question));
-    }
-
-    fn want(&mut self, build: BuildId, key: &JobKey, job: Job, rank: usize, subscriber: Subscriber) {
-        let Some(outside) = self.builds.outside(build) else { return };
-        let key = self.builds.scheduler_key(build, key);
-        let number = self.builds.next_number();
-        self.subscribers.insert(number, subscriber);
-        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside });
-        self.rerouted();
-        self.schedule(scheduler::Event::Wanted { key, rank, subscriber: number });
-    }
-
-    fn drop_job(&mut self, build: BuildId, key: &JobKey) {
-        let is_it = |subscriber: &Subscriber| matches!(subscriber, Subscriber::Build(b, k) if *b == build && k == key);
-        let found = self.subscribers.iter().find(|(_, subscriber)| is_it(subscriber)).map(|(number, _)| *number);
-        if let Some(subscriber) = found {
-            self.unsubscribe(build, subscriber, key);
-        }
-    }
-
-    /// The questions of a build that is over need no answers: nobody waits for the jobs that were to give them.
-    fn drop_questions(&mut self, build: BuildId) {
-        let of_build = |(number, subscriber): (&scheduler::Subscriber, &Subscriber)| match subscriber {
-            Subscriber::Question(asking, question) if *asking == build => Some((*number, checksum_key(question)?)),
-            Subscriber::Question(..) | Subscriber::Build(..) => None,
-        };
-        let dropped: Vec<(scheduler::Subscriber, JobKey)> = self.subscribers.iter().filter_map(of_build).collect();
-        dropped.iter().for_each(|(subscriber, key)| self.unsubscribe(build, *subscriber, key));
-    }
-
-    fn unsubscribe(&mut self, build: BuildId, subscriber: scheduler::Subscriber, key: &JobKey) {
-        self.subscribers.remove(&subscriber);
-        self.rerouted();
-        let key = self.builds.scheduler_key(build, key);
-        self.schedule(scheduler::Event::Dropped { key: key.clone(), subscriber });
-        // Who wants the job again may want it done otherwise, on another base.
-        if !self.scheduler.knows(&key) {
-            self.jobs.remove(&key);
-        }
-    }
-
     /// Who waits for which job has changed: log lines may have to go elsewhere.
     fn rerouted(&self) {
         self.routes.fetch_add(1, Ordering::Release);
     }
 
     fn schedule(&mut self, event: scheduler::Event) {
-        for effect in self.scheduler.apply(event) {
+        for effect in self.scheduler.apply(event, self.clock.monotonic()) {
             match effect {
                 Effect::Commit(attempt, uploaded) => self.commit(attempt, uploaded),
                 Effect::Deliver(subscribers, key, end) => self.deliver(&subscribers, &key, &end),
-                Effect::Wake(worker) => {
+                Effect::Notice(subscribers, text) => self.notice(&subscribers, &text),
+                Effect::Wake(worker) if self.desk.holds(&worker) => {
                     let desired = self.desired(&worker);
                     self.desk.news(&worker, desired);
                 }
+                // It is told when it reports.
+                Effect::Wake(_) => {}
+                Effect::WakeAt(at) => self.wake = Some(at),
             }
-        }
-    }
-
-    fn commit(&self, attempt: AttemptId, uploaded: slipway_protocol::Uploaded) {
-        let Some(entry) = self.jobs.get(&attempt.job) else { return };
-        let Job::Stage(plan) = entry.job.clone() else { return };
-        let (outside, tasks, broken) = (Arc::clone(&entry.outside), self.tasks.clone(), attempt.clone());
-        let doing = format!("publish stage {}", plan.digest);
-        let work = async move {
-            let published = effect::publish(&outside, &tasks, &plan, &attempt, uploaded).await;
-            Message::Published(attempt, published)
-        };
-        self.later(work, move |why| {
-            let why = format!("{doing}: {why}");
-            let failure = Failure { retryable: false, why, exit: None, line: None, tail: Vec::new(), lost: None };
-            Message::Published(broken, Published::Failed(failure))
-        });
-    }
-
-    fn published(&mut self, attempt: AttemptId, published: Published) {
-        match published {
-            Published::Settled(outcome) => self.schedule(scheduler::Event::Settled(attempt, outcome)),
-            Published::Failed(failure) => self.schedule(scheduler::Event::Unpublished(attempt, failure)),
-        }
-    }
-
-    /// A job is over: those who wanted it are told.
-    fn deliver(&mut self, subscribers: &[scheduler::Subscriber], key: &scheduler::Key, end: &scheduler::End) {
-        let entry = self.jobs.remove(key);
-        self.rerouted();
-        for number in subscribers {
-            match self.subscribers.remove(number) {
-                Some(Subscriber::Build(build, key)) => {
-                    self.build(build, BuildEvent::JobEnded(key, effect::job_end(end)));
-                }
-                Some(Subscriber::Question(build, question)) => {
-                    if let (scheduler::End::Summed(sum), Some(entry)) = (end, &entry) {
-                        self.remember_import(&question, *sum, &entry.outside);
-                    }
-                    self.build(build, effect::summed(question, end));
-                }
-                None => {}
-            }
-        }
-    }
-
-    fn remember_import(&self, question: &Question, sum: slipway_digest::Checksum, outside: &Arc<Outside>) {
-        if let Question::Imported { stage, content, input } = question {
-            let (stage, key, outside) = (*stage, ImportKey::new(*content, input), Arc::clone(outside));
-            self.tasks.spawn(async move {
-                // Without the record the files are read again next time.
-                if let Err(error) = outside.records.add_import(key, stage, sum).await {
-                    tracing::warn!("the checksum of an import is not recorded: {error}");
-                }
-            });
         }
     }
 
@@ -431,42 +406,5 @@ impl Owner {
             Message::Recorded(id, result)
         };
         self.later(work, move |why| Message::Recorded(id, Err(BuildFailure::Unanswered { image, why })));
-    }
-
-    fn desired(&self, worker: &str) -> Desired {
-        let orders = self.scheduler.orders(worker);
-        let assignment = |attempt: AttemptId| {
-            let entry = self.jobs.get(&attempt.job)?;
-            let push_to = entry.outside.push_to.clone();
-            Some(slipway_protocol::Assignment { attempt, job: entry.job.clone(), push_to, deadline: None })
-        };
-        let settled: Vec<(AttemptId, Outcome)> = orders.settled;
-        Desired { run: orders.run.into_iter().filter_map(assignment).collect(), settled, ..Desired::default() }
-    }
-
-    /// Every build that waits for the job of an attempt: they share its output.
-    fn log_routes(&self, attempt: &AttemptId) -> Vec<LogRoute> {
-        let route = |subscriber: &Subscriber| match subscriber {
-            Subscriber::Build(build, key) if self.builds.scheduler_key(*build, key) == attempt.job => {
-                self.builds.log_route(*build, &attempt.job)
-            }
-            Subscriber::Build(..) | Subscriber::Question(..) => None,
-        };
-        self.subscribers.values().filter_map(route).collect()
-    }
-}
-
-/// The key of the job that answers a question about imported content.
-fn checksum_key(question: &Question) -> Option<JobKey> {
-    match question {
-        Question::Imported { content, input, .. } => {
-            Some(JobKey(format!("import-{:?}", ImportKey::new(*content, input))))
-        }
-        Question::File { .. }
-        | Question::Tree { .. }
-        | Question::Changes { .. }
-        | Question::Ancestor { .. }
-        | Question::Stored { .. }
-        | Question::Base { .. } => None,
     }
 }

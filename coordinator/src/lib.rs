@@ -15,6 +15,6 @@ pub mod link;
 pub mod outside;
 pub mod scheduler;
 
-pub use engine::{BuildId, Engine, Event, Submission};
+pub use engine::{BuildId, Engine, EngineOptions, EngineSnapshot, Event, JobView, Submission};
 pub use link::LocalLink;
 pub use outside::{Bases, Outside};

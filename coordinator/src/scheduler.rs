@@ -1,19 +1,46 @@
-//! Which worker does what next. Pure: it knows jobs, attempts and workers; not images, digests or git.
+//! Which worker does what next. Pure: it knows jobs, attempts, workers and leases; not images, digests or git.
 //!
-//! [`Scheduler::apply`] takes what happened and answers with effects; [`Scheduler::orders`] says what a worker should
-//! be doing right now. Nothing here waits or reads a clock.
+//! [`Scheduler::apply`] takes what happened and the time, and answers with effects; [`Scheduler::orders`] says what a
+//! worker should be doing right now. Nothing here waits or reads a clock: [`Effect::WakeAt`] says when to come back.
+//!
+//! Reading order: [`jobs`] and [`attempts`] (the vocabulary), [`queue`] (what waits, in which order), [`workers`],
+//! [`placement`] (who gets what), [`reports`] (what workers say), [`ends`] (how attempts and jobs end), [`watch`] (what
+//! takes too long), [`estimates`] (how long things take), [`strays`] (what an earlier coordinator gave out),
+//! [`explain`] and [`snapshot`] (what people and graphs want to know).
 
+mod attempts;
+mod ends;
+pub mod estimates;
+mod explain;
 mod jobs;
+mod options;
+mod pace;
+mod placement;
+mod queue;
+mod reports;
+mod snapshot;
+mod strays;
+mod timers;
+mod watch;
 mod workers;
 
-use slipway_protocol::{AttemptId, Failure, Outcome, Phase, Report, Uploaded};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
-use jobs::{Jobs, State};
-pub use jobs::{Key, Subscriber};
-use workers::Workers;
+use slipway_protocol::{AttemptId, Failure, Outcome, Report, Uploaded};
 
-/// How often a job is tried when the infrastructure fails it.
-const TRIES: u32 = 3;
+use attempts::Attempts;
+pub use attempts::Why;
+use estimates::Estimates;
+pub use explain::{AttemptView, Explanation, JobState};
+use jobs::{JobNo, Jobs, Waits};
+pub use jobs::{Key, Near, Subscriber, Want};
+pub use options::Options;
+use pace::Pace;
+use queue::{Queue, Turn};
+pub use snapshot::{Counters, Snapshot, Waited, WorkerView};
+use strays::Strays;
+use timers::{Alarm, Timers};
+use workers::{WorkerNo, Workers};
 
 /// What happened.
 #[derive(Debug)]
@@ -22,8 +49,8 @@ pub enum Event {
     Wanted {
         /// Which: equal keys are one job.
         key: Key,
-        /// The higher, the sooner.
-        rank: usize,
+        /// What it is like.
+        want: Want,
         /// Who is told when it ends.
         subscriber: Subscriber,
     },
@@ -40,6 +67,8 @@ pub enum Event {
     Settled(AttemptId, Outcome),
     /// An uploaded attempt could not be published.
     Unpublished(AttemptId, Failure),
+    /// Time has passed.
+    Tick,
 }
 
 /// What should happen.
@@ -49,15 +78,19 @@ pub enum Effect {
     Commit(AttemptId, Uploaded),
     /// Tell subscribers that their job ended.
     Deliver(Vec<Subscriber>, Key, End),
+    /// Tell subscribers something that they should know while they wait.
+    Notice(Vec<Subscriber>, String),
     /// A worker's orders have changed.
     Wake(String),
+    /// Come back, at the latest when the clock shows this time. Only the last one counts.
+    WakeAt(Duration),
 }
 
 /// How a job ended.
 #[derive(Clone, PartialEq, Debug)]
 pub enum End {
     /// With a stored stage.
-    Settled(Outcome, std::time::Duration),
+    Settled(Outcome, Duration),
     /// With a checksum.
     Summed(slipway_digest::Checksum),
     /// Without a result.
@@ -69,45 +102,109 @@ pub enum End {
 pub struct Orders {
     /// Attempts it should run.
     pub run: Vec<AttemptId>,
+    /// Attempts of an earlier coordinator that it should go on with: they may be wanted again.
+    pub keep: Vec<AttemptId>,
     /// Attempts that are over.
     pub settled: Vec<(AttemptId, Outcome)>,
+    /// Whether it gets no more.
+    pub drain: bool,
 }
 
 /// Jobs, attempts and workers.
 #[derive(Debug)]
 pub struct Scheduler {
+    options: Options,
+    pace: Pace,
     jobs: Jobs,
+    attempts: Attempts,
+    queue: Queue,
     workers: Workers,
+    strays: Strays,
+    timers: Timers,
+    estimates: Estimates,
+    counters: Counters,
+    waited: Waited,
+    /// Jobs whose attempt takes much longer than expected, and that have no second one.
+    slow: BTreeSet<JobNo>,
+    /// Since when no worker takes jobs; `None` = one does.
+    deserted: Option<Duration>,
+    /// Whether anything has happened yet.
+    begun: bool,
+    /// Nothing is given out yet: workers are first to say what they are doing already.
+    settling: bool,
+    /// Workers whose orders have changed since the last effects.
+    woken: BTreeSet<WorkerNo>,
 }
 
 impl Scheduler {
     /// A scheduler without jobs. `seed` must be unlike any other's: attempts are named after it.
-    pub fn new(seed: String) -> Self {
-        Self { jobs: Jobs::new(seed), workers: Workers::default() }
+    pub fn new(seed: String, options: Options, estimates: Estimates) -> Self {
+        Self {
+            options,
+            pace: Pace::default(),
+            jobs: Jobs::default(),
+            attempts: Attempts::new(seed),
+            queue: Queue::default(),
+            workers: Workers::default(),
+            strays: Strays::default(),
+            timers: Timers::default(),
+            estimates,
+            counters: Counters::default(),
+            waited: Waited::default(),
+            slow: BTreeSet::new(),
+            deserted: None,
+            begun: false,
+            settling: false,
+            woken: BTreeSet::new(),
+        }
     }
 
-    /// Takes what happened, answers what should happen.
-    pub fn apply(&mut self, event: Event) -> Vec<Effect> {
+    /// Takes what happened when the clock showed `clock`, answers what should happen.
+    pub fn apply(&mut self, event: Event, clock: Duration) -> Vec<Effect> {
+        let now = self.pace.tell(clock);
         let mut effects = Vec::new();
+        self.begin(now);
+        self.ring(now, &mut effects);
         match event {
-            Event::Wanted { key, rank, subscriber } => self.jobs.want(key, rank, subscriber),
-            Event::Dropped { key, subscriber } => self.dropped(&key, subscriber, &mut effects),
-            Event::Synced(report) => self.synced(&report, &mut effects),
-            Event::Settled(attempt, outcome) => self.settled(&attempt, outcome, &mut effects),
-            Event::Unpublished(attempt, failure) => self.failed(&attempt, failure, &mut effects),
+            Event::Wanted { key, want, subscriber } => self.wanted(key, want, subscriber, now, &mut effects),
+            Event::Dropped { key, subscriber } => self.dropped(&key, subscriber),
+            Event::Synced(report) => self.synced(&report, now, &mut effects),
+            Event::Settled(attempt, outcome) => self.settled(&attempt, &outcome, now, &mut effects),
+            Event::Unpublished(attempt, failure) => self.unpublished(&attempt, failure, now, &mut effects),
+            Event::Tick => {}
         }
-        self.assign(&mut effects);
+        self.assign(now);
+        self.tell_news(&mut effects);
         effects
     }
 
     /// What a worker should be doing.
     pub fn orders(&self, worker: &str) -> Orders {
-        Orders { run: self.jobs.held_by(worker), settled: self.workers.settled(worker) }
+        let Some(no) = self.workers.find(worker) else { return Orders::default() };
+        let attempts = self.workers.get(no).into_iter().flat_map(|worker| worker.attempts.keys());
+        let run = attempts.filter_map(|attempt| Some(self.attempts.get(*attempt)?.id.clone())).collect();
+        let drain = self.workers.get(no).is_some_and(|worker| worker.drain);
+        Orders { run, keep: self.strays.of(no), settled: self.workers.settled(no), drain }
+    }
+
+    /// Limits and patience.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How long jobs take.
+    pub fn estimates(&self) -> &Estimates {
+        &self.estimates
     }
 
     /// Whether a job is not over.
-    pub fn knows(&self, key: &Key) -> bool {
-        self.jobs.has(key)
+    pub fn knows(&self, key: &str) -> bool {
+        self.jobs.find(key).is_some()
+    }
+
+    /// Who waits for a job.
+    pub fn subscribers(&self, key: &str) -> &[Subscriber] {
+        self.jobs.find(key).and_then(|no| self.jobs.get(no)).map(|job| job.subscribers.as_slice()).unwrap_or_default()
     }
 
     /// Whether no job is left and every worker has heard how its attempts ended.
@@ -115,92 +212,86 @@ impl Scheduler {
         self.jobs.is_empty() && self.workers.all_heard()
     }
 
-    fn dropped(&mut self, key: &Key, subscriber: Subscriber, effects: &mut Vec<Effect>) {
-        // What is being published is let through: the stage is as good as stored.
-        if let Some((worker, attempt)) = self.jobs.unsubscribe(key, subscriber) {
-            self.workers.settle(&worker, attempt, Outcome::Dropped);
-            effects.push(Effect::Wake(worker));
-        }
-    }
-
-    fn synced(&mut self, report: &Report, effects: &mut Vec<Effect>) {
-        self.workers.reported(report);
-        for (attempt, phase) in &report.attempts {
-            if !self.jobs.is_running(attempt) {
-                if !self.jobs.is_committing(attempt) && !self.workers.is_settled(&report.worker, attempt) {
-                    self.workers.settle(&report.worker, attempt.clone(), Outcome::Dropped);
-                }
-                continue;
+    fn wanted(&mut self, key: Key, want: Want, subscriber: Subscriber, now: Duration, effects: &mut Vec<Effect>) {
+        if let Some(no) = self.jobs.find(&key) {
+            self.counters.joined += 1;
+            self.raise(no, want.rank);
+            if let Some(job) = self.jobs.get_mut(no) {
+                job.subscribers.push(subscriber);
             }
-            match phase {
-                Phase::Running { .. } => {}
-                Phase::Uploaded(uploaded) => {
-                    self.jobs.uploaded(attempt, uploaded.took);
-                    effects.push(Effect::Commit(attempt.clone(), uploaded.clone()));
-                }
-                Phase::Summed(checksum) => {
-                    self.workers.settle(&report.worker, attempt.clone(), Outcome::Dropped);
-                    self.deliver(attempt, |_| End::Summed(*checksum), effects);
-                }
-                Phase::Failed(failure) => self.failed(attempt, failure.clone(), effects),
-            }
+            return;
+        }
+        self.counters.new += 1;
+        let lane = self.queue.enter(&want.requires);
+        let no = self.jobs.add(key, want, lane, now);
+        if let Some(job) = self.jobs.get_mut(no) {
+            job.subscribers.push(subscriber);
+        }
+        if !self.adopt(no, now, effects) {
+            self.enqueue(no, now);
         }
     }
 
-    fn settled(&mut self, attempt: &AttemptId, outcome: Outcome, effects: &mut Vec<Effect>) {
-        if let Some(worker) = self.jobs.worker_of(attempt) {
-            self.workers.settle(&worker, attempt.clone(), outcome.clone());
-            effects.push(Effect::Wake(worker));
+    /// Somebody needs a job sooner than others do.
+    fn raise(&mut self, no: JobNo, rank: Duration) {
+        let Some(job) = self.jobs.get(no).filter(|job| job.want.rank < rank) else { return };
+        let waits = job.waits.clone();
+        self.unqueue(no);
+        if let Some(job) = self.jobs.get_mut(no) {
+            job.want.rank = rank;
         }
-        self.deliver(attempt, |took| End::Settled(outcome, took), effects);
+        self.queue_as(no, waits);
     }
 
-    fn failed(&mut self, attempt: &AttemptId, failure: Failure, effects: &mut Vec<Effect>) {
-        if let Some(worker) = self.jobs.worker_of(attempt) {
-            self.workers.settle(&worker, attempt.clone(), Outcome::Dropped);
-            effects.push(Effect::Wake(worker));
-        }
-        // Nobody may want it any more: what failed to be published is not built again for nobody.
-        if failure.retryable && attempt.number < TRIES && self.jobs.is_wanted(attempt) {
-            self.jobs.requeue(attempt);
+    /// A job waits from now on.
+    fn enqueue(&mut self, no: JobNo, now: Duration) {
+        let Some(job) = self.jobs.get_mut(no) else { return };
+        (job.since, job.told) = (now, false);
+        let (holders, patience) = self.worth_waiting_for(no);
+        if holders.is_empty() {
+            self.queue_as(no, Waits::Open);
+            self.watch_waiting(no, now);
         } else {
-            self.deliver(attempt, |_| End::Failed(failure), effects);
+            self.queue_as(no, Waits::Parked(holders));
+            self.timers.set(Alarm::Job(no), now + patience);
         }
     }
 
-    fn deliver(
-        &mut self,
-        attempt: &AttemptId,
-        end: impl FnOnce(std::time::Duration) -> End,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some((key, subscribers, took)) = self.jobs.finish(attempt) {
-            effects.push(Effect::Deliver(subscribers, key, end(took)));
+    fn turn(&self, no: JobNo) -> Option<Turn> {
+        self.jobs.get(no).map(|job| (Reverse(job.want.rank), no))
+    }
+
+    fn queue_as(&mut self, no: JobNo, waits: Waits) {
+        let Some(turn) = self.turn(no) else { return };
+        let Some(job) = self.jobs.get_mut(no) else { return };
+        match &waits {
+            Waits::Open => self.queue.push(job.lane, turn),
+            Waits::Parked(workers) => workers.iter().for_each(|worker| self.queue.park(*worker, turn)),
+            Waits::Not | Waits::BackOff => {}
+        }
+        job.waits = waits;
+    }
+
+    /// Takes a job out of wherever it waits.
+    fn unqueue(&mut self, no: JobNo) {
+        let Some(turn) = self.turn(no) else { return };
+        let Some(job) = self.jobs.get_mut(no) else { return };
+        match std::mem::replace(&mut job.waits, Waits::Not) {
+            Waits::Open => self.queue.remove(job.lane, turn),
+            Waits::Parked(workers) => workers.iter().for_each(|worker| self.queue.unpark(*worker, turn)),
+            Waits::Not | Waits::BackOff => {}
         }
     }
 
-    /// Hands queued jobs to workers with free slots, highest rank first.
-    fn assign(&mut self, effects: &mut Vec<Effect>) {
-        for (worker, slots) in self.workers.slots() {
-            let mut free = usize::from(slots).saturating_sub(self.jobs.running_on(&worker));
-            let mut woken = false;
-            while free > 0 && self.jobs.start_next(&worker) {
-                free -= 1;
-                woken = true;
+    /// Tells whose orders have changed, and when to come back.
+    fn tell_news(&mut self, effects: &mut Vec<Effect>) {
+        for no in std::mem::take(&mut self.woken) {
+            if let Some(worker) = self.workers.get(no) {
+                effects.push(Effect::Wake(worker.name.clone()));
             }
-            if woken {
-                effects.push(Effect::Wake(worker));
-            }
         }
-    }
-}
-
-impl State {
-    /// Whether the job's attempt is this one.
-    fn holds(&self, attempt: &AttemptId) -> bool {
-        match self {
-            Self::Queued => false,
-            Self::Running { attempt: held, .. } | Self::Committing { attempt: held, .. } => held == attempt,
+        if let Some(at) = self.pace.wake_at(self.timers.next()) {
+            effects.push(Effect::WakeAt(at));
         }
     }
 }

@@ -148,6 +148,7 @@ impl Worker {
         }
         let wanted = |attempt: &_| {
             desired.run.iter().any(|assignment| assignment.attempt == *attempt)
+                || desired.keep.contains(attempt)
                 || desired.settled.iter().any(|(settled, _)| settled == attempt)
         };
         self.attempts.keep_only(wanted);

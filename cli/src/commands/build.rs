@@ -174,6 +174,7 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         options: BuildOptions {
             parallel: flags.building.limit.map(usize::from),
             require_built: flags.building.require_built,
+            schedule: flags.building.schedule,
         },
         repository: project.repository.clone(),
         repo: flags.repo.clone(),

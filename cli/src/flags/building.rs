@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use slipway_stages::build::Schedule;
+
 use super::{
     flag::{CommandName, Flag, Support, Werf},
     resolve::Values,
@@ -12,6 +14,14 @@ pub(crate) const PARALLEL: Flag =
 pub(crate) const PARALLEL_TASKS_LIMIT: Flag =
     Flag::number("parallel-tasks-limit", "N", "How many images are built at the same time; 0 or less: no limit")
         .default("5");
+pub(crate) const SCHEDULE: Flag = Flag::choice(
+    "schedule",
+    &["ready", "sets"],
+    "Start images as soon as their own needs are done, or set by set (slower; to compare with)",
+)
+.default("ready")
+.werf(Werf::Absent)
+.on(&[CommandName::Build]);
 pub(crate) const REQUIRE_BUILT_IMAGES: Flag =
     Flag::switch("require-built-images", "Build nothing: a stage that is missing ends the command with exit code 4");
 pub(crate) const CHECK_BUILT_IMAGES: Flag = Flag::switch("check-built-images", "The same as --require-built-images");
@@ -42,6 +52,7 @@ pub(crate) const GRAPH_OUTPUT: Flag = Flag::choice("output", &["yaml", "json", "
 pub(super) const FLAGS: &[Flag] = &[
     PARALLEL,
     PARALLEL_TASKS_LIMIT,
+    SCHEDULE,
     REQUIRE_BUILT_IMAGES,
     CHECK_BUILT_IMAGES,
     SKIP_BUILD,
@@ -58,6 +69,8 @@ pub(crate) struct BuildingFlags {
     pub(crate) parallel: bool,
     /// How many images may be under way at once, `--parallel=false` included; `None` = no limit.
     pub(crate) limit: Option<NonZeroUsize>,
+    /// `--schedule`
+    pub(crate) schedule: Schedule,
     /// `--require-built-images`
     pub(crate) require_built: bool,
     /// `--platform`, as written.
@@ -75,6 +88,10 @@ impl BuildingFlags {
         Self {
             parallel,
             limit: if parallel { limit } else { Some(NonZeroUsize::MIN) },
+            schedule: match values.text(&SCHEDULE).as_deref() {
+                Some("sets") => Schedule::Sets,
+                _ => Schedule::Ready,
+            },
             require_built: required.into_iter().any(|flag| values.switch(flag)),
             platforms: values.list(&PLATFORM),
             final_only: values.switch(&FINAL_IMAGES_ONLY),

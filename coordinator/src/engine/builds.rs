@@ -29,6 +29,8 @@ struct Running {
     told_shallow: bool,
     /// Whether all is built, and only its records are still written.
     recording: bool,
+    /// What the reader was last told to know.
+    notice: Option<String>,
 }
 
 /// All builds of an engine.
@@ -36,6 +38,7 @@ struct Running {
 pub(super) struct Builds {
     running: BTreeMap<BuildId, Running>,
     counter: u64,
+    cached: u64,
 }
 
 impl Builds {
@@ -59,6 +62,7 @@ impl Builds {
             stages: HashMap::new(),
             told_shallow: false,
             recording: false,
+            notice: None,
         };
         self.running.insert(id, running);
         id
@@ -92,12 +96,40 @@ impl Builds {
 
     pub(super) fn tell(&mut self, id: BuildId, event: Event) {
         let Some(running) = self.running.get_mut(&id) else { return };
+        self.cached += u64::from(matches!(event, Event::Progress(Progress::StageFound { .. })));
         if let Event::Progress(Progress::StageStarted { image, kind, key, .. }) = &event {
             let name = scheduler_key(&running.outside, key);
             running.stages.insert(name, (image.clone(), *kind));
         }
         // A reader that went away misses nothing.
         let _ = running.outgoing.send(event);
+    }
+
+    /// The name of a build's project.
+    pub(super) fn project(&self, id: BuildId) -> String {
+        self.running.get(&id).map(|running| running.build.project().to_owned()).unwrap_or_default()
+    }
+
+    /// How many builds are under way.
+    pub(super) fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many stages have been found stored.
+    pub(super) fn cached(&self) -> u64 {
+        self.cached
+    }
+
+    /// Which stage a job builds for a build.
+    pub(super) fn stage(&self, id: BuildId, job: &str) -> Option<(ImageName, StageKind)> {
+        self.running.get(&id)?.stages.get(job).cloned()
+    }
+
+    /// Whether the reader of a build does not know this yet. From now on it does.
+    pub(super) fn is_new(&mut self, id: BuildId, notice: &str) -> bool {
+        let Some(running) = self.running.get_mut(&id) else { return false };
+        let known = running.notice.replace(notice.to_owned());
+        known.as_deref() != Some(notice)
     }
 
     pub(super) fn finish(&mut self, id: BuildId, result: Result<Vec<BuiltImage>, BuildFailure>) {
@@ -122,8 +154,8 @@ impl Builds {
     }
 
     pub(super) fn log_route(&self, id: BuildId, job: &str) -> Option<LogRoute> {
+        let (image, kind) = self.stage(id, job)?;
         let running = self.running.get(&id)?;
-        let (image, kind) = running.stages.get(job)?.clone();
         Some(LogRoute { image, kind, reader: running.reader.downgrade() })
     }
 }

@@ -1,8 +1,14 @@
-//! Jobs: who wants them, and how far they are.
+//! Jobs: who wants them, and what has become of them so far.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
-use slipway_protocol::AttemptId;
+use slipway_oci::BlobDigest;
+use slipway_protocol::Requirements;
+
+use super::{attempts::AttemptNo, estimates::Class, queue::LaneNo, workers::WorkerNo};
 
 /// Names a job; equal jobs have equal keys.
 pub type Key = String;
@@ -10,151 +16,122 @@ pub type Key = String;
 /// Who is told of a job's end. The engine knows what stands behind the number.
 pub type Subscriber = u64;
 
-/// How far a job is.
+/// A job as somebody wants it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Want {
+    /// How long everything that waits for the job will take, itself included: the longer, the sooner it is given out.
+    pub rank: Duration,
+    /// What it is like.
+    pub class: Class,
+    /// What it needs of a worker.
+    pub requires: Requirements,
+    /// Images that it starts from.
+    pub near: Vec<Near>,
+}
+
+/// An image that a job starts from: a worker that has it need not fetch it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum State {
-    /// It waits for a worker.
-    Queued,
-    /// A worker runs it.
-    Running { worker: String, attempt: AttemptId },
-    /// What a worker has uploaded is being published.
-    Committing { worker: String, attempt: AttemptId, took: Duration },
+pub struct Near {
+    /// The digest under which the job names it.
+    pub image: BlobDigest,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// A job's place among all; grows with every job, so it tells which came first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(super) struct JobNo(pub(super) u64);
+
+/// Whether and for what a job waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Waits {
+    /// It does not: it has attempts.
+    Not,
+    /// For any worker.
+    Open,
+    /// For one of these workers, which have its base, for a while.
+    Parked(Vec<WorkerNo>),
+    /// For the time of its next try.
+    BackOff,
 }
 
 #[derive(Debug)]
-struct Job {
-    rank: usize,
-    /// Order of arrival, among equal ranks.
-    order: u64,
-    tries: u32,
-    subscribers: Vec<Subscriber>,
-    state: State,
+pub(super) struct Job {
+    pub(super) key: Key,
+    pub(super) want: Want,
+    pub(super) lane: LaneNo,
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) waits: Waits,
+    /// Since when it waits, or has waited when it was last given out.
+    pub(super) since: Duration,
+    /// Whether those who want it were told that nobody can take it for now.
+    pub(super) told: bool,
+    /// Attempts that may still lead to a result.
+    pub(super) attempts: Vec<AttemptNo>,
+    /// How many attempts there have been.
+    pub(super) number: u32,
+    /// How many of them the infrastructure failed.
+    pub(super) failures: u32,
+    /// Workers on which it failed.
+    pub(super) failed_on: BTreeSet<WorkerNo>,
+    /// Workers that were lost while they ran it.
+    pub(super) deaths: BTreeSet<WorkerNo>,
 }
 
 /// All jobs that are not over.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Jobs {
-    jobs: BTreeMap<Key, Job>,
-    seed: String,
+    by_key: HashMap<Key, JobNo>,
+    all: HashMap<JobNo, Job>,
     counter: u64,
 }
 
 impl Jobs {
-    pub(super) fn new(seed: String) -> Self {
-        Self { jobs: BTreeMap::new(), seed, counter: 0 }
-    }
-
     pub(super) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+        self.all.is_empty()
     }
 
-    pub(super) fn has(&self, key: &Key) -> bool {
-        self.jobs.contains_key(key)
+    pub(super) fn find(&self, key: &str) -> Option<JobNo> {
+        self.by_key.get(key).copied()
     }
 
-    pub(super) fn want(&mut self, key: Key, rank: usize, subscriber: Subscriber) {
+    pub(super) fn get(&self, no: JobNo) -> Option<&Job> {
+        self.all.get(&no)
+    }
+
+    pub(super) fn get_mut(&mut self, no: JobNo) -> Option<&mut Job> {
+        self.all.get_mut(&no)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (JobNo, &Job)> {
+        self.all.iter().map(|(no, job)| (*no, job))
+    }
+
+    pub(super) fn add(&mut self, key: Key, want: Want, lane: LaneNo, now: Duration) -> JobNo {
         self.counter += 1;
-        let order = self.counter;
-        let fresh = || Job { rank, order, tries: 0, subscribers: Vec::new(), state: State::Queued };
-        let job = self.jobs.entry(key).or_insert_with(fresh);
-        job.rank = job.rank.max(rank);
-        job.subscribers.push(subscriber);
-    }
-
-    /// Takes a subscriber off a job; answers the attempt to stop when nobody is left.
-    pub(super) fn unsubscribe(&mut self, key: &Key, subscriber: Subscriber) -> Option<(String, AttemptId)> {
-        let job = self.jobs.get_mut(key)?;
-        job.subscribers.retain(|known| *known != subscriber);
-        if !job.subscribers.is_empty() || matches!(job.state, State::Committing { .. }) {
-            return None;
-        }
-        match self.jobs.remove(key)?.state {
-            State::Running { worker, attempt } => Some((worker, attempt)),
-            State::Queued | State::Committing { .. } => None,
-        }
-    }
-
-    pub(super) fn is_running(&self, attempt: &AttemptId) -> bool {
-        self.find(attempt).is_some_and(|job| matches!(job.state, State::Running { .. }))
-    }
-
-    /// Whether anybody is told when the job of an attempt ends.
-    pub(super) fn is_wanted(&self, attempt: &AttemptId) -> bool {
-        self.find(attempt).is_some_and(|job| !job.subscribers.is_empty())
-    }
-
-    pub(super) fn is_committing(&self, attempt: &AttemptId) -> bool {
-        self.find(attempt).is_some_and(|job| matches!(job.state, State::Committing { .. }))
-    }
-
-    pub(super) fn worker_of(&self, attempt: &AttemptId) -> Option<String> {
-        match &self.find(attempt)?.state {
-            State::Running { worker, .. } | State::Committing { worker, .. } => Some(worker.clone()),
-            State::Queued => None,
-        }
-    }
-
-    pub(super) fn uploaded(&mut self, attempt: &AttemptId, took: Duration) {
-        if let Some(job) = self.find_mut(attempt)
-            && let State::Running { worker, attempt } = job.state.clone()
-        {
-            job.state = State::Committing { worker, attempt, took };
-        }
-    }
-
-    pub(super) fn requeue(&mut self, attempt: &AttemptId) {
-        if let Some(job) = self.find_mut(attempt) {
-            job.state = State::Queued;
-        }
-    }
-
-    /// Ends a job: who is to be told, and how long its attempt took.
-    pub(super) fn finish(&mut self, attempt: &AttemptId) -> Option<(Key, Vec<Subscriber>, Duration)> {
-        self.find(attempt)?;
-        let job = self.jobs.remove(&attempt.job)?;
-        let took = match job.state {
-            State::Committing { took, .. } => took,
-            State::Queued | State::Running { .. } => Duration::ZERO,
+        let no = JobNo(self.counter);
+        self.by_key.insert(key.clone(), no);
+        let job = Job {
+            key,
+            want,
+            lane,
+            subscribers: Vec::new(),
+            waits: Waits::Not,
+            since: now,
+            told: false,
+            attempts: Vec::new(),
+            number: 0,
+            failures: 0,
+            failed_on: BTreeSet::new(),
+            deaths: BTreeSet::new(),
         };
-        Some((attempt.job.clone(), job.subscribers, took))
+        self.all.insert(no, job);
+        no
     }
 
-    /// Starts the queued job of the highest rank on a worker; `false` when none is queued.
-    pub(super) fn start_next(&mut self, worker: &str) -> bool {
-        let queued = self.jobs.iter_mut().filter(|(_, job)| job.state == State::Queued);
-        let Some((key, job)) = queued.min_by_key(|(_, job)| (std::cmp::Reverse(job.rank), job.order)) else {
-            return false;
-        };
-        self.counter += 1;
-        job.tries += 1;
-        let id = format!("{}-{}", self.seed, self.counter);
-        let attempt = AttemptId { job: key.clone(), number: job.tries, id };
-        job.state = State::Running { worker: worker.to_owned(), attempt };
-        true
-    }
-
-    /// The attempts that a worker runs, or whose result it must keep until it is published.
-    pub(super) fn held_by(&self, worker: &str) -> Vec<AttemptId> {
-        let held = self.jobs.values().filter_map(|job| match &job.state {
-            State::Running { worker: on, attempt } | State::Committing { worker: on, attempt, .. } if on == worker => {
-                Some(attempt.clone())
-            }
-            State::Queued | State::Running { .. } | State::Committing { .. } => None,
-        });
-        held.collect()
-    }
-
-    /// How many slots of a worker are taken. Publishing takes none.
-    pub(super) fn running_on(&self, worker: &str) -> usize {
-        let running = |job: &&Job| matches!(&job.state, State::Running { worker: on, .. } if on == worker);
-        self.jobs.values().filter(running).count()
-    }
-
-    fn find(&self, attempt: &AttemptId) -> Option<&Job> {
-        self.jobs.get(&attempt.job).filter(|job| job.state.holds(attempt))
-    }
-
-    fn find_mut(&mut self, attempt: &AttemptId) -> Option<&mut Job> {
-        self.jobs.get_mut(&attempt.job).filter(|job| job.state.holds(attempt))
+    pub(super) fn remove(&mut self, no: JobNo) -> Option<Job> {
+        let job = self.all.remove(&no)?;
+        self.by_key.remove(&job.key);
+        Some(job)
     }
 }

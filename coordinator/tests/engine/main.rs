@@ -3,8 +3,13 @@
 mod worker;
 mod world;
 
-use slipway_coordinator::{BuildId, Engine, Event};
-use slipway_process::Tasks;
+use std::{sync::Arc, time::Duration};
+
+use slipway_coordinator::{
+    BuildId, Engine, EngineOptions, Event,
+    scheduler::{Options, estimates::Estimates},
+};
+use slipway_process::{SystemClock, Tasks};
 use slipway_stages::{
     Progress, StageKind,
     build::{BuildFailure, BuiltImage},
@@ -36,7 +41,13 @@ struct Running {
 impl Lab {
     fn new(script: impl Fn((Option<StageKind>, u32)) -> Act + Send + 'static) -> Self {
         let (world, tasks) = (World::new(), Tasks::new());
-        let engine = Engine::start(&tasks, "seed".to_owned());
+        let options = EngineOptions {
+            seed: "seed".to_owned(),
+            clock: Arc::new(SystemClock::new(None)),
+            scheduler: Options { back_off: Duration::ZERO, ..Options::embedded() },
+            estimates: Estimates::default(),
+        };
+        let engine = Engine::start(&tasks, options);
         let worker = ScriptedWorker::start(&tasks, &engine, &world.storage, script);
         Self { world, engine, worker, _tasks: tasks }
     }
@@ -91,7 +102,7 @@ impl Running {
 fn line(event: &Event) -> Option<String> {
     match event {
         Event::Log { line, .. } => Some(String::from_utf8_lossy(line).into_owned()),
-        Event::Progress(_) | Event::Finished(_) => None,
+        Event::Progress(_) | Event::Notice(_) | Event::Finished(_) => None,
     }
 }
 

@@ -130,19 +130,27 @@ impl Image {
         &self.names[0]
     }
 
+    /// The image of this file that it is built on.
+    pub fn base(&self) -> Option<&ImageName> {
+        match &self.kind {
+            ImageKind::Dockerfile(_) => None,
+            ImageKind::Stapel(stapel) => match &stapel.base {
+                Base::Image(name) => Some(name),
+                Base::Reference(_) => None,
+            },
+        }
+    }
+
     /// Names of the images and artifacts that must be built before this one, each once, in order of mention.
     pub fn needs(&self) -> Vec<&ImageName> {
-        let (base, imports) = match &self.kind {
-            ImageKind::Dockerfile(_) => (None, [].as_slice()),
-            ImageKind::Stapel(stapel) => match &stapel.base {
-                Base::Image(name) => (Some(name), stapel.imports.as_slice()),
-                Base::Reference(_) => (None, stapel.imports.as_slice()),
-            },
+        let imports = match &self.kind {
+            ImageKind::Dockerfile(_) => [].as_slice(),
+            ImageKind::Stapel(stapel) => stapel.imports.as_slice(),
         };
         let imports = imports.iter().filter_map(Import::image);
         let dependencies = self.dependencies.iter().map(|dependency| &dependency.image);
         let mut needs: Vec<&ImageName> = Vec::new();
-        for name in base.into_iter().chain(imports).chain(dependencies) {
+        for name in self.base().into_iter().chain(imports).chain(dependencies) {
             if !needs.contains(&name) {
                 needs.push(name);
             }

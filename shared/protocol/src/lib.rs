@@ -136,7 +136,9 @@ pub struct Report {
 pub struct Desired {
     /// Attempts to run. One it already holds is not started again.
     pub run: Vec<Assignment>,
-    /// Attempts that are over, and how. An attempt in neither list is stopped.
+    /// Attempts that an earlier coordinator gave out and that may be wanted again: to be gone on with.
+    pub keep: Vec<AttemptId>,
+    /// Attempts that are over, and how. An attempt in none of these lists is stopped.
     pub settled: Vec<(AttemptId, Outcome)>,
     /// No more work will come: end when the rest is done.
     pub drain: bool,

@@ -4,7 +4,9 @@
 //! facts; it does no IO and never waits.
 
 mod lost;
+mod ranks;
 mod report;
+mod turns;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,9 +15,13 @@ use std::{
 };
 
 use lost::Lost;
+pub use ranks::Durations;
+use ranks::Ranks;
 pub use report::{BuiltImage, BuiltStage, Source};
 use slipway_config::ImageName;
 use slipway_oci::ImageAt;
+pub use turns::Schedule;
+use turns::{Part, Turns};
 
 use crate::{
     conveyor::{Conveyor, Step},
@@ -34,6 +40,8 @@ pub struct BuildOptions {
     pub parallel: Option<usize>,
     /// A stage that would have to be built is an error.
     pub require_built: bool,
+    /// In which order images are started.
+    pub schedule: Schedule,
 }
 
 /// Equal jobs have equal keys: two images that want the same stage share one.
@@ -104,10 +112,14 @@ pub enum Wish {
     Run {
         /// Its key.
         key: JobKey,
+        /// Of which image.
+        image: ImageName,
         /// What to do.
         plan: Box<StagePlan>,
-        /// Length of the longest chain of images that waits for it.
-        rank: usize,
+        /// How long everything that waits for it is expected to take, itself included.
+        rank: Duration,
+        /// Size of the stage that it stands on, in bytes; 0 when it is not known.
+        base_size: u64,
     },
     /// Nobody waits for this job any more.
     Drop(JobKey),
@@ -224,6 +236,8 @@ enum State {
 struct Node {
     conveyor: Conveyor,
     state: State,
+    /// How many questions it waits for.
+    asks: usize,
     stages: Vec<BuiltStage>,
 }
 
@@ -239,8 +253,11 @@ struct JobState {
 #[derive(Debug)]
 pub struct Build {
     graph: Graph,
+    project: String,
     options: BuildOptions,
     nodes: Vec<Node>,
+    ranks: Ranks,
+    turns: Turns,
     facts: Facts,
     finished: Finished,
     /// Questions under way, with the images that wait for them.
@@ -256,19 +273,46 @@ impl Build {
         let node = |image: &slipway_config::Image| Node {
             conveyor: Conveyor::new(Arc::new(image.clone()), Arc::clone(settings)),
             state: State::Waiting,
+            asks: 0,
             stages: Vec::new(),
         };
         let nodes = graph.images().iter().map(node).collect();
-        Self {
+        let turns = Turns::new(&graph, options.schedule);
+        let ranks = Ranks::new(&graph, &|_, _| Duration::from_secs(1));
+        let mut build = Self {
             graph,
+            project: settings.project.clone(),
             options,
             nodes,
+            ranks,
+            turns,
             facts: Facts::default(),
             finished: Finished::new(),
             asked: HashMap::new(),
             jobs: BTreeMap::new(),
             lost: Lost::default(),
             over: false,
+        };
+        build.order();
+        build
+    }
+
+    /// The name of the project.
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    /// Says how long stages are expected to take; before it is said, each of them takes as long as any other.
+    pub fn expect(&mut self, durations: Durations<'_>) {
+        self.ranks = Ranks::new(&self.graph, durations);
+        self.order();
+    }
+
+    /// Within a set nothing goes before anything else.
+    fn order(&mut self) {
+        match self.options.schedule {
+            Schedule::Ready => self.turns.rank(&self.ranks),
+            Schedule::Sets => {}
         }
     }
 
@@ -293,18 +337,25 @@ impl Build {
     }
 
     fn answered(&mut self, question: Question, answer: Answer, wishes: &mut Vec<Wish>) {
-        let waiting = self.asked.remove(&question).unwrap_or_default();
+        let waiting = self.no_longer_asked(&question);
         self.facts.learn(question, self.lost.without(answer));
         for node in waiting {
             // An image may wait for several answers: it is stepped when the last of them is there.
-            if self.nodes[node].state == State::Asking && !self.asked.values().any(|nodes| nodes.contains(&node)) {
+            if self.nodes[node].state == State::Asking && self.nodes[node].asks == 0 {
                 self.advance(node, wishes);
             }
         }
     }
 
-    fn unanswered(&mut self, question: &Question, why: String, wishes: &mut Vec<Wish>) {
+    /// A question is asked no more: who waited for the answer.
+    fn no_longer_asked(&mut self, question: &Question) -> Vec<usize> {
         let waiting = self.asked.remove(question).unwrap_or_default();
+        waiting.iter().for_each(|node| self.nodes[*node].asks -= 1);
+        waiting
+    }
+
+    fn unanswered(&mut self, question: &Question, why: String, wishes: &mut Vec<Wish>) {
+        let waiting = self.no_longer_asked(question);
         if let Some(node) = waiting.first() {
             let image = self.name(*node);
             self.end(Err(BuildFailure::Unanswered { image, why }), wishes);
@@ -349,37 +400,34 @@ impl Build {
         }
     }
 
-    /// Starts images whose needs are done while there is room: the longest remaining chain first, else in the order
-    /// of declaration.
+    /// Starts images whose turn it is while there is room.
     fn start_ready(&mut self, wishes: &mut Vec<Wish>) {
         while !self.over && !self.lost.is_pending() && self.has_room() {
-            let ready = (0..self.nodes.len()).filter(|node| self.is_ready(*node));
-            let Some(node) = ready.min_by_key(|node| (std::cmp::Reverse(self.graph.rank(*node)), *node)) else {
-                return;
-            };
+            let Some(node) = self.turns.next() else { return };
             wishes.push(Wish::Tell(Progress::ImageStarted(self.name(node))));
             self.advance(node, wishes);
         }
     }
 
     fn has_room(&self) -> bool {
-        let under_way = self.nodes.iter().filter(|node| !matches!(node.state, State::Waiting | State::Done)).count();
-        self.options.parallel.is_none_or(|limit| under_way < limit)
+        self.options.parallel.is_none_or(|limit| self.turns.running() < limit)
     }
 
-    fn is_ready(&self, node: usize) -> bool {
-        self.nodes[node].state == State::Waiting && self.has_its_needs(node)
-    }
-
-    fn has_its_needs(&self, node: usize) -> bool {
-        self.graph.needs(node).iter().all(|need| self.nodes[*need].state == State::Done)
+    fn set_state(&mut self, node: usize, state: State) -> State {
+        let part = match &state {
+            State::Waiting => Part::Waits,
+            State::Asking | State::InJob(..) => Part::Runs,
+            State::Done => Part::Done,
+        };
+        self.turns.set(node, part);
+        std::mem::replace(&mut self.nodes[node].state, state)
     }
 
     /// Steps an image until it must wait.
     fn advance(&mut self, node: usize, wishes: &mut Vec<Wish>) {
         // An image that this one needs may have been lost meanwhile.
-        if !self.has_its_needs(node) {
-            self.nodes[node].state = State::Waiting;
+        if !self.turns.has_its_needs(node) {
+            self.set_state(node, State::Waiting);
             return;
         }
         while !self.over {
@@ -401,16 +449,17 @@ impl Build {
     }
 
     fn ask(&mut self, node: usize, questions: Vec<Question>, wishes: &mut Vec<Wish>) {
-        self.nodes[node].state = State::Asking;
+        self.set_state(node, State::Asking);
         for question in questions {
             match self.asked.get_mut(&question) {
-                Some(waiting) if waiting.contains(&node) => {}
+                Some(waiting) if waiting.contains(&node) => continue,
                 Some(waiting) => waiting.push(node),
                 None => {
                     self.asked.insert(question.clone(), vec![node]);
                     wishes.push(Wish::Ask(question));
                 }
             }
+            self.nodes[node].asks += 1;
         }
     }
 
@@ -422,7 +471,7 @@ impl Build {
             return self.end(Err(BuildFailure::StageRequired { image, kind, digest }), wishes);
         }
         let key = JobKey::of(&plan);
-        self.nodes[node].state = State::InJob(key.clone(), kind);
+        self.set_state(node, State::InJob(key.clone(), kind));
         if let Some(job) = self.jobs.get_mut(&key) {
             job.waiting.push(node);
             return;
@@ -437,12 +486,29 @@ impl Build {
             | StageBody::Dockerfile(_) => None,
         };
         self.jobs.insert(key.clone(), JobState { waiting: vec![node], copy_of });
-        wishes.push(Wish::Tell(Progress::StageStarted { image, kind, key: key.clone(), copy }));
-        wishes.push(Wish::Run { key, plan, rank: self.graph.rank(node) });
+        wishes.push(Wish::Tell(Progress::StageStarted { image: image.clone(), kind, key: key.clone(), copy }));
+        let (rank, base_size) = (self.rank(node, kind), self.base_size(node));
+        wishes.push(Wish::Run { key, image, plan, rank, base_size });
+    }
+
+    fn rank(&self, node: usize, kind: StageKind) -> Duration {
+        match self.options.schedule {
+            Schedule::Ready => self.ranks.stage(node, kind),
+            Schedule::Sets => Duration::ZERO,
+        }
+    }
+
+    /// The size of the stage on which the next one of an image stands.
+    fn base_size(&self, node: usize) -> u64 {
+        if let Some(placed) = self.nodes[node].conveyor.placed().last() {
+            return placed.record.size;
+        }
+        let base = self.graph.images()[node].base().and_then(|base| self.finished.get(base));
+        base.map(|record| record.size).unwrap_or_default()
     }
 
     fn done(&mut self, node: usize, record: StageRecord, wishes: &mut Vec<Wish>) {
-        self.nodes[node].state = State::Done;
+        self.set_state(node, State::Done);
         let record = Arc::new(record);
         for name in &self.graph.images()[node].names {
             self.finished.insert(name.clone(), Arc::clone(&record));
@@ -456,7 +522,7 @@ impl Build {
     }
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {
-        if !self.over && self.nodes.iter().all(|node| node.state == State::Done) {
+        if !self.over && self.turns.all_done() {
             let images = self.graph.images().iter().zip(&self.nodes);
             let built = images.map(|(image, node)| BuiltImage::new(image, node.stages.clone())).collect();
             self.end(Ok(built), wishes);

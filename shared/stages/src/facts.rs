@@ -147,11 +147,16 @@ pub type Asked<T> = Result<T, Stop>;
 #[derive(Debug, Default)]
 pub struct Facts {
     known: HashMap<Question, Answer>,
+    /// What was asked about each digest.
+    stored: HashMap<StageDigest, Vec<Question>>,
 }
 
 impl Facts {
     /// Remembers an answer.
     pub fn learn(&mut self, question: Question, answer: Answer) {
+        if let (Question::Stored { digest, .. }, false) = (&question, self.knows(&question)) {
+            self.stored.entry(*digest).or_default().push(question.clone());
+        }
         self.known.insert(question, answer);
     }
 
@@ -162,7 +167,9 @@ impl Facts {
 
     /// Forgets what is stored under a digest: it has changed.
     pub fn forget_stored(&mut self, changed: StageDigest) {
-        self.known.retain(|question, _| !matches!(question, Question::Stored { digest, .. } if *digest == changed));
+        for question in self.stored.remove(&changed).unwrap_or_default() {
+            self.known.remove(&question);
+        }
     }
 
     /// Forgets an image that is stored no more.

@@ -9,7 +9,6 @@ use slipway_config::{Image, ImageName};
 pub struct Graph {
     images: Vec<Image>,
     needs: Vec<Vec<usize>>,
-    ranks: Vec<usize>,
 }
 
 impl Graph {
@@ -26,8 +25,7 @@ impl Graph {
                 needs
             })
             .collect();
-        let ranks = ranks(&needs);
-        Self { images, needs, ranks }
+        Self { images, needs }
     }
 
     /// The images, in the order of declaration.
@@ -40,11 +38,6 @@ impl Graph {
         &self.needs[image]
     }
 
-    /// The length of the longest chain of images that wait for this one, itself included: the more, the sooner.
-    pub fn rank(&self, image: usize) -> usize {
-        self.ranks[image]
-    }
-
     /// The number of the image with this name.
     pub fn find(&self, name: &ImageName) -> Option<usize> {
         self.images.iter().position(|image| image.names.contains(name))
@@ -52,17 +45,23 @@ impl Graph {
 
     /// Sets: each holds the images that depend only on images of earlier sets, in the order of declaration.
     pub fn sets(&self) -> Vec<Vec<&Image>> {
-        let mut level = vec![0_usize; self.images.len()];
-        for image in self.topological() {
-            level[image] = self.needs[image].iter().map(|need| level[*need] + 1).max().unwrap_or(0);
-        }
-        let depth = level.iter().max().map_or(0, |deepest| deepest + 1);
-        let at =
-            |wanted: usize| self.images.iter().zip(&level).filter(move |(_, l)| **l == wanted).map(|(image, _)| image);
-        (0..depth).map(|wanted| at(wanted).collect()).collect()
+        let levels = self.levels();
+        let mut sets = vec![Vec::new(); levels.iter().max().map_or(0, |deepest| deepest + 1)];
+        self.images.iter().zip(levels).for_each(|(image, level)| sets[level].push(image));
+        sets
     }
 
-    fn topological(&self) -> Vec<usize> {
+    /// The number of each image's set, from 0.
+    pub(crate) fn levels(&self) -> Vec<usize> {
+        let mut levels = vec![0_usize; self.images.len()];
+        for image in self.topological() {
+            levels[image] = self.needs[image].iter().map(|need| levels[*need] + 1).max().unwrap_or(0);
+        }
+        levels
+    }
+
+    /// Every image after all that it needs.
+    pub(crate) fn topological(&self) -> Vec<usize> {
         topological(&self.needs)
     }
 }
@@ -86,14 +85,4 @@ fn topological(needs: &[Vec<usize>]) -> Vec<usize> {
         }
     }
     order
-}
-
-fn ranks(needs: &[Vec<usize>]) -> Vec<usize> {
-    let mut ranks = vec![1; needs.len()];
-    for image in topological(needs).into_iter().rev() {
-        for need in &needs[image] {
-            ranks[*need] = ranks[*need].max(ranks[image] + 1);
-        }
-    }
-    ranks
 }

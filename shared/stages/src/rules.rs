@@ -12,7 +12,7 @@ mod image_spec;
 mod instructions;
 mod user;
 
-use slipway_config::{ImageKind, ImportMoment, UserStage};
+use slipway_config::{Image, ImageKind, ImportMoment, UserStage};
 use slipway_digest::Checksum;
 use slipway_oci::ConfigChange;
 
@@ -47,6 +47,33 @@ pub(crate) fn order(kind: &ImageKind) -> &'static [StageKind] {
         ImageKind::Dockerfile(_) => &[StageKind::Dockerfile, StageKind::ImageSpec],
         ImageKind::Stapel(_) => &STAPEL,
     }
+}
+
+/// The steps that an image is expected to have, in order, as far as its configuration alone tells. Changes of sources are
+/// not among them: most builds have none.
+pub(crate) fn expected(image: &Image) -> Vec<StageKind> {
+    let spec = |kind: StageKind| kind == StageKind::ImageSpec && image.spec.is_some();
+    let expected = |kind: &StageKind| match &image.kind {
+        ImageKind::Dockerfile(_) => *kind == StageKind::Dockerfile || spec(*kind),
+        ImageKind::Stapel(stapel) => match kind {
+            StageKind::From => true,
+            StageKind::GitArchive => !stapel.git.is_empty(),
+            StageKind::BeforeInstall | StageKind::Install | StageKind::BeforeSetup | StageKind::Setup => {
+                stapel.shell.stages.get(&user_stage(*kind)).is_some_and(|shell| !shell.commands.is_empty())
+            }
+            StageKind::DependenciesBeforeInstall
+            | StageKind::DependenciesAfterInstall
+            | StageKind::DependenciesBeforeSetup
+            | StageKind::DependenciesAfterSetup => {
+                stapel.imports.iter().any(|import| import.moment == moment(*kind))
+                    || image.dependencies.iter().any(|dependency| dependency.moment == Some(moment(*kind)))
+            }
+            StageKind::DockerInstructions => stapel.docker.is_some(),
+            StageKind::GitCache | StageKind::GitLatestPatch | StageKind::Dockerfile => false,
+            StageKind::ImageSpec => spec(*kind),
+        },
+    };
+    order(&image.kind).iter().copied().filter(expected).collect()
 }
 
 /// What is done in a stage that must be built.

@@ -82,7 +82,7 @@ impl Build {
             self.lost.giving_up.get_or_insert(BuildFailure::Stage { image, kind, failure });
         }
         for (node, _) in waiting {
-            self.nodes[node].state = State::Waiting;
+            self.set_state(node, State::Waiting);
         }
         // Only in the place that it was to be copied from: there is no record to reject.
         self.facts.forget_image(at);
@@ -97,9 +97,9 @@ impl Build {
             let failure = BuildFailure::Unanswered { image: self.name(node), why: why.clone() };
             self.lost.giving_up.get_or_insert(failure);
         }
-        for node in self.asked.remove(question).unwrap_or_default() {
+        for node in self.no_longer_asked(question) {
             if self.nodes[node].state == State::Asking {
-                self.nodes[node].state = State::Waiting;
+                self.set_state(node, State::Waiting);
             }
         }
         self.take_away(at, &why, wishes);
@@ -160,7 +160,7 @@ impl Build {
         for name in &self.graph.images()[node].names {
             self.finished.remove(name);
         }
-        if let State::InJob(key, _) = std::mem::replace(&mut self.nodes[node].state, State::Waiting)
+        if let State::InJob(key, _) = self.set_state(node, State::Waiting)
             && let Some(job) = self.jobs.get_mut(&key)
         {
             job.waiting.retain(|waiting| *waiting != node);

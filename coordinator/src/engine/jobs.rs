@@ -1,0 +1,207 @@
+//! The jobs of builds: how they are wanted, given out, published and delivered.
+
+use std::{sync::Arc, time::Duration};
+
+use slipway_config::ImageName;
+use slipway_oci::ImageAt;
+use slipway_protocol::{AttemptId, Desired, Failure, Job, Requirements};
+use slipway_stages::{BuildEvent, PlanBase, Question, StageBody, StagePlan, build::JobKey};
+use slipway_storage::ImportKey;
+
+use super::{BuildId, JobEntry, LogRoute, Message, Owner, Subscriber};
+use crate::{
+    effect::{self, Published},
+    outside::Outside,
+    scheduler::{self, Near, Want, estimates::Class},
+};
+
+/// A stage that a build wants.
+pub(super) struct WantedStage {
+    pub(super) key: JobKey,
+    pub(super) image: ImageName,
+    pub(super) plan: Box<StagePlan>,
+    pub(super) rank: Duration,
+    pub(super) base_size: u64,
+}
+
+impl Owner {
+    pub(super) fn want_stage(&mut self, build: BuildId, stage: WantedStage) {
+        let WantedStage { key, image, plan, rank, base_size } = stage;
+        let class = Class { project: plan.project.clone(), image: image.0, kind: plan.kind.name().to_owned() };
+        let requires = Requirements { platform: Some(plan.platform.to_string()), ..Requirements::default() };
+        let want = Want { rank, class, requires, near: near(&plan, base_size) };
+        self.want(build, &key, Job::Stage(plan), want, Subscriber::Build(build, key.clone()));
+    }
+
+    /// Nothing is known of a question's answer: a worker is to read the files.
+    pub(super) fn want_checksum(&mut self, build: BuildId, question: Question) {
+        let Question::Imported { input, .. } = &question else { return };
+        let Some(key) = checksum_key(&question) else { return };
+        let job = Job::Checksum(input.clone());
+        let class = Class { project: self.builds.project(build), image: String::new(), kind: "checksum".to_owned() };
+        let near = vec![Near { image: input.image.digest.clone(), bytes: 0 }];
+        // It is short, and a whole image waits for it.
+        let want = Want { rank: Duration::MAX, class, requires: Requirements::default(), near };
+        self.want(build, &key, job, want, Subscriber::Question(build, question));
+    }
+
+    fn want(&mut self, build: BuildId, key: &JobKey, job: Job, want: Want, subscriber: Subscriber) {
+        let Some(outside) = self.builds.outside(build) else { return };
+        let key = self.builds.scheduler_key(build, key);
+        let number = self.builds.next_number();
+        self.subscribers.insert(number, subscriber);
+        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside });
+        self.rerouted();
+        self.schedule(scheduler::Event::Wanted { key, want, subscriber: number });
+    }
+
+    pub(super) fn drop_job(&mut self, build: BuildId, key: &JobKey) {
+        let is_it = |number: &&scheduler::Subscriber| matches!(self.subscribers.get(number), Some(Subscriber::Build(by, _)) if *by == build);
+        let waiting = self.scheduler.subscribers(&self.builds.scheduler_key(build, key));
+        if let Some(subscriber) = waiting.iter().find(is_it).copied() {
+            self.unsubscribe(build, subscriber, key);
+        }
+    }
+
+    /// The questions of a build that is over need no answers: nobody waits for the jobs that were to give them.
+    pub(super) fn drop_questions(&mut self, build: BuildId) {
+        let of_build = |(number, subscriber): (&scheduler::Subscriber, &Subscriber)| match subscriber {
+            Subscriber::Question(asking, question) if *asking == build => Some((*number, checksum_key(question)?)),
+            Subscriber::Question(..) | Subscriber::Build(..) => None,
+        };
+        let dropped: Vec<(scheduler::Subscriber, JobKey)> = self.subscribers.iter().filter_map(of_build).collect();
+        dropped.iter().for_each(|(subscriber, key)| self.unsubscribe(build, *subscriber, key));
+    }
+
+    fn unsubscribe(&mut self, build: BuildId, subscriber: scheduler::Subscriber, key: &JobKey) {
+        self.subscribers.remove(&subscriber);
+        self.rerouted();
+        let key = self.builds.scheduler_key(build, key);
+        self.schedule(scheduler::Event::Dropped { key: key.clone(), subscriber });
+        // Who wants the job again may want it done otherwise, on another base.
+        if !self.scheduler.knows(&key) {
+            self.jobs.remove(&key);
+        }
+    }
+
+    pub(super) fn commit(&self, attempt: AttemptId, uploaded: slipway_protocol::Uploaded) {
+        let Some(entry) = self.jobs.get(&attempt.job) else { return };
+        let Job::Stage(plan) = entry.job.clone() else { return };
+        let (outside, tasks, broken) = (Arc::clone(&entry.outside), self.tasks.clone(), attempt.clone());
+        let doing = format!("publish stage {}", plan.digest);
+        let work = async move {
+            let published = effect::publish(&outside, &tasks, &plan, &attempt, uploaded).await;
+            Message::Published(attempt, published)
+        };
+        self.later(work, move |why| {
+            let why = format!("{doing}: {why}");
+            let failure = Failure { retryable: false, why, exit: None, line: None, tail: Vec::new(), lost: None };
+            Message::Published(broken, Published::Failed(failure))
+        });
+    }
+
+    pub(super) fn published(&mut self, attempt: AttemptId, published: Published) {
+        match published {
+            Published::Settled(outcome) => self.schedule(scheduler::Event::Settled(attempt, outcome)),
+            Published::Failed(failure) => self.schedule(scheduler::Event::Unpublished(attempt, failure)),
+        }
+    }
+
+    /// A job is over: those who wanted it are told.
+    pub(super) fn deliver(
+        &mut self,
+        subscribers: &[scheduler::Subscriber],
+        key: &scheduler::Key,
+        end: &scheduler::End,
+    ) {
+        let entry = self.jobs.remove(key);
+        self.rerouted();
+        for number in subscribers {
+            match self.subscribers.remove(number) {
+                Some(Subscriber::Build(build, key)) => {
+                    self.build(build, BuildEvent::JobEnded(key, effect::job_end(end)));
+                }
+                Some(Subscriber::Question(build, question)) => {
+                    if let (scheduler::End::Summed(sum), Some(entry)) = (end, &entry) {
+                        self.remember_import(&question, *sum, &entry.outside);
+                    }
+                    self.build(build, effect::summed(question, end));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn remember_import(&self, question: &Question, sum: slipway_digest::Checksum, outside: &Arc<Outside>) {
+        if let Question::Imported { stage, content, input } = question {
+            let (stage, key, outside) = (*stage, ImportKey::new(*content, input), Arc::clone(outside));
+            self.tasks.spawn(async move {
+                // Without the record the files are read again next time.
+                if let Err(error) = outside.records.add_import(key, stage, sum).await {
+                    tracing::warn!("the checksum of an import is not recorded: {error}");
+                }
+            });
+        }
+    }
+
+    pub(super) fn desired(&self, worker: &str) -> Desired {
+        let orders = self.scheduler.orders(worker);
+        let options = self.scheduler.options();
+        let assignment = |attempt: AttemptId| {
+            let entry = self.jobs.get(&attempt.job)?;
+            let (job, push_to) = (entry.job.clone(), entry.outside.push_to.clone());
+            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline: options.deadline })
+        };
+        Desired {
+            run: orders.run.into_iter().filter_map(assignment).collect(),
+            keep: orders.keep,
+            settled: orders.settled,
+            drain: orders.drain,
+            lease: options.lease.unwrap_or_default(),
+            hold: options.hold,
+        }
+    }
+
+    /// Every build that waits for the job of an attempt: they share its output.
+    pub(super) fn log_routes(&self, attempt: &AttemptId) -> Vec<LogRoute> {
+        let route = |number: &scheduler::Subscriber| match self.subscribers.get(number)? {
+            Subscriber::Build(build, _) => self.builds.log_route(*build, &attempt.job),
+            Subscriber::Question(..) => None,
+        };
+        self.scheduler.subscribers(&attempt.job).iter().filter_map(route).collect()
+    }
+}
+
+/// Stored stages that a stage is made from.
+fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
+    let near = |at: &ImageAt, bytes: u64| Near { image: at.digest.clone(), bytes };
+    let base = match &plan.base {
+        PlanBase::Stage { at, .. } => Some(near(at, base_size)),
+        PlanBase::None | PlanBase::External(_) => None,
+    };
+    let imported = match &plan.body {
+        StageBody::Imports(inputs) => inputs.as_slice(),
+        StageBody::Nothing
+        | StageBody::Git(_)
+        | StageBody::Shell { .. }
+        | StageBody::Respec(_)
+        | StageBody::Dockerfile(_)
+        | StageBody::Copy(_) => &[],
+    };
+    base.into_iter().chain(imported.iter().map(|input| near(&input.image, 0))).collect()
+}
+
+/// The key of the job that answers a question about imported content.
+pub(super) fn checksum_key(question: &Question) -> Option<JobKey> {
+    match question {
+        Question::Imported { content, input, .. } => {
+            Some(JobKey(format!("import-{:?}", ImportKey::new(*content, input))))
+        }
+        Question::File { .. }
+        | Question::Tree { .. }
+        | Question::Changes { .. }
+        | Question::Ancestor { .. }
+        | Question::Stored { .. }
+        | Question::Base { .. } => None,
+    }
+}
