@@ -3,6 +3,7 @@
 mod publish;
 mod record;
 mod reject;
+mod whole;
 
 use slipway_protocol::{Failure, Outcome};
 use slipway_stages::{

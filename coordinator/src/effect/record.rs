@@ -11,8 +11,10 @@ use crate::outside::Outside;
 /// Records that are written at once.
 const PARALLEL: usize = 8;
 
-/// Records every image of a build under its commit; what is recorded already costs nothing.
+/// Records every image of a build under its commit; what is recorded already costs nothing. What was found and is not
+/// whole is not recorded, and fails.
 pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(), BuildFailure> {
+    super::whole::check(outside, images).await?;
     let named = |image: &BuiltImage| {
         let stage = image.last().map(|last| last.record.id);
         let names = image.names.clone().into_iter();

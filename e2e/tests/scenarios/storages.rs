@@ -1,6 +1,8 @@
 //! Local storage, primary repo, and what passes between them.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
 use slipway_e2e::{Part, Project, Registry, engine, require};
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
@@ -89,6 +91,37 @@ fn a_stage_whose_tag_was_deleted_is_rebuilt() -> Result<()> {
     let again = project.build(&["--repo", &repo])?;
     assert_eq!(again.run.built().len(), 3, "{}", again.run.stderr);
     assert_eq!(registry.stages("storages")?.len(), 3);
+    Ok(())
+}
+
+/// Nothing has to be built: only the look for its layers tells that the image cannot be pulled.
+#[test]
+fn a_lost_layer_below_a_found_image_is_noticed_and_built_anew() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let repo = registry.repo("storages");
+    let first = project.build(&["--repo", &repo])?;
+    let heads = |log: &str| log.matches("http.request.method=HEAD").count();
+    let before = heads(&registry.log());
+    assert!(project.build(&["--repo", &repo])?.run.built().is_empty());
+    let image = first.image("app");
+    let (_, tag) = image.rsplit_once(':').context("a tag")?;
+    let (_, manifest) = registry.manifest("storages", tag)?;
+    let layers = manifest["layers"].as_array().context("layers")?;
+    let distinct: BTreeSet<String> = layers.iter().map(|layer| layer["digest"].to_string()).collect();
+    assert!(heads(&registry.log()) - before <= distinct.len(), "a layer is asked for once");
+    registry.lose(layers.last().context("a layer")?["digest"].as_str().context("a digest")?)?;
+    let _ = std::fs::remove_dir_all(project.home().join("local_cache"));
+    engine::forget_labelled(project.name())?;
+    let noticed = project.slipway(&["build", "--repo", &repo])?;
+    assert_eq!(noticed.code, 1, "{}", noticed.stderr);
+    assert!(noticed.stderr.contains("is not whole") && noticed.stderr.contains(tag), "{}", noticed.stderr);
+    let anew = project.build(&["--repo", &repo])?;
+    assert!(anew.run.built().contains(&"app/setup".to_owned()), "{}", anew.run.stderr);
+    engine::forget_labelled(project.name())?;
+    assert!(!engine::sh(&anew.image("app"), "cat /date")?.is_empty(), "it can be pulled");
     Ok(())
 }
 

@@ -76,6 +76,21 @@ pub trait StageStorage: Send + Sync {
     async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError>;
     /// Checks that the image and all its blobs are there.
     async fn verify(&self, image: &ImageAt) -> Result<(), StorageError>;
+    /// Those of these images that are not there as a whole, with what is missing. A layer that several share is looked for
+    /// once, and a config that was read is known to be there.
+    async fn not_whole(&self, images: &[ImageAt]) -> Result<Vec<(ImageAt, String)>, StorageError> {
+        let mut lost = Vec::new();
+        for image in images {
+            match self.verify(image).await {
+                Ok(()) => {}
+                Err(error @ (StorageError::Gone(_) | StorageError::Broken { .. })) => {
+                    lost.push((image.clone(), error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(lost)
+    }
     /// The latest timestamp under which anything of the digest stands, whether or not it is a stage, as the last
     /// listing showed it. `None` when the place knows no more than [`find`](Self::find) tells.
     async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {

@@ -3,9 +3,11 @@
 //! The tags are the index ([`TagIndex`]), the labels in the image configs the records. A record that was read once is
 //! kept with the digest of its manifest; who asks for fresh news pays one HEAD for it.
 
+mod whole;
+
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -31,6 +33,8 @@ pub struct RepoStorage {
     tags: Arc<TagIndex>,
     /// Who reads a record holds its cell, so that equal look-ups are one request.
     records: Mutex<HashMap<StageId, Arc<AsyncMutex<Remembered>>>>,
+    /// The layers of manifests that were read.
+    layers: Mutex<HashMap<BlobDigest, Vec<Descriptor>>>,
 }
 
 /// What is known of the image under a stage's tag.
@@ -47,7 +51,7 @@ impl RepoStorage {
     /// The stages of `repo`.
     pub fn new(client: Client, repo: Repo) -> Self {
         let tags = Arc::new(TagIndex::new(client.clone(), repo.clone()));
-        Self { client, repo, tags, records: Mutex::default() }
+        Self { client, repo, tags, records: Mutex::default(), layers: Mutex::default() }
     }
 
     /// The records that a project keeps beside its stages. They share the stages' listing.
@@ -126,6 +130,7 @@ impl RepoStorage {
             serde_json::from_slice(&bytes).map_err(|why| broken(format!("its config cannot be read: {why}")))?;
         let labels = config.config.labels.unwrap_or_default();
         let labels = labels::read_for(&id, &labels).map_err(|why| broken(why.to_string()))?;
+        self.remember_layers(&raw.digest, &manifest.layers);
         let at = ImageAt { repo: self.repo.clone(), digest: raw.digest.clone() };
         let size = blobs(&manifest).fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
         Ok(labels::record(labels, id, at, manifest.config.digest, size))
@@ -160,6 +165,10 @@ impl RepoStorage {
             records.retain(|_, cell| Arc::strong_count(cell) > 1);
         }
         records.entry(id).or_default().clone()
+    }
+
+    fn layers(&self) -> MutexGuard<'_, HashMap<BlobDigest, Vec<Descriptor>>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(&self, error: RegistryError) -> StorageError {
@@ -214,6 +223,10 @@ impl StageStorage for RepoStorage {
         let blobs: Vec<Descriptor> = blobs(&manifest).cloned().collect();
         let checks = stream::iter(blobs).map(|blob| async move { self.verify_blob(image, &blob).await });
         checks.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn not_whole(&self, images: &[ImageAt]) -> Result<Vec<(ImageAt, String)>, StorageError> {
+        self.find_lost(images).await
     }
 
     async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {

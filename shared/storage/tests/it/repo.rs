@@ -111,6 +111,31 @@ async fn an_image_with_a_lost_layer_is_not_verified() {
     assert!(matches!(&gone, StorageError::Gone(what) if what.contains(manifest.layers[0].digest.as_str())), "{gone}");
 }
 
+#[tokio::test]
+async fn a_layer_of_several_images_is_looked_for_once() {
+    let Some(registry) = Registry::start() else { return };
+    let lab = lab(&registry, "shop/shared");
+    let mut images = Vec::new();
+    let mut layers = Vec::new();
+    for (name, layer) in [("one", "same"), ("two", "same"), ("three", "other")] {
+        let labels = BTreeMap::from([("name".to_owned(), name.to_owned())]);
+        let (digest, manifest) = lab.image(labels, layer).await;
+        images.push(ImageAt { repo: lab.repo.clone(), digest });
+        layers.push(manifest.layers[0].digest.clone());
+    }
+    let storage = lab.storage();
+    let heads = || registry.server().log().matches("http.request.method=HEAD").count();
+    let before = heads();
+    assert_eq!(storage.not_whole(&images).await.unwrap(), []);
+    // A request may be logged a little later than it is answered.
+    assert!(heads() - before <= 2, "two layers, three images");
+    forget_blob(&registry, "shop/shared", &layers[2]);
+    let nowhere = ImageAt { repo: lab.repo.clone(), digest: slipway_oci::BlobDigest::of(b"") };
+    let lost = storage.not_whole(&[images.clone(), vec![nowhere.clone()]].concat()).await.unwrap();
+    assert_eq!(lost.iter().map(|(at, _)| at).collect::<Vec<_>>(), [&nowhere, &images[2]]);
+    assert!(lost[1].1.contains(layers[2].as_str()), "{lost:?}");
+}
+
 /// A fake registry with one stage, and a view of it.
 async fn fake_with_a_stage(tasks: &Tasks) -> (Fake, RegistryLab) {
     let fake = Fake::default();
