@@ -3,8 +3,8 @@
 //! Reading order: [`model`] (what a valid configuration is), then how it is read: `yaml` (a tree with positions),
 //! [`documents`] (splitting), `raw/` (one file per directive), `check` (rules across documents), [`problem`]
 //! (errors); then what is done with a configuration: [`names`] (images that a user asks for), [`graph`] (what
-//! depends on what); beside it, [`giterminism`] (what may be used without being committed), and [`value`]
-//! (YAML of any shape, for templates).
+//! depends on what); beside it, [`giterminism`] (what may be used without being committed), [`includes`] (files of the
+//! configuration that come from other repositories), and [`value`] (YAML of any shape, for templates).
 //!
 //! This crate reads no file and knows no git: it is given the rendered text and answers with a configuration or
 //! with every problem it found, each at its line and column.
@@ -13,6 +13,7 @@ mod check;
 pub mod documents;
 pub mod giterminism;
 pub mod graph;
+pub mod includes;
 pub mod model;
 pub mod names;
 pub mod problem;

@@ -35,6 +35,7 @@ use crate::{
 
 pub(crate) use image_spec::ImageSpec;
 pub(crate) use meta::{Meta, project_name_fault};
+pub(crate) use remote::read_include;
 pub(crate) use section::{Section, nearest, suggestion};
 pub(crate) use value::Written;
 

@@ -1,7 +1,8 @@
 //! Wrong configurations, each with its whole message: `malformed/*.txt`.
 //!
 //! A file has a title and then its cases: a line `#### NAME`, the wrong text, a line `====`, and what the user reads.
-//! Before the text stand the lines of [`META`] (in `giterminism.txt` those of [`VERSION`]), unless NAME begins with `!`.
+//! Before the text stand the lines of [`META`] (in `giterminism.txt` those of [`VERSION`], in `includes*.txt`
+//! a line `includes:`), unless NAME begins with `!`.
 //! `␉`, `␍` and `␀` stand for a tab, a carriage return and a NUL, `␃` for the end of a text that does not end in a line
 //! break. `SLIPWAY_TEST_BLESS=1` writes the messages anew; then read every one of them: somebody who sees nothing else must
 //! be able to mend the file.
@@ -11,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use slipway_config::{Giterminism, Problems, giterminism, parse};
+use slipway_config::{Giterminism, Problems, giterminism, includes, parse};
 
 /// What comes before a text that is an image or several; it begins in line 4.
 const META: &str = "configVersion: 1\nproject: p\n---\n";
@@ -53,6 +54,8 @@ impl Case {
 fn problems_of(family: &str, case: &Case) -> Option<Problems> {
     match family {
         "giterminism" => giterminism::parse("werf-giterminism.yaml", &case.text(VERSION)).err(),
+        "includes" => includes::parse("werf-includes.yaml", &case.text("includes:\n")).err(),
+        "includes_lock" => includes::parse_lock("werf-includes.lock", &case.text("includes:\n")).err(),
         "outside" => {
             let text = case.text(META);
             let config = parse("werf.yaml", &text).unwrap_or_else(|problems| panic!("{}: {problems}", case.name));

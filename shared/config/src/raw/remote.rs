@@ -1,5 +1,7 @@
 //! `url` of `git`: another repository, and which of its commits.
 
+use slipway_paths::TreePath;
+
 use super::{Reader, secrets, section::Section, value::Written};
 use crate::{BasicAuth, GitRevision, OutsideKind, RemoteGit, problem::without_credentials, yaml::shorten};
 
@@ -7,6 +9,8 @@ use crate::{BasicAuth, GitRevision, OutsideKind, RemoteGit, problem::without_cre
 const REVISIONS: [&str; 3] = ["branch", "tag", "commit"];
 /// Directives that make sense only beside a `url`.
 const FOR_REMOTES: [&str; 4] = ["branch", "tag", "commit", "basicAuth"];
+const INCLUDE_KEYS: [&str; 10] =
+    ["name", "git", "branch", "tag", "commit", "basicAuth", "add", "to", "includePaths", "excludePaths"];
 /// What an address may begin with.
 const SCHEMES: [&str; 5] = ["https", "http", "ssh", "git+ssh", "file"];
 
@@ -30,14 +34,64 @@ pub(super) fn read(reader: &mut Reader<'_>, mapping: &Section<'_>) -> Option<Rem
         _ => {}
     }
     let auth = auth(reader, mapping);
-    let url = url(reader, mapping)?;
-    if auth.is_some() && !url.text.starts_with("http") {
-        let message = "`basicAuth` is for a `url` that begins with `https://`";
-        reader.refuse(url.position, message, "remove `basicAuth`; over ssh the keys of the user are taken");
-    }
+    let url = url(reader, mapping, "url")?;
+    refuse_auth(reader, auth.is_some(), &url);
     let name = repository_name(&url.text);
     let revision = revision.unwrap_or(GitRevision::Default);
     Some(RemoteGit { url: url.text, name, revision, auth, position: url.position })
+}
+
+/// Reads an entry of `includes`: the repository with its commit, `add` and `to`.
+pub(crate) fn read_include(reader: &mut Reader<'_>, entry: &Section<'_>) -> Option<(RemoteGit, TreePath, TreePath)> {
+    reader.known(entry, &INCLUDE_KEYS);
+    let given: Vec<_> = REVISIONS.into_iter().filter_map(|key| Some((key, entry.get(key)?))).collect();
+    match given.as_slice() {
+        [_] => {}
+        [] => {
+            let message = "an include needs one of `branch`, `tag` and `commit`";
+            reader.refuse(entry.position, message, "write `branch: main`, `tag: NAME` or `commit: ID`");
+        }
+        [(first, _), (second, other), ..] => {
+            let message = format!("`{first}` and `{second}` cannot stand together");
+            reader.refuse(other.position, message, "keep one of `branch`, `tag` and `commit`");
+        }
+    }
+    let revision = given.first().and_then(|(key, _)| revision(reader, entry, key));
+    if entry.get("git").is_none() {
+        let message = "`git` is missing: from which repository are the files?";
+        reader.missing(entry, "git", message, "write `git: https://HOST/PATH`");
+    }
+    let auth = auth(reader, entry);
+    let url = url(reader, entry, "git");
+    if let Some(url) = &url {
+        refuse_auth(reader, auth.is_some(), url);
+    }
+    let (add, to) = (place(reader, entry, "add"), place(reader, entry, "to"));
+    let url = url?;
+    let name = repository_name(&url.text);
+    let remote = RemoteGit { url: url.text, name, revision: revision?, auth, position: url.position };
+    Some((remote, add?, to?))
+}
+
+/// A path from the root of a repository, with or without a slash in front.
+fn place(reader: &mut Reader<'_>, entry: &Section<'_>, key: &str) -> Option<TreePath> {
+    if entry.get(key).is_none() {
+        return Some(TreePath::root());
+    }
+    let written = reader.text(entry, key)?;
+    let path = TreePath::new(written.text.trim_start_matches('/'));
+    if path.is_err() {
+        let message = format!("`{key}` leads outside: `{}`", shorten(&written.text));
+        reader.refuse(written.position, message, "remove `..` from the path");
+    }
+    path.ok()
+}
+
+fn refuse_auth(reader: &mut Reader<'_>, has_auth: bool, url: &Written) {
+    if has_auth && !url.text.starts_with("http") {
+        let message = "`basicAuth` is for an address that begins with `https://`";
+        reader.refuse(url.position, message, "remove `basicAuth`; over ssh the keys of the user are taken");
+    }
 }
 
 fn refuse_without_url(reader: &mut Reader<'_>, mapping: &Section<'_>) {
@@ -84,8 +138,8 @@ fn name_fault(name: &str) -> Option<&'static str> {
 }
 
 /// The address, as `git clone` takes it.
-fn url(reader: &mut Reader<'_>, mapping: &Section<'_>) -> Option<Written> {
-    let written = reader.filled(mapping, "url")?;
+fn url(reader: &mut Reader<'_>, mapping: &Section<'_>, key: &str) -> Option<Written> {
+    let written = reader.filled(mapping, key)?;
     let shown = shorten(&without_credentials(&written.text));
     let scheme = written.text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let hint = "write the address as `git clone` takes it: `https://HOST/PATH`, `ssh://HOST/PATH` or `USER@HOST:PATH`";
@@ -101,7 +155,7 @@ fn url(reader: &mut Reader<'_>, mapping: &Section<'_>) -> Option<Written> {
     } else {
         return Some(written);
     };
-    reader.refuse(written.position, format!("`url` {fault}: `{shown}`"), hint);
+    reader.refuse(written.position, format!("`{key}` {fault}: `{shown}`"), hint);
     None
 }
 
