@@ -4,7 +4,8 @@
 //!
 //! Reading order: this page (what can be asked), [`repository`] (opening and resolving), `node` (one entry of a tree,
 //! submodules included), `tree`, `changes`, `archive`, `read` and `history` (one answer each), [`worktree`] (what is not
-//! committed), [`dev`] (a commit made of what is not committed), [`overlay`] (a commit with single files from disk); `store`
+//! committed), [`dev`] (a commit made of what is not committed), [`overlay`] (a commit with single files from disk) and
+//! [`included`] (one with files of other repositories); `store`
 //! holds the objects of such commits; [`transfer`] (commits on their way to other repositories), [`upstream`] (copies of
 //! other repositories).
 
@@ -17,6 +18,7 @@ mod archive;
 mod changes;
 pub mod dev;
 mod history;
+pub mod included;
 mod node;
 pub mod overlay;
 mod program;
@@ -29,6 +31,7 @@ pub mod upstream;
 pub mod worktree;
 
 pub use changes::{changes_checksum, changes_size};
+pub use included::TreeFile;
 pub use read::Trail;
 pub use repository::Repository;
 pub use transfer::{Mirror, Remote};

@@ -6,7 +6,7 @@ use slipway_digest::Encoder;
 use slipway_paths::{Matcher, Scope, TreePath};
 
 use crate::{
-    FileMode, GitError, PathKind, TreeSummary,
+    FileMode, GitError, PathKind, TreeFile, TreeSummary,
     node::{Node, NodeKind, Source},
 };
 
@@ -81,36 +81,33 @@ fn step(
 
 /// What the base of `scope` is, and the checksum of what is selected.
 pub(crate) fn summary(source: &Rc<Source>, scope: &Scope) -> Result<TreeSummary, GitError> {
-    let mut files: Vec<(TreePath, FileMode, [u8; 20])> = Vec::new();
     let base = Node::find(source, scope.base())?;
-    if let Some(base) = &base {
-        walk(base, &Selection::new(scope, None)?, &mut |path, met| {
-            if let Met::File(mode, node) = met {
-                files.push((path.clone(), mode, node.blob()));
-            }
-            Ok(())
-        })?;
-    }
+    let files = files(source, scope)?;
     let checksum = Encoder::new("tree")
-        .list(files.iter(), |encoder, (path, mode, blob)| {
+        .list(files.iter(), |encoder, TreeFile { path, mode, blob }| {
             encoder.number(mode.bits().into()).bytes(path.as_bytes()).bytes(blob)
         })
         .finish();
     Ok(TreeSummary { base: base.as_ref().map(kind), files: files.len() as u64, checksum })
 }
 
-/// The paths of all selected files.
-pub(crate) fn list(source: &Rc<Source>, scope: &Scope) -> Result<Vec<TreePath>, GitError> {
-    let mut paths = Vec::new();
+/// All selected files.
+pub(crate) fn files(source: &Rc<Source>, scope: &Scope) -> Result<Vec<TreeFile>, GitError> {
+    let mut files = Vec::new();
     if let Some(base) = Node::find(source, scope.base())? {
         walk(&base, &Selection::new(scope, None)?, &mut |path, met| {
-            if let Met::File(..) = met {
-                paths.push(path.clone());
+            if let Met::File(mode, node) = met {
+                files.push(TreeFile { path: path.clone(), mode, blob: node.blob() });
             }
             Ok(())
         })?;
     }
-    Ok(paths)
+    Ok(files)
+}
+
+/// The paths of all selected files.
+pub(crate) fn list(source: &Rc<Source>, scope: &Scope) -> Result<Vec<TreePath>, GitError> {
+    Ok(files(source, scope)?.into_iter().map(|file| file.path).collect())
 }
 
 fn kind(node: &Node) -> PathKind {

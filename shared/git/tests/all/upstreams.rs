@@ -7,7 +7,7 @@ use slipway_git::{Address, GitError, GitView as _, Repository, Speech, Upstream,
 use tempfile::TempDir;
 
 use crate::{
-    fixture::{Project, path, project},
+    fixture::{Project, all, path, project},
     http::Server,
 };
 
@@ -196,4 +196,35 @@ fn a_git_that_does_not_end_is_stopped_with_what_it_started() {
     // Nobody holds the lock any more.
     let again = copy.fetch(&Wanted::Default).expect_err("stopped").to_string();
     assert!(again.contains("did not end within"), "{again}");
+}
+
+#[test]
+fn files_of_another_repository_are_part_of_a_commit_of_ours() {
+    let Some((own, home, base)) = scene() else { return };
+    let Some((other, _, _)) = scene() else { return };
+    other.write("dir/tool.sh", "run").mode("dir/tool.sh", 0o755);
+    let theirs = other.write("dir/file", "theirs").link("dir/link", "file").commit();
+    let copy = upstream(&home, &file_url(&other));
+    copy.fetch(&Wanted::Commit(theirs)).expect("fetched");
+    let copied = copy.repository().expect("a copy");
+    let mut files = copied.files(theirs, &all("dir")).expect("listed");
+    assert_eq!(files.iter().map(|file| file.path.to_string()).collect::<Vec<_>>(), ["file", "link", "tool.sh"]);
+    files.iter_mut().for_each(|file| file.path = path("included").join(file.path.as_bytes()));
+    let store = home.path().join("store");
+    let (together, commit) = own.open().with_included(&store, base, &files, &[&copied]).expect("put together");
+    let read = |name: &str| {
+        together.read(commit, &path(name)).expect("readable").map(|bytes| String::from_utf8(bytes).expect("text"))
+    };
+    assert_eq!((read("included/file").as_deref(), read("included/link").as_deref()), (Some("theirs"), Some("theirs")));
+    assert_eq!((read("file").as_deref(), read("dir/file")), (Some("first"), None));
+    let listed = together.files(commit, &all("included")).expect("listed");
+    assert_eq!(listed[2].mode, slipway_git::FileMode::Executable);
+    let (_, again) = own.open().with_included(&store, base, &files, &[&copied]).expect("put together");
+    assert_eq!(again, commit);
+    assert_eq!(own.open().with_included(&store, base, &[], &[]).expect("nothing").1, base);
+    // Files from disk go on top.
+    own.write("extra", "disk");
+    let more = together.with_files(&store, commit, &[(path("extra"), own.at("extra"))]).expect("put together");
+    let content = more.0.read(more.1, &path("included/file")).expect("readable").expect("a file");
+    assert_eq!(content, b"theirs");
 }
