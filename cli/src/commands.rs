@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod foreign;
+pub(crate) mod includes;
 pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod selection;
@@ -99,6 +100,9 @@ async fn dispatch(matches: &ArgMatches, world: World, early: Arc<Printer>) -> (A
         CommandName::ConfigRender => config::render(session).await,
         CommandName::ConfigList => config::list(session).await,
         CommandName::ConfigGraph => config::graph(session).await,
+        CommandName::IncludesUpdate => includes::update(session).await,
+        CommandName::IncludesList => includes::ls_files(session).await,
+        CommandName::IncludesGet => includes::get_file(session).await,
     };
     (printer, result)
 }
@@ -119,6 +123,12 @@ fn chosen(matches: &ArgMatches) -> Chosen<'_> {
             Some(("render", matches)) => Chosen::OfProject(CommandName::ConfigRender, matches),
             Some(("list", matches)) => Chosen::OfProject(CommandName::ConfigList, matches),
             Some(("graph", matches)) => Chosen::OfProject(CommandName::ConfigGraph, matches),
+            _ => Chosen::Nothing,
+        },
+        Some(("includes", matches)) => match matches.subcommand() {
+            Some(("update", matches)) => Chosen::OfProject(CommandName::IncludesUpdate, matches),
+            Some(("ls-files", matches)) => Chosen::OfProject(CommandName::IncludesList, matches),
+            Some(("get-file", matches)) => Chosen::OfProject(CommandName::IncludesGet, matches),
             _ => Chosen::Nothing,
         },
         Some(("version", _)) => Chosen::Version,

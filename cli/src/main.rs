@@ -11,6 +11,7 @@ mod failure;
 mod flags;
 mod giterminism;
 mod home;
+mod includes;
 mod output;
 mod project;
 mod report;

@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     flags::project::{Giterminism, ProjectFlags},
     giterminism::{self, Committed},
+    includes::Includes,
     output::{Printer, timestamp},
     templates::{HostWorld, ProjectFiles},
 };
@@ -62,6 +63,10 @@ pub(crate) struct Project {
     pub(crate) permits: slipway_config::Giterminism,
     /// The path of the giterminism configuration, be there one or not, as messages name it.
     pub(crate) permits_name: String,
+    /// The commit that the configuration is read from: that of the build, with the files of includes put in.
+    pub(crate) configuration: CommitId,
+    /// Files of the configuration that come from other repositories.
+    pub(crate) includes: Includes,
     /// What differs from the commit; empty unless the mode is strict.
     pub(crate) dirty: Vec<Dirty>,
     /// The configuration's path, as messages name it.
@@ -77,6 +82,38 @@ impl Project {
     /// When there is no repository, commit or configuration, when the configuration is not committed, or when its
     /// templates fail.
     pub(crate) fn open(flags: &ProjectFlags, reading: &Reading) -> Result<Self, Failure> {
+        let mut project = Self::with_includes(flags, reading)?;
+        let text = project.read_config(flags.config.as_deref())?;
+        project.rendering = project.render(text, flags, reading)?;
+        Ok(project)
+    }
+
+    /// Finds the project and what its includes bring, without its configuration. Blocks.
+    ///
+    /// # Errors
+    /// When there is no repository or commit, or the includes are wrong or cannot be fetched.
+    pub(crate) fn with_includes(flags: &ProjectFlags, reading: &Reading) -> Result<Self, Failure> {
+        let mut project = Self::locate(flags, reading)?;
+        if flags.allow_includes_update && !project.permits.allows_includes_update() {
+            let own = &project.permits_name;
+            return Err(Failure::project_text(format!(
+                "--allow-includes-update is not allowed by giterminism: the images would change with what other repositories \
+                 hold at the moment. Run `slipway includes update` and commit the lock file, or allow it by \
+                 `includes.allowIncludesUpdate: true` in {own}"
+            )));
+        }
+        let includes = Includes::fetch(&project, &flags.including(reading))?;
+        let together = includes.put_into(&project.repository, project.commit, &reading.home, |_| true);
+        (project.repository, project.configuration) = together?;
+        project.includes = includes;
+        Ok(project)
+    }
+
+    /// Finds the project and what it allows. Blocks.
+    ///
+    /// # Errors
+    /// When there is no repository or commit, or when what it allows is wrong.
+    pub(crate) fn locate(flags: &ProjectFlags, reading: &Reading) -> Result<Self, Failure> {
         let Reading { here, home, .. } = reading;
         let directory = flags.dir.as_ref().map_or_else(|| here.to_owned(), |dir| here.join(dir));
         if !directory.is_dir() {
@@ -102,13 +139,13 @@ impl Project {
             giterminism: mode.clone(),
             permits: slipway_config::Giterminism::default(),
             permits_name: flags.giterminism_config.clone().unwrap_or_else(|| GITERMINISM_NAME.to_owned()),
+            configuration: commit,
+            includes: Includes::default(),
             dirty,
             config_name: String::new(),
             rendering: Rendering::plain("", String::new()),
         };
         project.permits = project.read_permits(flags.giterminism_config.is_some())?;
-        let text = project.read_config(flags.config.as_deref())?;
-        project.rendering = project.render(text, flags, reading)?;
         Ok(project)
     }
 
@@ -130,7 +167,8 @@ impl Project {
     fn render(&self, text: String, flags: &ProjectFlags, reading: &Reading) -> Result<Rendering, Failure> {
         let files = ProjectFiles {
             repository: self.repository.clone(),
-            commit: self.commit,
+            commit: self.configuration,
+            included: self.includes.paths(),
             prefix: self.prefix.clone(),
             permits: self.permits.clone(),
             permits_name: self.permits_name.clone(),
@@ -184,15 +222,19 @@ impl Project {
     }
 
     fn config_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-        if !self.reads_disk() {
+        if !self.reads_disk() || self.includes.has(&self.path(name)?) {
             return self.committed(name, "werf config");
         }
+        self.disk_bytes(name, "werf config")
+    }
+
+    fn disk_bytes(&self, name: &str, what: &str) -> Result<Option<Vec<u8>>, Failure> {
         let path = self.directory.join(name);
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
-                let error = anyhow::Error::new(error).context(format!("unable to read werf config {}", path.display()));
+                let error = anyhow::Error::new(error).context(format!("unable to read {what} {}", path.display()));
                 Err(Failure::project(error))
             }
         }
@@ -203,15 +245,25 @@ impl Project {
         self.permits.allows_uncommitted_config() && self.repository.work_tree().is_some()
     }
 
+    /// The text of a file beside the configuration: from the commit, or in loose mode from disk; `None` = there is none.
+    ///
+    /// # Errors
+    /// When it is not committed or no text.
+    pub(crate) fn configuration_text(&self, name: &str, what: &str) -> Result<Option<String>, Failure> {
+        let loose = self.giterminism == Giterminism::Loose && self.repository.work_tree().is_some();
+        let bytes = if loose { self.disk_bytes(name, what)? } else { self.committed(name, what)? };
+        bytes.map(|bytes| text(name, what, bytes)).transpose()
+    }
+
     /// A file of the project as it is in the commit; in strict mode it must be the same in the work tree.
     fn committed(&self, name: &str, what: &str) -> Result<Option<Vec<u8>>, Failure> {
         let path = self.path(name)?;
-        let committed = giterminism::file(&self.repository, self.commit, &self.dirty, &path)
+        let committed = giterminism::file(&self.repository, self.configuration, &self.dirty, &path)
             .with_context(|| format!("unable to read {what}"))
             .map_err(Failure::project)?;
         let untracked = match committed {
             Committed::Same => {
-                let bytes = self.repository.read(self.commit, &path);
+                let bytes = self.repository.read(self.configuration, &path);
                 return bytes.with_context(|| format!("unable to read {what}")).map_err(Failure::project);
             }
             Committed::Absent if !self.is_on_disk(&path) => return Ok(None),
@@ -224,12 +276,13 @@ impl Project {
         )))
     }
 
-    /// Whether the file stands in the work tree, though git does not list it: it may be ignored.
-    fn is_on_disk(&self, path: &TreePath) -> bool {
+    /// Whether the file stands in the work tree, though git does not list it: it may be ignored. A snapshot has what
+    /// counts.
+    pub(crate) fn is_on_disk(&self, path: &TreePath) -> bool {
         use std::os::unix::ffi::OsStrExt as _;
-        let strict = self.giterminism == Giterminism::Strict;
+        let looks = !self.is_dev();
         let name = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
-        strict && self.repository.work_tree().is_some_and(|root| root.join(name).exists())
+        looks && self.repository.work_tree().is_some_and(|root| root.join(name).exists())
     }
 
     /// The giterminism configuration, which is never read from disk. `chosen`: it was named by a flag.

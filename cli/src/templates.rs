@@ -30,6 +30,8 @@ const NAMED: usize = 100;
 pub(crate) struct ProjectFiles {
     pub(crate) repository: Repository,
     pub(crate) commit: CommitId,
+    /// Files that come from other repositories: never from disk.
+    pub(crate) included: BTreeSet<TreePath>,
     /// The project directory in the repository.
     pub(crate) prefix: TreePath,
     pub(crate) permits: Permits,
@@ -181,7 +183,8 @@ impl ProjectFiles {
 
     fn reads_disk(&self, full: &TreePath, allows: Allows) -> bool {
         let allowed = || full.below(&self.prefix).is_some_and(|path| allows(&self.permits, &path));
-        self.repository.work_tree().is_some() && (self.is_loose() || allowed())
+        let is_own = !self.included.contains(full);
+        is_own && self.repository.work_tree().is_some() && (self.is_loose() || allowed())
     }
 
     /// The file on disk, links resolved. It lies in the work tree, and so does every link on the way, each allowed.

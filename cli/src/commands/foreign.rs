@@ -18,7 +18,7 @@ const FOREIGN: [(&str, &str); 11] = [
 ];
 
 /// Commands of later releases.
-const LATER: [&str; 19] = [
+const LATER: [&str; 18] = [
     "cleanup",
     "purge",
     "export",
@@ -31,7 +31,6 @@ const LATER: [&str; 19] = [
     "cr",
     "ci-env",
     "slugify",
-    "includes",
     "coordinator",
     "worker",
     "sbom",

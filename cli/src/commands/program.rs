@@ -24,6 +24,7 @@ pub(crate) fn program() -> Command {
         .subcommand(of(CommandName::Build, "build", "Build images").arg(images("build")))
         .subcommand(of(CommandName::Plan, "plan", "Show which images a build would take, in which sets").arg(images("plan")))
         .subcommand(config())
+        .subcommand(includes())
         .subcommand(Command::new("version").about("Show the version"))
         .subcommand(completion())
 }
@@ -45,6 +46,28 @@ fn config() -> Command {
         .subcommand(of(CommandName::ConfigList, "list", "List the names of images and artifacts"))
         .subcommand(
             of(CommandName::ConfigGraph, "graph", "Show what images need of each other, as YAML").arg(images("show")),
+        )
+}
+
+fn includes() -> Command {
+    let files = |help: &'static str| Arg::new(IMAGES).value_name("PATH").help(help);
+    Command::new("includes")
+        .about("Look after files of the configuration that come from other repositories")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(of(
+            CommandName::IncludesUpdate,
+            "update",
+            "Write the lock file: the commits that the includes of werf-includes.yaml are at now",
+        ))
+        .subcommand(
+            of(CommandName::IncludesList, "ls-files", "List the files of the project and of its includes")
+                .arg(files("Files, directories and globs to list; all by default").num_args(0..)),
+        )
+        .subcommand(
+            of(CommandName::IncludesGet, "get-file", "Show a file of the project or of its includes")
+                .arg(files("The file").required(true)),
         )
 }
 

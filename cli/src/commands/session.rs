@@ -74,19 +74,23 @@ impl Session {
         Ok(session)
     }
 
-    /// Reads the project and its configuration; says what the configuration warns of.
-    ///
-    /// # Errors
-    /// When either is wrong.
-    pub(crate) async fn open(&self) -> Result<(Project, Config), Failure> {
-        let flags = self.project_flags.clone();
-        let reading = Reading {
+    /// What a project is read with.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading {
             here: self.here.clone(),
             home: self.home.clone(),
             environment: self.world.environment.clone(),
             clock: Arc::clone(&self.world.clock),
             printer: Arc::clone(&self.printer),
-        };
+        }
+    }
+
+    /// Reads the project and its configuration; says what the configuration warns of.
+    ///
+    /// # Errors
+    /// When either is wrong.
+    pub(crate) async fn open(&self) -> Result<(Project, Config), Failure> {
+        let (flags, reading) = (self.project_flags.clone(), self.reading());
         let project = self.blocking(move || Project::open(&flags, &reading)).await?;
         let rendering = &project.rendering;
         let traced = |problems: Problems| Failure::project(problems.traced(|position| rendering.origin(position)));

@@ -13,6 +13,12 @@ pub(crate) enum CommandName {
     ConfigList,
     /// `config graph`
     ConfigGraph,
+    /// `includes update`
+    IncludesUpdate,
+    /// `includes ls-files`
+    IncludesList,
+    /// `includes get-file`
+    IncludesGet,
 }
 
 /// Commands that read a project.
@@ -22,6 +28,9 @@ pub(crate) const PROJECT: &[CommandName] = &[
     CommandName::ConfigRender,
     CommandName::ConfigList,
     CommandName::ConfigGraph,
+    CommandName::IncludesUpdate,
+    CommandName::IncludesList,
+    CommandName::IncludesGet,
 ];
 /// Commands that know what a build is: a plan takes all that its build takes.
 pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Plan];

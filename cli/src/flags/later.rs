@@ -1,6 +1,6 @@
 //! Flags of werf whose feature does not exist yet: given, they are an error.
 
-use super::flag::{Flag, PROJECT, Support, Werf};
+use super::flag::{Flag, Support, Werf};
 
 const fn not_yet(flag: Flag) -> Flag {
     flag.support(Support::NotYet)
@@ -35,6 +35,4 @@ pub(super) const FLAGS: &[Flag] = &[
     not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),
     not_yet(Flag::switch("enable-report-by-platform", "Report images by platform")),
     not_yet(Flag::switch("disable-git-commit-ancestry-check", "Take stages of any commit")),
-    not_yet(Flag::switch("allow-includes-update", "Take includes without a lock file").on(PROJECT)),
-    not_yet(Flag::text("includes-config", "FILE", "Configuration of includes").on(PROJECT)),
 ];

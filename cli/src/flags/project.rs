@@ -4,6 +4,7 @@ use super::{
     flag::{Flag, PROJECT, Support, Werf},
     resolve::Values,
 };
+use crate::{includes::Including, project::Reading};
 
 pub(crate) const DIR: Flag = Flag::text("dir", "DIR", "Project directory; the current one by default").on(PROJECT);
 pub(crate) const GIT_WORK_TREE: Flag = Flag::text(
@@ -64,6 +65,18 @@ pub(crate) const HOME_DIR: Flag = Flag::text(
 pub(crate) const TMP_DIR: Flag =
     Flag::text("tmp-dir", "DIR", "Directory for temporary files; the system's by default").on(PROJECT);
 
+pub(crate) const INCLUDES_CONFIG: Flag = Flag::text(
+    "includes-config",
+    "FILE",
+    "List of files from other repositories, relative to the project directory; werf-includes.yaml by default",
+)
+.on(PROJECT);
+pub(crate) const ALLOW_INCLUDES_UPDATE: Flag = Flag::switch(
+    "allow-includes-update",
+    "Take includes as they are now instead of as the lock file holds them; giterminism must allow it",
+)
+.on(PROJECT);
+
 pub(super) const FLAGS: &[Flag] = &[
     DIR,
     GIT_WORK_TREE,
@@ -79,6 +92,8 @@ pub(super) const FLAGS: &[Flag] = &[
     LOOSE_GITERMINISM,
     HOME_DIR,
     TMP_DIR,
+    INCLUDES_CONFIG,
+    ALLOW_INCLUDES_UPDATE,
 ];
 
 /// How uncommitted work is treated.
@@ -113,6 +128,10 @@ pub(crate) struct ProjectFlags {
     pub(crate) giterminism_config: Option<String>,
     /// `--dev`, `--loose-giterminism`. Both at once: `--dev`, as there is nothing left to check.
     pub(crate) giterminism: Giterminism,
+    /// `--includes-config`
+    pub(crate) includes_config: Option<String>,
+    /// `--allow-includes-update`
+    pub(crate) allow_includes_update: bool,
     /// `--home-dir`
     pub(crate) home_dir: Option<String>,
     /// `--tmp-dir`
@@ -120,6 +139,16 @@ pub(crate) struct ProjectFlags {
 }
 
 impl ProjectFlags {
+    /// What includes are read with.
+    pub(crate) fn including<'a>(&'a self, reading: &'a Reading) -> Including<'a> {
+        Including {
+            config: self.includes_config.as_deref(),
+            update: self.allow_includes_update,
+            home: &reading.home,
+            environment: &reading.environment,
+        }
+    }
+
     /// What the flags and variables say.
     pub(crate) fn from_values(values: &Values) -> Self {
         let giterminism = match (values.switch(&DEV), values.switch(&LOOSE_GITERMINISM)) {
@@ -137,6 +166,8 @@ impl ProjectFlags {
             debug_templates: values.switch(&DEBUG_TEMPLATES),
             giterminism_config: values.text(&GITERMINISM_CONFIG),
             giterminism,
+            includes_config: values.text(&INCLUDES_CONFIG),
+            allow_includes_update: values.switch(&ALLOW_INCLUDES_UPDATE),
             home_dir: values.text(&HOME_DIR),
             tmp_dir: values.text(&TMP_DIR),
         }

@@ -108,6 +108,9 @@ fn commands(commands: &[CommandName]) -> String {
         CommandName::ConfigRender => "config render",
         CommandName::ConfigList => "config list",
         CommandName::ConfigGraph => "config graph",
+        CommandName::IncludesUpdate => "includes update",
+        CommandName::IncludesList => "includes ls-files",
+        CommandName::IncludesGet => "includes get-file",
     };
     match commands {
         all if all == PROJECT => "all".to_owned(),

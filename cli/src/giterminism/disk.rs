@@ -44,16 +44,23 @@ impl Contexts {
         let mut contexts = Self::default();
         for image in images {
             let ImageKind::Dockerfile(dockerfile) = &image.kind else { continue };
-            let paths = paths(project, image.name(), dockerfile)?;
-            let Some(root) = project.repository.work_tree().filter(|_| !paths.is_empty()) else { continue };
-            let root = root.canonicalize().context("find the work tree").map_err(Failure::project)?;
-            let files: Vec<(TreePath, PathBuf)> =
-                paths.iter().map(|path| (path.clone(), on_disk(&root, path))).collect();
-            let overlaid = project.repository.with_files(&home.join("snapshots"), project.commit, &files);
-            let doing = || format!("take files of image {} from disk", image.name());
-            let (repository, commit) = overlaid.with_context(doing).map_err(Failure::project)?;
-            project.repository = repository;
-            contexts.taken.insert(image.name().clone(), Taken { commit, paths });
+            let mut paths = paths(project, image.name(), dockerfile)?;
+            let mut commit = project.commit;
+            if let Some(root) = project.repository.work_tree().filter(|_| !paths.is_empty()) {
+                let root = root.canonicalize().context("find the work tree").map_err(Failure::project)?;
+                let files: Vec<(TreePath, PathBuf)> =
+                    paths.iter().map(|path| (path.clone(), on_disk(&root, path))).collect();
+                let overlaid = project.repository.with_files(&home.join("snapshots"), commit, &files);
+                let doing = || format!("take files of image {} from disk", image.name());
+                (project.repository, commit) = overlaid.with_context(doing).map_err(Failure::project)?;
+            }
+            let included = included(project, dockerfile);
+            let takes = |path: &TreePath| included.contains(path);
+            (project.repository, commit) = project.includes.put_into(&project.repository, commit, home, takes)?;
+            paths.extend(included);
+            if !paths.is_empty() {
+                contexts.taken.insert(image.name().clone(), Taken { commit, paths });
+            }
         }
         Ok(contexts)
     }
@@ -72,6 +79,15 @@ impl Contexts {
     pub(crate) fn into_commits(self) -> BTreeMap<ImageName, CommitId> {
         self.taken.into_iter().map(|(image, taken)| (image, taken.commit)).collect()
     }
+}
+
+/// The Dockerfile of an image and its ignore rules, as far as they come from other repositories.
+fn included(project: &Project, image: &DockerfileImage) -> Vec<TreePath> {
+    let dockerfile = project.prefix.join(image.dockerfile.as_bytes());
+    let context = project.prefix.join(image.context.as_bytes());
+    let mut paths = vec![super::beside(&dockerfile), context.join(b".dockerignore"), dockerfile];
+    paths.retain(|path| project.includes.has(path));
+    paths
 }
 
 /// What an image takes from disk, from the root of the repository.

@@ -8,6 +8,7 @@ mod dockerfile;
 mod faults;
 mod git_stages;
 mod giterminism;
+mod includes;
 mod interrupted;
 mod output;
 mod repositories;

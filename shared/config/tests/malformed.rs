@@ -4,7 +4,7 @@
 //! Before the text stand the lines of [`META`] (in `giterminism.txt` those of [`VERSION`], in `includes*.txt`
 //! a line `includes:`), unless NAME begins with `!`.
 //! `␉`, `␍` and `␀` stand for a tab, a carriage return and a NUL, `␃` for the end of a text that does not end in a line
-//! break. `SLIPWAY_TEST_BLESS=1` writes the messages anew; then read every one of them: somebody who sees nothing else must
+//! break. `SLIPWAY_BLESS=1` writes the messages anew; then read every one of them: somebody who sees nothing else must
 //! be able to mend the file.
 
 use std::{
@@ -18,7 +18,7 @@ use slipway_config::{Giterminism, Problems, giterminism, includes, parse};
 const META: &str = "configVersion: 1\nproject: p\n---\n";
 /// What comes before a text of a giterminism configuration; it begins in line 2.
 const VERSION: &str = "giterminismConfigVersion: 1\n";
-const BLESS: &str = "SLIPWAY_TEST_BLESS";
+const BLESS: &str = "SLIPWAY_BLESS";
 /// Characters that are hard to see in a file, and what stands for them.
 const SIGNS: [(char, char); 3] = [('␉', '\t'), ('␍', '\r'), ('␀', '\0')];
 
