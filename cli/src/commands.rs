@@ -1,6 +1,7 @@
 //! Commands: what each is called, and how it is run.
 
 pub(crate) mod build;
+pub(crate) mod builds;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod foreign;
@@ -10,6 +11,7 @@ pub(crate) mod program;
 pub(crate) mod selection;
 pub(crate) mod session;
 pub(crate) mod version;
+pub(crate) mod worker;
 
 use std::{ffi::OsString, sync::Arc};
 
@@ -22,7 +24,7 @@ use crate::{
     flags::CommandName,
     output::Printer,
 };
-use session::Session;
+use session::{Desk, Session};
 
 /// What every command is given of the world.
 pub(crate) struct World {
@@ -81,7 +83,7 @@ fn usage(printer: &Printer, error: &clap::Error) -> u8 {
 /// Runs a command; answers what it prints with, too, as flags may have changed that.
 async fn dispatch(matches: &ArgMatches, world: World, early: Arc<Printer>) -> (Arc<Printer>, Result<(), Failure>) {
     let (name, matches) = match chosen(matches) {
-        Chosen::OfProject(name, matches) => (name, matches),
+        Chosen::WithFlags(name, matches) => (name, matches),
         Chosen::Version => return (Arc::clone(&early), version::run(&early)),
         Chosen::Completion(matches) => return (Arc::clone(&early), completion::run(matches, &early)),
         Chosen::Nothing => {
@@ -89,27 +91,37 @@ async fn dispatch(matches: &ArgMatches, world: World, early: Arc<Printer>) -> (A
             return (early, Err(failure));
         }
     };
-    let session = match Session::new(name, matches, world) {
-        Ok(session) => session,
+    let desk = match Desk::new(name, matches, world) {
+        Ok(desk) => desk,
         Err(failure) => return (early, Err(failure)),
     };
-    let printer = Arc::clone(&session.printer);
-    let result = match name {
-        CommandName::Build => Box::pin(build::run(session)).await,
-        CommandName::Plan => plan::run(session).await,
-        CommandName::ConfigRender => config::render(session).await,
-        CommandName::ConfigList => config::list(session).await,
-        CommandName::ConfigGraph => config::graph(session).await,
-        CommandName::IncludesUpdate => includes::update(session).await,
-        CommandName::IncludesList => includes::ls_files(session).await,
-        CommandName::IncludesGet => includes::get_file(session).await,
-    };
-    (printer, result)
+    let printer = Arc::clone(&desk.printer);
+    (printer, Box::pin(run_one(name, matches, desk)).await)
+}
+
+async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<(), Failure> {
+    match name {
+        CommandName::Build => Box::pin(build::run(Session::new(desk, matches)?)).await,
+        CommandName::Plan => plan::run(Session::new(desk, matches)?).await,
+        CommandName::ConfigRender => config::render(Session::new(desk, matches)?).await,
+        CommandName::ConfigList => config::list(Session::new(desk, matches)?).await,
+        CommandName::ConfigGraph => config::graph(Session::new(desk, matches)?).await,
+        CommandName::IncludesUpdate => includes::update(Session::new(desk, matches)?).await,
+        CommandName::IncludesList => includes::ls_files(Session::new(desk, matches)?).await,
+        CommandName::IncludesGet => includes::get_file(Session::new(desk, matches)?).await,
+        CommandName::Worker => Box::pin(worker::run(desk)).await,
+        CommandName::Attach => Box::pin(builds::attach(desk, matches)).await,
+        CommandName::Cancel => builds::cancel(desk, matches).await,
+        CommandName::Logs => builds::logs(desk, matches).await,
+        CommandName::Explain => builds::explain(desk, matches).await,
+        CommandName::BuildsList => builds::list(desk).await,
+        CommandName::BuildsShow => builds::show(desk, matches).await,
+    }
 }
 
 /// A command of the command line.
 enum Chosen<'m> {
-    OfProject(CommandName, &'m ArgMatches),
+    WithFlags(CommandName, &'m ArgMatches),
     Version,
     Completion(&'m ArgMatches),
     Nothing,
@@ -117,20 +129,28 @@ enum Chosen<'m> {
 
 fn chosen(matches: &ArgMatches) -> Chosen<'_> {
     match matches.subcommand() {
-        Some(("build", matches)) => Chosen::OfProject(CommandName::Build, matches),
-        Some(("plan", matches)) => Chosen::OfProject(CommandName::Plan, matches),
+        Some(("build", matches)) => Chosen::WithFlags(CommandName::Build, matches),
+        Some(("plan", matches)) => Chosen::WithFlags(CommandName::Plan, matches),
         Some(("config", matches)) => match matches.subcommand() {
-            Some(("render", matches)) => Chosen::OfProject(CommandName::ConfigRender, matches),
-            Some(("list", matches)) => Chosen::OfProject(CommandName::ConfigList, matches),
-            Some(("graph", matches)) => Chosen::OfProject(CommandName::ConfigGraph, matches),
+            Some(("render", matches)) => Chosen::WithFlags(CommandName::ConfigRender, matches),
+            Some(("list", matches)) => Chosen::WithFlags(CommandName::ConfigList, matches),
+            Some(("graph", matches)) => Chosen::WithFlags(CommandName::ConfigGraph, matches),
             _ => Chosen::Nothing,
         },
         Some(("includes", matches)) => match matches.subcommand() {
-            Some(("update", matches)) => Chosen::OfProject(CommandName::IncludesUpdate, matches),
-            Some(("ls-files", matches)) => Chosen::OfProject(CommandName::IncludesList, matches),
-            Some(("get-file", matches)) => Chosen::OfProject(CommandName::IncludesGet, matches),
+            Some(("update", matches)) => Chosen::WithFlags(CommandName::IncludesUpdate, matches),
+            Some(("ls-files", matches)) => Chosen::WithFlags(CommandName::IncludesList, matches),
+            Some(("get-file", matches)) => Chosen::WithFlags(CommandName::IncludesGet, matches),
             _ => Chosen::Nothing,
         },
+        Some(("builds", matches)) => match matches.subcommand() {
+            Some(("list", matches)) => Chosen::WithFlags(CommandName::BuildsList, matches),
+            Some(("show", matches)) => Chosen::WithFlags(CommandName::BuildsShow, matches),
+            _ => Chosen::Nothing,
+        },
+        Some((name, matches)) if program::of_cluster(name).is_some() => {
+            program::of_cluster(name).map_or(Chosen::Nothing, |name| Chosen::WithFlags(name, matches))
+        }
         Some(("version", _)) => Chosen::Version,
         Some(("completion", matches)) => Chosen::Completion(matches),
         _ => Chosen::Nothing,

@@ -1,28 +1,27 @@
 //! The embedded mode: engine and worker inside this process.
 
 mod bases;
-mod host;
+mod outside;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use slipway_coordinator::{
     Engine, EngineOptions, Event, LocalLink, Submission,
     scheduler::{Options, estimates::Estimates},
 };
-use slipway_git::Repository;
+use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
-use slipway_process::{Clock, Environment, Panicked, Tasks, caught, random_id};
-use slipway_stages::{
-    Build, BuildOptions, Graph, Settings,
-    build::{BuildFailure, BuiltImage},
-};
+use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
+use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::host::Host;
 use crate::{
-    choose::{Backend, EngineAddress},
+    choose::EngineAddress,
+    host::{Host, HostOptions},
+    outcome::{BuildError, BuildOutcome},
     output::events::{DisplayEvent, StageName},
 };
 
@@ -30,17 +29,6 @@ use crate::{
 const SLOTS: u16 = 64;
 /// How long what was given up may take to be cleared away.
 const CLEARING: Duration = Duration::from_secs(60);
-
-/// How registries are spoken to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct RegistryOptions {
-    /// Docker's `config.json`; it need not exist.
-    pub(crate) docker_config: Option<PathBuf>,
-    /// Plain HTTP for every registry.
-    pub(crate) insecure: bool,
-    /// Certificates are not verified.
-    pub(crate) skip_tls_verify: bool,
-}
 
 /// A build that is ready to run: everything was read and checked.
 pub(crate) struct BuildRequest {
@@ -55,39 +43,11 @@ pub(crate) struct BuildRequest {
     /// Where stages are kept; `None` = in the local storage.
     pub(crate) repo: Option<Repo>,
     /// What builds.
-    pub(crate) backend: Backend,
-    /// The engine of the backend.
-    pub(crate) engine: EngineAddress,
-    /// How registries are spoken to.
-    pub(crate) registry: RegistryOptions,
-    /// Image of the tools for build containers; `None` = the program's own.
-    pub(crate) toolbox: Option<String>,
-    /// Where things are kept between runs; may not exist yet.
-    pub(crate) home: PathBuf,
-    /// Where temporary files go; `None` = the system's directory.
-    pub(crate) tmp: Option<PathBuf>,
-    /// The environment.
-    pub(crate) environment: Environment,
+    pub(crate) host: HostOptions,
     /// The clock.
     pub(crate) clock: Arc<dyn Clock>,
     /// Cancelled when the user gives up: the build then ends with [`BuildFailure::Cancelled`] and leaves nothing behind.
     pub(crate) interrupted: CancellationToken,
-}
-
-/// A finished build.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct BuildOutcome {
-    /// The images of the graph, in the order of declaration.
-    pub(crate) images: Vec<BuiltImage>,
-}
-
-/// Why a build did not finish.
-#[derive(Debug)]
-pub(crate) enum BuildError {
-    /// The engine says why.
-    Build(BuildFailure),
-    /// Something around it could not be set up: what was being done and what went wrong.
-    Setup(anyhow::Error),
 }
 
 /// Whether the engine answers within a second; why it does not, otherwise.
@@ -107,7 +67,7 @@ pub(crate) async fn build(
 ) -> Result<BuildOutcome, BuildError> {
     let tasks = Tasks::new();
     let opened = tokio::select! {
-        opened = Host::open(&request, &tasks) => opened.map_err(BuildError::Setup),
+        opened = Host::open(&request.host, &tasks) => opened.map_err(BuildError::Setup),
         () = request.interrupted.cancelled() => Err(BuildError::Build(BuildFailure::Cancelled)),
     };
     let host = match opened {
@@ -131,6 +91,15 @@ async fn run(
     tasks: &Tasks,
     tell: &mut impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
+    let git: Arc<dyn GitView> = Arc::new(request.repository.clone());
+    let outside = outside::outside(&request, host, &git);
+    let recovered = outside.publisher.recover().await;
+    recovered
+        .with_context(|| format!("finish what interrupted builds left in {}", outside.primary.name()))
+        .map_err(BuildError::Setup)?;
+    if request.repo.is_some() {
+        tracing::info!("{}", slipway_storage::journal::NOTICE);
+    }
     let options = EngineOptions {
         seed: random_id(),
         clock: Arc::clone(&request.clock),
@@ -145,17 +114,17 @@ async fn run(
         boot: random_id(),
         slots: slots.unwrap_or(SLOTS),
         hold: Duration::ZERO,
-        capabilities: Capabilities { backend: request.backend.to_string(), ..Capabilities::default() },
+        capabilities: Capabilities { backend: request.host.backend.to_string(), ..Capabilities::default() },
         link: Arc::new(LocalLink::new(engine.clone())),
         backend: host.backend(),
-        sources: Arc::new(OneRepository(Arc::clone(&host.git))),
+        sources: Arc::new(OneRepository(git)),
         clock: Arc::clone(&request.clock),
     };
     let worker = Worker::new(setup, tasks.clone());
     let stopped = stop.clone();
     let mut working = tasks.spawn(async move { caught(worker.run(stopped)).await });
     let build = Build::new(request.graph, &Arc::new(request.settings), request.options);
-    let submitted = engine.submit(Submission { build, outside: host.outside.clone() }).await;
+    let submitted = engine.submit(Submission { build, outside }).await;
     let Some((id, mut events)) = submitted else {
         return Err(BuildError::Setup(anyhow::anyhow!("the build engine has stopped")));
     };

@@ -11,6 +11,7 @@
 pub(crate) mod arguments;
 pub(crate) mod backend;
 pub(crate) mod building;
+pub(crate) mod cluster;
 pub(crate) mod flag;
 pub(crate) mod later;
 pub(crate) mod log;
@@ -19,6 +20,7 @@ pub(crate) mod project;
 mod reference;
 pub(crate) mod report;
 pub(crate) mod resolve;
+pub(crate) mod service;
 pub(crate) mod storage;
 pub(crate) mod table;
 pub(crate) mod unneeded;

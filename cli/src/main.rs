@@ -1,17 +1,21 @@
 //! The `slipway` program: reads what the user wants, runs it, says how it went.
 //!
 //! Reading order: this file (start and end of the process), [`commands`] (what can be done), [`flags`] (how it is
-//! said), [`project`], [`giterminism`] and [`templates`] (what is read), [`choose`] and [`embedded`] (who builds), [`report`] and
+//! said), [`project`], [`giterminism`] and [`templates`] (what is read), [`choose`], [`embedded`] and [`cluster`] (who
+//! builds), [`host`] (on what), [`report`] and
 //! [`output`] (what is told), [`failure`] (exit codes).
 
 mod choose;
+mod cluster;
 mod commands;
 mod embedded;
 mod failure;
 mod flags;
 mod giterminism;
 mod home;
+mod host;
 mod includes;
+mod outcome;
 mod output;
 mod project;
 mod report;

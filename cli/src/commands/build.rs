@@ -1,24 +1,36 @@
 //! `slipway build`.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, pin::Pin, sync::Arc};
 
 use anyhow::Context as _;
+use slipway_client::Client;
 use slipway_config::{Config, ImageName};
 use slipway_digest::CommitId;
 use slipway_oci::Repo;
+use slipway_process::random_id;
+use slipway_protocol::{BuildName, SubmitRequest};
 use slipway_stages::{BuildOptions, Graph, Settings, build::BuildFailure};
 
 use super::{selection, session::Session};
 use crate::{
     choose::{self, Choice, EngineAddress, NoBackend, Wanted},
-    embedded::{self, BuildError, BuildOutcome, BuildRequest, RegistryOptions},
+    cluster::{self, ClusterRequest},
+    embedded::{self, BuildRequest},
     failure::{Exit, Failure},
     flags::{
-        backend::BackendFlags, building::BuildingFlags, log::Level, project::Giterminism, report::ReportFlags,
-        storage::StorageFlags,
+        backend::{BACKEND, BackendFlags, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
+        building::{BuildingFlags, SCHEDULE},
+        cluster as cluster_flags,
+        cluster::{COORDINATOR, DETACH},
+        log::Level,
+        project::Giterminism,
+        report::{ReportFlags, SAVE_BUILD_REPORT},
+        storage::{REPO, StorageFlags},
     },
     giterminism,
-    output::{Display, failure, plan, summary, timestamp},
+    host::HostOptions,
+    outcome::{BuildError, BuildOutcome},
+    output::{Display, Printer, events::DisplayEvent, failure, plan, summary, timestamp},
     project::Project,
     report::ReportFile,
 };
@@ -30,6 +42,9 @@ struct Flags {
     storage: StorageFlags,
     repo: Option<Repo>,
     report: Option<ReportFile>,
+    /// The cluster that builds; `None` = this process does.
+    cluster: Option<Client>,
+    detach: bool,
 }
 
 impl Flags {
@@ -38,7 +53,13 @@ impl Flags {
         let repo = storage.repo.as_deref().map(str::parse::<Repo>).transpose();
         let report = ReportFlags::from_values(&session.values).map_err(Failure::usage)?;
         let report = report.map(|report| ReportFile::new(&report, &session.here)).transpose();
+        let world = &session.world;
+        let cluster = cluster_flags::client(&session.values, &world.environment, &session.here, &world.clock);
+        let cluster = cluster.map_err(Failure::usage)?;
+        check_cluster(session, cluster.is_some(), storage.repo.is_some()).map_err(Failure::usage)?;
         Ok(Self {
+            cluster,
+            detach: session.values.switch(&DETACH),
             building: BuildingFlags::from_values(&session.values),
             backend: BackendFlags::from_values(&session.values),
             repo: repo.context("--repo").map_err(Failure::usage)?,
@@ -46,6 +67,27 @@ impl Flags {
             storage,
         })
     }
+}
+
+/// Refuses what cannot go together.
+fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result<()> {
+    let values = &session.values;
+    if cluster && !repo {
+        let spelled = values.spelling(&COORDINATOR);
+        anyhow::bail!("{spelled}: a cluster keeps stages in a repository: give one with --{}", REPO.name);
+    }
+    let others = [&SCHEDULE, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION];
+    if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
+        anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
+    }
+    if values.switch(&DETACH) && !cluster {
+        anyhow::bail!("{}: only a cluster goes on by itself: give one with --coordinator", values.spelling(&DETACH));
+    }
+    if values.switch(&DETACH) && values.switch(&SAVE_BUILD_REPORT) {
+        let (detach, report) = (values.spelling(&DETACH), values.spelling(&SAVE_BUILD_REPORT));
+        anyhow::bail!("{detach} does not wait for what {report} is to hold: leave one of them out");
+    }
+    Ok(())
 }
 
 /// Builds images, shows how it goes, and writes the report.
@@ -67,15 +109,25 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
         dev: project.is_dev(),
         copy_from_local: flags.repo.is_some(),
     };
-    let engine = EngineAddress::from_environment(&session.world.environment);
-    let choice = backend(&session, &flags, &engine, &config).await?;
-    show_mode(&session, &project);
-    show_plan(&session, &flags, &graph);
-    let request = request(&session, &flags, &project, Parts { graph, settings, engine, choice });
-    let files = failure::Files::new(project.rendering.clone(), request.graph.images());
+    let files = failure::Files::new(project.rendering.clone(), graph.images());
     let commit = project.commit.to_string();
-    let built = watched(&session, request).await;
-    let outcome = built.map_err(|error| failed(&session, error, &files))?;
+    let built = if let (Some(client), Some(repo)) = (&flags.cluster, &flags.repo) {
+        let request = cluster_request(&session, &flags, &project, (graph, settings), (client, repo))?;
+        if flags.detach {
+            return detached(&session, &request).await;
+        }
+        let images = request.submit.images.len();
+        watched(&session, images, |tell| Box::pin(async move { cluster::build(&request, tell).await })).await
+    } else {
+        let engine = EngineAddress::from_environment(&session.world.environment);
+        let choice = backend(&session, &flags, &engine, &config).await?;
+        show_mode(&session, &project);
+        show_plan(&session, flags.building.parallel, flags.building.limit, &graph);
+        let request = request(&session, &flags, &project, Parts { graph, settings, engine, choice });
+        let images = request.graph.images().len();
+        watched(&session, images, |tell| Box::pin(embedded::build(request, tell))).await
+    };
+    let outcome = built.map_err(|error| failed(&session.printer, error, &files))?;
     let took = session.world.clock.monotonic().saturating_sub(start);
     session.printer.info(&summary::text(&outcome.images, took));
     if let Some(report) = &flags.report {
@@ -84,10 +136,19 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A build under way.
+type Building<'b> = Pin<Box<dyn Future<Output = Result<BuildOutcome, BuildError>> + Send + 'b>>;
+/// Takes what a build tells.
+type Tell<'b> = Box<dyn FnMut(DisplayEvent) + Send + 'b>;
+
 /// Builds, and shows how it goes.
-async fn watched(session: &Session, request: BuildRequest) -> Result<BuildOutcome, BuildError> {
-    let display = Display::new(Arc::clone(&session.printer), request.graph.images().len());
-    let mut building = Box::pin(embedded::build(request, |event| display.show(&event)));
+async fn watched<'b>(
+    session: &Session,
+    images: usize,
+    build: impl FnOnce(Tell<'b>) -> Building<'b>,
+) -> Result<BuildOutcome, BuildError> {
+    let display = Display::new(Arc::clone(&session.printer), images);
+    let mut building = build(Box::new(move |event| display.show(&event)));
     tokio::select! {
         built = &mut building => built,
         () = session.world.interrupted.cancelled() => {
@@ -95,6 +156,16 @@ async fn watched(session: &Session, request: BuildRequest) -> Result<BuildOutcom
             building.await
         }
     }
+}
+
+/// Submits a build and leaves it to itself.
+async fn detached(session: &Session, request: &ClusterRequest) -> Result<(), Failure> {
+    let submitted = session.world.interrupted.run_until_cancelled(cluster::submit(request)).await;
+    submitted.ok_or_else(Failure::interrupted)??;
+    let name = &request.name;
+    session.printer.info(&format!("The build goes on; `slipway attach {name}` follows it"));
+    session.printer.data(format!("{name}\n").as_bytes())?;
+    Ok(())
 }
 
 /// The project, once its files are known to be committed, and the commits of contexts that hold files from disk.
@@ -147,9 +218,9 @@ fn show_mode(session: &Session, project: &Project) {
 }
 
 /// Images that are built one after the other need no plan.
-fn show_plan(session: &Session, flags: &Flags, graph: &Graph) {
-    if flags.building.parallel && graph.images().len() > 1 {
-        let text = plan::text(&plan::sets(graph), flags.building.limit, session.printer.pretty());
+fn show_plan(session: &Session, parallel: bool, limit: Option<NonZeroUsize>, graph: &Graph) {
+    if parallel && graph.images().len() > 1 {
+        let text = plan::text(&plan::sets(graph), limit, session.printer.pretty());
         session.printer.info(&text);
     }
 }
@@ -165,9 +236,9 @@ struct Parts {
 fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) -> BuildRequest {
     let Parts { graph, settings, engine, choice } = parts;
     let world = &session.world;
-    let home = world.environment.non_empty("HOME");
-    let docker = flags.storage.docker_config.clone().map(PathBuf::from);
-    let docker = docker.or_else(|| home.map(|home| PathBuf::from(home).join(".docker")));
+    let places = (session.home.clone(), session.project_flags.tmp_dir.clone());
+    let of_flags = (&flags.backend, &flags.storage);
+    let host = HostOptions::new((choice.backend, engine), of_flags, &world.environment, places);
     BuildRequest {
         graph,
         settings,
@@ -178,30 +249,57 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         },
         repository: project.repository.clone(),
         repo: flags.repo.clone(),
-        backend: choice.backend,
-        engine,
-        registry: RegistryOptions {
-            docker_config: docker.map(|directory| directory.join("config.json")),
-            insecure: flags.storage.insecure,
-            skip_tls_verify: flags.storage.skip_tls_verify,
-        },
-        toolbox: flags.backend.toolbox.clone(),
-        home: session.home.clone(),
-        tmp: session.project_flags.tmp_dir.clone().map(PathBuf::from),
-        environment: world.environment.clone(),
+        host,
         clock: Arc::clone(&world.clock),
         interrupted: world.interrupted.clone(),
     }
 }
 
+/// A build as a cluster is asked for it; says where it runs, and its plan.
+fn cluster_request(
+    session: &Session,
+    flags: &Flags,
+    project: &Project,
+    (graph, settings): (Graph, Settings),
+    (client, repo): (&Client, &Repo),
+) -> Result<ClusterRequest, Failure> {
+    let name = format!("{}-{}", timestamp::day(session.world.clock.unix_millis()), &random_id()[..12]);
+    let name: BuildName = name.parse().context("name the build")?;
+    let at = client.addresses().current();
+    let announced = format!("Build {name} on the cluster at {at} (--coordinator); stages are kept in {repo}");
+    session.printer.release(Some(&announced));
+    show_mode(session, project);
+    show_plan(session, flags.building.parallel, flags.building.cluster_limit, &graph);
+    let submit = SubmitRequest {
+        project: settings.project,
+        repo: repo.clone(),
+        config_name: project.config_name.clone(),
+        config: project.rendering.text.clone(),
+        images: graph.images().iter().map(|image| image.name().clone()).collect(),
+        commit: settings.commit,
+        commit_time: settings.commit_time,
+        commit_time_human: settings.commit_time_human,
+        context_commits: settings.context_commits,
+        project_dir: settings.project_dir,
+        platform: settings.platform,
+        dev: settings.dev,
+        parallel: flags.building.cluster_limit.map(usize::from),
+        require_built: flags.building.require_built,
+        detached: flags.detach,
+        traceparent: session.world.environment.non_empty("TRACEPARENT").map(str::to_owned),
+    };
+    let (repository, interrupted) = (project.repository.clone(), session.world.interrupted.clone());
+    Ok(ClusterRequest { client: client.clone(), name, submit, repository, interrupted })
+}
+
 /// Shows how a build failed; answers how the command ends.
-fn failed(session: &Session, error: BuildError, files: &failure::Files) -> Failure {
+pub(super) fn failed(printer: &Printer, error: BuildError, files: &failure::Files) -> Failure {
     let error = match error {
         BuildError::Setup(error) => return Failure::from(error),
         BuildError::Build(error) => error,
     };
-    if let Some(block) = failure::block(&error, files, session.printer.palette.colors()) {
-        session.printer.raw(&block);
+    if let Some(block) = failure::block(&error, files, printer.palette.colors()) {
+        printer.raw(&block);
     }
     let exit = match &error {
         BuildFailure::Stage { .. } | BuildFailure::Unanswered { .. } => Exit::Failed,

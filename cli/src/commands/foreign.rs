@@ -32,7 +32,6 @@ const LATER: [&str; 18] = [
     "ci-env",
     "slugify",
     "coordinator",
-    "worker",
     "sbom",
     "verify",
     "docs",

@@ -3,7 +3,10 @@
 use super::{selection, session::Session};
 use crate::{
     failure::Failure,
-    flags::building::{BuildingFlags, OUTPUT},
+    flags::{
+        building::{BuildingFlags, OUTPUT},
+        cluster::COORDINATOR,
+    },
     output::plan,
 };
 
@@ -16,7 +19,11 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let sets = plan::sets(&graph);
     let text = match session.values.text(&OUTPUT).as_deref() {
         Some("json") => plan::json(&sets),
-        _ => plan::text(&sets, flags.limit, session.printer.pretty()),
+        _ => {
+            let cluster = !session.values.list(&COORDINATOR).is_empty();
+            let limit = if cluster { flags.cluster_limit } else { flags.limit };
+            plan::text(&sets, limit, session.printer.pretty())
+        }
     };
     session.printer.data(text.as_bytes())?;
     Ok(())

@@ -7,6 +7,21 @@ use crate::flags::{CommandName, arguments};
 
 /// Id of the argument that holds image names and patterns.
 pub(crate) const IMAGES: &str = "IMAGE";
+/// Id of the argument that names a build.
+pub(crate) const BUILD: &str = "BUILD";
+/// Commands of a cluster that stand by themselves.
+const OF_CLUSTER: [(&str, CommandName, &str); 5] = [
+    ("worker", CommandName::Worker, "Run jobs of a cluster"),
+    ("attach", CommandName::Attach, "Follow a build of a cluster"),
+    ("cancel", CommandName::Cancel, "Give a build of a cluster up"),
+    ("logs", CommandName::Logs, "Show the output of the commands of a build"),
+    ("explain", CommandName::Explain, "Say why each job of a build runs where it runs, or waits"),
+];
+
+/// The command of a cluster that a word stands for.
+pub(crate) fn of_cluster(word: &str) -> Option<CommandName> {
+    OF_CLUSTER.iter().find(|(name, ..)| *name == word).map(|(_, command, _)| *command)
+}
 
 /// The whole command line.
 pub(crate) fn program() -> Command {
@@ -25,6 +40,11 @@ pub(crate) fn program() -> Command {
         .subcommand(of(CommandName::Plan, "plan", "Show which images a build would take, in which sets").arg(images("plan")))
         .subcommand(config())
         .subcommand(includes())
+        .subcommands(OF_CLUSTER.iter().map(|(word, name, about)| {
+            let command = of(*name, word, about);
+            if *name == CommandName::Worker { command } else { command.arg(build()) }
+        }))
+        .subcommand(builds())
         .subcommand(Command::new("version").about("Show the version"))
         .subcommand(completion())
 }
@@ -69,6 +89,20 @@ fn includes() -> Command {
             of(CommandName::IncludesGet, "get-file", "Show a file of the project or of its includes")
                 .arg(files("The file").required(true)),
         )
+}
+
+fn builds() -> Command {
+    Command::new("builds")
+        .about("Look at the builds of a cluster")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(of(CommandName::BuildsList, "list", "List builds, the newest first"))
+        .subcommand(of(CommandName::BuildsShow, "show", "Show one build").arg(build()))
+}
+
+fn build() -> Arg {
+    Arg::new(BUILD).required(true).help("Name of the build, as `slipway build --coordinator` says it")
 }
 
 fn completion() -> Command {

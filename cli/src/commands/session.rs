@@ -39,7 +39,19 @@ pub(crate) struct Session {
     pub(crate) patterns: Vec<String>,
 }
 
-impl Session {
+/// What every command with flags of the table has: values, a printer, the world.
+pub(crate) struct Desk {
+    /// The world.
+    pub(crate) world: World,
+    /// The values of all flags.
+    pub(crate) values: Values,
+    /// Says things.
+    pub(crate) printer: Arc<Printer>,
+    /// The current directory.
+    pub(crate) here: PathBuf,
+}
+
+impl Desk {
     /// Reads flags and variables, and says what is odd about them.
     ///
     /// # Errors
@@ -61,12 +73,23 @@ impl Session {
             printer.say(Level::Verbose, &format!("Variables that belong to other tools are ignored: {ignored}"));
         }
         let here = std::env::current_dir().context("find the current directory")?;
+        Ok(Self { world, values, printer, here })
+    }
+}
+
+impl Session {
+    /// Adds to a desk what belongs to a project.
+    ///
+    /// # Errors
+    /// When there is no place to keep things.
+    pub(crate) fn new(desk: Desk, matches: &ArgMatches) -> Result<Self, Failure> {
+        let Desk { world, values, printer, here } = desk;
         let project_flags = ProjectFlags::from_values(&values);
-        let home = home::directory(&project_flags, &world.environment)?;
+        let home = home::directory(project_flags.home_dir.as_deref(), &world.environment)?;
         let given = matches.try_get_many::<String>(IMAGES).ok().flatten().unwrap_or_default();
         let patterns = given.cloned().collect();
         let session = Self { world, values, project_flags, printer, here, home, patterns };
-        if log.project_dir {
+        if LogFlags::from_values(&session.values).project_dir {
             let directory = session.project_flags.dir.as_ref().map(|dir| session.here.join(dir));
             let directory = directory.unwrap_or_else(|| session.here.clone());
             session.printer.info(&format!("Using project dir: {}", directory.display()));

@@ -1,7 +1,7 @@
 //! What builds containers.
 
 use super::{
-    flag::{Flag, Werf},
+    flag::{Flag, REGISTRY, Werf},
     resolve::Values,
 };
 
@@ -11,13 +11,16 @@ pub(crate) const BACKEND: Flag = Flag::choice(
     "What builds containers; auto: a Docker engine, if one answers",
 )
 .default("auto")
-.werf(Werf::Absent);
+.werf(Werf::Absent)
+.on(REGISTRY);
 pub(crate) const STAPEL_IMAGE_NAME: Flag = Flag::text(
     "stapel-image-name",
     "NAME",
     "Image of the tools that run in build containers; made by this program and loaded on first use by default",
-);
-pub(crate) const STAPEL_IMAGE_VERSION: Flag = Flag::text("stapel-image-version", "TAG", "Tag of --stapel-image-name");
+)
+.on(REGISTRY);
+pub(crate) const STAPEL_IMAGE_VERSION: Flag =
+    Flag::text("stapel-image-version", "TAG", "Tag of --stapel-image-name").on(REGISTRY);
 
 pub(super) const FLAGS: &[Flag] = &[BACKEND, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION];
 

@@ -11,9 +11,12 @@ use super::{
 
 pub(crate) const PARALLEL: Flag =
     Flag::switch("parallel", "Build independent images at the same time").short('p').default("true");
-pub(crate) const PARALLEL_TASKS_LIMIT: Flag =
-    Flag::number("parallel-tasks-limit", "N", "How many images are built at the same time; 0 or less: no limit")
-        .default("5");
+pub(crate) const PARALLEL_TASKS_LIMIT: Flag = Flag::number(
+    "parallel-tasks-limit",
+    "N",
+    "Most images at the same time; 0 or less: no limit, as with --coordinator",
+)
+.default("5");
 pub(crate) const SCHEDULE: Flag = Flag::choice(
     "schedule",
     &["ready", "sets"],
@@ -71,6 +74,8 @@ pub(crate) struct BuildingFlags {
     pub(crate) limit: Option<NonZeroUsize>,
     /// `--schedule`
     pub(crate) schedule: Schedule,
+    /// The same in a cluster, where only what is said limits them.
+    pub(crate) cluster_limit: Option<NonZeroUsize>,
     /// `--require-built-images`
     pub(crate) require_built: bool,
     /// `--platform`, as written.
@@ -85,6 +90,7 @@ impl BuildingFlags {
         let parallel = values.switch(&PARALLEL);
         let limit = usize::try_from(values.number(&PARALLEL_TASKS_LIMIT).unwrap_or(0)).ok().and_then(NonZeroUsize::new);
         let required = [&REQUIRE_BUILT_IMAGES, &CHECK_BUILT_IMAGES, &SKIP_BUILD];
+        let said = limit.filter(|_| values.is_given(&PARALLEL_TASKS_LIMIT));
         Self {
             parallel,
             limit: if parallel { limit } else { Some(NonZeroUsize::MIN) },
@@ -92,6 +98,7 @@ impl BuildingFlags {
                 Some("sets") => Schedule::Sets,
                 _ => Schedule::Ready,
             },
+            cluster_limit: if parallel { said } else { Some(NonZeroUsize::MIN) },
             require_built: required.into_iter().any(|flag| values.switch(flag)),
             platforms: values.list(&PLATFORM),
             final_only: values.switch(&FINAL_IMAGES_ONLY),

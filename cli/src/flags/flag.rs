@@ -19,6 +19,20 @@ pub(crate) enum CommandName {
     IncludesList,
     /// `includes get-file`
     IncludesGet,
+    /// `worker`
+    Worker,
+    /// `attach`
+    Attach,
+    /// `cancel`
+    Cancel,
+    /// `logs`
+    Logs,
+    /// `explain`
+    Explain,
+    /// `builds list`
+    BuildsList,
+    /// `builds show`
+    BuildsShow,
 }
 
 /// Commands that read a project.
@@ -31,6 +45,38 @@ pub(crate) const PROJECT: &[CommandName] = &[
     CommandName::IncludesUpdate,
     CommandName::IncludesList,
     CommandName::IncludesGet,
+];
+/// Commands that speak to a coordinator, or may.
+pub(crate) const CLUSTER: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Plan,
+    CommandName::Worker,
+    CommandName::Attach,
+    CommandName::Cancel,
+    CommandName::Logs,
+    CommandName::Explain,
+    CommandName::BuildsList,
+    CommandName::BuildsShow,
+];
+/// Commands that speak to registries.
+pub(crate) const REGISTRY: &[CommandName] = &[CommandName::Build, CommandName::Plan, CommandName::Worker];
+/// All commands that take flags of the table.
+pub(crate) const EVERY: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Plan,
+    CommandName::ConfigRender,
+    CommandName::ConfigList,
+    CommandName::ConfigGraph,
+    CommandName::IncludesUpdate,
+    CommandName::IncludesList,
+    CommandName::IncludesGet,
+    CommandName::Worker,
+    CommandName::Attach,
+    CommandName::Cancel,
+    CommandName::Logs,
+    CommandName::Explain,
+    CommandName::BuildsList,
+    CommandName::BuildsShow,
 ];
 /// Commands that know what a build is: a plan takes all that its build takes.
 pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Plan];

@@ -1,13 +1,12 @@
 //! Flags of werf whose feature does not exist yet: given, they are an error.
 
-use super::flag::{Flag, Support, Werf};
+use super::flag::{Flag, Support};
 
 const fn not_yet(flag: Flag) -> Flag {
     flag.support(Support::NotYet)
 }
 
 pub(super) const FLAGS: &[Flag] = &[
-    not_yet(Flag::words("coordinator", "URL", "Coordinator of a cluster that builds").werf(Werf::Absent)),
     not_yet(Flag::list("secondary-repo", "REPO", "Repository to take stages from, read-only")),
     not_yet(Flag::list("cache-repo", "REPO", "Repository near the builder that mirrors stages")),
     not_yet(Flag::text("final-repo", "REPO", "Repository that receives only final images")),

@@ -1,32 +1,32 @@
 //! What is said, and how it looks.
 
 use super::{
-    flag::{Flag, PROJECT},
+    flag::{EVERY, Flag, PROJECT},
     resolve::Values,
 };
 
 pub(crate) const LOG_QUIET: Flag =
-    Flag::switch("log-quiet", "Say nothing but warnings and errors").on(PROJECT).aliases(&["quiet"]);
+    Flag::switch("log-quiet", "Say nothing but warnings and errors").on(EVERY).aliases(&["quiet"]);
 pub(crate) const LOG_VERBOSE: Flag =
-    Flag::switch("log-verbose", "Say more: decisions, ignored variables").on(PROJECT).aliases(&["verbose"]);
-pub(crate) const LOG_DEBUG: Flag = Flag::switch("log-debug", "Say everything").on(PROJECT).aliases(&["debug"]);
+    Flag::switch("log-verbose", "Say more: decisions, ignored variables").on(EVERY).aliases(&["verbose"]);
+pub(crate) const LOG_DEBUG: Flag = Flag::switch("log-debug", "Say everything").on(EVERY).aliases(&["debug"]);
 pub(crate) const LOG_PRETTY: Flag =
-    Flag::switch("log-pretty", "Use icons and a progress display").default("true").on(PROJECT);
+    Flag::switch("log-pretty", "Use icons and a progress display").default("true").on(EVERY);
 pub(crate) const LOG_COLOR_MODE: Flag =
     Flag::choice("log-color-mode", &["auto", "on", "off"], "Colours; auto: on a terminal, unless NO_COLOR is set")
         .default("auto")
-        .on(PROJECT);
+        .on(EVERY);
 pub(crate) const LOG_TERMINAL_WIDTH: Flag =
     Flag::number("log-terminal-width", "COLUMNS", "Width of the progress display; that of the terminal by default")
-        .on(PROJECT);
-pub(crate) const LOG_TIME: Flag = Flag::switch("log-time", "Put the time before every line").on(PROJECT);
+        .on(EVERY);
+pub(crate) const LOG_TIME: Flag = Flag::switch("log-time", "Put the time before every line").on(EVERY);
 pub(crate) const LOG_TIME_FORMAT: Flag = Flag::text(
     "log-time-format",
     "FORMAT",
     "Form of the time: of strftime if it holds a %, of Go's time package otherwise",
 )
 .default("2006-01-02T15:04:05Z07:00")
-.on(PROJECT);
+.on(EVERY);
 pub(crate) const LOG_PROJECT_DIR: Flag =
     Flag::switch("log-project-dir", "Say which project directory is used").on(PROJECT);
 

@@ -1,10 +1,23 @@
 //! Which project, which of its files, and how much of its work tree counts.
 
 use super::{
-    flag::{Flag, PROJECT, Support, Werf},
+    flag::{CommandName, Flag, PROJECT, Support, Werf},
     resolve::Values,
 };
 use crate::{includes::Including, project::Reading};
+
+/// Commands that write temporary files.
+const HOST: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Plan,
+    CommandName::ConfigRender,
+    CommandName::ConfigList,
+    CommandName::ConfigGraph,
+    CommandName::IncludesUpdate,
+    CommandName::IncludesList,
+    CommandName::IncludesGet,
+    CommandName::Worker,
+];
 
 pub(crate) const DIR: Flag = Flag::text("dir", "DIR", "Project directory; the current one by default").on(PROJECT);
 pub(crate) const GIT_WORK_TREE: Flag = Flag::text(
@@ -63,7 +76,7 @@ pub(crate) const HOME_DIR: Flag = Flag::text(
 .werf(Werf::Named("WERF_HOME"))
 .on(PROJECT);
 pub(crate) const TMP_DIR: Flag =
-    Flag::text("tmp-dir", "DIR", "Directory for temporary files; the system's by default").on(PROJECT);
+    Flag::text("tmp-dir", "DIR", "Directory for temporary files; the system's by default").on(HOST);
 
 pub(crate) const INCLUDES_CONFIG: Flag = Flag::text(
     "includes-config",

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use super::{
-    flag::{BUILD, CommandName, Flag, Kind, PROJECT, Support},
+    flag::{BUILD, CLUSTER, CommandName, EVERY, Flag, Kind, PROJECT, REGISTRY, Support},
     table,
 };
 
@@ -18,10 +18,20 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | `slipway config render [IMAGE…]` | shows `werf.yaml` as it is read, or only the documents of some images | the text |
 | `slipway config list` | lists images and artifacts | a name a line |
 | `slipway config graph [IMAGE…]` | shows what images need of each other | YAML, or what `--output` says |
+| `slipway worker` | runs jobs of a cluster until it is interrupted | nothing |
+| `slipway attach BUILD` | follows a build of a cluster; an interrupt leaves it alone | nothing |
+| `slipway cancel BUILD` | gives a build of a cluster up | nothing |
+| `slipway logs [-f] BUILD` | shows the output of a build's commands, so far or until its end | the lines |
+| `slipway explain BUILD` | says why each job runs where it runs, or waits | JSON |
+| `slipway builds list` | lists the builds of a cluster, the newest first | a build a line |
+| `slipway builds show BUILD` | shows one build of a cluster | its properties, one a line |
 | `slipway version` | shows the version | `slipway VERSION` |
 | `slipway completion [SHELL]` | writes a completion script, for bash by default | the script |
 
 Log, warnings and errors go to standard error.
+
+`BUILD` is the name of a build, which `slipway build` says when it has submitted one. The commands *of a cluster* are `build` and
+`plan`, with `--coordinator`, `worker`, `attach`, `cancel`, `logs`, `explain` and `builds`.
 
 `IMAGE` is a name or a pattern: `*`, `?` and `[a-z]` stand for parts of a name without `/`, `!` before a pattern leaves out what
 it matches. Only exclusions: every image but these. None: every image that is no artifact. An artifact is chosen by its exact
@@ -36,7 +46,8 @@ A `SLIPWAY_X` that stands for no flag is warned of; a `WERF_X` that stands for n
 
 Read beside these: `WERF_BUILDAH_MODE` (only `docker` can be obeyed yet), `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
 `DOCKER_CERT_PATH` (the engine, as for Docker's own client), `DOCKER_BUILDKIT` (`0` or `false`: the engine's classic builder;
-another value: BuildKit), `NO_COLOR`, `TERM`, `HOME`, `XDG_DATA_HOME`.
+another value: BuildKit), `NO_COLOR`, `TERM`, `HOME`, `XDG_DATA_HOME`, `SLIPWAY_TOKEN` (the token for the
+coordinator), `TRACEPARENT` (handed on to the coordinator).
 
 ## Exit codes
 
@@ -111,10 +122,20 @@ fn commands(commands: &[CommandName]) -> String {
         CommandName::IncludesUpdate => "includes update",
         CommandName::IncludesList => "includes ls-files",
         CommandName::IncludesGet => "includes get-file",
+        CommandName::Worker => "worker",
+        CommandName::Attach => "attach",
+        CommandName::Cancel => "cancel",
+        CommandName::Logs => "logs",
+        CommandName::Explain => "explain",
+        CommandName::BuildsList => "builds list",
+        CommandName::BuildsShow => "builds show",
     };
     match commands {
-        all if all == PROJECT => "all".to_owned(),
+        all if all == EVERY => "all".to_owned(),
+        project if project == PROJECT => "build, plan, config, includes".to_owned(),
         both if both == BUILD => "build, plan".to_owned(),
+        registry if registry == REGISTRY => "build, plan, worker".to_owned(),
+        cluster if cluster == CLUSTER => "those of a cluster".to_owned(),
         some => some.iter().map(word).collect::<Vec<_>>().join(", "),
     }
 }

@@ -1,6 +1,9 @@
 //! Where stages are kept, and how registries are spoken to.
 
-use super::{flag::Flag, resolve::Values};
+use super::{
+    flag::{Flag, REGISTRY},
+    resolve::Values,
+};
 
 pub(crate) const REPO: Flag = Flag::text(
     "repo",
@@ -8,15 +11,17 @@ pub(crate) const REPO: Flag = Flag::text(
     "Container repository in which stages are kept, such as registry.example.org/project; without it they are kept on this host",
 );
 pub(crate) const INSECURE_REGISTRY: Flag =
-    Flag::switch("insecure-registry", "Use plain HTTP for registries; localhost and 127.0.0.0/8 need no flag");
+    Flag::switch("insecure-registry", "Use plain HTTP for registries; localhost and 127.0.0.0/8 need no flag")
+        .on(REGISTRY);
 pub(crate) const SKIP_TLS_VERIFY_REGISTRY: Flag =
-    Flag::switch("skip-tls-verify-registry", "Do not verify the certificates of registries");
+    Flag::switch("skip-tls-verify-registry", "Do not verify the certificates of registries").on(REGISTRY);
 pub(crate) const DOCKER_CONFIG: Flag = Flag::text(
     "docker-config",
     "DIR",
     "Directory of Docker's config.json with registry credentials; ~/.docker by default",
 )
-.foreign("DOCKER_CONFIG");
+.foreign("DOCKER_CONFIG")
+.on(REGISTRY);
 
 pub(super) const FLAGS: &[Flag] = &[REPO, INSECURE_REGISTRY, SKIP_TLS_VERIFY_REGISTRY, DOCKER_CONFIG];
 

@@ -1,9 +1,9 @@
 //! The table of all flags.
 
 use super::{
-    backend, building,
+    backend, building, cluster,
     flag::{CommandName, Flag},
-    later, log, project, report, storage, unneeded,
+    later, log, project, report, service, storage, unneeded,
 };
 
 /// Groups of flags: the heading in the help, and the flags.
@@ -13,6 +13,8 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Building", building::FLAGS),
     ("Backend", backend::FLAGS),
     ("Report", report::FLAGS),
+    ("Cluster", cluster::FLAGS),
+    ("Worker", service::FLAGS),
     ("Log", log::FLAGS),
     ("Not supported yet", later::FLAGS),
     ("Accepted without effect", unneeded::FLAGS),

@@ -4,12 +4,13 @@
 use slipway_process::Environment;
 
 use super::{
+    cluster,
     flag::{CommandName, Flag, Kind},
     table,
 };
 
 /// Variables of Slipway and werf that are no flags, and that this program reads.
-const READ: &[&str] = &["WERF_BUILDAH_MODE"];
+const READ: &[&str] = &["WERF_BUILDAH_MODE", cluster::TOKEN];
 /// Variables of Slipway that are for its tests.
 const TESTS: &[&str] = &["SLIPWAY_FAILPOINT", "SLIPWAY_TEST_REQUIRE"];
 
@@ -58,6 +59,7 @@ fn near(name: &str) -> Option<String> {
 /// Values that must not be shown: of flags that are secret, on the command line excepted.
 pub(crate) fn secrets(environment: &Environment) -> Vec<String> {
     let names = table::all().filter(|flag| flag.secret).flat_map(Flag::variables);
+    let names = names.chain([cluster::TOKEN.to_owned()]);
     names.filter_map(|name| environment.non_empty(&name).map(str::to_owned)).collect()
 }
 

@@ -61,6 +61,10 @@ impl BuildLog {
                 self.own.insert(stored.name.clone());
                 (Level::Normal, self.block(&title, name, stored, Some(*took)))
             }
+            DisplayEvent::Notice { text } => {
+                let text = escape::harmless(text, self.colors);
+                (Level::Quiet, format!("{} {text}", self.palette.warning("WARNING:")))
+            }
             DisplayEvent::ImageDone { image } => {
                 (Level::Verbose, format!("Image {} is done", self.palette.name(image)))
             }

@@ -88,6 +88,27 @@ pub(crate) enum DisplayEvent {
         /// The image, as logs name it.
         image: String,
     },
+    /// Something that whoever waits should know.
+    Notice {
+        /// In a line.
+        text: String,
+    },
+}
+
+impl DisplayEvent {
+    /// What a coordinator tells of a build; its end is none.
+    pub(crate) fn told(event: slipway_protocol::BuildEvent) -> Option<Self> {
+        use slipway_protocol::BuildEvent;
+        match event {
+            BuildEvent::Progress(progress) => Some(progress.into()),
+            BuildEvent::Log { image, kind, line, .. } => {
+                let name = StageName { image: image.to_string(), stage: kind.to_string() };
+                Some(Self::StageLog { name, line: line.into_bytes() })
+            }
+            BuildEvent::Notice(text) => Some(Self::Notice { text }),
+            BuildEvent::Finished(_) => None,
+        }
+    }
 }
 
 impl From<Progress> for DisplayEvent {

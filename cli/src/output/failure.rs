@@ -17,7 +17,8 @@ const TAIL: usize = 30;
 /// The files that lines of a failure are lines of; paths are relative to the project directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    config: Rendering,
+    /// `None` = only the coordinator has it.
+    config: Option<Rendering>,
     dockerfiles: BTreeMap<ImageName, String>,
 }
 
@@ -29,7 +30,20 @@ impl Files {
             ImageKind::Stapel(_) => None,
         };
         let named = images.iter().filter_map(|image| Some((image.name().clone(), dockerfile(image)?)));
-        Self { config, dockerfiles: named.collect() }
+        Self { config: Some(config), dockerfiles: named.collect() }
+    }
+
+    /// Those of a build that was submitted elsewhere.
+    pub(crate) fn unknown() -> Self {
+        Self { config: None, dockerfiles: BTreeMap::new() }
+    }
+
+    /// The place of a line of the rendered configuration.
+    fn config_place(&self, line: u32) -> String {
+        match &self.config {
+            Some(config) => config.place_of_line(line),
+            None => format!("line {line} of the rendered configuration"),
+        }
     }
 
     /// `FILE:LINE` of what a stage was doing; `None` when nobody knows the line.
@@ -37,7 +51,7 @@ impl Files {
         let dockerfile = self.dockerfiles.get(image).filter(|_| kind == StageKind::Dockerfile);
         line.map(|line| match dockerfile {
             Some(dockerfile) => format!("{dockerfile}:{line}"),
-            None => self.config.place_of_line(line),
+            None => self.config_place(line),
         })
     }
 }
@@ -71,7 +85,7 @@ pub(crate) fn error(failure: &BuildFailure, files: &Files) -> String {
             format!("build stage {image}/{kind}{place}: {}", failure.why)
         }
         BuildFailure::Invalid { image, invalid } => {
-            let line = invalid.line.map(|line| format!(" ({})", files.config.place_of_line(line))).unwrap_or_default();
+            let line = invalid.line.map(|line| format!(" ({})", files.config_place(line))).unwrap_or_default();
             format!("image {image}{line}: {}", invalid.message)
         }
         BuildFailure::Unanswered { image, why } => format!("build image {image}: {why}"),

@@ -60,7 +60,7 @@ impl Progress {
                 }
             }
             DisplayEvent::ImageDone { .. } => self.images.inc(1),
-            DisplayEvent::ImageStarted { .. } | DisplayEvent::StageFound { .. } => {}
+            DisplayEvent::ImageStarted { .. } | DisplayEvent::StageFound { .. } | DisplayEvent::Notice { .. } => {}
         }
     }
 

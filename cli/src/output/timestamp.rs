@@ -67,6 +67,11 @@ pub(crate) fn iso(millis: u64) -> String {
     TimeFormat::in_zone("%Y-%m-%dT%H:%M:%S%.3fZ", TimeZone::UTC).write(millis)
 }
 
+/// The day of a moment, as names of builds begin: `20240506`.
+pub(crate) fn day(millis: u64) -> String {
+    TimeFormat::in_zone("%Y%m%d", TimeZone::UTC).write(millis)
+}
+
 /// A moment, in seconds since the Unix epoch, as Go's `time.String` writes it in UTC: `2006-01-02 15:04:05 +0000 UTC`.
 pub(crate) fn go(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {

@@ -80,6 +80,41 @@ fn malformed_variables_are_named() {
 }
 
 #[test]
+fn a_cluster_needs_a_repository_and_plain_addresses() {
+    let run = |arguments: &[&str]| Sandbox::new().run(arguments);
+    let url = "http://127.0.0.1:1";
+    run(&["build", "--coordinator", url]).ends(2, &["--coordinator: a cluster keeps stages in a repository", "--repo"]);
+    let by_variable = Sandbox::new().with("SLIPWAY_COORDINATOR", url).run(&["build"]);
+    by_variable.ends(2, &["SLIPWAY_COORDINATOR: a cluster keeps stages in a repository"]);
+    run(&["build", "--detach", "--repo", "r.example/r"]).ends(2, &["--detach: only a cluster goes on by itself"]);
+    run(&["build", "--detach", "--repo", "r.example/r", "--coordinator", url, "--save-build-report"])
+        .ends(2, &["--detach does not wait for what --save-build-report is to hold"]);
+    for wrong in ["coordinator:8080", "ftp://a", "http://a?b"] {
+        run(&["builds", "list", "--coordinator", wrong]).ends(2, &["--coordinator: ", "is no address"]);
+    }
+    let secret = run(&["builds", "list", "--coordinator", "http://me:hushhush@a"]).ends(2, &["SLIPWAY_TOKEN"]);
+    assert!(!secret.err.contains("hushhush"), "{}", secret.err);
+}
+
+#[test]
+fn commands_of_a_cluster_say_what_they_lack() {
+    let run = |arguments: &[&str]| Sandbox::new().run(arguments);
+    run(&["worker"]).ends(2, &["say which cluster to work for: --coordinator URL"]);
+    for command in [&["attach", "b-000000"][..], &["builds", "list"], &["explain", "b-000000"]] {
+        run(command).ends(2, &["say which cluster to ask: --coordinator URL"]);
+    }
+    let url = ["--coordinator", "http://127.0.0.1:1"];
+    run(&[&["cancel", "No Such"][..], &url].concat()).ends(2, &["`No Such` names no build"]);
+    run(&[&["worker", "--name", "a/b"][..], &url].concat()).ends(2, &["--name: `a/b` names no worker"]);
+    run(&[&["worker", "--slots", "0"][..], &url].concat()).ends(2, &["--slots: 0 is not between 1 and 1024"]);
+    run(&[&["worker", "--health-listen", "9090"][..], &url].concat()).ends(2, &["--health-listen: `9090`"]);
+    let words = Sandbox::new().with("SLIPWAY_TOKEN", "two hush-words");
+    let words = words.run(&[&["builds", "list"][..], &url].concat()).ends(2, &["SLIPWAY_TOKEN: a token is one word"]);
+    assert!(!words.err.contains("hush"), "{}", words.err);
+    run(&[&["builds", "list", "--token-file", "absent"][..], &url].concat()).ends(2, &["--token-file absent: "]);
+}
+
+#[test]
 fn reports_are_refused_before_anything_is_read() {
     let run = |arguments: &[&str]| Sandbox::new().run(arguments);
     run(&["build", "--save-build-report", "--build-report-path", "r.xml"]).ends(2, &["ends in .xml"]);

@@ -56,7 +56,7 @@ impl Addresses {
     }
 
     /// Whether all of them are on this machine.
-    pub(crate) fn are_here(&self) -> bool {
+    pub fn are_here(&self) -> bool {
         self.lock().urls.iter().all(is_here)
     }
 

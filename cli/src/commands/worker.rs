@@ -1,0 +1,166 @@
+//! `slipway worker`.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use anyhow::{Context as _, anyhow};
+use slipway_client::{Client, HttpLink, LinkOptions};
+use slipway_process::{Tasks, random_id};
+use slipway_worker::{Capabilities, Mirrors, Setup, Stop, Worker, health};
+use tokio::net::TcpListener;
+
+use super::session::Desk;
+use crate::{
+    choose::{self, EngineAddress, NoBackend, Wanted},
+    cluster, embedded,
+    failure::Failure,
+    flags::{
+        backend::BackendFlags,
+        cluster as cluster_flags,
+        project::TMP_DIR,
+        service::{WorkerFlags, checked_name},
+        storage::StorageFlags,
+    },
+    home,
+    host::{Host, HostOptions},
+};
+
+/// Where the kernel says what the host is called.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// Runs jobs until it is interrupted: the first interrupt lets what runs finish, a second one ends at once.
+pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
+    let flags = WorkerFlags::from_values(&desk.values).map_err(Failure::usage)?;
+    let world = &desk.world;
+    let client = cluster_flags::client(&desk.values, &world.environment, &desk.here, &world.clock);
+    let client = client.map_err(Failure::usage)?;
+    let client = client.ok_or_else(|| Failure::usage(anyhow!("say which cluster to work for: --coordinator URL")))?;
+    let name = match &flags.name {
+        Some(name) => name.clone(),
+        None => host_name().map_err(Failure::usage)?,
+    };
+    let data = home::directory(flags.data_dir.as_deref(), &world.environment)?;
+    let lock = lock(&data)?;
+    let host = host_options(&desk, &data).await?;
+    let health = match flags.health {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.with_context(|| format!("listen on --health-listen {address}"))?)
+        }
+        None => None,
+    };
+    let tasks = Tasks::new();
+    let opened = world.interrupted.run_until_cancelled(Host::open(&host, &tasks)).await;
+    let opened = opened.ok_or_else(Failure::interrupted)?;
+    let result = match opened {
+        Ok(host) => {
+            let worker = Worker::new(setup(&desk, &flags, (name, &data), (client, &host), &tasks), tasks.clone());
+            work(&desk, &flags, worker, health, &tasks).await;
+            host.shut_down().await;
+            tasks.shut_down().await;
+            // Containers of the jobs that ended with the tasks are removed by the backend.
+            host.shut_down().await;
+            Ok(())
+        }
+        Err(error) => {
+            tasks.shut_down().await;
+            Err(Failure::from(error))
+        }
+    };
+    drop(lock);
+    result
+}
+
+fn setup(
+    desk: &Desk,
+    flags: &WorkerFlags,
+    (name, data): (String, &Path),
+    (client, host): (Client, &Host),
+    tasks: &Tasks,
+) -> Setup {
+    let origin = client.clone();
+    let mirrors =
+        Mirrors::new(data.join("mirrors"), Box::new(move |project| cluster::remote(&origin, project)), tasks.clone());
+    let link = LinkOptions { worker: name.clone(), spool: data.join("service/output") };
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let slots = flags.slots.unwrap_or_else(|| u16::try_from(cpus).unwrap_or(u16::MAX));
+    let platforms = vec![host.docker.platform().clone()];
+    desk.printer.info(&format!(
+        "Worker {name} with {slots} slots for {}, data in {}",
+        client.addresses().current(),
+        data.display()
+    ));
+    Setup {
+        name,
+        boot: random_id(),
+        slots,
+        capabilities: Capabilities { backend: "docker".to_owned(), platforms, ..Capabilities::default() },
+        hold: flags.hold,
+        link: Arc::new(HttpLink::new(client, link, tasks)),
+        backend: host.backend(),
+        sources: Arc::new(mirrors),
+        clock: Arc::clone(&desk.world.clock),
+    }
+}
+
+/// Works until the user gives up, and then until what runs is done or has had its time.
+async fn work(desk: &Desk, flags: &WorkerFlags, worker: Worker, health: Option<TcpListener>, tasks: &Tasks) {
+    if let Some(listener) = health {
+        let status = worker.status();
+        tasks.spawn(async move {
+            if let Err(error) = health::serve(listener, status).await {
+                tracing::warn!("answer on --health-listen: {error}");
+            }
+        });
+    }
+    let stop = Stop::default();
+    let mut working = Box::pin(worker.run(stop.clone()));
+    tokio::select! {
+        () = &mut working => return,
+        () = desk.world.interrupted.cancelled() => {}
+    }
+    let limit = flags.drain_limit;
+    desk.printer.info(&format!(
+        "Interrupted: taking no more jobs; what runs has {} s to finish. Interrupt again to end at once.",
+        limit.as_secs()
+    ));
+    stop.drain.cancel();
+    if tokio::time::timeout(limit, &mut working).await.is_err() {
+        desk.printer.warn(&format!("What runs is not done within {} s and is given up", limit.as_secs()));
+        stop.now.cancel();
+        working.await;
+    }
+}
+
+/// One process at a time uses a data directory: another one would take over what this one runs.
+fn lock(data: &Path) -> Result<File, Failure> {
+    let doing = || format!("use the data directory {}", data.display());
+    std::fs::create_dir_all(data.join("service")).with_context(doing)?;
+    let file = File::create(data.join("service/worker.lock")).with_context(doing)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Failure::usage(anyhow!("{}: another worker uses it; give each its own --data-dir", doing())))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(anyhow::Error::new(error).context(doing()).into()),
+    }
+}
+
+/// Finds what builds.
+async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> {
+    let environment = &desk.world.environment;
+    let backend = BackendFlags::from_values(&desk.values);
+    let storage = StorageFlags::from_values(&desk.values);
+    let engine = EngineAddress::from_environment(environment);
+    let wanted = Wanted::new(backend.backend.clone(), environment);
+    let choice = choose::choose(&wanted, &engine, embedded::probe(&engine).await).map_err(|error| match error {
+        NoBackend::Refused(_) => Failure::usage(error),
+        NoBackend::Absent(_) => Failure::from(error),
+    })?;
+    let places = (data.to_owned(), desk.values.text(&TMP_DIR));
+    Ok(HostOptions::new((choice.backend, engine), (&backend, &storage), environment, places))
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = std::fs::read_to_string(HOST_NAME).with_context(|| format!("read {HOST_NAME}"))?;
+    checked_name(name.trim()).context("the name of this host does not do: give one with --name")
+}

@@ -1,0 +1,45 @@
+//! Everything around an embedded build: storages, locks, the ledger, base images.
+
+use std::sync::Arc;
+
+use slipway_backend::ImageStore;
+use slipway_coordinator::Outside;
+use slipway_git::GitView;
+use slipway_locks::FileLocks;
+use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
+
+use super::{BuildRequest, bases::FoundBases};
+use crate::host::Host;
+
+/// What the engine asks and commits to.
+pub(super) fn outside(request: &BuildRequest, host: &Host, git: &Arc<dyn GitView>) -> Outside {
+    let service = request.host.service();
+    let client = host.client.clone();
+    let project = &request.settings.project;
+    let local: Arc<dyn StageStorage> = Arc::new(host.docker.stage_storage(project));
+    let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match &request.repo {
+        Some(repo) => {
+            let storage = RepoStorage::new(client.clone(), repo.clone());
+            let records = storage.records(project);
+            (Arc::new(storage), Arc::new(records), Some(local))
+        }
+        None => (local, Arc::new(MemoryRecords::default()), None),
+    };
+    let publisher = Publisher::new(
+        Arc::clone(&primary),
+        Arc::new(JournalLedger::new(&service.join("ledger"), &primary.name())),
+        Arc::new(FileLocks::new(service.join("locks"))),
+        Arc::clone(&request.clock),
+    );
+    let images = Arc::clone(&host.docker) as Arc<dyn ImageStore>;
+    Outside {
+        git: Arc::clone(git),
+        primary,
+        local,
+        bases: Arc::new(FoundBases { client, images }),
+        records,
+        history: (request.repo.is_some() && !request.settings.dev).then_some(request.settings.commit),
+        publisher: Arc::new(publisher),
+        push_to: request.repo.clone(),
+    }
+}

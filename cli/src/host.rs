@@ -1,0 +1,180 @@
+//! What runs jobs on this host: the container engine and its gateway to registries. The same for a build in this
+//! process and for a worker.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use slipway_backend::{ContainerBackend, SpoolDir};
+use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
+use slipway_gateway::Gateway;
+use slipway_process::{Environment, Tasks};
+use slipway_registry::Client;
+use slipway_toolbox::Places;
+
+use crate::{
+    choose::{Backend, EngineAddress},
+    flags::{backend::BackendFlags, storage::StorageFlags},
+};
+
+/// How registries are spoken to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct RegistryOptions {
+    /// Docker's `config.json`; it need not exist.
+    pub(crate) docker_config: Option<PathBuf>,
+    /// Plain HTTP for every registry.
+    pub(crate) insecure: bool,
+    /// Certificates are not verified.
+    pub(crate) skip_tls_verify: bool,
+}
+
+impl RegistryOptions {
+    /// What the flags and the environment say.
+    pub(crate) fn new(flags: &StorageFlags, environment: &Environment) -> Self {
+        let home = || environment.non_empty("HOME").map(|home| PathBuf::from(home).join(".docker"));
+        let docker = flags.docker_config.clone().map(PathBuf::from).or_else(home);
+        Self {
+            docker_config: docker.map(|directory| directory.join("config.json")),
+            insecure: flags.insecure,
+            skip_tls_verify: flags.skip_tls_verify,
+        }
+    }
+}
+
+/// What a host is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct HostOptions {
+    /// What builds.
+    pub(crate) backend: Backend,
+    /// The engine of the backend.
+    pub(crate) engine: EngineAddress,
+    /// How registries are spoken to.
+    pub(crate) registry: RegistryOptions,
+    /// Image of the tools for build containers; `None` = the program's own.
+    pub(crate) toolbox: Option<String>,
+    /// Where things are kept between runs; may not exist yet. What dead processes with the same directory left in the
+    /// engine is removed; what those of other directories have there is not touched.
+    pub(crate) home: PathBuf,
+    /// Where temporary files go; `None` = below the home directory.
+    pub(crate) tmp: Option<PathBuf>,
+    /// Which builder of the engine builds Dockerfiles.
+    pub(crate) builder: BuilderChoice,
+}
+
+impl HostOptions {
+    /// A host for this backend and engine, as the flags and the environment want it.
+    pub(crate) fn new(
+        (backend, engine): (Backend, EngineAddress),
+        (flags, storage): (&BackendFlags, &StorageFlags),
+        environment: &Environment,
+        (home, tmp): (PathBuf, Option<String>),
+    ) -> Self {
+        let builder = match environment.non_empty("DOCKER_BUILDKIT") {
+            None => BuilderChoice::Auto,
+            Some("0" | "false") => BuilderChoice::Classic,
+            Some(_) => BuilderChoice::BuildKit,
+        };
+        Self {
+            backend,
+            engine,
+            registry: RegistryOptions::new(storage, environment),
+            toolbox: flags.toolbox.clone(),
+            home,
+            tmp: tmp.map(PathBuf::from),
+            builder,
+        }
+    }
+
+    /// Where the program keeps what users need not look at.
+    pub(crate) fn service(&self) -> PathBuf {
+        self.home.join("service")
+    }
+}
+
+/// What runs jobs. To be shut down when it is no longer needed.
+pub(crate) struct Host {
+    /// The engine.
+    pub(crate) docker: Arc<DockerBackend>,
+    /// Registries.
+    pub(crate) client: Client,
+    gateway: Arc<Gateway>,
+}
+
+impl Host {
+    /// Connects to everything, and removes what killed processes have left in the engine, beside what is done next.
+    ///
+    /// # Errors
+    /// When a part cannot be reached; the message says which.
+    pub(crate) async fn open(options: &HostOptions, tasks: &Tasks) -> Result<Self> {
+        let client = client(&options.registry)?;
+        let cache = options.home.join("local_cache/blobs");
+        let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default());
+        let gateway = Arc::new(gateway.await.context("open the gateway for the container engine")?);
+        let docker = match options.backend {
+            Backend::Docker => docker(options, Arc::clone(&gateway)).await?,
+        };
+        let host = Self { docker, client, gateway };
+        host.sweep(tasks);
+        Ok(host)
+    }
+
+    /// What runs the jobs.
+    pub(crate) fn backend(&self) -> Arc<dyn ContainerBackend> {
+        Arc::clone(&self.docker) as Arc<dyn ContainerBackend>
+    }
+
+    /// Waits until nothing of ours is left in the engine.
+    pub(crate) async fn shut_down(&self) {
+        self.docker.shut_down().await;
+        self.gateway.shut_down().await;
+    }
+
+    fn sweep(&self, tasks: &Tasks) {
+        let docker = Arc::clone(&self.docker);
+        tasks.spawn(async move {
+            match docker.sweep().await {
+                Ok(0) => {}
+                Ok(swept) => tracing::info!("removed {swept} leftovers of interrupted builds"),
+                Err(error) => tracing::debug!("look for leftovers of interrupted builds: {error}"),
+            }
+        });
+    }
+}
+
+fn client(registry: &RegistryOptions) -> Result<Client> {
+    let options = slipway_registry::Options {
+        docker_config: registry.docker_config.clone(),
+        insecure: registry.insecure,
+        skip_tls_verify: registry.skip_tls_verify,
+        user_agent: format!("slipway/{}", env!("CARGO_PKG_VERSION")),
+    };
+    Client::new(options).context("set up access to registries")
+}
+
+async fn docker(options: &HostOptions, gateway: Arc<Gateway>) -> Result<Arc<DockerBackend>> {
+    let service = options.service();
+    let docker = DockerOptions {
+        host: options.engine.host.clone(),
+        certificates: options.engine.certificates.clone(),
+        link: gateway,
+        spool: SpoolDir(options.tmp.clone().unwrap_or_else(|| service.join("tmp/context"))),
+        attempts: service.join("attempts"),
+        toolbox: toolbox(options),
+        builder: options.builder,
+    };
+    let connected = DockerBackend::connect(docker).await;
+    Ok(Arc::new(connected.with_context(|| format!("connect to the Docker engine at {}", options.engine))?))
+}
+
+/// The image of tools that the user names, or our own: from beside the program, the program's own, or the system's.
+fn toolbox(options: &HostOptions) -> ToolboxSource {
+    match &options.toolbox {
+        Some(image) => {
+            let (name, version) = image.rsplit_once(':').unwrap_or((image, "latest"));
+            ToolboxSource::Image { name: name.to_owned(), version: version.to_owned() }
+        }
+        None => {
+            let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("toolbox")));
+            ToolboxSource::Own(Places::new(beside.into_iter().collect()))
+        }
+    }
+}
