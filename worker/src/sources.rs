@@ -1,16 +1,13 @@
 //! Which repository holds a source here.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use slipway_digest::CommitId;
 use slipway_git::{GitError, GitView, Mirror, Remote};
 use slipway_process::Tasks;
 use slipway_stages::SourceId;
+use tokio::sync::Mutex;
 
 /// Longest name of a project, in bytes.
 const LONGEST_NAME: usize = 100;
@@ -54,7 +51,7 @@ pub struct Mirrors {
     root: PathBuf,
     origin: Origin,
     tasks: Tasks,
-    /// Opened ones, by project. For look-ups only, never held over an await.
+    /// Opened ones, by project. Held while one is opened: two at once would make it twice.
     opened: Mutex<BTreeMap<String, Arc<Mirror>>>,
 }
 
@@ -71,17 +68,14 @@ impl Mirrors {
             let name: String = project.chars().take(LONGEST_NAME).collect();
             return Err(GitError::Unusable(format!("`{name}` cannot be the name of a project")).into());
         }
-        let known = |all: &Mutex<BTreeMap<String, Arc<Mirror>>>| {
-            all.lock().unwrap_or_else(PoisonError::into_inner).get(project).cloned()
-        };
-        if let Some(mirror) = known(&self.opened) {
-            return Ok(mirror);
+        let mut opened = self.opened.lock().await;
+        if let Some(mirror) = opened.get(project) {
+            return Ok(Arc::clone(mirror));
         }
         let path = self.root.join(format!("{project}.git"));
         let mirror = Arc::new(self.tasks.blocking(move || Mirror::open(&path)).await?);
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two that opened it at once use one: it knows who writes.
-        Ok(Arc::clone(opened.entry(project.to_owned()).or_insert(mirror)))
+        opened.insert(project.to_owned(), Arc::clone(&mirror));
+        Ok(mirror)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 /// A coordinator that says what a test wants and keeps what it is told.
 pub(crate) struct Coordinator {
     desired: watch::Sender<Desired>,
-    pub(crate) away: AtomicBool,
+    pub(crate) away: watch::Sender<bool>,
     reports: Mutex<Vec<Report>>,
     changed: watch::Sender<u64>,
 }
@@ -33,7 +33,7 @@ impl Coordinator {
     pub(crate) fn new(desired: Desired) -> Arc<Self> {
         Arc::new(Self {
             desired: watch::Sender::new(desired),
-            away: AtomicBool::new(false),
+            away: watch::Sender::new(false),
             reports: Mutex::default(),
             changed: watch::Sender::new(0),
         })
@@ -70,17 +70,18 @@ impl CoordinatorLink for Coordinator {
         let held: Vec<AttemptId> = report.attempts.iter().map(|(attempt, _)| attempt.clone()).collect();
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         self.changed.send_modify(|count| *count += 1);
-        if self.away.load(Ordering::SeqCst) {
-            return Err(LinkError("cut off".to_owned()));
-        }
+        let mut away = self.away.subscribe();
         // Held while the worker has all that it should have, and nothing else.
         let mut desired = self.desired.subscribe();
         let news = |desired: &Desired| {
             let wanted: Vec<&AttemptId> = desired.run.iter().map(|run| &run.attempt).collect();
             wanted.len() != held.len() || !held.iter().all(|held| wanted.contains(&held)) || desired.drain
         };
-        let said = desired.wait_for(news).await.map_err(|_| LinkError("gone".to_owned()))?;
-        Ok(said.clone())
+        tokio::select! {
+            biased;
+            _ = away.wait_for(|away| *away) => Err(LinkError("cut off".to_owned())),
+            said = desired.wait_for(news) => Ok(said.map_err(|_| LinkError("gone".to_owned()))?.clone()),
+        }
     }
 
     async fn log(&self, _attempt: &AttemptId, _line: Vec<u8>) -> Result<(), LinkError> {

@@ -34,27 +34,26 @@ async fn running(deadline: Option<Duration>) -> World {
 #[tokio::test]
 async fn without_a_coordinator_it_goes_on_for_a_while_and_then_gives_up() {
     let world = running(None).await;
-    world.coordinator.away.store(true, Ordering::SeqCst);
-    // News make it ask again, and find nobody.
-    world.coordinator.say(Desired { run: vec![job("a", None), job("b", None)], ..Desired::default() });
     world.clock.forward(99);
     world.coordinator.forget();
-    assert_eq!(world.coordinator.hears(|report| report.seq > 1).await.attempts.len(), 2);
+    world.coordinator.away.send_replace(true);
+    assert_eq!(world.coordinator.hears(|_| true).await.attempts.len(), 1);
     world.clock.forward(2);
     world.coordinator.hears(|report| report.attempts.is_empty()).await;
-    assert_eq!(world.backend.given_up.load(Ordering::SeqCst), 2);
+    assert_eq!(world.backend.given_up.load(Ordering::SeqCst), 1);
     world.tasks.shut_down().await;
 }
 
 #[tokio::test]
 async fn it_comes_back_with_all_that_it_has() {
     let world = running(None).await;
-    world.coordinator.away.store(true, Ordering::SeqCst);
-    world.coordinator.say(Desired { run: vec![job("a", None), job("b", None)], ..Desired::default() });
     world.clock.forward(99);
-    world.coordinator.hears(|report| report.attempts.len() == 2).await;
-    world.coordinator.away.store(false, Ordering::SeqCst);
     world.coordinator.forget();
+    world.coordinator.away.send_replace(true);
+    world.coordinator.hears(|_| true).await;
+    world.coordinator.away.send_replace(false);
+    // What it was told meanwhile it does beside what it had.
+    world.coordinator.say(Desired { run: vec![job("a", None), job("b", None)], ..Desired::default() });
     world.coordinator.hears(|report| report.attempts.len() == 2).await;
     assert_eq!(world.backend.given_up.load(Ordering::SeqCst), 0);
     world.tasks.shut_down().await;
