@@ -18,7 +18,7 @@ const FOREIGN: [(&str, &str); 11] = [
 ];
 
 /// Commands of later releases.
-const LATER: [&str; 18] = [
+const LATER: [&str; 17] = [
     "cleanup",
     "purge",
     "export",
