@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (the trait and its values), [`EtcdKv`] and [`MemoryKv`] (where it lives), [`conformance`]
 //! (what both must do); then what is written once for both: [`listing`] (all of a prefix), [`Watched`] (a state that
-//! follows the store), [`Session`] (a lease that is kept), [`Batched`] (many transactions in one), [`Prefixed`],
+//! follows the store), [`Session`] (a lease that is kept), [`Sessions`] (a new one after a loss), [`Batched`] (many transactions in one), [`Prefixed`],
 //! [`Counted`]. [`Faulty`] loses replies, for tests. [`address`] reads what users write.
 
 pub mod address;
@@ -15,6 +15,7 @@ pub mod listing;
 pub mod memory;
 pub mod prefixed;
 pub mod session;
+pub mod sessions;
 pub mod watched;
 
 use std::{pin::Pin, time::Duration};
@@ -31,6 +32,7 @@ pub use listing::{get, list, once};
 pub use memory::MemoryKv;
 pub use prefixed::Prefixed;
 pub use session::Session;
+pub use sessions::Sessions;
 pub use watched::Watched;
 
 /// Most writes, and most conditions, of one transaction; of a call with several parts, their number counts too.
@@ -158,6 +160,8 @@ pub struct Page {
     pub revision: Revision,
     /// Whether the limit left some out.
     pub more: bool,
+    /// Which store it is: another one after a restore from a snapshot. Revisions of two stores say nothing of each other.
+    pub store: u64,
 }
 
 /// What happened to a key.

@@ -74,8 +74,8 @@ impl MemoryKv {
     }
 
     /// The next changes under `prefix` after `revision`; `None` when there are none yet.
-    fn changes(&self, prefix: &str, after: Revision, epoch: u64) -> Result<Option<Changed>, KvError> {
-        self.with(|state| state.changes(prefix, after, epoch))
+    fn changes(&self, prefix: &str, after: Revision, store: u64) -> Result<Option<Changed>, KvError> {
+        self.with(|state| state.changes(prefix, after, store))
     }
 
     /// Waits until there may be something new after `revision`.
@@ -102,12 +102,12 @@ impl Kv for MemoryKv {
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Changes, KvError> {
-        let epoch = self.with(|state| state.epoch());
+        let store = self.with(|state| state.store());
         let start = (self.clone(), prefix.to_owned(), Some(after));
         let changes = stream::unfold(start, move |(kv, prefix, after)| async move {
             let mut seen = after?;
             loop {
-                match kv.changes(&prefix, seen, epoch) {
+                match kv.changes(&prefix, seen, store) {
                     Ok(Some(changed)) if changed.changes.is_empty() => seen = changed.revision,
                     Ok(Some(changed)) => {
                         let next = Some(changed.revision);

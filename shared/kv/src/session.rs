@@ -51,6 +51,10 @@ impl Session {
     /// # Errors
     /// When the store does not answer: then the lease ends with its time.
     pub async fn close(self) -> Result<(), KvError> {
+        self.end().await
+    }
+
+    pub(crate) async fn end(&self) -> Result<(), KvError> {
         self.tasks.shut_down().await;
         self.lost.cancel();
         self.kv.revoke(self.lease).await

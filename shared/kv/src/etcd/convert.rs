@@ -49,9 +49,10 @@ pub(super) fn end(prefix: &str) -> Vec<u8> {
 
 pub(super) fn page(mut response: GetResponse) -> Result<Page, KvError> {
     let revision = revision(response.header());
+    let store = response.header().map(ResponseHeader::cluster_id).unwrap_or_default();
     let more = response.more();
     let entries: Result<Vec<Entry>, KvError> = response.take_kvs().iter().map(entry).collect();
-    Ok(Page { entries: entries?, revision, more })
+    Ok(Page { entries: entries?, revision, more, store })
 }
 
 pub(super) fn entry(found: &KeyValue) -> Result<Entry, KvError> {

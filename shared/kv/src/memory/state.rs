@@ -27,8 +27,8 @@ pub(super) struct State {
     compacted: i64,
     /// Changes after `compacted`, by revision.
     log: VecDeque<(i64, Vec<Change>)>,
-    /// Grows with every restore: watches of an earlier one end.
-    epoch: u64,
+    /// Another one after a restore: watches of an earlier one end.
+    store: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Default for State {
             base: Entries::new(),
             compacted: 0,
             log: VecDeque::new(),
-            epoch: 0,
+            store: new_store(),
         }
     }
 }
@@ -59,8 +59,8 @@ impl State {
         Revision(self.revision)
     }
 
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch
+    pub(super) fn store(&self) -> u64 {
+        self.store
     }
 
     /// The state as a snapshot holds it, restored `now`: leases begin anew, the past is forgotten.
@@ -75,12 +75,12 @@ impl State {
             base: self.entries.clone(),
             compacted: self.revision,
             log: VecDeque::new(),
-            epoch: 0,
+            store: new_store(),
         }
     }
 
     pub(super) fn replace(&mut self, other: Self) {
-        *self = Self { epoch: self.epoch + 1, ..other };
+        *self = other;
     }
 
     pub(super) fn compact(&mut self, revision: Revision) {
@@ -112,7 +112,7 @@ impl State {
         let mut found = entries.range((start, Bound::Unbounded)).take_while(|(key, _)| wanted(key));
         let limit = if range.limit == 0 { usize::MAX } else { range.limit };
         let taken: Vec<Entry> = found.by_ref().take(limit).map(|(_, entry)| entry.clone()).collect();
-        Ok(Page { entries: taken, revision: self.revision(), more: found.next().is_some() })
+        Ok(Page { entries: taken, revision: self.revision(), more: found.next().is_some(), store: self.store })
     }
 
     fn past(&self, at: Revision) -> Result<Entries, KvError> {
@@ -183,8 +183,8 @@ impl State {
 
     /// The changes of one revision under `prefix`, the first after `after`; without any when that revision had others
     /// only; `None` when nothing happened yet.
-    pub(super) fn changes(&self, prefix: &str, after: Revision, epoch: u64) -> Result<Option<Changed>, KvError> {
-        if epoch != self.epoch {
+    pub(super) fn changes(&self, prefix: &str, after: Revision, store: u64) -> Result<Option<Changed>, KvError> {
+        if store != self.store {
             return Err(KvError::Unavailable("the store was restored from a snapshot".to_owned()));
         }
         if after.0 < self.compacted {
@@ -222,6 +222,11 @@ impl State {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.leases.values().map(|lease| lease.deadline).min()
     }
+}
+
+/// An id unlike any other.
+fn new_store() -> u64 {
+    u64::from_str_radix(&slipway_process::random_id()[..16], 16).unwrap_or_default()
 }
 
 fn apply(entries: &mut Entries, change: Change) {

@@ -82,10 +82,13 @@ async fn a_restored_store_is_what_it_was() {
     let mut watched = Watched::open(Arc::new(kv.clone()), "").await.unwrap();
     let Outcome::Done(lost) = once(&kv, put("lost")).await.unwrap() else { panic!("it is carried out") };
     watched.next().await.unwrap();
+    let before = kv.range(&Range::key("x")).await.unwrap().store;
     kv.restore(&snapshot);
     assert!(get(&kv, "lost").await.unwrap().is_none() && get(&kv, "kept").await.unwrap().is_some());
     let Outcome::Done(again) = once(&kv, put("new")).await.unwrap() else { panic!("it is carried out") };
     assert_eq!(again, lost, "revisions are given twice");
+    let store = async |kv: &MemoryKv| kv.range(&Range::key("x")).await.unwrap().store;
+    assert_ne!(store(&kv).await, before, "it is another store");
 }
 
 #[tokio::test]
