@@ -11,7 +11,7 @@ pub(crate) async fn reject(outside: &Outside, record: &StageRecord, why: &str) -
     let whole = match outside.primary.verify(&record.at).await {
         Ok(()) => Err(format!("{why}; yet the stage {name} is stored as a whole; build again")),
         Err(StorageError::Gone(_) | StorageError::Broken { .. }) => Ok(()),
-        Err(error @ (StorageError::Denied(_) | StorageError::Unavailable(_))) => {
+        Err(error @ (StorageError::Denied(_) | StorageError::Fenced(_) | StorageError::Unavailable(_))) => {
             Err(format!("look for what is left of the stage {name}: {error}"))
         }
     };

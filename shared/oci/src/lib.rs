@@ -17,7 +17,7 @@ pub mod respec;
 pub use change::ConfigChange;
 pub use config::{ConfigError, Healthcheck, ImageConfig, RunConfig};
 pub use digest::{BlobDigest, DigestError};
-pub use manifest::{Descriptor, Document, Index, Manifest, ManifestError};
+pub use manifest::{ATTEMPT_ANNOTATION, Descriptor, Document, Index, Manifest, ManifestError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{ImageAt, Reference, ReferenceError, Repo};
 pub use respec::{Removal, Respec};

@@ -34,6 +34,9 @@ pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json"
 /// Media type of a gzipped Docker layer.
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
+/// Annotation of a stored manifest that names the attempt which made it, so that no two attempts share a manifest.
+pub const ATTEMPT_ANNOTATION: &str = "io.slipway.attempt";
+
 /// Longest manifest or index that is read, in bytes.
 pub const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 /// Most images that an index may list.

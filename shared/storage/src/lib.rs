@@ -1,11 +1,12 @@
 //! Stages in their places, and the publish protocol (`docs/reference/publish.md`).
 //!
 //! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags), [`ledger`] (who was
-//! first) and [`journal`] (on one host), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
+//! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
 //! imports will need) under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
 
 pub mod conformance;
 pub mod journal;
+pub mod kv;
 pub mod ledger;
 pub mod memory;
 pub mod names;
@@ -18,7 +19,7 @@ mod tiny;
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};
 pub use memory::MemoryStorage;
-pub use publish::{Judge, Publisher, Recovered, Verdict};
+pub use publish::{HostPublisher, Judge, Publisher, Recovered, Verdict};
 pub use records::{ImportKey, MemoryRecords, Records, RepoRecords};
 pub use repo::RepoStorage;
 
@@ -44,6 +45,9 @@ pub enum StorageError {
     /// The storage refuses: credentials or rights are missing.
     #[error("{0}")]
     Denied(String),
+    /// Who asks may not write any more: somebody else has taken over.
+    #[error("{0}")]
+    Fenced(String),
     /// The storage does not answer.
     #[error("{0}")]
     Unavailable(String),
@@ -54,7 +58,7 @@ impl StorageError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Gone(_) | Self::Unavailable(_) => true,
-            Self::Broken { .. } | Self::Denied(_) => false,
+            Self::Broken { .. } | Self::Denied(_) | Self::Fenced(_) => false,
         }
     }
 }

@@ -1,16 +1,19 @@
 //! A stage storage in memory, for tests.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use slipway_digest::{Millis, StageDigest, StageId};
-use slipway_oci::{ImageAt, Platform};
+use slipway_oci::{BlobDigest, ImageAt, Platform};
 use slipway_stages::StageRecord;
 
-use crate::{StageStorage, StorageError};
+use crate::{
+    StageStorage, StorageError,
+    kv::{Listing, Reading, StagePlace},
+};
 
 /// Stages in memory. Clones are one storage.
 #[derive(Clone, Debug)]
@@ -24,6 +27,9 @@ struct State {
     /// Images by where they are; the timestamps in the records mean nothing.
     images: HashMap<ImageAt, StageRecord>,
     tags: BTreeMap<StageId, ImageAt>,
+    /// Attempts that manifests name.
+    attempts: HashMap<ImageAt, String>,
+    rejected: BTreeSet<StageId>,
 }
 
 impl MemoryStorage {
@@ -35,6 +41,17 @@ impl MemoryStorage {
     /// Puts an image without a tag.
     pub fn upload(&self, record: &StageRecord) {
         self.with(|state| state.images.insert(record.at.clone(), record.clone()));
+    }
+
+    /// Puts an image without a tag, whose manifest names an attempt.
+    pub fn upload_as(&self, record: &StageRecord, attempt: &str) {
+        self.upload(record);
+        self.with(|state| state.attempts.insert(record.at.clone(), attempt.to_owned()));
+    }
+
+    /// The image under a tag.
+    pub fn tagged(&self, id: StageId) -> Option<ImageAt> {
+        self.with(|state| state.tags.get(&id).cloned())
     }
 
     /// Loses an image; its tags stay, as after an accident.
@@ -96,5 +113,45 @@ impl StageStorage for MemoryStorage {
     async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {
         let of_digest = |state: &mut State| state.tags.keys().filter(|id| id.digest == digest).map(|id| id.stamp).max();
         Ok(self.with(of_digest))
+    }
+}
+
+#[async_trait]
+impl StagePlace for MemoryStorage {
+    async fn list(&self) -> Result<Listing, StorageError> {
+        Ok(self.with(|state| Listing {
+            stages: state.tags.keys().copied().collect(),
+            rejected: state.rejected.iter().copied().collect(),
+        }))
+    }
+
+    async fn read(&self, id: StageId) -> Result<Reading, StorageError> {
+        Ok(self.with(|state| match state.tags.get(&id) {
+            None => Reading::Absent,
+            Some(at) => match state.images.get(at) {
+                None => Reading::Absent,
+                Some(record) => {
+                    let record = StageRecord { id, ..record.clone() };
+                    Reading::Stage(Box::new(record), state.attempts.get(at).cloned())
+                }
+            },
+        }))
+    }
+
+    async fn copy(&self, image: &ImageAt, attempt: &str) -> Result<ImageAt, StorageError> {
+        self.with(|state| {
+            let record = state.images.get(image).cloned();
+            let record = record.ok_or_else(|| StorageError::Gone(image.to_string()))?;
+            let digest = BlobDigest::of(format!("{} by {attempt}", record.image_id).as_bytes());
+            let at = ImageAt { repo: image.repo.clone(), digest };
+            state.images.insert(at.clone(), StageRecord { at: at.clone(), ..record });
+            state.attempts.insert(at.clone(), attempt.to_owned());
+            Ok(at)
+        })
+    }
+
+    async fn mark_rejected(&self, id: StageId, _why: &str) -> Result<(), StorageError> {
+        self.with(|state| state.rejected.insert(id));
+        Ok(())
     }
 }

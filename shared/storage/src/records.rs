@@ -21,7 +21,8 @@ const PROJECT: &str = "werf";
 const IMPORT_ID: &str = "import-source-id";
 const IMPORT_STAGE: &str = "source-stage-id";
 const IMPORT_CHECKSUM: &str = "checksum";
-const REJECTED_WHY: &str = "slipway-rejected-because";
+/// Why a stage is rejected.
+pub(crate) const REJECTED_WHY: &str = "slipway-rejected-because";
 /// What is kept of a reason, in characters.
 const MAX_REASON: usize = 500;
 
@@ -62,17 +63,38 @@ pub struct RepoRecords {
     repo: Repo,
     project: String,
     tags: Arc<TagIndex>,
+    /// Whether the tags are listed to know which records there are; else each is asked for.
+    listed: bool,
 }
 
 impl RepoRecords {
     /// The records of `project` in `repo`, whose tags are `tags`.
     pub(crate) fn new(client: Client, repo: Repo, project: &str, tags: Arc<TagIndex>) -> Self {
-        Self { client, repo, project: project.to_owned(), tags }
+        Self { client, repo, project: project.to_owned(), tags, listed: true }
+    }
+
+    /// The same records, of which each is asked for by its name: where the tags need not be listed for the stages.
+    #[must_use]
+    pub fn unlisted(self) -> Self {
+        Self { listed: false, ..self }
+    }
+
+    async fn has(&self, tag: &str) -> Result<bool, StorageError> {
+        if self.listed {
+            self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
+        }
+        if self.listed || self.tags.has_record(tag) {
+            return Ok(self.tags.has_record(tag));
+        }
+        let there = self.client.head_manifest(&self.repo, tag).await.map_err(|error| self.failed(error))?;
+        if there.is_some() {
+            self.tags.added(tag);
+        }
+        Ok(there.is_some())
     }
 
     async fn add(&self, tag: String, more: &[(&str, String)]) -> Result<bool, StorageError> {
-        self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
-        if self.tags.has_record(&tag) {
+        if self.has(&tag).await? {
             return Ok(false);
         }
         let mut labels = BTreeMap::from([(PROJECT.to_owned(), self.project.clone())]);
@@ -99,8 +121,7 @@ impl Records for RepoRecords {
 
     async fn import(&self, key: ImportKey) -> Result<Option<Checksum>, StorageError> {
         let tag = names::import(&key.0.to_string());
-        self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
-        if !self.tags.has_record(&tag) {
+        if !self.has(&tag).await? {
             return Ok(None);
         }
         let labels = match tiny::labels(&self.client, &self.repo, &tag).await {
@@ -131,7 +152,9 @@ impl Records for RepoRecords {
     }
 
     async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError> {
-        self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
+        if self.listed {
+            self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
+        }
         if self.tags.is_rejected(stage) {
             return Ok(false);
         }

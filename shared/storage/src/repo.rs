@@ -3,6 +3,7 @@
 //! The tags are the index ([`TagIndex`]), the labels in the image configs the records. A record that was read once is
 //! kept with the digest of its manifest; who asks for fresh news pays one HEAD for it.
 
+mod place;
 mod whole;
 
 use std::{
@@ -116,6 +117,7 @@ impl RepoStorage {
         }
     }
 
+    /// The stage of a manifest that is under the tag `id`.
     async fn read_stage(&self, id: StageId, raw: &RawManifest) -> Result<StageRecord, StorageError> {
         let broken = |why: String| StorageError::Broken { what: format!("{}:{id}", self.repo), why };
         let manifest = parse(raw).map_err(&broken)?;

@@ -19,8 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{cache::Cache, known::Known, locked::locked, pull::Pull, push::Push, serve, session::Manner};
 
-/// Annotation of a stored manifest that names the attempt which made it, so that no two attempts share a manifest.
-pub const ATTEMPT_ANNOTATION: &str = "io.slipway.attempt";
+pub use slipway_oci::ATTEMPT_ANNOTATION;
 
 /// Tag under which engines push; it exists only between the engine and the gateway.
 const PUSH_TAG: &str = "stage";

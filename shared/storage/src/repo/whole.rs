@@ -61,6 +61,6 @@ fn said<T>(looked: Result<T, StorageError>) -> Result<Result<T, String>, Storage
     match looked {
         Ok(found) => Ok(Ok(found)),
         Err(error @ (StorageError::Gone(_) | StorageError::Broken { .. })) => Ok(Err(error.to_string())),
-        Err(error @ (StorageError::Denied(_) | StorageError::Unavailable(_))) => Err(error),
+        Err(error @ (StorageError::Denied(_) | StorageError::Fenced(_) | StorageError::Unavailable(_))) => Err(error),
     }
 }

@@ -4,6 +4,7 @@
 
 mod crash;
 mod fake;
+mod kv;
 mod lab;
 mod publish;
 mod registry;

@@ -1,0 +1,264 @@
+//! Publishing on one host, with a journal.
+//!
+//! Under the lock of (storage, digest): finish what a killed process began; look into the storage itself; if a
+//! suitable stage is there, adopt it. Else verify the image, commit it in the ledger with a timestamp, write the tag,
+//! and look once more: an older suitable stage, of another host, is adopted even now. Only then is the intent cleared
+//! and the stage used. The lock saves double work; that nobody commits over what he has not seen is the ledger's doing.
+
+use std::{sync::Arc, time::Duration};
+
+use slipway_digest::{Millis, StageDigest};
+use slipway_locks::{Lease, LockError, LockManager};
+use slipway_process::{Clock, failpoint::failpoint};
+use slipway_stages::StageRecord;
+
+use crate::{Candidate, Committed, Judge, Ledger, Recovered, Seen, StageStorage, StorageError, Verdict};
+
+/// The points between the steps at which a test may kill the process.
+pub const FAILPOINTS: &[&str] = &[
+    "publish.lock",
+    "publish.settle",
+    "publish.look",
+    "publish.verify",
+    "publish.journal-half",
+    "publish.journal-write",
+    "publish.commit",
+    "publish.tag",
+    "publish.relist",
+    "publish.clear",
+];
+
+/// Who waits longer than this for somebody else's publishing goes on without the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(120);
+/// How often in a row somebody else may be faster.
+const MAX_ROUNDS: u32 = 10;
+/// How often the storage may refuse a tag before that is no coincidence.
+const MAX_REFUSALS: u32 = 3;
+/// Intents that one start deals with; the next start deals with the rest.
+const MAX_RECOVERED: usize = 100;
+
+/// Publishes the stages of one storage, for the processes of one host.
+#[derive(Clone)]
+pub struct HostPublisher {
+    storage: Arc<dyn StageStorage>,
+    ledger: Arc<dyn Ledger>,
+    locks: Arc<dyn LockManager>,
+    clock: Arc<dyn Clock>,
+}
+
+/// How one attempt at publishing ended.
+enum Round {
+    Done(Box<Verdict>),
+    /// Somebody else committed in between.
+    Overtaken,
+    /// The tag was refused, most likely because another host took the name in the same millisecond.
+    Refused(StorageError),
+}
+
+/// What became of an intent.
+enum Settled {
+    Tagged,
+    Dropped,
+}
+
+impl HostPublisher {
+    /// A publisher; all processes that publish to `storage` on this host must use the same ledger and locks.
+    pub fn new(
+        storage: Arc<dyn StageStorage>,
+        ledger: Arc<dyn Ledger>,
+        locks: Arc<dyn LockManager>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { storage, ledger, locks, clock }
+    }
+
+    /// Makes the candidate, whose image is in the storage without a tag, the stored stage, unless `judge` finds another
+    /// one that is suitable.
+    ///
+    /// # Errors
+    /// [`StorageError::Gone`] when the candidate's image is not there (any more): it must be uploaded again.
+    pub async fn publish(&self, candidate: &Candidate, judge: &dyn Judge) -> Result<Verdict, StorageError> {
+        let digest = candidate.record.id.digest;
+        let _lease = self.lock(digest).await?;
+        failpoint("publish.lock");
+        let mut refusals = 0;
+        for _ in 0..MAX_ROUNDS {
+            match self.round(candidate, judge).await? {
+                Round::Done(verdict) => return Ok(*verdict),
+                Round::Overtaken => {}
+                Round::Refused(error) => {
+                    refusals += 1;
+                    if refusals >= MAX_REFUSALS {
+                        return Err(error);
+                    }
+                    tracing::warn!("stage {digest} gets another timestamp: {error}");
+                }
+            }
+        }
+        Err(StorageError::Unavailable(format!(
+            "store stage {digest} in {}: others changed it {MAX_ROUNDS} times in a row; build again",
+            self.storage.name()
+        )))
+    }
+
+    /// Finishes or takes back what killed processes had committed but not tagged. To be called on start; what others
+    /// are publishing right now is left alone.
+    ///
+    /// # Errors
+    /// When the ledger or the locks cannot be used; a storage that does not answer only keeps the intents.
+    pub async fn recover(&self) -> Result<Recovered, StorageError> {
+        let pending = self.ledger.pending().await?;
+        let mut recovered = Recovered { kept: pending.len().saturating_sub(MAX_RECOVERED), ..Recovered::default() };
+        for stage in pending.iter().take(MAX_RECOVERED) {
+            match self.recover_one(stage).await {
+                Ok(Some(Settled::Tagged)) => recovered.tagged += 1,
+                Ok(Some(Settled::Dropped)) => recovered.dropped += 1,
+                Ok(None) => recovered.kept += 1,
+                Err(error) => {
+                    tracing::warn!("the interrupted storing of stage {} is left for later: {error}", stage.id);
+                    recovered.kept += 1;
+                }
+            }
+        }
+        Ok(recovered)
+    }
+
+    async fn round(&self, candidate: &Candidate, judge: &dyn Judge) -> Result<Round, StorageError> {
+        let digest = candidate.record.id.digest;
+        let winners = self.ledger.winners(digest).await?;
+        for stage in &winners.pending {
+            self.settle(stage).await?;
+        }
+        failpoint("publish.settle");
+        let stored = self.look(candidate).await?;
+        failpoint("publish.look");
+        if let Some(suitable) = judge.choose(&stored).await? {
+            return Ok(Round::Done(Box::new(Verdict::Lost(suitable))));
+        }
+        self.storage.verify(&candidate.record.at).await?;
+        failpoint("publish.verify");
+        let latest = stored.last().map(|stage| stage.id.stamp).max(self.storage.latest(digest).await?);
+        let seen = Seen { revision: winners.revision, latest };
+        let committed = self.ledger.commit(candidate, seen, Millis(self.clock.unix_millis())).await?;
+        failpoint("publish.commit");
+        match committed {
+            Committed::LookAgain => Ok(Round::Overtaken),
+            Committed::Won(stage) => self.make_visible(&stage, candidate, judge).await,
+        }
+    }
+
+    /// From the commit to a stage that may be used.
+    async fn make_visible(
+        &self,
+        stage: &StageRecord,
+        candidate: &Candidate,
+        judge: &dyn Judge,
+    ) -> Result<Round, StorageError> {
+        match self.storage.tag(stage).await {
+            Ok(()) => {}
+            // The commit was never used: a later one may replace it.
+            Err(error @ StorageError::Broken { .. }) => {
+                self.ledger.reject(stage.id, &error.to_string()).await?;
+                return Ok(Round::Refused(error));
+            }
+            Err(StorageError::Gone(what)) => {
+                self.ledger.reject(stage.id, "its image was lost before it was tagged").await?;
+                return Err(StorageError::Gone(what));
+            }
+            // The intent stays: whoever comes next finishes it.
+            Err(error @ (StorageError::Denied(_) | StorageError::Fenced(_) | StorageError::Unavailable(_))) => {
+                return Err(error);
+            }
+        }
+        failpoint("publish.tag");
+        let stored = self.look(candidate).await?;
+        failpoint("publish.relist");
+        let Some(own) = stored.iter().find(|other| other.id == stage.id && other.at == stage.at) else {
+            self.ledger.reject(stage.id, "it did not read back as a stage").await?;
+            return Err(StorageError::Broken {
+                what: format!("stage {} in {}", stage.id, self.storage.name()),
+                why: "it was stored, but does not read back as a stage; warnings above say why".to_owned(),
+            });
+        };
+        let chosen = judge.choose(&stored).await?.unwrap_or_else(|| own.clone());
+        self.ledger.tagged(stage.id).await?;
+        failpoint("publish.clear");
+        let won = chosen.id == stage.id;
+        let verdict = if won { Verdict::Won(chosen) } else { Verdict::Lost(chosen) };
+        Ok(Round::Done(Box::new(verdict)))
+    }
+
+    /// What stands in the storage now and is not older than the candidate's parent.
+    async fn look(&self, candidate: &Candidate) -> Result<Vec<StageRecord>, StorageError> {
+        let record = &candidate.record;
+        let mut stored = self.storage.find(record.id.digest, &record.platform, true).await?;
+        stored.retain(|stage| stage.id.stamp > candidate.not_before);
+        stored.sort_by_key(|stage| stage.id.stamp);
+        Ok(stored)
+    }
+
+    async fn recover_one(&self, stage: &StageRecord) -> Result<Option<Settled>, StorageError> {
+        let lease = self.locks.acquire(&self.lock_name(stage.id.digest), Duration::ZERO).await;
+        let _lease = match lease {
+            Ok(lease) => lease,
+            Err(LockError::TimedOut { .. }) => return Ok(None),
+            Err(LockError::Unavailable(why)) => return Err(StorageError::Unavailable(why)),
+        };
+        let winners = self.ledger.winners(stage.id.digest).await?;
+        match winners.pending.iter().any(|other| other.id == stage.id) {
+            true => self.settle(stage).await.map(Some),
+            // Its publisher finished in between.
+            false => Ok(Some(Settled::Tagged)),
+        }
+    }
+
+    /// Finishes a commit whose publisher is gone. Nobody has used it yet; so it is taken back when its image is lost,
+    /// or when a later stage stands: a tag put before that one now would change what builds choose.
+    async fn settle(&self, stage: &StageRecord) -> Result<Settled, StorageError> {
+        let stored = self.storage.find(stage.id.digest, &stage.platform, true).await?;
+        let stands = stored.iter().any(|other| other.id == stage.id && other.at == stage.at);
+        if !stands {
+            if stored.iter().any(|other| other.id.stamp >= stage.id.stamp) {
+                return self.take_back(stage, "another stage was stored since").await;
+            }
+            match self.finish_tag(stage).await {
+                Ok(()) => {}
+                Err(StorageError::Gone(why) | StorageError::Broken { why, .. }) => {
+                    return self.take_back(stage, &why).await;
+                }
+                Err(error @ (StorageError::Denied(_) | StorageError::Fenced(_) | StorageError::Unavailable(_))) => {
+                    return Err(error);
+                }
+            }
+        }
+        self.ledger.tagged(stage.id).await?;
+        tracing::info!("finished the interrupted storing of stage {}", stage.id);
+        Ok(Settled::Tagged)
+    }
+
+    async fn finish_tag(&self, stage: &StageRecord) -> Result<(), StorageError> {
+        self.storage.verify(&stage.at).await?;
+        self.storage.tag(stage).await
+    }
+
+    async fn take_back(&self, stage: &StageRecord, why: &str) -> Result<Settled, StorageError> {
+        tracing::info!("took back the interrupted storing of stage {}: {why}", stage.id);
+        self.ledger.reject(stage.id, why).await?;
+        Ok(Settled::Dropped)
+    }
+
+    async fn lock(&self, digest: StageDigest) -> Result<Option<Box<dyn Lease>>, StorageError> {
+        match self.locks.acquire(&self.lock_name(digest), LOCK_WAIT).await {
+            Ok(lease) => Ok(Some(lease)),
+            Err(error @ LockError::TimedOut { .. }) => {
+                tracing::warn!("{error}; going on without it");
+                Ok(None)
+            }
+            Err(LockError::Unavailable(why)) => Err(StorageError::Unavailable(why)),
+        }
+    }
+
+    fn lock_name(&self, digest: StageDigest) -> String {
+        format!("stage {digest} in {}", self.storage.name())
+    }
+}

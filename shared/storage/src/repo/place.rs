@@ -1,0 +1,75 @@
+//! A repository as the place of a ledger of many hosts.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use slipway_digest::StageId;
+use slipway_oci::{ATTEMPT_ANNOTATION, ImageAt};
+
+use super::{RepoStorage, parse};
+use crate::{
+    StorageError,
+    kv::{Listing, Reading, StagePlace},
+    names,
+    records::REJECTED_WHY,
+    tiny,
+};
+
+/// What is kept of a reason, in characters.
+const MAX_REASON: usize = 500;
+
+#[async_trait]
+impl StagePlace for RepoStorage {
+    async fn list(&self) -> Result<Listing, StorageError> {
+        let tags = self.client.tags(&self.repo).await.map_err(|error| self.failed(error))?;
+        let mut listing = Listing::default();
+        for tag in tags {
+            if let Ok(id) = tag.parse() {
+                listing.stages.push(id);
+            } else if let Some(id) = tag.strip_suffix(names::REJECTED_SUFFIX).and_then(|rest| rest.parse().ok()) {
+                listing.rejected.push(id);
+            }
+        }
+        listing.stages.sort();
+        listing.rejected.sort();
+        Ok(listing)
+    }
+
+    async fn read(&self, id: StageId) -> Result<Reading, StorageError> {
+        let raw = self.client.manifest(&self.repo, &id.to_string()).await.map_err(|error| self.failed(error));
+        let raw = match raw {
+            Ok(Some(raw)) => raw,
+            Ok(None) | Err(StorageError::Gone(_)) => return Ok(Reading::Absent),
+            Err(StorageError::Broken { why, .. }) => return Ok(Reading::NoStage(why)),
+            Err(error) => return Err(error),
+        };
+        match self.read_stage(id, &raw).await {
+            Ok(stage) => {
+                let attempt =
+                    parse(&raw).ok().and_then(|manifest| manifest.annotations.get(ATTEMPT_ANNOTATION).cloned());
+                Ok(Reading::Stage(Box::new(stage), attempt))
+            }
+            Err(StorageError::Broken { why, .. }) => Ok(Reading::NoStage(why)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn copy(&self, image: &ImageAt, attempt: &str) -> Result<ImageAt, StorageError> {
+        let raw = self.get(image).await?;
+        let manifest = parse(&raw).map_err(|why| StorageError::Broken { what: image.to_string(), why })?;
+        let annotations = BTreeMap::from([(ATTEMPT_ANNOTATION.to_owned(), attempt.to_owned())]);
+        let (bytes, media_type) = manifest.to_oci_annotated(&annotations);
+        let digest = slipway_oci::BlobDigest::of(&bytes);
+        let put = self.client.put_manifest(&self.repo, digest.as_str(), media_type, Bytes::from(bytes)).await;
+        put.map_err(|error| self.failed(error))?;
+        Ok(self.repo.at(digest))
+    }
+
+    async fn mark_rejected(&self, id: StageId, why: &str) -> Result<(), StorageError> {
+        let why = why.chars().take(MAX_REASON).collect();
+        let labels = BTreeMap::from([(REJECTED_WHY.to_owned(), why)]);
+        let put = tiny::put(&self.client, &self.repo, &names::rejected(id), labels).await;
+        put.map_err(|error| self.failed(error))
+    }
+}
