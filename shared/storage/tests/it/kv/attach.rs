@@ -4,7 +4,7 @@ use futures::future::join_all;
 use slipway_digest::{Millis, StageId};
 use slipway_kv::{Do, Kv as _, Range, Txn, once};
 use slipway_stages::StageRecord;
-use slipway_storage::{StageStorage as _, Verdict, kv::KeptState};
+use slipway_storage::{Verdict, kv::KeptState};
 
 use super::lab::{A, B, For, Lab, NOW, built, digest_of};
 
