@@ -1,16 +1,19 @@
 //! Named locks between processes.
 //!
 //! They save double work and keep output in order; nothing that must be safe rests on them alone: a process that is
-//! stopped for long may go on unaware. Reading order: this file (the trait), [`files`] (flock), [`conformance`].
+//! stopped for long may go on unaware. Reading order: this file (the trait), [`files`] (flock), [`kv`] (in a store that many hosts
+//! share), [`conformance`].
 
 pub mod conformance;
 pub mod files;
+pub mod kv;
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
 pub use files::FileLocks;
+pub use kv::KvLocks;
 
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +44,14 @@ impl LockError {
 }
 
 /// A lock that is held. It is released when dropped, and when the process ends in whatever way.
-pub trait Lease: Send + Sync + fmt::Debug {}
+pub trait Lease: Send + Sync + fmt::Debug {
+    /// A number greater than that of every earlier holder of the same lock, where the locks have one.
+    fn fence(&self) -> Option<u64> {
+        None
+    }
+}
 
-/// Hands out locks by name. Live: [`FileLocks`].
+/// Hands out locks by name. Live: [`FileLocks`], [`KvLocks`].
 #[async_trait]
 pub trait LockManager: Send + Sync {
     /// Takes the lock `key`, alone, waiting at most `wait` for it; zero = only if it is free.
