@@ -70,48 +70,59 @@ struct Ancestry {
 #[async_trait]
 impl Judge for Ancestry {
     async fn choose(&self, candidates: &[StageRecord]) -> Result<Option<StageRecord>, StorageError> {
-        let (git, wanted) = (Arc::clone(&self.git), self.wanted.clone());
-        let younger = |record: &&StageRecord| record.id.stamp > self.not_before;
-        let mut candidates: Vec<StageRecord> = candidates.iter().filter(younger).cloned().collect();
-        candidates.sort_by_key(|record| record.id.stamp);
-        let suitable = move || {
-            for record in candidates {
-                if is_suitable(git.as_ref(), &record, &wanted)? {
-                    return Ok(Some(record));
-                }
-            }
-            Ok(None)
-        };
-        let chosen = self.tasks.blocking(suitable).await;
-        // Without an answer nothing may be stored beside what is there.
-        chosen.map_err(|error: GitError| StorageError::Broken {
-            what: "the git history".to_owned(),
-            why: error.to_string(),
-        })
+        let mut judged = self.judge(candidates).await?;
+        judged.sort_by_key(|(record, _)| record.id.stamp);
+        Ok(judged.into_iter().find(|(_, suits)| *suits == Some(true)).map(|(record, _)| record))
+    }
+
+    async fn unknown(&self, candidates: &[StageRecord]) -> Result<Vec<StageId>, StorageError> {
+        let judged = self.judge(candidates).await?;
+        Ok(judged.into_iter().filter(|(_, suits)| suits.is_none()).map(|(record, _)| record.id).collect())
     }
 }
 
-fn is_suitable(git: &dyn GitView, record: &StageRecord, wanted: &Commits) -> Result<bool, GitError> {
-    let is_ancestor = |question: &Question| match question {
-        Question::Ancestor { old, new, .. } => match git.is_ancestor(*old, *new) {
-            // A commit that is not here is no ancestor as far as anyone here can tell: the stage is left alone.
-            Err(GitError::Shallow(_) | GitError::Missing(_)) => Ok(false),
-            answer => answer,
-        },
-        Question::File { .. }
-        | Question::Tree { .. }
-        | Question::Changes { .. }
-        | Question::Stored { .. }
-        | Question::Base { .. }
-        | Question::Imported { .. } => Ok(false),
-    };
-    if !wanted.keys().all(|key| record.commits.contains_key(key)) {
-        return Ok(false);
+impl Ancestry {
+    /// Which of the candidates above the parent are suitable; `None` when the history that would tell is cut.
+    async fn judge(&self, candidates: &[StageRecord]) -> Result<Vec<(StageRecord, Option<bool>)>, StorageError> {
+        let (git, wanted) = (Arc::clone(&self.git), self.wanted.clone());
+        let younger = |record: &&StageRecord| record.id.stamp > self.not_before;
+        let candidates: Vec<StageRecord> = candidates.iter().filter(younger).cloned().collect();
+        let judge = move || {
+            let judged = candidates.into_iter().map(|record| {
+                let suits = suits(git.as_ref(), &record, &wanted)?;
+                Ok((record, suits))
+            });
+            judged.collect()
+        };
+        let judged: Result<_, GitError> = self.tasks.blocking(judge).await;
+        // Without an answer nothing may be stored beside what is there.
+        judged.map_err(|error| StorageError::Broken { what: "the git history".to_owned(), why: error.to_string() })
     }
+}
+
+/// Whether a stage is suitable; `None` when the history that would tell is cut.
+fn suits(git: &dyn GitView, record: &StageRecord, wanted: &Commits) -> Result<Option<bool>, GitError> {
+    if !wanted.keys().all(|key| record.commits.contains_key(key)) {
+        return Ok(Some(false));
+    }
+    let mut known = Some(true);
     for question in &select::ancestries(record, wanted) {
-        if !is_ancestor(question)? {
-            return Ok(false);
+        match is_ancestor(git, question)? {
+            Some(true) => {}
+            Some(false) => return Ok(Some(false)),
+            None => known = None,
         }
     }
-    Ok(true)
+    Ok(known)
+}
+
+fn is_ancestor(git: &dyn GitView, question: &Question) -> Result<Option<bool>, GitError> {
+    let Question::Ancestor { old, new, .. } = question else { return Ok(Some(false)) };
+    match git.is_ancestor(*old, *new) {
+        Ok(answer) => Ok(Some(answer)),
+        Err(GitError::Shallow(_)) => Ok(None),
+        // All ancestors are where a commit is, unless its history is cut.
+        Err(GitError::Missing(_)) => Ok(Some(false)),
+        Err(error) => Err(error),
+    }
 }

@@ -116,7 +116,7 @@ async fn a_zombie_is_refused() {
 async fn who_does_not_lead_any_more_writes_nothing() {
     let lab = Lab::new();
     let lead =
-        |name: &str| Txn { when: vec![], then: vec![Do::Delete("leader".to_owned()), Do::put(format!("{name}"), "x")] };
+        |name: &str| Txn { when: vec![], then: vec![Do::Delete("leader".to_owned()), Do::put(name, "x")] };
     let take = |name: &str| Txn { when: vec![], then: vec![Do::put("leader", name)] };
     let Outcome::Done(term) = once(&*lab.kv, take("old")).await.unwrap() else { panic!("it is carried out") };
     let fences = Fences::closed();
@@ -144,7 +144,7 @@ async fn a_lost_lease_means_another_attempt() {
     let candidate = lab.candidate("stage", A, "one");
     let seen = publisher.ledger().read(digest_of("stage")).await.unwrap();
     publisher.ledger().grant("one").await.unwrap();
-    let lost = Txn { when: vec![], then: vec![Do::Delete(format!("repo/registry.example.org+shop/attempt/one"))] };
+    let lost = Txn { when: vec![], then: vec![Do::Delete("repo/registry.example.org+shop/attempt/one".to_owned())] };
     let fence = publisher.ledger().granted("one").await.unwrap().unwrap();
     once(&*lab.kv, lost).await.unwrap();
     assert_eq!(publisher.ledger().commit(&candidate, &seen, &fence).await.unwrap(), Commit::Fenced);
