@@ -60,6 +60,11 @@ impl Failure {
         Self { exit: Exit::Interrupted, error: anyhow::Error::msg("interrupted") }
     }
 
+    /// The same failure, with what was being done in front.
+    pub(crate) fn context(self, doing: String) -> Self {
+        Self { error: self.error.context(doing), ..self }
+    }
+
     /// The whole chain on one line.
     pub(crate) fn text(&self) -> String {
         format!("{:#}", self.error)

@@ -9,24 +9,19 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, anyhow};
-use slipway_config::{
-    BasicAuth, GitRevision, SecretSource,
-    includes::{Include, Locked, parse, parse_lock},
-};
+use anyhow::Context as _;
+use slipway_config::includes::{Include, Locked, parse, parse_lock};
 use slipway_digest::CommitId;
-use slipway_git::{Address, Login, Repository, Speech, TreeFile, Upstream, Wanted};
+use slipway_git::{Repository, TreeFile, Upstream, Wanted};
 use slipway_paths::{PathFilter, Scope, TreePath};
 use slipway_process::Environment;
 
-use crate::{failure::Failure, project::Project};
+use crate::{failure::Failure, project::Project, upstreams};
 
 /// Name of the list of includes, unless a flag says so.
 const NAME: &str = "werf-includes.yaml";
 /// Most files that all includes bring together.
 const MOST_FILES: usize = 100_000;
-/// The largest file that a password is read from, in bytes.
-const LONGEST_PASSWORD: u64 = 64 << 10;
 
 /// What includes are read with.
 pub(crate) struct Including<'a> {
@@ -69,10 +64,10 @@ impl Includes {
         let mut includes = Self::default();
         let forbidden = forbidden(project, &name)?;
         for include in &declared {
-            let upstream = upstream(include, including)?;
+            let upstream = upstreams::open(&include.remote, including.home, including.environment)?;
             let commit = match include.held(&lock) {
-                Some(commit) => commit_id(&commit)?,
-                None if including.update => looked_up(&upstream, include)?,
+                Some(commit) => upstreams::commit_id(&commit)?,
+                None if including.update => upstreams::look_up(&upstream, &include.remote)?,
                 None => return Err(not_locked(&name, include)),
             };
             upstream.fetch(&Wanted::Commit(commit)).map_err(Failure::project)?;
@@ -160,7 +155,8 @@ pub(crate) fn update(project: &Project, including: &Including<'_>) -> Result<(St
     }
     let mut locked: Vec<Locked> = Vec::new();
     for include in &declared {
-        let commit = looked_up(&upstream(include, including)?, include)?;
+        let upstream = upstreams::open(&include.remote, including.home, including.environment)?;
+        let commit = upstreams::look_up(&upstream, &include.remote)?;
         let entry = include.locked(&commit.to_string());
         if !locked.contains(&entry) {
             locked.push(entry);
@@ -229,55 +225,4 @@ fn target(include: &Include, path: &TreePath) -> TreePath {
         (true, false) => include.to.clone(),
         (false, _) => include.to.join(path.as_bytes()),
     }
-}
-
-fn upstream(include: &Include, including: &Including<'_>) -> Result<Upstream, Failure> {
-    let address = Address::new(&include.remote.url, false).map_err(Failure::project)?;
-    let address = match &include.remote.auth {
-        Some(auth) => address.with_login(login(auth, including.environment)?),
-        None => address,
-    };
-    Ok(Upstream::new(including.home, address, Speech::default()))
-}
-
-fn login(auth: &BasicAuth, environment: &Environment) -> Result<Login, Failure> {
-    let password = match &auth.password {
-        SecretSource::Env(name) => environment.get(name).map(str::to_owned).ok_or_else(|| {
-            Failure::project_text(format!("`basicAuth` takes its password from the variable {name}, which is not set"))
-        })?,
-        SecretSource::File(path) => password_file(path, environment)?,
-        SecretSource::Value(value) => value.clone(),
-    };
-    Ok(Login { username: auth.username.clone(), password })
-}
-
-fn password_file(path: &str, environment: &Environment) -> Result<String, Failure> {
-    let file = match (path.strip_prefix("~/"), environment.get("HOME")) {
-        (Some(rest), Some(home)) => Path::new(home).join(rest),
-        _ => Path::new(path).to_owned(),
-    };
-    let doing = || format!("read the password of `basicAuth` from {}", file.display());
-    let size = std::fs::metadata(&file).with_context(doing).map_err(Failure::project)?.len();
-    if size > LONGEST_PASSWORD {
-        return Err(Failure::project(anyhow!("{}: the file is {size} bytes long", doing())));
-    }
-    let text = std::fs::read_to_string(&file).with_context(doing).map_err(Failure::project)?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// The commit that an include is at now.
-fn looked_up(upstream: &Upstream, include: &Include) -> Result<CommitId, Failure> {
-    let wanted = match &include.remote.revision {
-        GitRevision::Default => Wanted::Default,
-        GitRevision::Branch(name) => Wanted::Branch(name.clone()),
-        GitRevision::Tag(name) => Wanted::Tag(name.clone()),
-        GitRevision::Commit(id) => Wanted::Commit(commit_id(id)?),
-    };
-    upstream.fetch(&wanted).map_err(Failure::project)
-}
-
-fn commit_id(text: &str) -> Result<CommitId, Failure> {
-    text.to_ascii_lowercase().parse().map_err(|_| {
-        Failure::project_text(format!("not supported yet: commits that are not named by 40 digits: {text}"))
-    })
 }

@@ -20,6 +20,7 @@ mod output;
 mod project;
 mod report;
 mod templates;
+mod upstreams;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 

@@ -33,6 +33,7 @@ use crate::{
     output::{Display, Printer, events::DisplayEvent, failure, plan, summary, timestamp},
     project::Project,
     report::ReportFile,
+    upstreams,
 };
 
 /// What the flags say, checked before anything is read.
@@ -97,7 +98,10 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let (project, config) = session.open().await?;
     let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.building.final_only)?;
     let platform = selection::platform(&config, graph.images(), &flags.building.platforms)?;
-    let (project, context_commits) = checked(&session, project, &graph, platform.to_string()).await?;
+    if flags.cluster.is_some() {
+        upstreams::refuse_in_cluster(&project, graph.images())?;
+    }
+    let (project, graph, context_commits) = checked(&session, project, graph, platform.to_string()).await?;
     let settings = Settings {
         project: config.project.clone(),
         commit: project.commit,
@@ -168,18 +172,21 @@ async fn detached(session: &Session, request: &ClusterRequest) -> Result<(), Fai
     Ok(())
 }
 
-/// The project, once its files are known to be committed, and the commits of contexts that hold files from disk.
+/// The project, once its files are known to be committed and those of other repositories are here; the images, which know
+/// the commits of these; and the commits of contexts that hold files from disk.
 async fn checked(
     session: &Session,
     mut project: Project,
-    graph: &Graph,
+    graph: Graph,
     platform: String,
-) -> Result<(Project, BTreeMap<ImageName, CommitId>), Failure> {
-    let (images, home) = (graph.images().to_vec(), session.home.clone());
+) -> Result<(Project, Graph, BTreeMap<ImageName, CommitId>), Failure> {
+    let (mut images, home) = (graph.images().to_vec(), session.home.clone());
+    let environment = session.world.environment.clone();
     let check = move || {
+        upstreams::take(&mut project, &mut images, &home, &environment)?;
         let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
         giterminism::check(&project, &images, &platform, &contexts)?;
-        Ok((project, contexts.into_commits()))
+        Ok((project, Graph::new(images), contexts.into_commits()))
     };
     session.blocking(check).await
 }

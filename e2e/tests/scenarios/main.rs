@@ -11,6 +11,7 @@ mod giterminism;
 mod includes;
 mod interrupted;
 mod output;
+mod remotes;
 mod repositories;
 mod results;
 mod storages;

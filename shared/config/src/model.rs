@@ -277,6 +277,8 @@ pub struct RemoteGit {
     pub revision: GitRevision,
     /// `basicAuth`.
     pub auth: Option<BasicAuth>,
+    /// The commit that it is at, in hexadecimal digits; `None` until somebody has looked.
+    pub commit: Option<String>,
     /// Where `url` stands.
     pub position: Position,
 }

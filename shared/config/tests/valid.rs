@@ -202,7 +202,6 @@ fn what_cannot_be_built_is_noted() {
         "6 a:from: scratch",
         "8 a:ansible",
         "9 a:mount",
-        "10 a:git.url",
         "11 a:docker.exactValues",
         "12 a:secrets",
         "13 a:network",

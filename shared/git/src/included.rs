@@ -40,6 +40,29 @@ impl Repository {
         tree::files(&self.source(at)?, scope)
     }
 
+    /// This repository with all commits of `others` in it as well. New objects are never written to any of them; `store` is a
+    /// directory of our own that may be the one of [`with_files`](Repository::with_files). `HEAD` and all refs stay what
+    /// they are.
+    ///
+    /// # Errors
+    /// [`GitError::Unusable`] when `store` cannot be written.
+    pub fn with_commits_of(&self, store: &Path, others: &[&Repository]) -> Result<Self, GitError> {
+        if others.is_empty() {
+            return Ok(self.clone());
+        }
+        Ok(self.with_store(self.borrowing(store, others)?.into_sync()))
+    }
+
+    /// A store that sees the objects of this repository and of `others`.
+    fn borrowing(&self, store: &Path, others: &[&Repository]) -> Result<gix::Repository, GitError> {
+        let store = Store::create(store, PURPOSE)?;
+        let borrowed: Vec<PathBuf> = others.iter().flat_map(|other| other.objects_dirs()).collect();
+        for objects in self.objects_dirs().into_iter().chain(borrowed) {
+            store.borrow(&objects)?;
+        }
+        store.open()
+    }
+
     /// This repository with a commit that is `base` with files of `others` put in; they win over the base's. New objects
     /// are written to `store`, a directory of our own that may be the one of
     /// [`with_files`](Repository::with_files). `HEAD` stays what it is. Without files, `base` itself is returned.
@@ -59,12 +82,7 @@ impl Repository {
         if files.len() > MAX_FILES {
             return Err(GitError::Unusable(format!("{PURPOSE}: there are more than {MAX_FILES} files")));
         }
-        let store = Store::create(store, PURPOSE)?;
-        let borrowed: Vec<PathBuf> = others.iter().flat_map(|other| other.objects_dirs()).collect();
-        for objects in self.objects_dirs().into_iter().chain(borrowed) {
-            store.borrow(&objects)?;
-        }
-        let repository = store.open()?;
+        let repository = self.borrowing(store, others)?;
         let broken = |error| GitError::broken(PURPOSE, &error);
         let parent = ObjectId::Sha1(base.0);
         let before = repository.find_commit(parent).and_then(|commit| commit.tree()).map_err(broken)?;

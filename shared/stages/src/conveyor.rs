@@ -111,7 +111,7 @@ impl Stage {
             Some(placed) => Some(placed.record.id),
             None => base_stage(scene)?.map(|record| record.id),
         };
-        Ok(Self { kind, digest, parent, commits: rules::commits(kind, scene) })
+        Ok(Self { kind, digest, parent, commits: rules::commits(kind, scene)? })
     }
 
     /// Looks where stages are kept, in order: the primary storage, then what may be copied from.

@@ -1,6 +1,6 @@
 //! Which fields make a stage's digest. Specified in `docs/reference/digest.md`; every change is a new scheme.
 
-use slipway_config::GitMapping;
+use slipway_config::{GitMapping, GitRevision};
 use slipway_digest::{Checksum, Encoder, StageDigest};
 use slipway_oci::Platform;
 
@@ -36,10 +36,22 @@ pub(crate) fn content(platform: &Platform, kind: StageKind, digest: &StageDigest
     commits(encoder, held).finish()
 }
 
-/// The key of a git mapping: its parameters. A stage's commits are kept under these keys.
+/// The key of a git mapping: its parameters. A stage's commits are kept under these keys. Of another repository its short
+/// name counts, and what names the commit there.
 pub(crate) fn mapping_key(mapping: &GitMapping) -> String {
-    let checksum = Encoder::new("mapping")
-        .text("own")
+    let encoder = match &mapping.remote {
+        None => Encoder::new("mapping").text("own"),
+        Some(remote) => {
+            let (kind, name) = match &remote.revision {
+                GitRevision::Default => ("default", ""),
+                GitRevision::Branch(name) => ("branch", name.as_str()),
+                GitRevision::Tag(name) => ("tag", name.as_str()),
+                GitRevision::Commit(id) => ("commit", id.as_str()),
+            };
+            Encoder::new("mapping").text("remote").text(&remote.name).text(kind).text(name)
+        }
+    };
+    let checksum = encoder
         .text(&mapping.to)
         .bytes(mapping.add.as_bytes())
         .texts(&mapping.include)

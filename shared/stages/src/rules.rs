@@ -99,7 +99,7 @@ pub(crate) fn dependencies(kind: StageKind, scene: Scene<'_>) -> Asked<Option<Ch
     };
     match kind {
         StageKind::From => from::dependencies(scene, stapel).map(Some),
-        StageKind::GitArchive => Ok(git::archive_dependencies(scene, stapel)),
+        StageKind::GitArchive => git::archive_dependencies(scene, stapel),
         StageKind::GitCache => git::cache_dependencies(scene, stapel),
         StageKind::GitLatestPatch => git::patch_dependencies(scene, stapel),
         StageKind::DockerInstructions => Ok(instructions::dependencies(scene, stapel)),
@@ -141,12 +141,13 @@ pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
 }
 
 /// The commits that a stage holds once it is built: the current one for every mapping, if it holds sources at all.
-pub(crate) fn commits(kind: StageKind, scene: Scene<'_>) -> Commits {
+pub(crate) fn commits(kind: StageKind, scene: Scene<'_>) -> Asked<Commits> {
     match &scene.image.kind {
         ImageKind::Stapel(stapel) if kind.is_git() => {
-            crate::scene::mappings(stapel).into_iter().map(|mapping| (mapping.key, scene.settings.commit)).collect()
+            let mappings = crate::scene::mappings(scene, stapel)?;
+            Ok(mappings.into_iter().map(|mapping| (mapping.key, mapping.commit)).collect())
         }
-        ImageKind::Stapel(_) | ImageKind::Dockerfile(_) => Commits::new(),
+        ImageKind::Stapel(_) | ImageKind::Dockerfile(_) => Ok(Commits::new()),
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Scene<'a> {
 pub(crate) struct Mapping<'a> {
     pub key: String,
     pub mapping: &'a GitMapping,
+    /// The commit that its files come from.
+    pub commit: CommitId,
 }
 
 impl<'a> Scene<'a> {
@@ -63,10 +65,19 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// The mappings of the project's own repository, in order.
-pub(crate) fn mappings(stapel: &StapelImage) -> Vec<Mapping<'_>> {
-    let local = stapel.git.iter().filter(|mapping| mapping.remote.is_none());
-    local.map(|mapping| Mapping { key: digest::mapping_key(mapping), mapping }).collect()
+/// The git mappings of an image, in order. Those of other repositories are at the commits that were looked up for them.
+pub(crate) fn mappings<'a>(scene: Scene<'_>, stapel: &'a StapelImage) -> Asked<Vec<Mapping<'a>>> {
+    let at = |mapping: &'a GitMapping| {
+        let commit = match &mapping.remote {
+            None => scene.settings.commit,
+            Some(remote) => match remote.commit.as_deref().and_then(|commit| commit.parse().ok()) {
+                Some(commit) => commit,
+                None => return scene.invalid(remote.position.line, "not supported yet: git.url in a cluster"),
+            },
+        };
+        Ok(Mapping { key: digest::mapping_key(mapping), mapping, commit })
+    };
+    stapel.git.iter().map(at).collect()
 }
 
 impl Mapping<'_> {
@@ -91,11 +102,11 @@ impl Mapping<'_> {
         }))
     }
 
-    /// What a worker is given to bring the mapping to `commit`.
-    pub(crate) fn input(&self, from: Option<CommitId>, commit: CommitId, file: bool) -> GitInput {
+    /// What a worker is given to bring the mapping to its commit.
+    pub(crate) fn input(&self, from: Option<CommitId>, file: bool) -> GitInput {
         GitInput {
             source: SourceId::own(),
-            commit,
+            commit: self.commit,
             from,
             scope: self.scope(),
             file,

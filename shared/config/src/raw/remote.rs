@@ -26,7 +26,6 @@ pub(super) fn read(reader: &mut Reader<'_>, mapping: &Section<'_>) -> Option<Rem
         refuse_without_url(reader, mapping);
         return None;
     };
-    reader.unsupported("git.url", entry.position);
     match (&revision, given.first()) {
         (Some(GitRevision::Branch(_)), Some((_, branch))) => reader.outside(OutsideKind::GitBranch, branch.position),
         // The branch that a repository calls its own moves like any other.
@@ -38,7 +37,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mapping: &Section<'_>) -> Option<Rem
     refuse_auth(reader, auth.is_some(), &url);
     let name = repository_name(&url.text);
     let revision = revision.unwrap_or(GitRevision::Default);
-    Some(RemoteGit { url: url.text, name, revision, auth, position: url.position })
+    Some(RemoteGit { url: url.text, name, revision, auth, commit: None, position: url.position })
 }
 
 /// Reads an entry of `includes`: the repository with its commit, `add` and `to`.
@@ -69,7 +68,7 @@ pub(crate) fn read_include(reader: &mut Reader<'_>, entry: &Section<'_>) -> Opti
     let (add, to) = (place(reader, entry, "add"), place(reader, entry, "to"));
     let url = url?;
     let name = repository_name(&url.text);
-    let remote = RemoteGit { url: url.text, name, revision: revision?, auth, position: url.position };
+    let remote = RemoteGit { url: url.text, name, revision: revision?, auth, commit: None, position: url.position };
     Some((remote, add?, to?))
 }
 

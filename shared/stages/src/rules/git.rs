@@ -15,21 +15,24 @@ use crate::{
 const CACHE_BYTES: u64 = 1 << 20;
 
 /// The mappings' parameters: no commit and no content, so that the stage lasts as long as its commit is an ancestor.
-pub(super) fn archive_dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Option<Checksum> {
-    let mut keys: Vec<String> = mappings(stapel).into_iter().map(|mapping| mapping.key).collect();
+pub(super) fn archive_dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Asked<Option<Checksum>> {
+    let mut keys: Vec<String> = mappings(scene, stapel)?.into_iter().map(|mapping| mapping.key).collect();
     if keys.is_empty() {
-        return None;
+        return Ok(None);
     }
     keys.sort_unstable();
     let encoder = carried(Encoder::new("gitArchive").texts(keys), scene, StageKind::GitArchive);
-    Some(encoder.finish())
+    Ok(Some(encoder.finish()))
 }
 
 /// All files of every mapping at the current commit.
 pub(super) fn archive(scene: Scene<'_>, stapel: &StapelImage) -> Asked<StageBody> {
-    let mappings = mappings(stapel);
-    let commit = scene.settings.commit;
-    let ask = |mapping: &Mapping<'_>| Question::Tree { source: SourceId::own(), commit, scope: mapping.scope() };
+    let mappings = mappings(scene, stapel)?;
+    let ask = |mapping: &Mapping<'_>| Question::Tree {
+        source: SourceId::own(),
+        commit: mapping.commit,
+        scope: mapping.scope(),
+    };
     let questions: Vec<Question> = mappings.iter().map(ask).collect();
     let answers = scene.facts.all(&questions)?;
     let mut inputs = Vec::with_capacity(mappings.len());
@@ -38,6 +41,7 @@ pub(super) fn archive(scene: Scene<'_>, stapel: &StapelImage) -> Asked<StageBody
         let line = mapping.mapping.position.line;
         if *files == 0 {
             let (add, to) = (&mapping.mapping.add, &mapping.mapping.to);
+            let commit = mapping.commit;
             let message = format!(
                 "the git mapping of `/{add}` to `{to}` matches no file at commit {commit}: check `add`, `includePaths` \
                  and `excludePaths`"
@@ -48,7 +52,7 @@ pub(super) fn archive(scene: Scene<'_>, stapel: &StapelImage) -> Asked<StageBody
             return scene
                 .invalid(line, format!("`/{}` is a file: `to` must name a file, not `/`", mapping.mapping.add));
         }
-        inputs.push(mapping.input(None, commit, *base_is_file));
+        inputs.push(mapping.input(None, *base_is_file));
     }
     Ok(StageBody::Git(inputs))
 }
@@ -83,7 +87,7 @@ pub(super) fn patches(scene: Scene<'_>, stapel: &StapelImage) -> Asked<Vec<GitIn
     let below = scene.commits_below();
     let changes = changes(scene, stapel)?;
     let input = |(mapping, fact): &(Mapping<'_>, ChangesFact)| {
-        mapping.input(below.get(&mapping.key).copied(), scene.settings.commit, fact.base_is_file)
+        mapping.input(below.get(&mapping.key).copied(), fact.base_is_file)
     };
     Ok(changes.iter().map(input).collect())
 }
@@ -91,13 +95,13 @@ pub(super) fn patches(scene: Scene<'_>, stapel: &StapelImage) -> Asked<Vec<GitIn
 /// The mappings that have changed since the stage below, with what has. All missing facts are asked at once.
 fn changes<'a>(scene: Scene<'_>, stapel: &'a StapelImage) -> Asked<Vec<(Mapping<'a>, ChangesFact)>> {
     let below = scene.commits_below();
-    let to = scene.settings.commit;
     let behind = |mapping: Mapping<'a>| {
+        let to = mapping.commit;
         let from = below.get(&mapping.key).copied().filter(|from| *from != to)?;
         let question = Question::Changes { source: SourceId::own(), from, to, scope: mapping.scope() };
         Some((mapping, question))
     };
-    let (mappings, questions): (Vec<_>, Vec<_>) = mappings(stapel).into_iter().filter_map(behind).unzip();
+    let (mappings, questions): (Vec<_>, Vec<_>) = mappings(scene, stapel)?.into_iter().filter_map(behind).unzip();
     let answers = scene.facts.all(&questions)?;
     let changed = |(mapping, answer): (Mapping<'a>, &Answer)| match answer {
         Answer::Changes(fact) if fact.files > 0 => Some((mapping, *fact)),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use slipway_config::{ImageKind, StapelImage, UserStage};
-use slipway_digest::{Checksum, Encoder};
+use slipway_digest::{Checksum, CommitId, Encoder};
+use slipway_paths::Scope;
 
 use super::git;
 use crate::{
@@ -66,11 +67,14 @@ pub(super) fn carried(encoder: Encoder, scene: Scene<'_>, kind: StageKind) -> En
 
 /// One entry per git mapping: the checksum of the files this stage depends on, if it names any.
 fn stage_files(scene: Scene<'_>, stapel: &StapelImage, stage: UserStage) -> Asked<Vec<Option<Checksum>>> {
-    let scopes: Vec<_> = mappings(stapel).iter().map(|mapping| mapping.stage_scope(stage)).collect();
-    let ask = |scope: &_| Question::Tree {
+    let scopes: Vec<_> = mappings(scene, stapel)?
+        .iter()
+        .map(|mapping| mapping.stage_scope(stage).map(|scope| (mapping.commit, scope)))
+        .collect();
+    let ask = |(commit, scope): &(CommitId, Scope)| Question::Tree {
         source: SourceId::own(),
-        commit: scene.settings.commit,
-        scope: Clone::clone(scope),
+        commit: *commit,
+        scope: scope.clone(),
     };
     let questions: Vec<Question> = scopes.iter().flatten().map(ask).collect();
     let mut answers = scene.facts.all(&questions)?.into_iter();
