@@ -28,6 +28,8 @@ mod parse;
 pub mod set;
 pub mod source_map;
 pub mod sprig;
+#[cfg(test)]
+mod tests;
 mod unicode;
 pub mod value;
 

@@ -50,6 +50,13 @@ impl SourceMap {
         SourceMap { spans }
     }
 
+    /// Whether the byte at `at` of the output is a copy of the one it comes from.
+    #[cfg(test)]
+    pub(crate) fn is_copy(&self, at: usize) -> bool {
+        let span = self.spans.partition_point(|span| span.start <= at).checked_sub(1);
+        span.and_then(|span| self.spans.get(span)).is_some_and(|span| span.is_copy)
+    }
+
     /// Where the byte at `at` of the output comes from; the end of the output comes from where its last byte does.
     /// `None` when there is no output.
     pub fn origin(&self, at: usize) -> Option<Origin> {
