@@ -45,7 +45,7 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<YamlValue, YamlError> {
 
 /// Whether a plain scalar of this text would be read as the text itself.
 pub(super) fn is_text(text: &str) -> bool {
-    matches!(plain(text), YamlValue::Text(_)) && text != "<<" && !is_timestamp(text) && !is_sexagesimal(text)
+    matches!(plain(text), YamlValue::Text(_)) && !is_timestamp(text) && !is_sexagesimal(text)
 }
 
 fn number(text: &str) -> Option<YamlValue> {

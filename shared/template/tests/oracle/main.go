@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"os"
 	"path/filepath"
 	"sort"
@@ -220,10 +221,11 @@ func functions(set *template.Template, environment map[string]string) template.F
 	}
 	all["include"] = execute
 	all["tpl"] = func(text string, data any) (string, error) {
-		if _, err := set.New("tpl").Parse(text); err != nil {
+		name := fmt.Sprintf("tpl-%d", adler32.Checksum([]byte(text)))
+		if _, err := set.New(name).Parse(text); err != nil {
 			return "", err
 		}
-		return execute("tpl", data)
+		return execute(name, data)
 	}
 	all["required"] = func(message string, value any) (any, error) {
 		if value == nil || value == "" {
