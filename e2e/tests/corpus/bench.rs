@@ -9,6 +9,35 @@ const RUNS: u32 = 5;
 /// Turns.
 const TURNS: usize = 5;
 
+/// Rendering the same templates several times over takes so many times as long, within noise.
+#[test]
+#[ignore = "measures; scripts/bench-template runs it in a release build"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn growth() {
+    let Some(projects) = corpus() else { return };
+    let sized = projects.iter().flat_map(|project| {
+        let outcomes = project.configurations().map(|config| outcome::of(project, &config));
+        outcomes.filter_map(move |outcome| Some((outcome.size()?, project, outcome))).collect::<Vec<_>>()
+    });
+    let Some((size, project, outcome)) = sized.max_by_key(|(size, ..)| *size) else { return };
+    let question = outcome.question(0);
+    let ready = Ready::new(project, &question.config, (&question.env, &question.variable));
+    let mut first = None;
+    for times in [1_usize, 2, 4, 8] {
+        let repeated = ready.times(times);
+        let mut best = Duration::MAX;
+        for _ in 0..RUNS {
+            let start = Instant::now();
+            let rendered = repeated.render().unwrap_or_else(|problems| panic!("{problems}"));
+            best = best.min(start.elapsed());
+            assert!(rendered.text.len() >= size * times);
+        }
+        let first = *first.get_or_insert(best);
+        let ratio = best.as_secs_f64() / first.as_secs_f64();
+        say(&format!("{} {times} times over: {best:.2?}, {ratio:.2} times as long", outcome.name()));
+    }
+}
+
 #[test]
 #[ignore = "measures; scripts/bench-template runs it in a release build"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]

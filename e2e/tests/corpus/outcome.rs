@@ -82,6 +82,21 @@ impl Ready {
         Ready { configuration, seen: Arc::new(Seen { prefix, contents, paths, variable: variable.to_owned() }) }
     }
 
+    /// The same with its main template so many times over.
+    pub(crate) fn times(&self, times: usize) -> Ready {
+        let mut configuration = self.configuration.clone();
+        // What a file defines may be there once only: the copies are files of their own.
+        let copy = |index: usize| TemplateFile {
+            name: format!("copy-{index}"),
+            file: format!("copy-{index}"),
+            text: self.configuration.text.clone(),
+        };
+        configuration.templates.extend((1..times).map(copy));
+        configuration.text +=
+            &(1..times).map(|index| format!("{{{{ include \"copy-{index}\" . }}}}")).collect::<String>();
+        Ready { configuration, seen: Arc::clone(&self.seen) }
+    }
+
     pub(crate) fn render(&self) -> Result<Rendering, Problems> {
         render(&self.configuration, &self.seen, Arc::new(Still), Limits::default())
     }

@@ -14,8 +14,8 @@ use crate::{
 };
 
 const KEYS: [&str; 3] = ["author", "clearHistory", "config"];
-const GLOBAL_CONFIG_KEYS: [&str; 3] = ["labels", "removeLabels", "keepEssentialWerfLabels"];
-const CONFIG_KEYS: [&str; 18] = [
+const GLOBAL_CONFIG_KEYS: [&str; 4] = ["labels", "removeLabels", "keepEssentialWerfLabels", "clearWerfLabels"];
+const CONFIG_KEYS: [&str; 19] = [
     "labels",
     "env",
     "volumes",
@@ -34,6 +34,7 @@ const CONFIG_KEYS: [&str; 18] = [
     "clearUser",
     "clearWorkingDir",
     "keepEssentialWerfLabels",
+    "clearWerfLabels",
 ];
 const HEALTHCHECK_KEYS: [&str; 5] = ["test", "interval", "timeout", "startPeriod", "retries"];
 /// First words of the test of a health check.
@@ -112,6 +113,10 @@ fn read_with(reader: &mut Reader<'_>, parent: &Section<'_>, config_keys: &[&str]
         added(reader, &config, &mut respec);
         removed(reader, &config, &mut respec);
         keep_essential = reader.flag(&config, "keepEssentialWerfLabels").unwrap_or(false);
+        if reader.flag(&config, "clearWerfLabels") == Some(true) {
+            reader
+                .warn(config.position, "`clearWerfLabels` does nothing: labels that a stored stage needs always stay");
+        }
     }
     Some(ImageSpec { respec, keep_essential, position: section.position })
 }
