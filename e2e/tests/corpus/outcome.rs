@@ -59,13 +59,16 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(crate) fn new(project: &Project, config: &str, (env, variable): (&str, &str)) -> Ready {
-        let text = |path: &str| String::from_utf8_lossy(&project.contents[path]).into_owned();
+        // What a file holds that is not given, nobody knows.
+        let text = |path: &str| {
+            let bytes = project.contents.get(path).map_or(&[][..], Vec::as_slice);
+            String::from_utf8_lossy(bytes).into_owned()
+        };
         let prefix = TreePath::new(config).expect("a path").parent().unwrap_or_default();
         let below = prefix.join(b".werf");
         let template = |path: &String| {
             let name = TreePath::new(path).ok()?.below(&below)?.to_string();
-            let given = || project.contents.contains_key(path).then(|| text(path)).unwrap_or_default();
-            name.ends_with(".tmpl").then(|| TemplateFile { name, file: path.clone(), text: given() })
+            name.ends_with(".tmpl").then(|| TemplateFile { name, file: path.clone(), text: text(path) })
         };
         let configuration = Configuration {
             file: config.to_owned(),
