@@ -168,7 +168,7 @@ async fn follow(
     while let Some(event) = events.recv().await {
         match event {
             Event::Progress(progress) => tell(progress.into()),
-            Event::Log { image, kind, line } => {
+            Event::Log { image, kind, line, .. } => {
                 let name = StageName { image: image.to_string(), stage: kind.to_string() };
                 tell(DisplayEvent::StageLog { name, line });
             }

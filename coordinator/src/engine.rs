@@ -78,6 +78,10 @@ pub enum Event {
         image: ImageName,
         /// Which stage.
         kind: StageKind,
+        /// Which attempt said it.
+        attempt: String,
+        /// The number of the line in the output of its attempt, from 0.
+        offset: u64,
         /// The line, without its end.
         line: Vec<u8>,
     },
@@ -96,8 +100,8 @@ pub(crate) enum Message {
     Unrecorded(BuildId, Question),
     Published(AttemptId, Published),
     Sync(Report, oneshot::Sender<Desired>),
-    /// Where log lines of an attempt go: to every build that waits for it.
-    LogRoutes(AttemptId, oneshot::Sender<Vec<LogRoute>>),
+    /// Where log lines of an attempt go: to every build that waits for it. `None` = that is not known yet.
+    LogRoutes(AttemptId, oneshot::Sender<Option<Vec<LogRoute>>>),
     Recorded(BuildId, Result<Vec<BuiltImage>, BuildFailure>),
     /// A lost stage was marked as not to be used, or could not be.
     Rejected(BuildId, ImageAt, Result<(), String>),
@@ -133,6 +137,7 @@ impl Engine {
         let owner = Owner {
             hold: scheduler.lease.map_or(HOLD, |lease| lease / 3),
             scheduler: Scheduler::new(seed, scheduler, estimates),
+            started: clock.monotonic(),
             clock,
             wake: None,
             builds: Builds::default(),
@@ -215,6 +220,8 @@ struct JobEntry {
 struct Owner {
     scheduler: Scheduler,
     clock: Arc<dyn Clock>,
+    /// When the engine was started, by the clock.
+    started: Duration,
     /// How long syncs are held.
     hold: Duration,
     /// When the scheduler wants to be asked again, by the clock.

@@ -207,6 +207,11 @@ impl Scheduler {
         self.jobs.find(key).and_then(|no| self.jobs.get(no)).map(|job| job.subscribers.as_slice()).unwrap_or_default()
     }
 
+    /// Whether an attempt was given out by an earlier coordinator.
+    pub fn is_foreign(&self, attempt: &AttemptId) -> bool {
+        !self.attempts.is_own(attempt)
+    }
+
     /// Whether no job is left and every worker has heard how its attempts ended.
     pub fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.workers.all_heard()

@@ -162,13 +162,19 @@ impl Owner {
         }
     }
 
-    /// Every build that waits for the job of an attempt: they share its output.
-    pub(super) fn log_routes(&self, attempt: &AttemptId) -> Vec<LogRoute> {
+    /// Every build that waits for the job of an attempt: they share its output. `None` = an earlier coordinator gave
+    /// the attempt out, and the builds that will want its job may not have asked for it yet.
+    pub(super) fn log_routes(&self, attempt: &AttemptId) -> Option<Vec<LogRoute>> {
+        let subscribers = self.scheduler.subscribers(&attempt.job);
+        let adopting = self.started + 2 * self.scheduler.options().adopt;
+        if subscribers.is_empty() && self.scheduler.is_foreign(attempt) && self.clock.monotonic() < adopting {
+            return None;
+        }
         let route = |number: &scheduler::Subscriber| match self.subscribers.get(number)? {
             Subscriber::Build(build, _) => self.builds.log_route(*build, &attempt.job),
             Subscriber::Question(..) => None,
         };
-        self.scheduler.subscribers(&attempt.job).iter().filter_map(route).collect()
+        Some(subscribers.iter().filter_map(route).collect())
     }
 }
 

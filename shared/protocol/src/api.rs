@@ -8,14 +8,15 @@
 //! | `POST /v1/projects/PROJECT/missing` | [`MissingRequest`](crate::MissingRequest) | [`MissingAnswer`](crate::MissingAnswer) |
 //! | `/v1/projects/PROJECT/git/…` | git's smart HTTP: push to `refs/slipway/COMMIT`, fetch | git's |
 //! | `PUT /v1/builds/NAME` | [`SubmitRequest`](crate::SubmitRequest) | [`BuildSummary`](crate::BuildSummary); the same when repeated |
-//! | `GET /v1/builds` | | a list of [`BuildSummary`](crate::BuildSummary), newest first |
+//! | `GET /v1/builds?limit=N` | | a list of [`BuildSummary`](crate::BuildSummary), newest first |
 //! | `GET /v1/builds/NAME` | | [`BuildSummary`](crate::BuildSummary) |
 //! | `GET /v1/builds/NAME/events?after=ID` | | [`TimedEvent`](crate::TimedEvent)s, a line each, until the build is over |
 //! | `GET /v1/builds/NAME/explain` | | why each job runs where it runs, or waits |
 //! | `POST /v1/builds/NAME/cancel` | | [`BuildSummary`](crate::BuildSummary) |
 //! | `POST /v1/workers/NAME/sync` | [`Report`](crate::Report) | [`Desired`](crate::Desired), held until there is news |
 //! | `POST /v1/workers/NAME/logs` | [`LogLines`] | nothing; lines known already are passed over |
-//! | `GET /livez`, `/readyz`, `/metrics`, `/v1/openapi.json` | | |
+//! | `GET /readyz` | | [`Readiness`]; 503 when it is not ready |
+//! | `GET /livez`, `/metrics`, `/v1/openapi.json` | | |
 
 use serde::{Deserialize, Serialize};
 
@@ -98,4 +99,17 @@ pub struct Refusal {
     pub message: String,
     /// Where the leader is, when another coordinator leads and says so.
     pub leader: Option<String>,
+}
+
+/// Whether a coordinator can be called.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether it answers calls, or says which coordinator does.
+    pub ready: bool,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Where the leader is, when that is another one and says so.
+    pub url: Option<String>,
+    /// Why it is not ready.
+    pub why: Option<String>,
 }

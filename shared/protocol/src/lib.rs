@@ -17,7 +17,7 @@ use slipway_digest::Checksum;
 use slipway_oci::{BlobDigest, ImageAt, Repo};
 use slipway_stages::{ImportInput, StagePlan, StageRecord};
 
-pub use api::{Code, LogLines, Refusal};
+pub use api::{Code, LogLines, Readiness, Refusal};
 pub use builds::{
     BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, SubmitRequest, TimedEvent,
 };
