@@ -5,16 +5,37 @@
 //! and never waits: questions ([`answer`]) and commits ([`effect`]) are bounded tasks whose results come back as
 //! messages.
 //!
-//! Reading order: [`engine`] (the owner), [`scheduler`], [`answer`], [`effect`], [`link`] (how a worker in the same
-//! process talks to the engine).
+//! Reading order: [`engine`] (the owner), [`scheduler`], [`answer`], [`effect`], [`link`] (how a worker talks to the
+//! engine). That is all of the embedded mode. A coordinator as a process adds: [`service`] (listening and leading),
+//! `leader` (who leads), `reign` (one term: builds and workers), `store` (builds, for the next leader), `spool` (their
+//! events, for who follows), `mirrors` (their sources), `places` (their stages), [`api`] (calls over HTTP).
 
 pub mod answer;
+pub mod api;
+pub mod bases;
 pub mod effect;
 pub mod engine;
+mod leader;
+pub mod limits;
 pub mod link;
+mod locks;
+mod metrics;
+mod mirrors;
 pub mod outside;
+mod places;
+mod ready;
+mod reign;
 pub mod scheduler;
+pub mod service;
+mod spool;
+mod store;
 
+pub use api::{
+    auth::{Guard, TokensError},
+    serve::{Tls, TlsError},
+};
 pub use engine::{BuildId, Engine, EngineOptions, EngineSnapshot, Event, JobView, Submission};
+pub use limits::Limits;
 pub use link::LocalLink;
 pub use outside::{Bases, Outside};
+pub use service::{Config, Service, StartError};

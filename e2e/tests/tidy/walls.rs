@@ -50,7 +50,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
     ("reqwest", &["slipway-registry", "slipway-client"]),
-    ("axum", &["slipway-gateway", "slipway-worker"]),
+    ("axum", &["slipway-gateway", "slipway-worker", "slipway-coordinator"]),
     ("saphyr-parser", &["slipway-config"]),
     ("flate2", &["slipway-layers", "slipway-toolbox"]),
     ("zstd", &["slipway-layers"]),

@@ -1,0 +1,54 @@
+//! How much a coordinator takes and keeps.
+
+use std::time::Duration;
+
+/// Limits of a coordinator. The defaults are for a fleet of some hundred workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait to be taken.
+    pub connections: usize,
+    /// Bytes of a submitted build.
+    pub submit: usize,
+    /// Bytes of a worker's report.
+    pub report: usize,
+    /// Bytes of one call with lines of output.
+    pub logs: usize,
+    /// Bytes of a push to a mirror.
+    pub push: u64,
+    /// Builds that are not over.
+    pub open_builds: usize,
+    /// Builds that are over and still listed.
+    pub ended_builds: usize,
+    /// How long a build that is over is listed.
+    pub retention: Duration,
+    /// Bytes of output of one build that are kept.
+    pub output: u64,
+    /// Streams of events at once.
+    pub followers: usize,
+    /// Workers.
+    pub workers: usize,
+    /// How often a stream without news says that it lives.
+    pub heartbeat: Duration,
+    /// How long a build waits for commits that this coordinator does not have.
+    pub sources: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            submit: 8 << 20,
+            report: 16 << 20,
+            logs: 8 << 20,
+            push: 4 << 30,
+            open_builds: 1000,
+            ended_builds: 5000,
+            retention: Duration::from_secs(24 * 3600),
+            output: 256 << 20,
+            followers: 4000,
+            workers: 2000,
+            heartbeat: Duration::from_secs(10),
+            sources: Duration::from_secs(1800),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From what a client submits to a build that can run: everything is read and checked here, too.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use slipway_config::{Config, Image, ImageName, closure};
+use slipway_protocol::SubmitRequest;
+use slipway_stages::{Build, BuildOptions, Graph, Settings};
+
+/// Most images that are named in a request.
+const MAX_IMAGES: usize = 100_000;
+/// Most commits that a request names.
+const MAX_COMMITS: usize = 10_000;
+
+/// The images of a request, with all that they need.
+///
+/// # Errors
+/// What is wrong with the request.
+pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
+    check(request)?;
+    let config = slipway_config::parse(&request.config_name, &request.config).map_err(|error| error.to_string())?;
+    if config.project != request.project {
+        return Err(format!(
+            "the request is of project `{}`, its configuration of `{}`: they must be the same",
+            request.project, config.project
+        ));
+    }
+    let wanted: BTreeSet<&ImageName> = request.images.iter().collect();
+    let is_wanted = |image: &&Image| image.names.iter().any(|name| wanted.contains(name));
+    let chosen: Vec<&Image> = config.images.iter().filter(is_wanted).collect();
+    let known: BTreeSet<&ImageName> = chosen.iter().flat_map(|image| &image.names).collect();
+    if let Some(unknown) = request.images.iter().find(|name| !known.contains(name)) {
+        return Err(format!("the configuration has no image `{unknown}`"));
+    }
+    let images = closure(&config, &chosen);
+    check_supported(&config, &request.config_name, &images)?;
+    Ok(Graph::new(images.into_iter().cloned().collect()))
+}
+
+/// The build that a request is for.
+pub(crate) fn build(request: &SubmitRequest, graph: Graph) -> Build {
+    let settings = Settings {
+        project: request.project.clone(),
+        commit: request.commit,
+        context_commits: request.context_commits.clone(),
+        commit_time: request.commit_time,
+        commit_time_human: request.commit_time_human.clone(),
+        project_dir: request.project_dir.clone(),
+        platform: request.platform.clone(),
+        dev: request.dev,
+        copy_from_local: false,
+    };
+    let options =
+        BuildOptions { parallel: request.parallel, require_built: request.require_built, ..BuildOptions::default() };
+    Build::new(graph, &Arc::new(settings), options)
+}
+
+/// All commits that a build reads.
+pub(crate) fn commits(request: &SubmitRequest) -> Vec<slipway_digest::CommitId> {
+    let all: BTreeSet<_> = std::iter::once(request.commit).chain(request.context_commits.values().copied()).collect();
+    all.into_iter().collect()
+}
+
+fn check(request: &SubmitRequest) -> Result<(), String> {
+    crate::mirrors::Mirrors::check_name(&request.project).map_err(|error| error.to_string())?;
+    if request.repo.host.is_empty() {
+        return Err("a cluster keeps stages in a repository: name one by --repo".to_owned());
+    }
+    if request.images.is_empty() {
+        return Err("no image is named".to_owned());
+    }
+    if request.images.len() > MAX_IMAGES || request.context_commits.len() > MAX_COMMITS {
+        return Err(format!("more than {MAX_IMAGES} images or {MAX_COMMITS} commits are named"));
+    }
+    if request.parallel == Some(0) {
+        return Err("at least one image must be under way at once".to_owned());
+    }
+    Ok(())
+}
+
+/// Refuses directives that cannot be built yet, as the client did.
+fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(), String> {
+    let needed = |name: &ImageName| images.iter().any(|image| image.names.contains(name));
+    let refused = config.unsupported.iter().find(|refused| refused.image.as_ref().is_none_or(needed));
+    refused.map_or(Ok(()), |refused| {
+        let (line, column) = (refused.position.line, refused.position.column);
+        Err(format!("{file}:{line}:{column}: not supported yet: {}", refused.directive))
+    })
+}

@@ -1,0 +1,259 @@
+//! One build from its beginning to its end.
+
+use std::{sync::Arc, time::Duration};
+
+use slipway_config::ImageName;
+use slipway_protocol::{BuildEvent, BuildState, BuildSummary, SubmitRequest};
+use slipway_stages::{
+    Graph,
+    build::{BuildFailure, BuiltImage},
+};
+use tokio::sync::mpsc;
+
+use super::{Entry, Reign};
+use crate::{
+    engine::{BuildId, Event, Submission},
+    outside::Outside,
+    places::Place,
+    ready,
+    spool::Writer,
+    store::StoreError,
+};
+
+/// Events that are written at once.
+const BATCH: usize = 512;
+/// Pause before something is tried again that should have worked.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often a build that waits for commits looks again, should it miss the push.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How long the end of a build is kept from its followers while it cannot be stored.
+const STORING: Duration = Duration::from_secs(5);
+
+/// What is built, read and checked.
+pub(super) struct Work {
+    pub(super) request: SubmitRequest,
+    pub(super) graph: Graph,
+}
+
+type Ending = Result<Vec<BuiltImage>, BuildFailure>;
+
+impl Reign {
+    /// Runs a build to its end, and writes down what happens.
+    pub(super) async fn run(&self, entry: Arc<Entry>, work: Option<Work>, mut writer: Writer) {
+        let resumed = work.is_none();
+        let Some(ending) = self.build(&entry, work, &mut writer).await else { return };
+        let summary = ended(entry.summary(), &ending, self.parts.clock.unix_millis());
+        tracing::info!(build = %entry.name(), resumed, state = ?summary.state, "a build is over");
+        self.parts.metrics.build_ended(summary.state);
+        let text = serde_json::to_string(&ending).unwrap_or_default();
+        // A build whose end is not stored is run again by the next leader, which finds all of it done.
+        let mut storing = std::pin::pin!(self.store_end(&entry, &summary, text));
+        let stored = tokio::time::timeout(STORING, &mut storing).await;
+        entry.ended(summary.clone());
+        append(&mut writer, BuildEvent::Finished(ending)).await;
+        writer.close();
+        if stored.is_err() {
+            storing.await;
+        }
+    }
+
+    /// The build itself; `None` when the term ended first.
+    async fn build(&self, entry: &Entry, work: Option<Work>, writer: &mut Writer) -> Option<Ending> {
+        let prepared = tokio::select! {
+            biased;
+            () = entry.cancelled() => return Some(Err(BuildFailure::Cancelled)),
+            prepared = self.prepare(entry, work, writer) => prepared,
+        };
+        let (submission, place) = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let (id, events) = self.engine.submit(submission).await?;
+        entry.runs_as(id);
+        let ending = self.write_events(entry, id, events, writer).await;
+        drop(place);
+        ending
+    }
+
+    async fn write_events(
+        &self,
+        entry: &Entry,
+        id: BuildId,
+        mut events: mpsc::Receiver<Event>,
+        writer: &mut Writer,
+    ) -> Option<Ending> {
+        let (mut batch, mut given_up) = (Vec::new(), false);
+        loop {
+            tokio::select! {
+                received = events.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        return None;
+                    }
+                    let (told, ending) = tell(batch.drain(..));
+                    writer.append(told).await;
+                    if ending.is_some() {
+                        return ending;
+                    }
+                }
+                () = entry.cancelled(), if !given_up => {
+                    given_up = true;
+                    self.engine.cancel(id).await;
+                }
+                () = tokio::time::sleep(PAUSE), if writer.is_behind() => writer.append([]).await,
+            }
+        }
+    }
+
+    /// Everything that a build needs before the engine takes it.
+    async fn prepare(
+        &self,
+        entry: &Entry,
+        work: Option<Work>,
+        writer: &mut Writer,
+    ) -> Result<(Submission, Arc<Place>), BuildFailure> {
+        let work = match work {
+            Some(work) => work,
+            None => self.read_again(entry).await?,
+        };
+        let image = work.request.images.first().cloned().unwrap_or_else(nameless);
+        let unanswered = |why: String| BuildFailure::Unanswered { image: image.clone(), why };
+        self.wait_for_commits(&work.request, writer).await.map_err(unanswered)?;
+        let place = self.parts.places.open(&work.request.repo).await.map_err(unanswered)?;
+        let outside = self.outside(&work.request, &place).map_err(unanswered)?;
+        let build = ready::build(&work.request, work.graph);
+        Ok((Submission { build, outside }, place))
+    }
+
+    /// What was submitted to an earlier leader.
+    async fn read_again(&self, entry: &Entry) -> Result<Work, BuildFailure> {
+        let unanswered = |why: String| BuildFailure::Unanswered { image: nameless(), why };
+        let text = loop {
+            match self.parts.store.request(&entry.kept()).await {
+                Ok(text) => break text,
+                Err(error) => {
+                    tracing::warn!("read what was submitted as build {}: {error}", entry.name());
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
+        if let Err(error) = self.parts.store.revive(entry.name()).await {
+            tracing::warn!("mark the build {} as alive: {error}", entry.name());
+        }
+        let read = move || {
+            let request: SubmitRequest =
+                serde_json::from_str(&text).map_err(|error| format!("read what was submitted: {error}"))?;
+            let graph = ready::graph(&request)?;
+            Ok(Work { request, graph })
+        };
+        self.tasks.blocking(read).await.map_err(unanswered)
+    }
+
+    /// Waits until all commits of a build are here. After a change of leader they may have to be pushed again.
+    async fn wait_for_commits(&self, request: &SubmitRequest, writer: &mut Writer) -> Result<(), String> {
+        let commits = ready::commits(request);
+        let deadline = self.parts.clock.monotonic() + self.parts.limits.sources;
+        let mut told = false;
+        loop {
+            let pushed = self.pushed.notified();
+            let missing = self.parts.mirrors.missing(&request.project, &commits).await;
+            let missing = missing.map_err(|error| error.to_string())?;
+            let Some(first) = missing.first() else { return Ok(()) };
+            if self.parts.clock.monotonic() >= deadline {
+                return Err(format!(
+                    "commit {first} is not on this coordinator, and nobody has pushed it again: the build was \
+                     submitted to another coordinator, which is gone; build again"
+                ));
+            }
+            if !std::mem::replace(&mut told, true) {
+                let notice = format!("the leader has changed: waiting for commit {first} to be pushed again");
+                writer.append([BuildEvent::Notice(notice)]).await;
+            }
+            // Either way it looks again.
+            let _ = tokio::time::timeout(LOOK_EVERY.min(self.parts.limits.sources), pushed).await;
+        }
+    }
+
+    fn outside(&self, request: &SubmitRequest, place: &Place) -> Result<Outside, String> {
+        let repository = self.parts.mirrors.repository(&request.project);
+        let repository = repository.map_err(|error| format!("open the mirror of the project: {error}"))?;
+        Ok(Outside {
+            git: Arc::new(repository),
+            primary: Arc::clone(&place.storage) as Arc<dyn slipway_storage::StageStorage>,
+            local: None,
+            bases: Arc::clone(&self.parts.places.bases),
+            records: Arc::new(place.storage.records(&request.project)),
+            history: (!request.dev).then_some(request.commit),
+            publisher: Arc::clone(&place.publisher),
+            push_to: Some(request.repo.clone()),
+        })
+    }
+
+    /// Stores how a build ended, however long that takes.
+    async fn store_end(&self, entry: &Entry, summary: &BuildSummary, text: String) {
+        loop {
+            match self.parts.store.finish(&entry.kept(), summary.clone(), text.clone()).await {
+                Ok(kept) => return entry.stored(kept),
+                Err(StoreError::Deposed) => return,
+                Err(StoreError::Unavailable(why)) => {
+                    tracing::warn!("store the end of build {}: {why}; it is tried again", entry.name());
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Writes an event that must not be left out.
+async fn append(writer: &mut Writer, event: BuildEvent) {
+    writer.append([event]).await;
+    while writer.is_behind() {
+        tokio::time::sleep(PAUSE).await;
+        writer.append([]).await;
+    }
+}
+
+/// Events as they are told, and the end, if it is among them.
+fn tell(events: impl Iterator<Item = Event>) -> (Vec<BuildEvent>, Option<Ending>) {
+    let (mut told, mut ending) = (Vec::new(), None);
+    for event in events {
+        match event {
+            Event::Progress(progress) => told.push(BuildEvent::Progress(progress)),
+            Event::Log { image, kind, attempt, offset, line } => {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                told.push(BuildEvent::Log { image, kind, attempt, offset, line });
+            }
+            Event::Notice(text) => told.push(BuildEvent::Notice(text)),
+            Event::Finished(result) => ending = Some(result),
+        }
+    }
+    (told, ending)
+}
+
+fn ended(summary: BuildSummary, ending: &Ending, now: u64) -> BuildSummary {
+    let state = match ending {
+        Ok(_) => BuildState::Succeeded,
+        Err(BuildFailure::Cancelled) => BuildState::Cancelled,
+        Err(_) => BuildState::Failed,
+    };
+    let failure = ending.as_ref().err().map(|failure| {
+        let text = text(failure);
+        text.lines().next().unwrap_or_default().chars().take(500).collect()
+    });
+    BuildSummary { state, ended: Some(now), failure, ..summary }
+}
+
+fn text(failure: &BuildFailure) -> String {
+    match failure {
+        BuildFailure::Stage { image, kind, failure } => format!("stage {kind} of image {image}: {}", failure.why),
+        BuildFailure::Invalid { image, invalid } => format!("image {image}: {invalid}"),
+        BuildFailure::Unanswered { image, why } => format!("image {image}: {why}"),
+        BuildFailure::StageRequired { image, kind, .. } => {
+            format!("stage {kind} of image {image} is not stored, and none may be built")
+        }
+        BuildFailure::Cancelled => "it was cancelled".to_owned(),
+    }
+}
+
+fn nameless() -> ImageName {
+    ImageName(String::new())
+}

@@ -1,0 +1,99 @@
+//! Who may call what.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use reqwest::{Method, StatusCode};
+use sha2::{Digest as _, Sha256};
+use slipway_kv::MemoryKv;
+
+use crate::world::{Coordinator, Project, Setup};
+
+const CALLS: &[(&str, &str, &[&str])] = &[
+    ("GET", "/livez", &["", "submit", "worker", "admin"]),
+    ("GET", "/readyz", &["", "submit", "worker", "admin"]),
+    ("GET", "/metrics", &["", "submit", "worker", "admin"]),
+    ("GET", "/v1/openapi.json", &["", "submit", "worker", "admin"]),
+    ("POST", "/v1/projects/shop/missing", &["submit", "admin"]),
+    ("GET", "/v1/projects/shop/git/info/refs?service=git-receive-pack", &["submit", "admin"]),
+    ("GET", "/v1/projects/shop/git/info/refs?service=git-upload-pack", &["worker", "admin"]),
+    ("POST", "/v1/projects/shop/git/git-receive-pack", &["submit", "admin"]),
+    ("POST", "/v1/projects/shop/git/git-upload-pack", &["worker", "admin"]),
+    ("GET", "/v1/builds", &["submit", "admin"]),
+    ("PUT", "/v1/builds/build-one", &["submit", "admin"]),
+    ("GET", "/v1/builds/build-one", &["submit", "admin"]),
+    ("GET", "/v1/builds/build-one/events", &["submit", "admin"]),
+    ("GET", "/v1/builds/build-one/explain", &["submit", "admin"]),
+    ("POST", "/v1/builds/build-one/cancel", &["submit", "admin"]),
+    ("POST", "/v1/workers/one/sync", &["worker", "admin"]),
+    ("POST", "/v1/workers/one/logs", &["worker", "admin"]),
+];
+
+fn tokens() -> String {
+    ["submit", "worker", "admin"].iter().fold(String::new(), |mut text, role| {
+        writeln!(text, "{role}:{role}-1:{}", hex::encode(Sha256::digest(format!("token of {role}")))).expect("a text");
+        text
+    })
+}
+
+async fn guarded(directory: &std::path::Path) -> Coordinator {
+    let path = directory.join("tokens");
+    std::fs::write(&path, tokens()).expect("the file");
+    Coordinator::leading(Setup { tokens: Some(path), ..Setup::new(Arc::new(MemoryKv::new())) }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_is_for_some_roles_only() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut coordinator = guarded(directory.path()).await;
+    for (method, path, allowed) in CALLS {
+        for role in ["", "wrong", "submit", "worker", "admin"] {
+            coordinator.token = (!role.is_empty()).then(|| format!("token of {role}"));
+            let method: Method = method.parse().expect("a method");
+            let status = coordinator.request(method, path).send().await.expect("an answer").status();
+            let known = matches!(role, "submit" | "worker" | "admin");
+            match (allowed.contains(&role) || allowed.contains(&""), known) {
+                (true, _) => assert!(
+                    status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN,
+                    "`{role}` may: {path}: {status}"
+                ),
+                (false, true) => assert_eq!(status, StatusCode::FORBIDDEN, "`{role}` may not: {path}"),
+                (false, false) => assert_eq!(status, StatusCode::UNAUTHORIZED, "`{role}` is nobody: {path}"),
+            }
+        }
+    }
+}
+
+/// The list above is all there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_is_in_the_list() {
+    let coordinator = Coordinator::leading(Setup::new(Arc::new(MemoryKv::new()))).await;
+    let description: serde_json::Value = coordinator.get("/v1/openapi.json").await.json().await.expect("a description");
+    let paths = description["paths"].as_object().expect("paths");
+    let described: usize = paths.values().map(|path| path.as_object().map_or(0, serde_json::Map::len)).sum();
+    // Beginning a push and beginning a fetch are one path.
+    assert_eq!(described, CALLS.len() - 1);
+    for (method, path, _) in CALLS {
+        let plain = path.split('?').next().expect("a path");
+        let named = plain.replace("/shop/", "/{name}/").replace("/build-one", "/{name}").replace("/one/", "/{name}/");
+        assert!(paths[&named][method.to_ascii_lowercase()].is_object(), "{method} {named}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn git_shows_its_token() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut coordinator = guarded(directory.path()).await;
+    let project = Project::new();
+    let commit = project.commit("one");
+    coordinator.token = Some("token of worker".to_owned());
+    assert!(coordinator.push(&project, commit).expect_err("a worker does not push").contains("403"));
+    coordinator.token = Some("token of submit".to_owned());
+    coordinator.push(&project, commit).expect("it is taken");
+    let fetch = |coordinator: &Coordinator| {
+        let other = Project::new();
+        other.git(&coordinator.git(&["fetch", "--quiet", &coordinator.git_url(), &commit.to_string()])).map(drop)
+    };
+    assert!(fetch(&coordinator).expect_err("a client does not fetch").contains("403"));
+    coordinator.token = Some("token of worker".to_owned());
+    fetch(&coordinator).expect("a worker fetches by commit");
+}
