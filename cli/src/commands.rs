@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod coordinator;
 pub(crate) mod foreign;
 pub(crate) mod includes;
 pub(crate) mod plan;
@@ -109,6 +110,7 @@ async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<
         CommandName::IncludesUpdate => includes::update(Session::new(desk, matches)?).await,
         CommandName::IncludesList => includes::ls_files(Session::new(desk, matches)?).await,
         CommandName::IncludesGet => includes::get_file(Session::new(desk, matches)?).await,
+        CommandName::Coordinator => Box::pin(coordinator::run(desk)).await,
         CommandName::Worker => Box::pin(worker::run(desk)).await,
         CommandName::Attach => Box::pin(builds::attach(desk, matches)).await,
         CommandName::Cancel => builds::cancel(desk, matches).await,

@@ -12,6 +12,7 @@ pub(crate) mod arguments;
 pub(crate) mod backend;
 pub(crate) mod building;
 pub(crate) mod cluster;
+pub(crate) mod coordinator;
 pub(crate) mod flag;
 pub(crate) mod later;
 pub(crate) mod log;

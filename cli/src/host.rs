@@ -140,7 +140,11 @@ impl Host {
     }
 }
 
-fn client(registry: &RegistryOptions) -> Result<Client> {
+/// Speaks to registries.
+///
+/// # Errors
+/// When connections cannot be set up.
+pub(crate) fn client(registry: &RegistryOptions) -> Result<Client> {
     let options = slipway_registry::Options {
         docker_config: registry.docker_config.clone(),
         insecure: registry.insecure,

@@ -4,6 +4,8 @@
 mod building;
 #[path = "program/config.rs"]
 mod config;
+#[path = "program/coordinator.rs"]
+mod coordinator;
 #[path = "program/harness.rs"]
 mod harness;
 #[path = "program/planning.rs"]

@@ -18,7 +18,7 @@ const FOREIGN: [(&str, &str); 11] = [
 ];
 
 /// Commands of later releases.
-const LATER: [&str; 17] = [
+const LATER: [&str; 16] = [
     "cleanup",
     "purge",
     "export",
@@ -31,7 +31,6 @@ const LATER: [&str; 17] = [
     "cr",
     "ci-env",
     "slugify",
-    "coordinator",
     "sbom",
     "verify",
     "docs",

@@ -10,7 +10,8 @@ pub(crate) const IMAGES: &str = "IMAGE";
 /// Id of the argument that names a build.
 pub(crate) const BUILD: &str = "BUILD";
 /// Commands of a cluster that stand by themselves.
-const OF_CLUSTER: [(&str, CommandName, &str); 5] = [
+const OF_CLUSTER: [(&str, CommandName, &str); 6] = [
+    ("coordinator", CommandName::Coordinator, "Decide for a cluster: take builds from clients, give jobs to workers"),
     ("worker", CommandName::Worker, "Run jobs of a cluster"),
     ("attach", CommandName::Attach, "Follow a build of a cluster"),
     ("cancel", CommandName::Cancel, "Give a build of a cluster up"),
@@ -42,7 +43,8 @@ pub(crate) fn program() -> Command {
         .subcommand(includes())
         .subcommands(OF_CLUSTER.iter().map(|(word, name, about)| {
             let command = of(*name, word, about);
-            if *name == CommandName::Worker { command } else { command.arg(build()) }
+            let server = matches!(name, CommandName::Coordinator | CommandName::Worker);
+            if server { command } else { command.arg(build()) }
         }))
         .subcommand(builds())
         .subcommand(Command::new("version").about("Show the version"))

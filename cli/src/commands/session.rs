@@ -60,15 +60,22 @@ impl Desk {
         let values = resolve(name, matches, &world.environment).map_err(Failure::usage)?;
         let log = LogFlags::from_values(&values);
         let printer = Arc::new(Printer::new(&log, surroundings(&world), Arc::clone(&world.clock)));
-        trace::install(&printer);
+        let server = name == CommandName::Coordinator;
+        if server {
+            trace::install_json(&printer, log.level, Arc::clone(&world.clock));
+        } else {
+            trace::install(&printer);
+        }
         if name == CommandName::Build {
             // The first line of a build says where it runs: warnings come after it.
             printer.hold();
         }
         let strangers = variables::strangers(name, &world.environment);
-        values.warnings.iter().chain(&strangers.warnings).for_each(|warning| printer.warn(warning));
-        values.notes.iter().for_each(|note| printer.say(Level::Verbose, note));
-        if !strangers.ignored.is_empty() {
+        // In a log of objects a warning is one, too.
+        let warn = |warning: &String| if server { tracing::warn!("{warning}") } else { printer.warn(warning) };
+        values.warnings.iter().chain(&strangers.warnings).for_each(warn);
+        values.notes.iter().filter(|_| !server).for_each(|note| printer.say(Level::Verbose, note));
+        if !server && !strangers.ignored.is_empty() {
             let ignored = strangers.ignored.join(", ");
             printer.say(Level::Verbose, &format!("Variables that belong to other tools are ignored: {ignored}"));
         }

@@ -19,6 +19,8 @@ pub(crate) enum CommandName {
     IncludesList,
     /// `includes get-file`
     IncludesGet,
+    /// `coordinator`
+    Coordinator,
     /// `worker`
     Worker,
     /// `attach`
@@ -59,7 +61,10 @@ pub(crate) const CLUSTER: &[CommandName] = &[
     CommandName::BuildsShow,
 ];
 /// Commands that speak to registries.
-pub(crate) const REGISTRY: &[CommandName] = &[CommandName::Build, CommandName::Plan, CommandName::Worker];
+pub(crate) const REGISTRY: &[CommandName] =
+    &[CommandName::Build, CommandName::Plan, CommandName::Coordinator, CommandName::Worker];
+/// Commands that run until they are told to end.
+pub(crate) const SERVERS: &[CommandName] = &[CommandName::Coordinator, CommandName::Worker];
 /// All commands that take flags of the table.
 pub(crate) const EVERY: &[CommandName] = &[
     CommandName::Build,
@@ -70,6 +75,7 @@ pub(crate) const EVERY: &[CommandName] = &[
     CommandName::IncludesUpdate,
     CommandName::IncludesList,
     CommandName::IncludesGet,
+    CommandName::Coordinator,
     CommandName::Worker,
     CommandName::Attach,
     CommandName::Cancel,

@@ -18,6 +18,7 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | `slipway config render [IMAGE…]` | shows `werf.yaml` as it is read, or only the documents of some images | the text |
 | `slipway config list` | lists images and artifacts | a name a line |
 | `slipway config graph [IMAGE…]` | shows what images need of each other | YAML, or what `--output` says |
+| `slipway coordinator` | decides for a cluster until it is interrupted: [cluster.md](../operations/cluster.md) | nothing |
 | `slipway worker` | runs jobs of a cluster until it is interrupted | nothing |
 | `slipway attach BUILD` | follows a build of a cluster; an interrupt leaves it alone | nothing |
 | `slipway cancel BUILD` | gives a build of a cluster up | nothing |
@@ -28,7 +29,7 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | `slipway version` | shows the version | `slipway VERSION` |
 | `slipway completion [SHELL]` | writes a completion script, for bash by default | the script |
 
-Log, warnings and errors go to standard error.
+Log, warnings and errors go to standard error; `slipway coordinator` writes its log as JSON, an object a line.
 
 `BUILD` is the name of a build, which `slipway build` says when it has submitted one. The commands *of a cluster* are `build` and
 `plan`, with `--coordinator`, `worker`, `attach`, `cancel`, `logs`, `explain` and `builds`.
@@ -47,7 +48,9 @@ A `SLIPWAY_X` that stands for no flag is warned of; a `WERF_X` that stands for n
 Read beside these: `WERF_BUILDAH_MODE` (only `docker` can be obeyed yet), `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
 `DOCKER_CERT_PATH` (the engine, as for Docker's own client), `DOCKER_BUILDKIT` (`0` or `false`: the engine's classic builder;
 another value: BuildKit), `NO_COLOR`, `TERM`, `HOME`, `XDG_DATA_HOME`, `SLIPWAY_TOKEN` (the token for the
-coordinator), `TRACEPARENT` (handed on to the coordinator).
+coordinator), `TRACEPARENT` (handed on to the coordinator). How a coordinator speaks to etcd is said by `SLIPWAY_ETCD_CA_FILE`
+(the authority of its certificate; connections use TLS then), `SLIPWAY_ETCD_CERT_FILE` and `SLIPWAY_ETCD_KEY_FILE` (our own
+certificate), `SLIPWAY_ETCD_USER`, `SLIPWAY_ETCD_PASSWORD` or `SLIPWAY_ETCD_PASSWORD_FILE`.
 
 ## Exit codes
 
@@ -122,6 +125,7 @@ fn commands(commands: &[CommandName]) -> String {
         CommandName::IncludesUpdate => "includes update",
         CommandName::IncludesList => "includes ls-files",
         CommandName::IncludesGet => "includes get-file",
+        CommandName::Coordinator => "coordinator",
         CommandName::Worker => "worker",
         CommandName::Attach => "attach",
         CommandName::Cancel => "cancel",
@@ -134,7 +138,7 @@ fn commands(commands: &[CommandName]) -> String {
         all if all == EVERY => "all".to_owned(),
         project if project == PROJECT => "build, plan, config, includes".to_owned(),
         both if both == BUILD => "build, plan".to_owned(),
-        registry if registry == REGISTRY => "build, plan, worker".to_owned(),
+        registry if registry == REGISTRY => "build, plan, coordinator, worker".to_owned(),
         cluster if cluster == CLUSTER => "those of a cluster".to_owned(),
         some => some.iter().map(word).collect::<Vec<_>>().join(", "),
     }

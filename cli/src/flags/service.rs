@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    flag::{CommandName, Flag, Werf},
+    flag::{CommandName, Flag, SERVERS, Werf},
     resolve::{FlagError, Values},
 };
 
@@ -21,10 +21,10 @@ pub(crate) const NAME: Flag =
 pub(crate) const DATA_DIR: Flag = Flag::text(
     "data-dir",
     "DIR",
-    "Directory for everything kept between runs, of this process alone; as --home-dir of a build by default",
+    "Directory for everything kept between runs, of this process alone; below or as --home-dir of a build by default",
 )
 .werf(Werf::Absent)
-.on(WORKER);
+.on(SERVERS);
 pub(crate) const SLOTS: Flag =
     Flag::number("slots", "N", "How many jobs run at once; as many as there are CPUs by default")
         .werf(Werf::Absent)

@@ -1,7 +1,7 @@
 //! The table of all flags.
 
 use super::{
-    backend, building, cluster,
+    backend, building, cluster, coordinator,
     flag::{CommandName, Flag},
     later, log, project, report, service, storage, unneeded,
 };
@@ -14,6 +14,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Backend", backend::FLAGS),
     ("Report", report::FLAGS),
     ("Cluster", cluster::FLAGS),
+    ("Coordinator", coordinator::FLAGS),
     ("Worker", service::FLAGS),
     ("Log", log::FLAGS),
     ("Not supported yet", later::FLAGS),

@@ -1,6 +1,7 @@
 //! Variables that mean nothing to a command: misspelled ones are warned of, those of other tools are listed on
 //! request.
 
+use slipway_kv::address as etcd;
 use slipway_process::Environment;
 
 use super::{
@@ -10,7 +11,16 @@ use super::{
 };
 
 /// Variables of Slipway and werf that are no flags, and that this program reads.
-const READ: &[&str] = &["WERF_BUILDAH_MODE", cluster::TOKEN];
+const READ: &[&str] = &[
+    "WERF_BUILDAH_MODE",
+    cluster::TOKEN,
+    etcd::CA_FILE,
+    etcd::CERT_FILE,
+    etcd::KEY_FILE,
+    etcd::USER,
+    etcd::PASSWORD,
+    etcd::PASSWORD_FILE,
+];
 /// Variables of Slipway that are for its tests.
 const TESTS: &[&str] = &["SLIPWAY_FAILPOINT", "SLIPWAY_TEST_REQUIRE"];
 

@@ -85,19 +85,19 @@ impl Sandbox {
 
     /// Runs the program with nothing of the environment but what was set here.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        let run = self.command(arguments).output().expect("the program starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+        Run { code: run.status.code(), out: text(run.stdout), err: text(run.stderr) }
+    }
+
+    /// The program with nothing of the environment but what was set here.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
         let home = self.path().join(".git/test-home");
         #[expect(clippy::disallowed_methods, reason = "programs are found by it")]
         let search = std::env::var("PATH").unwrap_or_default();
-        let run = command(env!("CARGO_BIN_EXE_slipway"))
-            .args(arguments)
-            .current_dir(self.path())
-            .env_clear()
-            .env("PATH", search)
-            .env("HOME", home)
-            .envs(&self.variables)
-            .output()
-            .expect("the program starts");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
-        Run { code: run.status.code(), out: text(run.stdout), err: text(run.stderr) }
+        let mut program = command(env!("CARGO_BIN_EXE_slipway"));
+        program.args(arguments).current_dir(self.path()).env_clear().env("PATH", search).env("HOME", home);
+        program.envs(&self.variables);
+        program
     }
 }
