@@ -9,6 +9,7 @@ mod scalar;
 mod write;
 
 pub use read::read_mapping;
+pub(crate) use scalar::plain;
 pub use write::write_value;
 
 /// How deep lists and mappings may nest.

@@ -7,7 +7,10 @@ mod build;
 
 use serde_json::{Map, Value};
 
-use crate::Position;
+use crate::{
+    Position,
+    value::{self, YamlValue},
+};
 
 pub(crate) use build::{Budget, TAB_REPAIRS, read, repair_tab, shorten, tab};
 
@@ -72,14 +75,11 @@ impl Scalar {
         if !self.plain || self.tag.as_deref() == Some("str") {
             return Meaning::Text;
         }
-        match self.text.as_str() {
-            "" | "~" | "null" | "Null" | "NULL" => Meaning::Null,
-            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => Meaning::Bool(true),
-            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
-                Meaning::Bool(false)
-            }
-            text if is_number(text) => Meaning::Number,
-            _ => Meaning::Text,
+        match value::plain(&self.text) {
+            YamlValue::Null => Meaning::Null,
+            YamlValue::Bool(flag) => Meaning::Bool(flag),
+            YamlValue::Int(_) | YamlValue::Uint(_) | YamlValue::Float(_) => Meaning::Number,
+            YamlValue::Text(_) | YamlValue::List(_) | YamlValue::Mapping(_) => Meaning::Text,
         }
     }
 }
@@ -91,9 +91,11 @@ impl Scalar {
         match self.meaning() {
             Meaning::Null => String::new(),
             Meaning::Bool(flag) => flag.to_string(),
-            Meaning::Number => match number(&self.text) {
-                Some(number) => number.as_f64().filter(|_| number.is_f64()).map_or(number.to_string(), float),
-                None => self.text.clone(),
+            Meaning::Number => match value::plain(&self.text) {
+                YamlValue::Int(number) => number.to_string(),
+                YamlValue::Uint(number) => number.to_string(),
+                YamlValue::Float(number) => float(number),
+                _ => self.text.clone(),
             },
             Meaning::Text => self.text.clone(),
         }
@@ -103,7 +105,11 @@ impl Scalar {
 /// A float as Go prints it: the shortest digits, with an exponent when it is very large or small.
 fn float(number: f64) -> String {
     let size = number.abs();
-    if size == 0.0 || (1e-4..1e21).contains(&size) {
+    if number.is_nan() {
+        return "NaN".to_owned();
+    } else if number.is_infinite() {
+        return if number > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+    } else if size == 0.0 || (1e-4..1e21).contains(&size) {
         return number.to_string();
     }
     let text = format!("{number:e}");
@@ -149,38 +155,14 @@ impl Node {
     }
 }
 
-/// The number that YAML 1.1 reads `text` as: `0755` is octal, `1_000` has a thousand.
+/// The number that YAML 1.1 reads `text` as, when JSON has it.
 fn number(text: &str) -> Option<Value> {
-    let plain = text.replace('_', "");
-    let (negative, unsigned) = match plain.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, plain.strip_prefix('+').unwrap_or(&plain)),
-    };
-    let based = [("0x", 16), ("0b", 2), ("0o", 8), ("0", 8)].into_iter().find_map(|(prefix, base)| {
-        let digits = unsigned.strip_prefix(prefix).filter(|digits| !digits.is_empty())?;
-        i64::from_str_radix(digits, base).ok()
-    });
-    if let Some(number) = based.or_else(|| unsigned.parse::<i64>().ok()) {
-        return Some(Value::from(if negative { -number } else { number }));
+    match value::plain(text) {
+        YamlValue::Int(number) => Some(Value::from(number)),
+        YamlValue::Uint(number) => Some(Value::from(number)),
+        YamlValue::Float(number) => serde_json::Number::from_f64(number).map(Value::Number),
+        _ => None,
     }
-    plain.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number)
-}
-
-/// Whether YAML 1.1 reads `text` as an integer or a float.
-fn is_number(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return true;
-    }
-    let plain = unsigned.replace('_', "");
-    for (prefix, base) in [("0x", 16), ("0b", 2), ("0o", 8)] {
-        if let Some(digits) = plain.strip_prefix(prefix) {
-            return !digits.is_empty() && digits.chars().all(|c| c.is_digit(base));
-        }
-    }
-    plain.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && plain.contains(|c: char| c.is_ascii_digit())
-        && plain.parse::<f64>().is_ok()
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn build_arguments_are_what_yaml_1_1_reads() {
         ("", ""),
         ("null", ""),
         ("'null'", "null"),
-        (".inf", ".inf"),
+        (".inf", "+Inf"),
         ("!!str 0755", "0755"),
         ("text", "text"),
     ] {

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     Giterminism, Problems,
     documents::{normalise, split},
-    giterminism, graph_dot, graph_json, graph_yaml, parse, select_documents,
+    giterminism, graph_dot, graph_json, graph_yaml, includes, parse, select_documents,
 };
 
 /// What means something to YAML or to the reader.
@@ -83,14 +83,25 @@ impl Chance {
     }
 }
 
+/// Where the texts of a family of cases begin.
+fn beginning(family: &str) -> &'static str {
+    match family {
+        "includes" | "includes_lock" => "includes:\n",
+        "giterminism" => "giterminismConfigVersion: 1\n",
+        _ => "configVersion: 1\nproject: p\n---\n",
+    }
+}
+
 /// The texts of the tests: the cases of wrong configurations, and the strings of the other tests.
 fn seeds() -> Vec<String> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut seeds = Vec::new();
     for entry in fs::read_dir(tests.join("malformed")).expect("the cases").flatten() {
         let text = fs::read_to_string(entry.path()).expect("a file of cases");
+        let path = entry.path();
+        let before = beginning(path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default());
         let cases = text.split("#### ").skip(1).filter_map(|case| case.split_once('\n')?.1.split_once("====\n"));
-        seeds.extend(cases.map(|(input, _)| format!("configVersion: 1\nproject: p\n---\n{input}")));
+        seeds.extend(cases.map(|(input, _)| format!("{before}{input}")));
     }
     for name in ["valid.rs", "handed_over.rs", "giterminism.rs", "robustness.rs", "yaml_edges.rs"] {
         let text = fs::read_to_string(tests.join(name)).expect(name);
@@ -180,9 +191,12 @@ fn hold(text: &str) {
         }
         Err(problems) => inside(&problems, &normal),
     }
-    if let Err(problems) = giterminism::parse("g.yaml", text) {
-        inside(&problems, &normal);
-    }
+    let others = [
+        giterminism::parse("g.yaml", text).err(),
+        includes::parse("i.yaml", text).err(),
+        includes::parse_lock("i.lock", text).err(),
+    ];
+    others.iter().flatten().for_each(|problems| inside(problems, &normal));
 }
 
 /// Every problem stands inside of the text and can be shown.

@@ -3,7 +3,7 @@
 use super::{YamlError, YamlValue};
 
 /// The value of a scalar without quotes and without a tag.
-pub(super) fn plain(text: &str) -> YamlValue {
+pub(crate) fn plain(text: &str) -> YamlValue {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => YamlValue::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => YamlValue::Bool(true),

@@ -115,8 +115,7 @@ async fn a_zombie_is_refused() {
 #[tokio::test]
 async fn who_does_not_lead_any_more_writes_nothing() {
     let lab = Lab::new();
-    let lead =
-        |name: &str| Txn { when: vec![], then: vec![Do::Delete("leader".to_owned()), Do::put(name, "x")] };
+    let lead = |name: &str| Txn { when: vec![], then: vec![Do::Delete("leader".to_owned()), Do::put(name, "x")] };
     let take = |name: &str| Txn { when: vec![], then: vec![Do::put("leader", name)] };
     let Outcome::Done(term) = once(&*lab.kv, take("old")).await.unwrap() else { panic!("it is carried out") };
     let fences = Fences::closed();
