@@ -5,6 +5,7 @@
 mod builds;
 mod desk;
 mod jobs;
+mod settled;
 mod views;
 
 use std::{
@@ -29,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     answer,
     effect::{self, Published},
-    engine::{builds::Builds, desk::Desk, jobs::WantedStage},
+    engine::{builds::Builds, desk::Desk, jobs::WantedStage, settled::Settled},
     outside::Outside,
     scheduler::{self, Effect, Scheduler, estimates::Estimates},
 };
@@ -144,6 +145,7 @@ impl Engine {
             desk: Desk::default(),
             subscribers: HashMap::new(),
             jobs: HashMap::new(),
+            settled: Settled::default(),
             drained: Vec::new(),
             routes: Arc::clone(&routes),
             inbox: inbox.clone(),
@@ -230,6 +232,7 @@ struct Owner {
     desk: Desk,
     subscribers: HashMap<scheduler::Subscriber, Subscriber>,
     jobs: HashMap<scheduler::Key, JobEntry>,
+    settled: Settled,
     drained: Vec<oneshot::Sender<()>>,
     routes: Arc<AtomicU64>,
     inbox: mpsc::Sender<Message>,
@@ -367,10 +370,11 @@ impl Owner {
         self.later(work, move |why| Message::Answered(build, asked, Err(why)));
     }
 
-    fn reject(&self, build: BuildId, image: &ImageName, record: StageRecord, why: String) {
+    fn reject(&mut self, build: BuildId, image: &ImageName, record: StageRecord, why: String) {
         let Some(outside) = self.builds.outside(build) else { return };
         tracing::warn!("the stage {} of image {image} is lost and is built again: {why}", record.id);
         let at = record.at.clone();
+        self.settled.lose(&at);
         let work = async move {
             let result = effect::reject(&outside, &record, &why).await;
             Message::Rejected(build, record.at, result)

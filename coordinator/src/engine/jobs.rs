@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use slipway_config::ImageName;
 use slipway_oci::ImageAt;
-use slipway_protocol::{AttemptId, Desired, Failure, Job, Requirements};
-use slipway_stages::{BuildEvent, PlanBase, Question, StageBody, StagePlan, build::JobKey};
+use slipway_protocol::{AttemptId, Desired, Failure, Job, Outcome, Requirements};
+use slipway_stages::{
+    BuildEvent, PlanBase, Question, StageBody, StagePlan,
+    build::{JobEnd, JobKey},
+};
 use slipway_storage::ImportKey;
 
 use super::{BuildId, JobEntry, LogRoute, Message, Owner, Subscriber};
@@ -27,6 +30,15 @@ pub(super) struct WantedStage {
 impl Owner {
     pub(super) fn want_stage(&mut self, build: BuildId, stage: WantedStage) {
         let WantedStage { key, image, plan, rank, base_size } = stage;
+        let name = self.builds.scheduler_key(build, &key);
+        let just = self.settled.find(&name, self.clock.monotonic()).filter(|_| !self.scheduler.knows(&name));
+        if let Some(record) = just {
+            let record = Box::new(record.clone());
+            return self.build(
+                build,
+                BuildEvent::JobEnded(key, JobEnd::Stored { record, adopted: true, took: Duration::ZERO }),
+            );
+        }
         let class = Class { project: plan.project.clone(), image: image.0, kind: plan.kind.name().to_owned() };
         let requires = Requirements { platform: Some(plan.platform.to_string()), ..Requirements::default() };
         let want = Want { rank, class, requires, near: near(&plan, base_size) };
@@ -116,6 +128,9 @@ impl Owner {
     ) {
         let entry = self.jobs.remove(key);
         self.rerouted();
+        if let scheduler::End::Settled(Outcome::Committed(record) | Outcome::Superseded(record), _) = end {
+            self.settled.note(key, record, self.clock.monotonic());
+        }
         for number in subscribers {
             match self.subscribers.remove(number) {
                 Some(Subscriber::Build(build, key)) => {
