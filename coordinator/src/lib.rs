@@ -18,7 +18,6 @@ pub mod engine;
 mod leader;
 pub mod limits;
 pub mod link;
-mod locks;
 mod metrics;
 mod mirrors;
 pub mod outside;

@@ -1,29 +1,30 @@
-//! Repositories of stages: one view for all builds that keep their stages in the same one.
-//!
-//! What one build has just stored, the other sees at once, without listing the repository again. When the last build of
-//! a repository has ended, the view is forgotten: the next one lists anew.
+//! Repositories of stages, by their records in the shared store: what one build has stored, every other one sees, on
+//! whichever coordinator, and no tags are listed for it.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use slipway_kv::Kv;
 use slipway_oci::Repo;
 use slipway_process::Clock;
 use slipway_registry::Client;
-use slipway_storage::{Ledger, Publisher, RepoStorage};
+use slipway_storage::{
+    Publisher, Records, RepoStorage, StageStorage,
+    kv::{Attempts, Fences, KvLedger, SharedPublisher, SharedRecords, SharedStages, StagePlace},
+};
 use tokio::sync::OnceCell;
 
-use crate::{locks::NoLocks, outside::Bases};
-
-/// Opens the ledger of a repository.
-pub(crate) type Ledgers = Arc<dyn Fn(&Repo) -> Arc<dyn Ledger> + Send + Sync>;
+use crate::outside::Bases;
 
 /// All repositories that builds use right now.
 pub(crate) struct Places {
     client: Client,
+    kv: Arc<dyn Kv>,
     clock: Arc<dyn Clock>,
-    ledgers: Ledgers,
+    /// The conditions of the term.
+    fences: Fences,
     /// External images.
     pub(crate) bases: Arc<dyn Bases>,
     /// A lock for look-ups, never held over an await.
@@ -32,27 +33,37 @@ pub(crate) struct Places {
 
 /// One repository of stages.
 pub(crate) struct Place {
-    pub(crate) storage: Arc<RepoStorage>,
+    repo: Arc<RepoStorage>,
+    shared: SharedPublisher,
+    pub(crate) stages: Arc<dyn StageStorage>,
     pub(crate) publisher: Arc<Publisher>,
-    recovered: OnceCell<()>,
+    opened: OnceCell<()>,
 }
 
 impl Places {
-    pub(crate) fn new(client: Client, clock: Arc<dyn Clock>, ledgers: Ledgers, bases: Arc<dyn Bases>) -> Self {
-        Self { client, clock, ledgers, bases, known: Mutex::default() }
+    /// Repositories whose records are in `kv` and written under `fences`.
+    pub(crate) fn new(
+        client: Client,
+        kv: Arc<dyn Kv>,
+        clock: Arc<dyn Clock>,
+        fences: Fences,
+        bases: Arc<dyn Bases>,
+    ) -> Self {
+        Self { client, kv, clock, fences, bases, known: Mutex::default() }
     }
 
-    /// A repository, once what others began in it is finished.
+    /// From now on nothing is written any more.
+    pub(crate) fn close(&self) {
+        self.fences.close();
+    }
+
+    /// A repository, once its stages are recorded and what others began in it is finished.
     ///
     /// # Errors
     /// What was being done and what went wrong.
     pub(crate) async fn open(&self, repo: &Repo) -> Result<Arc<Place>, String> {
         let place = self.place(repo);
-        let recover = async {
-            let recovered = place.publisher.recover().await;
-            recovered.map(drop).map_err(|error| format!("finish what interrupted builds left in {repo}: {error}"))
-        };
-        place.recovered.get_or_try_init(|| recover).await?;
+        place.opened.get_or_try_init(|| place.begin(repo)).await?;
         Ok(place)
     }
 
@@ -63,14 +74,46 @@ impl Places {
         }
         known.retain(|_, place| place.strong_count() > 0);
         let storage = Arc::new(RepoStorage::new(self.client.clone(), repo.clone()));
-        let publisher = Publisher::new(
-            Arc::clone(&storage) as Arc<dyn slipway_storage::StageStorage>,
-            (self.ledgers)(repo),
-            Arc::new(NoLocks),
+        let ledger = KvLedger::new(
+            Arc::clone(&self.kv),
+            repo.clone(),
+            Arc::clone(&storage) as Arc<dyn StagePlace>,
             Arc::clone(&self.clock),
+            self.fences.clone(),
+            Attempts::OfCoordinator,
         );
-        let place = Arc::new(Place { storage, publisher: Arc::new(publisher), recovered: OnceCell::new() });
+        let ledger = Arc::new(ledger);
+        // One process publishes for the whole cluster: locks would save nothing.
+        let shared = SharedPublisher::new(Arc::clone(&ledger), None);
+        let place = Arc::new(Place {
+            repo: storage,
+            stages: Arc::new(SharedStages(ledger)),
+            publisher: Arc::new(Publisher::shared(shared.clone())),
+            shared,
+            opened: OnceCell::new(),
+        });
         known.insert(repo.clone(), Arc::downgrade(&place));
         place
+    }
+}
+
+impl Place {
+    /// What is kept beside the stages of a project.
+    pub(crate) fn records(&self, project: &str) -> Arc<dyn Records> {
+        let records = Arc::new(self.repo.records(project).unlisted());
+        Arc::new(SharedRecords::new(records, self.shared.clone()))
+    }
+
+    async fn begin(&self, repo: &Repo) -> Result<(), String> {
+        let ledger = self.shared.ledger();
+        ledger.attach().await.map_err(|error| format!("record the stages of {repo}: {error}"))?;
+        // Leave that an earlier leader gave: who still has a result is asked again, and gets it anew.
+        let left = ledger.all_granted().await.map_err(|error| format!("read the attempts of {repo}: {error}"))?;
+        for attempt in left {
+            let cancelled = ledger.cancel(&attempt).await;
+            cancelled.map_err(|error| format!("take back an attempt of an earlier leader in {repo}: {error}"))?;
+        }
+        let recovered = self.publisher.recover().await;
+        recovered.map(drop).map_err(|error| format!("finish what interrupted builds left in {repo}: {error}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use slipway_config::{Config, Image, ImageName, closure};
+use slipway_config::{Config, Image, ImageKind, ImageName, closure};
 use slipway_protocol::SubmitRequest;
 use slipway_stages::{Build, BuildOptions, Graph, Settings};
 
@@ -80,6 +80,13 @@ fn check(request: &SubmitRequest) -> Result<(), String> {
 /// Refuses directives that cannot be built yet, as the client did.
 fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(), String> {
     let needed = |name: &ImageName| images.iter().any(|image| image.names.contains(name));
+    let remote = images.iter().find(|image| match &image.kind {
+        ImageKind::Stapel(stapel) => stapel.git.iter().any(|mapping| mapping.remote.is_some()),
+        ImageKind::Dockerfile(_) => false,
+    });
+    if let Some(image) = remote {
+        return Err(format!("{file}: not supported yet: git.url in a cluster (image {})", image.name()));
+    }
     let refused = config.unsupported.iter().find(|refused| refused.image.as_ref().is_none_or(needed));
     refused.map_or(Ok(()), |refused| {
         let (line, column) = (refused.position.line, refused.position.column);

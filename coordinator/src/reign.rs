@@ -117,6 +117,7 @@ impl Reign {
 
     /// Ends it. What was under way is dropped.
     pub(crate) async fn end(&self) {
+        self.parts.places.close();
         self.tasks.shut_down().await;
         // Nobody follows any more: who did begins again with the next leader.
         let _ = tokio::fs::remove_dir_all(&self.parts.spool).await;

@@ -12,6 +12,7 @@ use std::{
 use slipway_kv::{Counted, Kv};
 use slipway_process::{Clock, Environment, Tasks};
 use slipway_registry::Client;
+use slipway_storage::kv::Fences;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -30,7 +31,7 @@ use crate::{
     limits::Limits,
     metrics::Metrics,
     mirrors::Mirrors,
-    places::{Ledgers, Places},
+    places::Places,
     reign::{Parts, Reign},
     store::Store,
 };
@@ -121,7 +122,6 @@ impl Service {
             mirrors: mirrors.clone(),
             spool,
             durations: config.data.join("durations.json"),
-            ledgers: ledgers(&config.data),
             registry: config.registry,
             limits: config.limits,
             clock: config.clock,
@@ -192,7 +192,6 @@ struct Ruler {
     mirrors: Mirrors,
     spool: PathBuf,
     durations: PathBuf,
-    ledgers: Ledgers,
     registry: Client,
     limits: Limits,
     clock: Arc<dyn Clock>,
@@ -257,7 +256,10 @@ impl Ruler {
 
     fn parts(&self, leadership: &Leadership) -> Parts {
         let bases = Arc::new(RegistryBases(self.registry.clone()));
-        let places = Places::new(self.registry.clone(), Arc::clone(&self.clock), Arc::clone(&self.ledgers), bases);
+        let fences = Fences::closed();
+        fences.set(leadership.fence());
+        let (kv, clock) = (Arc::clone(&self.kv), Arc::clone(&self.clock));
+        let places = Places::new(self.registry.clone(), kv, clock, fences, bases);
         Parts {
             term: leadership.term(),
             store: Store::new(Arc::clone(&self.kv), leadership.fence(), leadership.lease()),
@@ -270,9 +272,4 @@ impl Ruler {
             metrics: Arc::clone(&self.metrics),
         }
     }
-}
-
-fn ledgers(data: &Path) -> Ledgers {
-    let directory = data.join("ledger");
-    Arc::new(move |repo| Arc::new(slipway_storage::JournalLedger::new(&directory, &repo.to_string())))
 }

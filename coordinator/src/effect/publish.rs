@@ -45,9 +45,19 @@ pub(crate) async fn publish(
         wanted: plan.commits.clone(),
         not_before: plan.not_before,
     };
-    match outside.publisher.publish(&candidate, &judge).await {
+    let published = match outside.publisher.admit(&attempt.id).await {
+        Ok(()) => outside.publisher.publish(&candidate, &judge).await,
+        Err(error) => Err(error),
+    };
+    match published {
         Ok(Verdict::Won(record)) => Published::Settled(Outcome::Committed(Box::new(record))),
-        Ok(Verdict::Lost(record)) => Published::Settled(Outcome::Superseded(Box::new(record))),
+        Ok(Verdict::Lost(record)) => {
+            // It will not commit: its leave is of no use, and does no harm should it stay.
+            if let Err(error) = outside.publisher.dismiss(&attempt.id).await {
+                tracing::debug!("take back the leave of attempt {attempt}: {error}");
+            }
+            Published::Settled(Outcome::Superseded(Box::new(record)))
+        }
         Err(error) => Published::Failed(Failure {
             retryable: error.is_retryable(),
             why: format!("publish stage {} to {}: {error}", plan.digest, outside.primary.name()),

@@ -178,10 +178,10 @@ impl Reign {
         let repository = repository.map_err(|error| format!("open the mirror of the project: {error}"))?;
         Ok(Outside {
             git: Arc::new(repository),
-            primary: Arc::clone(&place.storage) as Arc<dyn slipway_storage::StageStorage>,
+            primary: Arc::clone(&place.stages),
             local: None,
             bases: Arc::clone(&self.parts.places.bases),
-            records: Arc::new(place.storage.records(&request.project)),
+            records: place.records(&request.project),
             history: (!request.dev).then_some(request.commit),
             publisher: Arc::clone(&place.publisher),
             push_to: Some(request.repo.clone()),

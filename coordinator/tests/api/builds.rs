@@ -134,6 +134,20 @@ async fn a_cancelled_build_ends_as_such_and_its_jobs_are_stopped() {
     soon("the end of the job", stopped).await;
 }
 
+/// Some look for a stage a moment before it is stored, and wish for it a moment after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_clients_at_once_let_every_stage_be_built_once() {
+    let Some(lab) = Lab::start(Lab::limits()).await else { return };
+    let worker = lab.worker(false);
+    let names: Vec<String> = (0..30).map(|number| format!("build-number-{number}")).collect();
+    futures::future::join_all(names.iter().map(|name| lab.coordinator.submitted(name, &lab.request))).await;
+    for name in &names {
+        let events = lab.coordinator.events(name, "").await;
+        assert!(end(&events).is_ok(), "{name}");
+    }
+    assert_eq!(worker.built().len(), 2, "{:?}", worker.built());
+}
+
 /// A stream without news says from time to time that it lives, by empty lines between the events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_stream_has_empty_lines() {

@@ -66,6 +66,11 @@ async fn a_build_goes_on_with_the_next_leader() {
     let events = second.events("build-one", "1.17").await;
     assert!(matches!(&events[0].event, BuildEvent::Notice(text) if text.contains("pushed again")), "{:?}", events[0]);
     assert_eq!(end(&events).as_ref().expect("it succeeds")[0].stages.len(), 2);
+    let mut built = worker.built();
+    built.sort();
+    built.dedup();
+    assert_eq!((built.len(), worker.built().len()), (2, 2), "no stage was built twice");
+    assert!(second.text("/metrics").await.contains("slipway_adopted_total 1"), "what ran went on");
     let (term, numbers): (Vec<u64>, Vec<u64>) = events.iter().map(|event| (event.id.term, event.id.number)).unzip();
     assert!(term.iter().all(|one| *one == term[0]));
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use slipway_oci::{
-    BlobDigest, Descriptor, ImageAt, ImageConfig, Manifest, Repo,
+    ATTEMPT_ANNOTATION, BlobDigest, Descriptor, ImageAt, ImageConfig, Manifest, Repo,
     config::RunConfig,
     manifest::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST},
 };
@@ -153,7 +153,7 @@ impl Worker {
         let config = self.blob(repo, OCI_CONFIG, &config).await;
         let layer = self.blob(repo, OCI_LAYER_GZIP, plan.digest.to_string().as_bytes()).await;
         let (image_id, size) = (config.digest.clone(), config.size + layer.size);
-        let annotations = BTreeMap::from([("attempt".to_owned(), attempt.id.clone())]);
+        let annotations = BTreeMap::from([(ATTEMPT_ANNOTATION.to_owned(), attempt.id.clone())]);
         let digest = self.manifest(repo, None, config, layer, annotations).await;
         let at = ImageAt { repo: repo.clone(), digest };
         Uploaded { at, image_id, size, took: Duration::from_millis(1) }

@@ -84,6 +84,29 @@ impl Publisher {
         Self(Way::Shared(publisher))
     }
 
+    /// Lets an attempt commit, once; a coordinator says so of each result that it takes. Where attempts need no leave,
+    /// it does nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::Fenced`] when this process does not lead.
+    pub async fn admit(&self, attempt: &str) -> Result<(), StorageError> {
+        match &self.0 {
+            Way::Host(_) => Ok(()),
+            Way::Shared(publisher) => publisher.ledger().grant(attempt).await.map(drop),
+        }
+    }
+
+    /// Lets an attempt not commit any more. One that has committed is no error.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub async fn dismiss(&self, attempt: &str) -> Result<(), StorageError> {
+        match &self.0 {
+            Way::Host(_) => Ok(()),
+            Way::Shared(publisher) => publisher.ledger().cancel(attempt).await,
+        }
+    }
+
     /// Makes the candidate, whose image is in the storage without a tag, the stored stage, unless `judge` finds another
     /// one that is suitable.
     ///
