@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod selection;
 pub(crate) mod session;
+pub(crate) mod stages;
 pub(crate) mod version;
 pub(crate) mod worker;
 
@@ -118,6 +119,11 @@ async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<
         CommandName::Explain => builds::explain(desk, matches).await,
         CommandName::BuildsList => builds::list(desk).await,
         CommandName::BuildsShow => builds::show(desk, matches).await,
+        CommandName::StagesAttach => Box::pin(stages::attach(desk)).await,
+        CommandName::StagesImport => Box::pin(stages::import(desk)).await,
+        CommandName::StagesWinners => Box::pin(stages::winners(desk, matches)).await,
+        CommandName::StagesVerify => Box::pin(stages::verify(desk, matches)).await,
+        CommandName::StagesReject => Box::pin(stages::reject(desk, matches)).await,
     }
 }
 
@@ -148,6 +154,14 @@ fn chosen(matches: &ArgMatches) -> Chosen<'_> {
         Some(("builds", matches)) => match matches.subcommand() {
             Some(("list", matches)) => Chosen::WithFlags(CommandName::BuildsList, matches),
             Some(("show", matches)) => Chosen::WithFlags(CommandName::BuildsShow, matches),
+            _ => Chosen::Nothing,
+        },
+        Some(("stages", matches)) => match matches.subcommand() {
+            Some(("attach", matches)) => Chosen::WithFlags(CommandName::StagesAttach, matches),
+            Some(("import", matches)) => Chosen::WithFlags(CommandName::StagesImport, matches),
+            Some(("winners", matches)) => Chosen::WithFlags(CommandName::StagesWinners, matches),
+            Some(("verify", matches)) => Chosen::WithFlags(CommandName::StagesVerify, matches),
+            Some(("reject", matches)) => Chosen::WithFlags(CommandName::StagesReject, matches),
             _ => Chosen::Nothing,
         },
         Some((name, matches)) if program::of_cluster(name).is_some() => {

@@ -2,6 +2,7 @@
 
 mod bases;
 mod outside;
+mod shared;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,15 +15,19 @@ use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
+use slipway_storage::RepoStorage;
 use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::shared::{Shared, share};
 
 use crate::{
     choose::EngineAddress,
     host::{Host, HostOptions},
     outcome::{BuildError, BuildOutcome},
     output::events::{DisplayEvent, StageName},
+    synchronization::Synchronization,
 };
 
 /// Jobs that the worker runs at once when nothing limits the images.
@@ -42,6 +47,8 @@ pub(crate) struct BuildRequest {
     pub(crate) repository: Repository,
     /// Where stages are kept; `None` = in the local storage.
     pub(crate) repo: Option<Repo>,
+    /// Where builds agree on the stored stages.
+    pub(crate) synchronization: Synchronization,
     /// What builds.
     pub(crate) host: HostOptions,
     /// The clock.
@@ -77,7 +84,7 @@ pub(crate) async fn build(
             return Err(error);
         }
     };
-    let result = run(request, &host, &tasks, &mut tell).await;
+    let result = Box::pin(agreed(request, &host, &tasks, &mut tell)).await;
     host.shut_down().await;
     tasks.shut_down().await;
     // Containers of the jobs that ended with the tasks are removed by the backend.
@@ -85,19 +92,45 @@ pub(crate) async fn build(
     result
 }
 
-async fn run(
+/// Builds; where many hosts share the stages, as one of their builds.
+async fn agreed(
     request: BuildRequest,
     host: &Host,
     tasks: &Tasks,
     tell: &mut impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
+    let opened = shared::open(&request, host);
+    let opened = request.interrupted.run_until_cancelled(opened).await;
+    let opened = opened.ok_or(BuildError::Build(BuildFailure::Cancelled))?;
+    let Some((shared, storage)) = opened.map_err(BuildError::Setup)? else {
+        return run(request, host, None, tasks, tell).await;
+    };
+    let live = shared.begin(&request.settings.project).await.map_err(BuildError::Setup)?;
+    let mut result = run(request, host, Some((&shared, storage)), tasks, tell).await;
+    if let Ok(outcome) = &result
+        && let Err(error) = shared.end(&live, &outcome.images).await
+    {
+        result = Err(BuildError::Setup(error));
+    }
+    shared.close().await;
+    result
+}
+
+async fn run(
+    request: BuildRequest,
+    host: &Host,
+    shared: Option<(&Shared, Arc<RepoStorage>)>,
+    tasks: &Tasks,
+    tell: &mut impl FnMut(DisplayEvent),
+) -> Result<BuildOutcome, BuildError> {
     let git: Arc<dyn GitView> = Arc::new(request.repository.clone());
-    let outside = outside::outside(&request, host, &git);
+    let alone = shared.is_none();
+    let outside = outside::outside(&request, host, shared, &git);
     let recovered = outside.publisher.recover().await;
     recovered
         .with_context(|| format!("finish what interrupted builds left in {}", outside.primary.name()))
         .map_err(BuildError::Setup)?;
-    if request.repo.is_some() {
+    if request.repo.is_some() && alone {
         tracing::info!("{}", slipway_storage::journal::NOTICE);
     }
     let options = EngineOptions {

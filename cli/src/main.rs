@@ -1,7 +1,7 @@
 //! The `slipway` program: reads what the user wants, runs it, says how it went.
 //!
 //! Reading order: this file (start and end of the process), [`commands`] (what can be done), [`flags`] (how it is
-//! said), [`project`], [`giterminism`] and [`templates`] (what is read), [`choose`], [`embedded`] and [`cluster`] (who
+//! said), [`project`], [`giterminism`] and [`templates`] (what is read), [`choose`], [`synchronization`], [`embedded`] and [`cluster`] (who
 //! builds), [`host`] (on what), [`report`] and
 //! [`output`] (what is told), [`failure`] (exit codes).
 
@@ -19,6 +19,7 @@ mod outcome;
 mod output;
 mod project;
 mod report;
+mod synchronization;
 mod templates;
 mod upstreams;
 

@@ -25,7 +25,7 @@ use crate::{
         log::Level,
         project::Giterminism,
         report::{ReportFlags, SAVE_BUILD_REPORT},
-        storage::{REPO, StorageFlags},
+        storage::{REPO, SYNCHRONIZATION, StorageFlags},
     },
     giterminism,
     host::HostOptions,
@@ -33,6 +33,7 @@ use crate::{
     output::{Display, Printer, events::DisplayEvent, failure, plan, summary, timestamp},
     project::Project,
     report::ReportFile,
+    synchronization::Synchronization,
     upstreams,
 };
 
@@ -42,6 +43,7 @@ struct Flags {
     backend: BackendFlags,
     storage: StorageFlags,
     repo: Option<Repo>,
+    synchronization: Synchronization,
     report: Option<ReportFile>,
     /// The cluster that builds; `None` = this process does.
     cluster: Option<Client>,
@@ -58,7 +60,10 @@ impl Flags {
         let cluster = cluster_flags::client(&session.values, &world.environment, &session.here, &world.clock);
         let cluster = cluster.map_err(Failure::usage)?;
         check_cluster(session, cluster.is_some(), storage.repo.is_some()).map_err(Failure::usage)?;
+        let synchronization =
+            Synchronization::new(&storage.synchronization, storage.repo.is_some(), &world.environment);
         Ok(Self {
+            synchronization: synchronization.map_err(Failure::usage)?,
             cluster,
             detach: session.values.switch(&DETACH),
             building: BuildingFlags::from_values(&session.values),
@@ -77,7 +82,7 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
         let spelled = values.spelling(&COORDINATOR);
         anyhow::bail!("{spelled}: a cluster keeps stages in a repository: give one with --{}", REPO.name);
     }
-    let others = [&SCHEDULE, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION];
+    let others = [&SYNCHRONIZATION, &SCHEDULE, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION];
     if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
         anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
     }
@@ -256,6 +261,7 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         },
         repository: project.repository.clone(),
         repo: flags.repo.clone(),
+        synchronization: flags.synchronization.clone(),
         host,
         clock: Arc::clone(&world.clock),
         interrupted: world.interrupted.clone(),

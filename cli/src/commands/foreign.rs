@@ -18,14 +18,13 @@ const FOREIGN: [(&str, &str); 11] = [
 ];
 
 /// Commands of later releases.
-const LATER: [&str; 16] = [
+const LATER: [&str; 15] = [
     "cleanup",
     "purge",
     "export",
     "host",
     "managed-images",
     "stage",
-    "stages",
     "run",
     "compose",
     "cr",

@@ -47,6 +47,7 @@ pub(crate) fn program() -> Command {
             if server { command } else { command.arg(build()) }
         }))
         .subcommand(builds())
+        .subcommand(stages())
         .subcommand(Command::new("version").about("Show the version"))
         .subcommand(completion())
 }
@@ -105,6 +106,30 @@ fn builds() -> Command {
 
 fn build() -> Arg {
     Arg::new(BUILD).required(true).help("Name of the build, as `slipway build --coordinator` says it")
+}
+
+fn stages() -> Command {
+    let given = |name: &'static str, help: &'static str| Arg::new(IMAGES).value_name(name).num_args(0..).help(help);
+    let digests = || given("DIGEST", "Only the stages of these digests; all by default");
+    Command::new("stages")
+        .about("Look after the records of stages that many hosts share (with --repo and --synchronization)")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(of(
+            CommandName::StagesAttach,
+            "attach",
+            "Record every stage of the repository, unless that was done",
+        ))
+        .subcommand(of(CommandName::StagesImport, "import", "Adopt the stages that were written past the records"))
+        .subcommand(of(CommandName::StagesWinners, "winners", "List the recorded stages").arg(digests()))
+        .subcommand(
+            of(CommandName::StagesVerify, "verify", "Check that recorded stages are tagged and whole").arg(digests()),
+        )
+        .subcommand(
+            of(CommandName::StagesReject, "reject", "Take stages out of use; builds make them anew")
+                .arg(given("STAGE", "The stages, as DIGEST-TIMESTAMP").required(true)),
+        )
 }
 
 fn completion() -> Command {

@@ -8,29 +8,40 @@ use slipway_git::GitView;
 use slipway_locks::FileLocks;
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
 
-use super::{BuildRequest, bases::FoundBases};
+use super::{BuildRequest, bases::FoundBases, shared::Shared};
 use crate::host::Host;
 
 /// What the engine asks and commits to.
-pub(super) fn outside(request: &BuildRequest, host: &Host, git: &Arc<dyn GitView>) -> Outside {
+pub(super) fn outside(
+    request: &BuildRequest,
+    host: &Host,
+    shared: Option<(&Shared, Arc<RepoStorage>)>,
+    git: &Arc<dyn GitView>,
+) -> Outside {
     let service = request.host.service();
     let client = host.client.clone();
     let project = &request.settings.project;
     let local: Arc<dyn StageStorage> = Arc::new(host.docker.stage_storage(project));
-    let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match &request.repo {
-        Some(repo) => {
+    let publisher = shared.as_ref().map(|(shared, _)| shared.publisher());
+    let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match (&request.repo, shared) {
+        (Some(_), Some((shared, storage))) => (shared.stages(), shared.records(&storage, project), Some(local)),
+        (Some(repo), None) => {
             let storage = RepoStorage::new(client.clone(), repo.clone());
             let records = storage.records(project);
             (Arc::new(storage), Arc::new(records), Some(local))
         }
-        None => (local, Arc::new(MemoryRecords::default()), None),
+        (None, _) => (local, Arc::new(MemoryRecords::default()), None),
     };
-    let publisher = Publisher::new(
-        Arc::clone(&primary),
-        Arc::new(JournalLedger::new(&service.join("ledger"), &primary.name())),
-        Arc::new(FileLocks::new(service.join("locks"))),
-        Arc::clone(&request.clock),
-    );
+    let (storage, clock) = (Arc::clone(&primary), Arc::clone(&request.clock));
+    let on_host = || {
+        Publisher::new(
+            storage,
+            Arc::new(JournalLedger::new(&service.join("ledger"), &primary.name())),
+            Arc::new(FileLocks::new(service.join("locks"))),
+            clock,
+        )
+    };
+    let publisher = publisher.unwrap_or_else(on_host);
     let images = Arc::clone(&host.docker) as Arc<dyn ImageStore>;
     Outside {
         git: Arc::clone(git),

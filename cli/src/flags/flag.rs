@@ -35,6 +35,16 @@ pub(crate) enum CommandName {
     BuildsList,
     /// `builds show`
     BuildsShow,
+    /// `stages attach`
+    StagesAttach,
+    /// `stages import`
+    StagesImport,
+    /// `stages winners`
+    StagesWinners,
+    /// `stages verify`
+    StagesVerify,
+    /// `stages reject`
+    StagesReject,
 }
 
 /// Commands that read a project.
@@ -60,11 +70,41 @@ pub(crate) const CLUSTER: &[CommandName] = &[
     CommandName::BuildsList,
     CommandName::BuildsShow,
 ];
-/// Commands that speak to registries.
+/// Commands that build, or let others build.
 pub(crate) const REGISTRY: &[CommandName] =
     &[CommandName::Build, CommandName::Plan, CommandName::Coordinator, CommandName::Worker];
 /// Commands that run until they are told to end.
 pub(crate) const SERVERS: &[CommandName] = &[CommandName::Coordinator, CommandName::Worker];
+/// Commands that speak to registries, those about records of stages among them.
+pub(crate) const REGISTRIES: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Plan,
+    CommandName::Coordinator,
+    CommandName::Worker,
+    CommandName::StagesAttach,
+    CommandName::StagesImport,
+    CommandName::StagesWinners,
+    CommandName::StagesVerify,
+    CommandName::StagesReject,
+];
+/// Commands about stages in a repository.
+pub(crate) const REPOSITORY: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Plan,
+    CommandName::StagesAttach,
+    CommandName::StagesImport,
+    CommandName::StagesWinners,
+    CommandName::StagesVerify,
+    CommandName::StagesReject,
+];
+/// Commands about the records of stages that many hosts share.
+pub(crate) const STAGES: &[CommandName] = &[
+    CommandName::StagesAttach,
+    CommandName::StagesImport,
+    CommandName::StagesWinners,
+    CommandName::StagesVerify,
+    CommandName::StagesReject,
+];
 /// All commands that take flags of the table.
 pub(crate) const EVERY: &[CommandName] = &[
     CommandName::Build,
@@ -83,6 +123,11 @@ pub(crate) const EVERY: &[CommandName] = &[
     CommandName::Explain,
     CommandName::BuildsList,
     CommandName::BuildsShow,
+    CommandName::StagesAttach,
+    CommandName::StagesImport,
+    CommandName::StagesWinners,
+    CommandName::StagesVerify,
+    CommandName::StagesReject,
 ];
 /// Commands that know what a build is: a plan takes all that its build takes.
 pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Plan];

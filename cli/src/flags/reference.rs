@@ -3,7 +3,9 @@
 use std::{fmt::Write as _, path::Path};
 
 use super::{
-    flag::{BUILD, CLUSTER, CommandName, EVERY, Flag, Kind, PROJECT, REGISTRY, Support},
+    flag::{
+        BUILD, CLUSTER, CommandName, EVERY, Flag, Kind, PROJECT, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Support,
+    },
     table,
 };
 
@@ -26,6 +28,11 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | `slipway explain BUILD` | says why each job runs where it runs, or waits | JSON |
 | `slipway builds list` | lists the builds of a cluster, the newest first | a build a line |
 | `slipway builds show BUILD` | shows one build of a cluster | its properties, one a line |
+| `slipway stages attach` | records every stage of a repository in etcd | the state |
+| `slipway stages import` | adopts the stages that were written past etcd | what was adopted |
+| `slipway stages winners [DIGEST…]` | lists the recorded stages | a stage a line |
+| `slipway stages verify [DIGEST…]` | checks that recorded stages are tagged and whole | what is wrong |
+| `slipway stages reject STAGE…` | takes stages out of use | what was rejected |
 | `slipway version` | shows the version | `slipway VERSION` |
 | `slipway completion [SHELL]` | writes a completion script, for bash by default | the script |
 
@@ -48,7 +55,8 @@ A `SLIPWAY_X` that stands for no flag is warned of; a `WERF_X` that stands for n
 Read beside these: `WERF_BUILDAH_MODE` (only `docker` can be obeyed yet), `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
 `DOCKER_CERT_PATH` (the engine, as for Docker's own client), `DOCKER_BUILDKIT` (`0` or `false`: the engine's classic builder;
 another value: BuildKit), `NO_COLOR`, `TERM`, `HOME`, `XDG_DATA_HOME`, `SLIPWAY_TOKEN` (the token for the
-coordinator), `TRACEPARENT` (handed on to the coordinator). How a coordinator speaks to etcd is said by `SLIPWAY_ETCD_CA_FILE`
+coordinator), `TRACEPARENT` (handed on to the coordinator). How etcd is spoken to
+([etcd.md](etcd.md)) is said by `SLIPWAY_ETCD_CA_FILE`
 (the authority of its certificate; connections use TLS then), `SLIPWAY_ETCD_CERT_FILE` and `SLIPWAY_ETCD_KEY_FILE` (our own
 certificate), `SLIPWAY_ETCD_USER`, `SLIPWAY_ETCD_PASSWORD` or `SLIPWAY_ETCD_PASSWORD_FILE`.
 
@@ -133,12 +141,20 @@ fn commands(commands: &[CommandName]) -> String {
         CommandName::Explain => "explain",
         CommandName::BuildsList => "builds list",
         CommandName::BuildsShow => "builds show",
+        CommandName::StagesAttach => "stages attach",
+        CommandName::StagesImport => "stages import",
+        CommandName::StagesWinners => "stages winners",
+        CommandName::StagesVerify => "stages verify",
+        CommandName::StagesReject => "stages reject",
     };
     match commands {
         all if all == EVERY => "all".to_owned(),
         project if project == PROJECT => "build, plan, config, includes".to_owned(),
         both if both == BUILD => "build, plan".to_owned(),
         registry if registry == REGISTRY => "build, plan, coordinator, worker".to_owned(),
+        registries if registries == REGISTRIES => "build, plan, coordinator, worker, stages".to_owned(),
+        repository if repository == REPOSITORY => "build, plan, stages".to_owned(),
+        stages if stages == STAGES => "stages".to_owned(),
         cluster if cluster == CLUSTER => "those of a cluster".to_owned(),
         some => some.iter().map(word).collect::<Vec<_>>().join(", "),
     }

@@ -1,7 +1,7 @@
 //! Where stages are kept, and how registries are spoken to.
 
 use super::{
-    flag::{Flag, REGISTRY},
+    flag::{CommandName, Flag, REGISTRIES, REPOSITORY, STAGES, Werf},
     resolve::Values,
 };
 
@@ -9,21 +9,47 @@ pub(crate) const REPO: Flag = Flag::text(
     "repo",
     "REPO",
     "Container repository in which stages are kept, such as registry.example.org/project; without it they are kept on this host",
-);
+)
+.on(REPOSITORY);
 pub(crate) const INSECURE_REGISTRY: Flag =
     Flag::switch("insecure-registry", "Use plain HTTP for registries; localhost and 127.0.0.0/8 need no flag")
-        .on(REGISTRY);
+        .on(REGISTRIES);
 pub(crate) const SKIP_TLS_VERIFY_REGISTRY: Flag =
-    Flag::switch("skip-tls-verify-registry", "Do not verify the certificates of registries").on(REGISTRY);
+    Flag::switch("skip-tls-verify-registry", "Do not verify the certificates of registries").on(REGISTRIES);
 pub(crate) const DOCKER_CONFIG: Flag = Flag::text(
     "docker-config",
     "DIR",
     "Directory of Docker's config.json with registry credentials; ~/.docker by default",
 )
 .foreign("DOCKER_CONFIG")
-.on(REGISTRY);
+.on(REGISTRIES);
 
-pub(super) const FLAGS: &[Flag] = &[REPO, INSECURE_REGISTRY, SKIP_TLS_VERIFY_REGISTRY, DOCKER_CONFIG];
+pub(crate) const SYNCHRONIZATION: Flag = Flag::text(
+    "synchronization",
+    "ADDRESS",
+    "Where builds agree on the stored stages: `:local` (those of this host), `etcd://HOST:PORT[,HOST:PORT…][/PREFIX]`, or \
+     the URL of a coordinator",
+)
+.short('S')
+.default(":local")
+.on(REPOSITORY);
+pub(crate) const STAGES_OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of what is printed")
+    .short('o')
+    .default("text")
+    .werf(Werf::Absent)
+    .on(STAGES);
+pub(crate) const ANEW: Flag = Flag::switch(
+    "anew",
+    "Record everything anew from the tags of the repository, as after a restore of etcd; stop all builds first",
+)
+.werf(Werf::Absent)
+.on(&[CommandName::StagesAttach]);
+pub(crate) const REASON: Flag = Flag::text("reason", "TEXT", "Why the stages are not to be used")
+    .werf(Werf::Absent)
+    .on(&[CommandName::StagesReject]);
+
+pub(super) const FLAGS: &[Flag] =
+    &[SYNCHRONIZATION, STAGES_OUTPUT, ANEW, REASON, REPO, INSECURE_REGISTRY, SKIP_TLS_VERIFY_REGISTRY, DOCKER_CONFIG];
 
 /// Where stages are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +62,8 @@ pub(crate) struct StorageFlags {
     pub(crate) skip_tls_verify: bool,
     /// `--docker-config`: the directory.
     pub(crate) docker_config: Option<String>,
+    /// `--synchronization`
+    pub(crate) synchronization: String,
 }
 
 impl StorageFlags {
@@ -47,6 +75,7 @@ impl StorageFlags {
             insecure: values.switch(&INSECURE_REGISTRY),
             skip_tls_verify: values.switch(&SKIP_TLS_VERIFY_REGISTRY),
             docker_config: values.text(&DOCKER_CONFIG),
+            synchronization: values.text(&SYNCHRONIZATION).unwrap_or_else(|| ":local".to_owned()),
         }
     }
 }

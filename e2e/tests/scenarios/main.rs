@@ -14,5 +14,6 @@ mod output;
 mod remotes;
 mod repositories;
 mod results;
+mod shared;
 mod storages;
 mod templates;

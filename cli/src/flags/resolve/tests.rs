@@ -154,8 +154,7 @@ fn old_names_work_and_warn_once() {
 
 #[test]
 fn names_variables_and_letters_are_unique_in_a_command() {
-    use CommandName::{Build, ConfigGraph, ConfigList, ConfigRender, Plan};
-    for command in [Build, Plan, ConfigRender, ConfigList, ConfigGraph] {
+    for command in crate::flags::flag::EVERY.iter().copied() {
         let flags = || of(command);
         let mut names: Vec<String> = flags()
             .flat_map(|flag| std::iter::once(flag.name).chain(flag.aliases.iter().copied()))

@@ -1,0 +1,151 @@
+//! Stages that many hosts share, by etcd.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use slipway_kv::{Batched, EtcdAddress, EtcdKv, EtcdOptions, Kv, Sessions};
+use slipway_locks::KvLocks;
+use slipway_oci::Repo;
+use slipway_process::{Clock, Tasks, random_id};
+use slipway_stages::build::BuiltImage;
+use slipway_storage::{
+    Publisher, Records, RepoStorage, StageStorage,
+    kv::{Attempts, Fences, KvLedger, LiveBuild, LiveBuilds, SharedPublisher, SharedRecords, SharedStages},
+};
+
+use super::BuildRequest;
+use crate::{
+    host::{Host, RegistryOptions, client},
+    synchronization::Synchronization,
+};
+
+/// How long a process may be silent before its locks and attempts are given up.
+const TTL: Duration = Duration::from_secs(60);
+
+/// The ledger of a repository in etcd, as this process uses it.
+pub(crate) struct Shared {
+    sessions: Sessions,
+    publisher: SharedPublisher,
+    builds: LiveBuilds,
+    tasks: Tasks,
+}
+
+impl Shared {
+    /// Connects to etcd; the repository is attached when it is first looked at.
+    ///
+    /// # Errors
+    /// When etcd does not answer, or refuses.
+    pub(crate) async fn open(
+        address: &EtcdAddress,
+        options: &EtcdOptions,
+        storage: Arc<RepoStorage>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let kv = EtcdKv::open(address, options).await.with_context(|| format!("use {address} (--synchronization)"))?;
+        // Stages that are ready at the same time are committed together.
+        let tasks = Tasks::new();
+        let kv: Arc<dyn Kv> = Arc::new(Batched::new(kv, &tasks));
+        let sessions = Sessions::new(kv.clone(), TTL);
+        let repo: Repo = storage.repo().clone();
+        let attempts = Attempts::OfProcess(sessions.clone());
+        let ledger = Arc::new(KvLedger::new(kv.clone(), repo, storage, clock, Fences::open(), attempts));
+        let locks = KvLocks::new(kv, sessions.clone(), &holder());
+        let publisher = SharedPublisher::new(ledger.clone(), Some(Arc::new(locks)));
+        let builds = LiveBuilds::new(ledger, sessions.clone());
+        Ok(Self { sessions, publisher, builds, tasks })
+    }
+
+    /// The ledger.
+    pub(crate) fn ledger(&self) -> &Arc<KvLedger> {
+        self.publisher.ledger()
+    }
+
+    /// What publishes, for commands.
+    pub(crate) fn publishing(&self) -> &SharedPublisher {
+        &self.publisher
+    }
+
+    /// What publishes.
+    pub(crate) fn publisher(&self) -> Publisher {
+        Publisher::shared(self.publisher.clone())
+    }
+
+    /// The stages, as the records have them.
+    pub(crate) fn stages(&self) -> Arc<dyn StageStorage> {
+        Arc::new(SharedStages(self.ledger().clone()))
+    }
+
+    /// What is kept beside the stages.
+    pub(crate) fn records(&self, storage: &RepoStorage, project: &str) -> Arc<dyn Records> {
+        let records = Arc::new(storage.records(project).unlisted());
+        Arc::new(SharedRecords::new(records, self.publisher.clone()))
+    }
+
+    /// A build begins.
+    ///
+    /// # Errors
+    /// When etcd does not answer.
+    pub(crate) async fn begin(&self, project: &str) -> Result<LiveBuild> {
+        Ok(self.builds.begin(&random_id(), &format!("{project} on {}", holder())).await?)
+    }
+
+    /// A build ends well, if its stages are still there.
+    ///
+    /// # Errors
+    /// When a stage was cleaned up because etcd took this build for dead, or etcd does not answer.
+    pub(crate) async fn end(&self, build: &LiveBuild, images: &[BuiltImage]) -> Result<()> {
+        if self.builds.end(build).await? {
+            return Ok(());
+        }
+        tracing::warn!("etcd took this build for dead for a while: its stages are verified again");
+        for stage in images.iter().flat_map(|image| &image.stages) {
+            let verified = self.ledger().place().verify(&stage.record.at).await;
+            if let Err(error) = verified {
+                bail!("stage {} was removed while this build ran: {error}; build again", stage.record.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of all that other processes may wait for.
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.sessions.close().await {
+            tracing::debug!("leave etcd: {error}");
+        }
+        self.tasks.shut_down().await;
+    }
+}
+
+/// What many hosts share with a build, if they do; and the repository.
+///
+/// # Errors
+/// When etcd does not answer, or refuses.
+pub(super) async fn open(request: &BuildRequest, host: &Host) -> Result<Option<(Shared, Arc<RepoStorage>)>> {
+    let (Synchronization::Etcd(address, options), Some(repo)) = (&request.synchronization, &request.repo) else {
+        return Ok(None);
+    };
+    let storage = Arc::new(RepoStorage::new(host.client.clone(), repo.clone()));
+    let shared = Shared::open(address, options, Arc::clone(&storage), Arc::clone(&request.clock)).await?;
+    Ok(Some((shared, storage)))
+}
+
+/// The shared ledger of a repository, without a build.
+///
+/// # Errors
+/// When registry or etcd cannot be spoken to.
+pub(crate) async fn share(
+    (address, options): (&EtcdAddress, &EtcdOptions),
+    repo: Repo,
+    registry: &RegistryOptions,
+    clock: Arc<dyn Clock>,
+) -> Result<Shared> {
+    let storage = RepoStorage::new(client(registry)?, repo);
+    Shared::open(address, options, Arc::new(storage), clock).await
+}
+
+/// This process, for messages of others.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "another host" } else { host.trim() };
+    format!("{host}, process {}", std::process::id())
+}

@@ -1,0 +1,76 @@
+//! Where builds agree on the stored stages: `--synchronization`.
+
+use anyhow::{Result, anyhow, bail};
+use slipway_kv::{EtcdAddress, EtcdOptions};
+use slipway_process::Environment;
+
+/// The three that there are, for messages.
+const THREE: &str = "use `:local` (builds of this host), `etcd://HOST:PORT[,HOST:PORT…][/PREFIX]` (builds of many hosts), \
+                     or the URL of a coordinator";
+
+/// Where builds agree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Synchronization {
+    /// In files of this host.
+    Local,
+    /// In etcd.
+    Etcd(EtcdAddress, EtcdOptions),
+}
+
+impl Synchronization {
+    /// What `--synchronization` says; how etcd is spoken to comes from variables.
+    ///
+    /// # Errors
+    /// When it is none of the three, or does not fit the rest.
+    pub(crate) fn new(text: &str, has_repo: bool, environment: &Environment) -> Result<Self> {
+        if text == ":local" {
+            return Ok(Self::Local);
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            bail!(
+                "not supported yet: --synchronization with the URL of a coordinator; lock servers of werf are not used: {THREE}"
+            );
+        }
+        if !text.starts_with("etcd://") {
+            bail!("--synchronization: `{}` is not spoken to: {THREE}", shown(text));
+        }
+        let address: EtcdAddress = text.parse().map_err(|error| anyhow!("--synchronization: {error}"))?;
+        if !has_repo {
+            bail!("--synchronization {address}: stages of the local storage are on this host only; give --repo, too");
+        }
+        let options = EtcdOptions::from_environment(environment).map_err(|error| anyhow!(error))?;
+        Ok(Self::Etcd(address, options))
+    }
+}
+
+/// Without what may be a password.
+fn shown(text: &str) -> String {
+    let shown = text.rsplit_once('@').map_or(text.to_owned(), |(_, rest)| format!("…@{rest}"));
+    shown.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str, repo: bool) -> Result<Synchronization, String> {
+        Synchronization::new(text, repo, &Environment::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn there_are_three() {
+        assert_eq!(said(":local", false), Ok(Synchronization::Local));
+        let address = "etcd://a:1,b:2/x".parse().expect("an address");
+        assert_eq!(said("etcd://a:1,b:2/x", true), Ok(Synchronization::Etcd(address, EtcdOptions::default())));
+        assert!(said("etcd://a:1", false).is_err_and(|error| error.contains("give --repo")));
+        for text in ["kubernetes://ns:context@base64:secret@", "redis://a", "", "local"] {
+            let error = said(text, true).expect_err(text);
+            assert!(error.contains(":local") && error.contains("etcd://") && error.contains("coordinator"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        for text in ["http://lock.server", "https://coordinator"] {
+            let error = said(text, true).expect_err(text);
+            assert!(error.starts_with("not supported yet: --synchronization"), "{error}");
+        }
+    }
+}
