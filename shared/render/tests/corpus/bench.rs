@@ -7,7 +7,7 @@ use crate::{corpus, oracle::Oracle, outcome, outcome::Ready, say, variable};
 /// Runs of each engine in one turn.
 const RUNS: u32 = 5;
 /// Turns.
-const TURNS: usize = 5;
+const TURNS: usize = 8;
 
 /// Rendering the same templates several times over takes so many times as long, within noise.
 #[test]

@@ -17,7 +17,7 @@ pub(super) fn bytes(value: &Value) -> &[u8] {
 
 /// The text of a string argument.
 pub(super) fn text(value: &Value) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(bytes(value))
+    value.as_string().map(GoString::to_text).unwrap_or_default()
 }
 
 /// An integer argument.

@@ -22,7 +22,8 @@ impl GoString {
 
     /// The text, with U+FFFD in place of bytes that are not UTF-8.
     pub fn to_text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        // Checking alone is faster than replacing, and bytes are seldom anything but text.
+        self.as_str().map_or_else(|| String::from_utf8_lossy(&self.0), Cow::Borrowed)
     }
 
     /// Number of bytes.
