@@ -7,10 +7,7 @@ mod shared;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use slipway_coordinator::{
-    Engine, EngineOptions, Event, LocalLink, Submission,
-    scheduler::{Options, estimates::Estimates},
-};
+use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, Submission, scheduler::Options};
 use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
@@ -133,11 +130,12 @@ async fn run(
     if request.repo.is_some() && alone {
         tracing::info!("{}", slipway_storage::journal::NOTICE);
     }
+    let learned = LearnedFile::new(request.host.service().join("learned.json"));
     let options = EngineOptions {
         seed: random_id(),
         clock: Arc::clone(&request.clock),
         scheduler: Options::embedded(),
-        estimates: Estimates::default(),
+        estimates: learned.load(),
     };
     let engine = Engine::start(tasks, options);
     let stop = Stop::default();
@@ -181,8 +179,20 @@ async fn run(
     if tokio::time::timeout(CLEARING, drained).await.is_err() {
         tracing::warn!("some build containers are still being stopped; the next build removes what is left");
     }
+    keep_learned(&engine, learned, tasks).await;
     stop.now.cancel();
     result
+}
+
+/// Remembers how long stages took, for the builds to come.
+async fn keep_learned(engine: &Engine, file: LearnedFile, tasks: &Tasks) {
+    let learned = engine.learned().await;
+    if learned.is_empty() {
+        return;
+    }
+    if let Err(error) = tasks.blocking(move || file.add(&learned)).await {
+        tracing::debug!("keep how long stages took: {error}");
+    }
 }
 
 /// Why there is no worker any more, while there is a build.

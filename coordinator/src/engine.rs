@@ -32,7 +32,10 @@ use crate::{
     effect::{self, Published},
     engine::{builds::Builds, desk::Desk, jobs::WantedStage, settled::Settled},
     outside::Outside,
-    scheduler::{self, Effect, Scheduler, estimates::Estimates},
+    scheduler::{
+        self, Effect, Scheduler,
+        estimates::{Class, Estimates},
+    },
 };
 
 pub use views::{EngineSnapshot, JobView};
@@ -109,7 +112,7 @@ pub(crate) enum Message {
     Drained(oneshot::Sender<()>),
     Explain(BuildId, oneshot::Sender<Vec<JobView>>),
     Snapshot(oneshot::Sender<EngineSnapshot>),
-    Estimates(oneshot::Sender<Estimates>),
+    Learned(oneshot::Sender<Vec<(Class, Duration)>>),
 }
 
 /// One build that log lines of an attempt go to.
@@ -186,9 +189,9 @@ impl Engine {
         self.ask(Message::Snapshot).await
     }
 
-    /// How long jobs take, as far as is known now; `None` when the engine has been stopped.
-    pub async fn estimates(&self) -> Option<Estimates> {
-        self.ask(Message::Estimates).await
+    /// How long jobs have taken since this was last asked: to be kept for later engines.
+    pub async fn learned(&self) -> Vec<(Class, Duration)> {
+        self.ask(Message::Learned).await.unwrap_or_default()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
@@ -302,7 +305,7 @@ impl Owner {
             // Who no longer waits needs no answer.
             Message::Explain(build, reply) => drop(reply.send(self.explain(build))),
             Message::Snapshot(reply) => drop(reply.send(self.snapshot())),
-            Message::Estimates(reply) => drop(reply.send(self.scheduler.estimates().clone())),
+            Message::Learned(reply) => drop(reply.send(self.scheduler.learned())),
         }
     }
 
@@ -408,9 +411,13 @@ impl Owner {
     fn finish(&mut self, id: BuildId, result: Result<Vec<BuiltImage>, BuildFailure>) {
         self.drop_questions(id);
         let recorded = self.builds.outside(id).filter(|outside| outside.history.is_some());
-        let (Ok(images), Some(outside)) = (result.clone(), recorded) else { return self.builds.finish(id, result) };
+        let Some(outside) = recorded else { return self.builds.finish(id, result) };
+        let images = match result {
+            Ok(images) => images,
+            failed @ Err(_) => return self.builds.finish(id, failed),
+        };
         let first = images.iter().find_map(|image| image.names.first()).cloned();
-        let Some(image) = first else { return self.builds.finish(id, result) };
+        let Some(image) = first else { return self.builds.finish(id, Ok(images)) };
         self.builds.recording(id);
         let work = async move {
             let result = effect::record(&outside, &images).await.map(|()| images);

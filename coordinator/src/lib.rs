@@ -16,6 +16,7 @@ pub mod bases;
 pub mod effect;
 pub mod engine;
 mod leader;
+pub mod learned;
 pub mod limits;
 pub mod link;
 mod metrics;
@@ -34,6 +35,7 @@ pub use api::{
     serve::{Tls, TlsError},
 };
 pub use engine::{BuildId, Engine, EngineOptions, EngineSnapshot, Event, JobView, Submission};
+pub use learned::LearnedFile;
 pub use limits::Limits;
 pub use link::LocalLink;
 pub use outside::{Bases, Outside};

@@ -3,7 +3,6 @@
 //! It begins with the builds that the store has, and ends, all at once, when leadership is lost or given up: nothing of
 //! it goes on, and what it might still write is refused by the term's fence.
 
-mod durations;
 mod entry;
 mod peers;
 mod run;
@@ -26,6 +25,7 @@ use peers::Peers;
 use crate::{
     api::answer::refuse,
     engine::{Engine, EngineOptions, EngineSnapshot, JobView},
+    learned::LearnedFile,
     limits::Limits,
     metrics::Metrics,
     mirrors::Mirrors,
@@ -87,7 +87,7 @@ impl Reign {
             seed: random_id(),
             clock: Arc::clone(&parts.clock),
             scheduler: scheduler::Options::cluster(),
-            estimates: durations::read(&parts.durations).await,
+            estimates: LearnedFile::new(parts.durations.clone()).load(),
         };
         let engine = Engine::start(&tasks, options);
         let reign = Arc::new(Self {
@@ -245,10 +245,19 @@ impl Reign {
                     Err(error) => tracing::warn!("forget the build {}: {error}", entry.name()),
                 }
             }
-            if let Some(estimates) = self.engine.estimates().await {
-                durations::write(&self.parts.durations, &estimates).await;
-            }
+            self.keep_learned().await;
             tokio::time::sleep(FORGET_EVERY).await;
+        }
+    }
+
+    /// Remembers how long jobs took, for the terms to come.
+    async fn keep_learned(&self) {
+        let (learned, file) = (self.engine.learned().await, LearnedFile::new(self.parts.durations.clone()));
+        if learned.is_empty() {
+            return;
+        }
+        if let Err(error) = self.tasks.blocking(move || file.add(&learned)).await {
+            tracing::warn!("keep how long jobs took: {error}");
         }
     }
 

@@ -30,7 +30,7 @@ use slipway_protocol::{AttemptId, Failure, Outcome, Report, Uploaded};
 
 use attempts::Attempts;
 pub use attempts::Why;
-use estimates::Estimates;
+use estimates::{Class, Estimates};
 pub use explain::{AttemptView, Explanation, JobState};
 use jobs::{JobNo, Jobs, Waits};
 pub use jobs::{Key, Near, Subscriber, Want};
@@ -195,6 +195,11 @@ impl Scheduler {
     /// How long jobs take.
     pub fn estimates(&self) -> &Estimates {
         &self.estimates
+    }
+
+    /// How long jobs have taken since this was last asked.
+    pub fn learned(&mut self) -> Vec<(Class, Duration)> {
+        self.estimates.take_fresh()
     }
 
     /// Whether a job is not over.

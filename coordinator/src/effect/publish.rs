@@ -97,6 +97,10 @@ impl Ancestry {
         let (git, wanted) = (Arc::clone(&self.git), self.wanted.clone());
         let younger = |record: &&StageRecord| record.id.stamp > self.not_before;
         let candidates: Vec<StageRecord> = candidates.iter().filter(younger).cloned().collect();
+        if wanted.is_empty() {
+            // Without commits the history has no say.
+            return Ok(candidates.into_iter().map(|record| (record, Some(true))).collect());
+        }
         let judge = move || {
             let judged = candidates.into_iter().map(|record| {
                 let suits = suits(git.as_ref(), &record, &wanted)?;

@@ -125,6 +125,13 @@ impl Builds {
         self.running.get(&id)?.stages.get(job).cloned()
     }
 
+    /// A job has ended: it says no more.
+    pub(super) fn forget_stage(&mut self, id: BuildId, job: &str) {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.stages.remove(job);
+        }
+    }
+
     /// Whether the reader of a build does not know this yet. From now on it does.
     pub(super) fn is_new(&mut self, id: BuildId, notice: &str) -> bool {
         let Some(running) = self.running.get_mut(&id) else { return false };

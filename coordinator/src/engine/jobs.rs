@@ -133,8 +133,9 @@ impl Owner {
         }
         for number in subscribers {
             match self.subscribers.remove(number) {
-                Some(Subscriber::Build(build, key)) => {
-                    self.build(build, BuildEvent::JobEnded(key, effect::job_end(end)));
+                Some(Subscriber::Build(build, of_build)) => {
+                    self.builds.forget_stage(build, key);
+                    self.build(build, BuildEvent::JobEnded(of_build, effect::job_end(end)));
                 }
                 Some(Subscriber::Question(build, question)) => {
                     if let (scheduler::End::Summed(sum), Some(entry)) = (end, &entry) {

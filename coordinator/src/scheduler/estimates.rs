@@ -54,10 +54,14 @@ impl Known {
 /// By kind, by image, by project; under [`ALL`] stands what is known of all of them together.
 type ByProject = HashMap<String, HashMap<String, HashMap<String, Known>>>;
 
+/// So much of what was learned is remembered one by one, for whoever keeps it.
+const FRESH: usize = 10_000;
+
 /// Durations by class.
 #[derive(Clone, Debug, Default)]
 pub struct Estimates {
     known: ByProject,
+    fresh: Vec<(Class, Duration)>,
     count: usize,
     counter: u64,
 }
@@ -65,6 +69,9 @@ pub struct Estimates {
 impl Estimates {
     /// A job of a class has ended well after this time.
     pub fn learn(&mut self, class: &Class, took: Duration) {
+        if self.fresh.len() < FRESH {
+            self.fresh.push((class.clone(), took));
+        }
         let (project, image, kind) = (class.project.as_str(), class.image.as_str(), class.kind.as_str());
         let mut circles = [[project, image, kind], [project, ALL, kind], [project, ALL, ALL], [ALL, ALL, ALL]].to_vec();
         circles.dedup();
@@ -72,6 +79,11 @@ impl Estimates {
         if self.count > CLASSES {
             self.forget_oldest();
         }
+    }
+
+    /// What was learned since this was last asked.
+    pub fn take_fresh(&mut self) -> Vec<(Class, Duration)> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// How long a job is expected to take; of a class not met before, what jobs like it take.

@@ -160,7 +160,9 @@ impl Scheduler {
 
     /// The lease of a worker has ended.
     pub(super) fn silent(&mut self, no: WorkerNo, now: Duration, effects: &mut Vec<Effect>) {
-        self.counters.leases_lost += 1;
+        // Who said that it would end, and had nothing left, is not missed.
+        let left = self.workers.get(no).is_some_and(|worker| worker.drain && worker.attempts.is_empty());
+        self.counters.leases_lost += u64::from(!left);
         self.workers.change(no, |worker| worker.alive = false);
         let attempts: Vec<AttemptNo> =
             self.workers.get(no).map(|worker| worker.attempts.keys().copied().collect()).unwrap_or_default();

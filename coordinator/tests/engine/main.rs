@@ -1,5 +1,6 @@
 //! The engine as a whole: builds go in, a scripted worker does their jobs, stages come out in a storage in memory.
 
+mod faults;
 mod worker;
 mod world;
 
@@ -31,6 +32,16 @@ struct Lab {
     _tasks: Tasks,
 }
 
+fn engine(tasks: &Tasks, scheduler: Options) -> Engine {
+    let options = EngineOptions {
+        seed: "seed".to_owned(),
+        clock: Arc::new(SystemClock::new(None)),
+        scheduler,
+        estimates: Estimates::default(),
+    };
+    Engine::start(tasks, options)
+}
+
 /// A build under way.
 struct Running {
     id: BuildId,
@@ -41,21 +52,13 @@ struct Running {
 impl Lab {
     fn new(script: impl Fn((Option<StageKind>, u32)) -> Act + Send + 'static) -> Self {
         let (world, tasks) = (World::new(), Tasks::new());
-        let options = EngineOptions {
-            seed: "seed".to_owned(),
-            clock: Arc::new(SystemClock::new(None)),
-            scheduler: Options { back_off: Duration::ZERO, ..Options::embedded() },
-            estimates: Estimates::default(),
-        };
-        let engine = Engine::start(&tasks, options);
+        let engine = engine(&tasks, Options { back_off: Duration::ZERO, ..Options::embedded() });
         let worker = ScriptedWorker::start(&tasks, &engine, &world.storage, script);
         Self { world, engine, worker, _tasks: tasks }
     }
 
     async fn submit(&self, config: &str, commit: u8) -> Running {
-        let submitted = self.engine.submit(self.world.build(config, commit)).await;
-        let (id, events) = submitted.expect("the engine runs");
-        Running { id, events, seen: Vec::new() }
+        Running::submit(&self.engine, &self.world, config, commit).await
     }
 
     /// Cancels a build; when that has come through, nothing of it is left.
@@ -72,6 +75,12 @@ impl Lab {
 }
 
 impl Running {
+    async fn submit(engine: &Engine, world: &World, config: &str, commit: u8) -> Self {
+        let submitted = engine.submit(world.build(config, commit)).await;
+        let (id, events) = submitted.expect("the engine runs");
+        Self { id, events, seen: Vec::new() }
+    }
+
     /// Reads on until an event is seen that is wanted.
     async fn until(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) {
         while !self.seen.iter().any(&wanted) {

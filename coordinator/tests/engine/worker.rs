@@ -10,7 +10,9 @@ use slipway_coordinator::{Engine, LocalLink};
 use slipway_digest::{Encoder, Millis, StageId};
 use slipway_oci::{BlobDigest, ImageAt, Repo};
 use slipway_process::Tasks;
-use slipway_protocol::{Assignment, AttemptId, CoordinatorLink, Desired, Failure, Job, Phase, Report, Uploaded};
+use slipway_protocol::{
+    Assignment, AttemptId, Capabilities, CoordinatorLink, Desired, Failure, Job, Phase, Report, Uploaded,
+};
 use slipway_stages::{StageKind, StagePlan, StageRecord};
 use slipway_storage::MemoryStorage;
 use tokio::sync::Notify;
@@ -37,11 +39,14 @@ struct State {
     held: BTreeMap<AttemptId, (Assignment, Phase)>,
     given: Vec<Given>,
     stopped: Vec<Given>,
+    reports: u64,
 }
 
 /// A worker in a task of its own.
 #[derive(Clone)]
 pub(crate) struct ScriptedWorker {
+    name: String,
+    capabilities: Capabilities,
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
     link: Arc<LocalLink>,
@@ -55,8 +60,27 @@ impl ScriptedWorker {
         storage: &MemoryStorage,
         script: impl Fn(Given) -> Act + Send + 'static,
     ) -> Self {
-        let state = State { script: Box::new(script), held: BTreeMap::new(), given: Vec::new(), stopped: Vec::new() };
+        Self::start_as("scripted", Capabilities::default(), tasks, (engine, storage), script)
+    }
+
+    /// A worker with a name that can do something in particular.
+    pub(crate) fn start_as(
+        name: &str,
+        capabilities: Capabilities,
+        tasks: &Tasks,
+        (engine, storage): (&Engine, &MemoryStorage),
+        script: impl Fn(Given) -> Act + Send + 'static,
+    ) -> Self {
+        let state = State {
+            script: Box::new(script),
+            held: BTreeMap::new(),
+            given: Vec::new(),
+            stopped: Vec::new(),
+            reports: 0,
+        };
         let worker = Self {
+            name: name.to_owned(),
+            capabilities,
             state: Arc::new(Mutex::new(state)),
             changed: Arc::default(),
             link: Arc::new(LocalLink::new(engine.clone())),
@@ -78,6 +102,11 @@ impl ScriptedWorker {
         self.state().given.clone()
     }
 
+    /// How often it has reported.
+    pub(crate) fn reports(&self) -> u64 {
+        self.state().reports
+    }
+
     /// What it was told to stop while it was under way.
     pub(crate) fn stopped(&self) -> Vec<Given> {
         self.state().stopped.clone()
@@ -87,10 +116,12 @@ impl ScriptedWorker {
         let mut seq = 0;
         loop {
             seq += 1;
+            self.state().reports = seq;
             self.play().await;
             let attempts = self.state().held.iter().map(|(id, (_, phase))| (id.clone(), phase.clone())).collect();
-            let worker = "scripted".to_owned();
-            let report = Report { worker, boot: "first".to_owned(), seq, slots: 4, attempts, ..Report::default() };
+            let (worker, capabilities) = (self.name.clone(), self.capabilities.clone());
+            let boot = "first".to_owned();
+            let report = Report { worker, boot, seq, slots: 4, capabilities, attempts, ..Report::default() };
             let desired = tokio::select! {
                 () = self.changed.notified() => continue,
                 desired = self.link.sync(report) => desired,

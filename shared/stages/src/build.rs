@@ -270,13 +270,14 @@ pub struct Build {
 impl Build {
     /// A build of all images of `graph`.
     pub fn new(graph: Graph, settings: &Arc<Settings>, options: BuildOptions) -> Self {
-        let node = |image: &slipway_config::Image| Node {
-            conveyor: Conveyor::new(Arc::new(image.clone()), Arc::clone(settings)),
+        let images = graph.shared();
+        let node = |number: usize| Node {
+            conveyor: Conveyor::new(Arc::clone(&images), number, Arc::clone(settings)),
             state: State::Waiting,
             asks: 0,
             stages: Vec::new(),
         };
-        let nodes = graph.images().iter().map(node).collect();
+        let nodes = (0..images.len()).map(node).collect();
         let turns = Turns::new(&graph, options.schedule);
         let ranks = Ranks::new(&graph, &|_, _| Duration::from_secs(1));
         let mut build = Self {
@@ -523,8 +524,8 @@ impl Build {
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {
         if !self.over && self.turns.all_done() {
-            let images = self.graph.images().iter().zip(&self.nodes);
-            let built = images.map(|(image, node)| BuiltImage::new(image, node.stages.clone())).collect();
+            let images = self.graph.images().iter().zip(&mut self.nodes);
+            let built = images.map(|(image, node)| BuiltImage::new(image, std::mem::take(&mut node.stages))).collect();
             self.end(Ok(built), wishes);
         }
     }

@@ -39,15 +39,18 @@ pub enum Step {
 /// One image on one platform.
 #[derive(Clone, Debug)]
 pub struct Conveyor {
-    image: Arc<Image>,
+    /// All images of the build.
+    images: Arc<[Image]>,
+    /// Which of them it is for.
+    number: usize,
     settings: Arc<Settings>,
     placed: Vec<Placed>,
 }
 
 impl Conveyor {
-    /// A conveyor with nothing placed.
-    pub fn new(image: Arc<Image>, settings: Arc<Settings>) -> Self {
-        Self { image, settings, placed: Vec::new() }
+    /// A conveyor for image `number` of `images`, with nothing placed.
+    pub fn new(images: Arc<[Image]>, number: usize, settings: Arc<Settings>) -> Self {
+        Self { images, number, settings, placed: Vec::new() }
     }
 
     /// The stages placed so far, lowest first.
@@ -74,10 +77,14 @@ impl Conveyor {
         self.placed.push(Placed { kind, record });
     }
 
+    fn image(&self) -> &Image {
+        &self.images[self.number]
+    }
+
     fn next(&self, facts: &Facts, finished: &Finished) -> Asked<Step> {
-        let scene = Scene { settings: &self.settings, image: &self.image, placed: &self.placed, finished, facts };
+        let scene = Scene { settings: &self.settings, image: self.image(), placed: &self.placed, finished, facts };
         let last = self.placed.last().map(|placed| placed.kind);
-        let rest = rules::order(&self.image.kind).iter().filter(|kind| last.is_none_or(|last| **kind > last));
+        let rest = rules::order(&self.image().kind).iter().filter(|kind| last.is_none_or(|last| **kind > last));
         for kind in rest {
             if let Some(dependencies) = rules::dependencies(*kind, scene)? {
                 let stage = Stage::new(*kind, scene, &dependencies)?;
@@ -86,7 +93,7 @@ impl Conveyor {
         }
         match self.placed.last() {
             Some(top) => Ok(Step::Done(Box::new(top.record.clone()))),
-            None => scene.invalid(self.image.position.line, "the image has no stage"),
+            None => scene.invalid(self.image().position.line, "the image has no stage"),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The images of one build, what each needs, and the sets in which a plan shows them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use slipway_config::{Image, ImageName};
 
 /// Images with their dependencies, in the order of declaration. Every dependency is in the graph; there is no cycle.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    images: Vec<Image>,
+    images: Arc<[Image]>,
     needs: Vec<Vec<usize>>,
 }
 
@@ -25,12 +25,17 @@ impl Graph {
                 needs
             })
             .collect();
-        Self { images, needs }
+        Self { images: images.into(), needs }
     }
 
     /// The images, in the order of declaration.
     pub fn images(&self) -> &[Image] {
         &self.images
+    }
+
+    /// The same, shared.
+    pub(crate) fn shared(&self) -> Arc<[Image]> {
+        Arc::clone(&self.images)
     }
 
     /// What image number `image` needs, as numbers.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -82,7 +83,7 @@ impl StageStorage for MemoryStorage {
         _fresh: bool,
     ) -> Result<Vec<StageRecord>, StorageError> {
         let read = |state: &mut State| {
-            let tags = state.tags.iter().filter(|(id, _)| id.digest == digest);
+            let tags = state.tags.range(of_digest(digest));
             let records = tags.filter_map(|(id, at)| Some(StageRecord { id: *id, ..state.images.get(at)?.clone() }));
             records.filter(|record| record.platform == *platform).collect()
         };
@@ -111,8 +112,7 @@ impl StageStorage for MemoryStorage {
     }
 
     async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {
-        let of_digest = |state: &mut State| state.tags.keys().filter(|id| id.digest == digest).map(|id| id.stamp).max();
-        Ok(self.with(of_digest))
+        Ok(self.with(|state| state.tags.range(of_digest(digest)).next_back().map(|(id, _)| id.stamp)))
     }
 }
 
@@ -154,4 +154,9 @@ impl StagePlace for MemoryStorage {
         self.with(|state| state.rejected.insert(id));
         Ok(())
     }
+}
+
+/// All tags of a digest.
+fn of_digest(digest: StageDigest) -> RangeInclusive<StageId> {
+    StageId { digest, stamp: Millis(0) }..=StageId { digest, stamp: Millis(u64::MAX) }
 }

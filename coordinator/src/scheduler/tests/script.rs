@@ -25,7 +25,7 @@ use slipway_oci::{BlobDigest, ImageAt, Platform, Repo};
 use slipway_protocol::{AttemptId, Capabilities, Failure, Outcome, Phase, Report, Requirements, Uploaded};
 use slipway_stages::StageRecord;
 
-use super::super::{estimates::Class, *};
+use super::super::*;
 
 /// A worker that does as it is told.
 #[derive(Debug, Default)]

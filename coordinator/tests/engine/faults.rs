@@ -1,0 +1,104 @@
+//! Workers that are lost, missing, or cannot do what is asked, as the engine and its builds see them.
+
+use std::time::Duration;
+
+use slipway_coordinator::{Event, scheduler::Options};
+use slipway_oci::Platform;
+use slipway_process::Tasks;
+use slipway_protocol::Capabilities;
+use slipway_stages::{StageKind, build::BuildFailure};
+
+use super::{
+    APP, Running, engine,
+    worker::{Act, ScriptedWorker},
+    world::{World, soon},
+};
+
+fn impatient() -> Options {
+    let lease = Some(Duration::from_millis(300));
+    Options { lease, nobody_can: Duration::from_millis(50), back_off: Duration::ZERO, ..Options::cluster() }
+}
+
+#[tokio::test]
+async fn what_a_silent_worker_did_is_done_by_another() {
+    let (world, tasks, doomed) = (World::new(), Tasks::new(), Tasks::new());
+    let engine = engine(&tasks, impatient());
+    let parts = (&engine, &world.storage);
+    let first = ScriptedWorker::start_as("first", Capabilities::default(), &doomed, parts, |_| Act::Hang);
+    let mut build = Running::submit(&engine, &world, APP, 1).await;
+    build.until("the first line", |event| matches!(event, Event::Log { .. })).await;
+    doomed.shut_down().await;
+    let second = ScriptedWorker::start_as("second", Capabilities::default(), &tasks, parts, |_| Act::Succeed);
+    assert!(build.end().await.is_ok());
+    assert_eq!(first.given(), [(Some(StageKind::From), 1)]);
+    assert_eq!(second.given(), [(Some(StageKind::From), 2), (Some(StageKind::Setup), 1)]);
+    let counters = engine.snapshot().await.expect("it runs").scheduler.counters;
+    assert_eq!((counters.leases_lost, counters.new), (1, 2));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_heard_is_not_lost_however_long_it_takes() {
+    let (world, tasks) = (World::new(), Tasks::new());
+    let engine = engine(&tasks, impatient());
+    let parts = (&engine, &world.storage);
+    let worker = ScriptedWorker::start_as("w", Capabilities::default(), &tasks, parts, |_| Act::Hang);
+    let mut build = Running::submit(&engine, &world, APP, 1).await;
+    build.started(StageKind::From).await;
+    // Longer than the lease, as the engine counts it: the worker was asked to report again and again.
+    let reports = async {
+        while worker.reports() < 6 {
+            tokio::task::yield_now().await
+        }
+    };
+    soon("reports", reports).await;
+    worker.follow(|_| Act::Succeed);
+    assert!(build.end().await.is_ok());
+    assert_eq!(engine.snapshot().await.expect("it runs").scheduler.counters.leases_lost, 0);
+}
+
+#[tokio::test]
+async fn a_stage_that_no_worker_can_build_fails_with_what_is_missing() {
+    let (world, tasks) = (World::new(), Tasks::new());
+    let engine = engine(&tasks, impatient());
+    let arm = Platform { os: "linux".to_owned(), arch: "arm64".to_owned(), variant: None };
+    let capabilities = Capabilities { platforms: vec![arm], ..Capabilities::default() };
+    ScriptedWorker::start_as("small", capabilities, &tasks, (&engine, &world.storage), |_| Act::Succeed);
+    let failed = Running::submit(&engine, &world, APP, 1).await.end().await;
+    let Err(BuildFailure::Stage { kind: StageKind::From, failure, .. }) = failed else { panic!("{failed:?}") };
+    assert_eq!(failure.why, "no connected worker can take the job: small lacks platform linux/amd64");
+}
+
+#[tokio::test]
+async fn a_build_is_told_that_there_is_no_worker_and_goes_on_when_there_is() {
+    let (world, tasks) = (World::new(), Tasks::new());
+    let engine = engine(&tasks, impatient());
+    let mut build = Running::submit(&engine, &world, APP, 1).await;
+    build.until("a notice", |event| matches!(event, Event::Notice(_))).await;
+    let explained = engine.explain(build.id).await;
+    assert!(explained[0].explanation.text.ends_with("no worker is connected"), "{explained:?}");
+    ScriptedWorker::start(&tasks, &engine, &world.storage, |_| Act::Succeed);
+    assert!(build.end().await.is_ok());
+    let notices = build.seen.iter().filter(|event| matches!(event, Event::Notice(_))).count();
+    assert_eq!(notices, 1);
+}
+
+#[tokio::test]
+async fn it_is_explained_why_a_stage_is_built_where_it_is() {
+    let (world, tasks) = (World::new(), Tasks::new());
+    let engine = engine(&tasks, impatient());
+    let script = |(kind, _)| if kind == Some(StageKind::Setup) { Act::Hang } else { Act::Succeed };
+    let worker = ScriptedWorker::start(&tasks, &engine, &world.storage, script);
+    let mut build = Running::submit(&engine, &world, APP, 1).await;
+    build.until("the setup", |event| super::line(event).as_deref() == Some("starting setup")).await;
+    let explained = engine.explain(build.id).await;
+    assert_eq!(explained.len(), 1);
+    let (image, kind) = explained[0].stage.clone().expect("it builds a stage");
+    assert_eq!((image.0.as_str(), kind), ("app", StageKind::Setup));
+    let text = &explained[0].explanation.text;
+    assert!(text.starts_with("it runs on scripted for") && text.ends_with("it has what the job starts from"), "{text}");
+    worker.follow(|_| Act::Succeed);
+    assert!(build.end().await.is_ok());
+    let kinds: Vec<String> = engine.learned().await.into_iter().map(|(class, _)| class.kind).collect();
+    assert_eq!(kinds, ["from", "setup"]);
+    assert!(engine.learned().await.is_empty(), "it is told once");
+}
