@@ -23,6 +23,8 @@ pub struct Limits {
     pub retention: Duration,
     /// Bytes of output of one build that are kept.
     pub output: u64,
+    /// Bytes of output of all builds that are over; the oldest are forgotten first.
+    pub all_output: u64,
     /// Streams of events at once.
     pub followers: usize,
     /// Workers.
@@ -42,9 +44,10 @@ impl Default for Limits {
             logs: 8 << 20,
             push: 4 << 30,
             open_builds: 1000,
-            ended_builds: 5000,
+            ended_builds: 1000,
             retention: Duration::from_secs(24 * 3600),
             output: 256 << 20,
+            all_output: 16 << 30,
             followers: 4000,
             workers: 2000,
             heartbeat: Duration::from_secs(10),

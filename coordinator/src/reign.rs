@@ -210,7 +210,7 @@ impl Reign {
     /// # Errors
     /// When that cannot be read.
     pub(crate) async fn result(&self, entry: &Entry) -> Result<Option<String>, Refusal> {
-        self.parts.store.result(&entry.kept()).await.map_err(|error| self.refused(error))
+        self.parts.store.result(entry.name()).await.map_err(|error| self.refused(error))
     }
 
     /// What a failure of the store means to a caller.
@@ -261,7 +261,7 @@ impl Reign {
         }
     }
 
-    /// Builds that ended too long ago, or that are too many.
+    /// Builds that ended too long ago, or that are too many, or whose output is too much.
     fn outdated(&self) -> Vec<Arc<Entry>> {
         let retention = u64::try_from(self.parts.limits.retention.as_millis()).unwrap_or(u64::MAX);
         let oldest = self.parts.clock.unix_millis().saturating_sub(retention);
@@ -270,8 +270,12 @@ impl Reign {
             ended.extend(entry.summary().ended.map(|when| (when, Arc::clone(entry))));
         }
         ended.sort_by_key(|(when, _)| std::cmp::Reverse(*when));
-        let limit = self.parts.limits.ended_builds;
-        let old = ended.into_iter().enumerate().filter(|(place, (when, _))| *place >= limit || *when < oldest);
+        let limits = &self.parts.limits;
+        let mut output = 0_u64;
+        let old = ended.into_iter().enumerate().filter(|(place, (when, entry))| {
+            output = output.saturating_add(entry.spool().map_or(0, |spool| spool.written().bytes));
+            *place >= limits.ended_builds || *when < oldest || output > limits.all_output
+        });
         old.map(|(_, (_, entry))| entry).collect()
     }
 

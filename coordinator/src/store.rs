@@ -53,6 +53,22 @@ pub(crate) struct Kept {
     result: Option<Text>,
 }
 
+impl Kept {
+    /// The same without texts, which are read from the store when they are asked for: many builds are known at once.
+    pub(crate) fn light(self) -> Self {
+        Self { request: self.request.light(), result: self.result.map(Text::light), ..self }
+    }
+}
+
+impl Text {
+    fn light(self) -> Self {
+        match self {
+            Self::Here(_) => Self::Here(String::new()),
+            Self::Pieces { .. } => self,
+        }
+    }
+}
+
 /// How a submit ended.
 #[derive(Debug)]
 pub(crate) enum Created {
@@ -143,18 +159,20 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) async fn request(&self, kept: &Kept) -> Result<String, StoreError> {
-        self.get_text(&kept.summary.build, &kept.request).await
+    pub(crate) async fn request(&self, name: &BuildName) -> Result<String, StoreError> {
+        let missing = || StoreError::Unavailable(format!("build {name} is not stored"));
+        let kept = self.get(&key(name)).await?.ok_or_else(missing)?;
+        self.get_text(name, &kept.request).await
     }
 
     /// How it ended; `None` when it has not.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) async fn result(&self, kept: &Kept) -> Result<Option<String>, StoreError> {
-        match &kept.result {
+    pub(crate) async fn result(&self, name: &BuildName) -> Result<Option<String>, StoreError> {
+        match self.get(&key(name)).await?.and_then(|kept| kept.result) {
             None => Ok(None),
-            Some(text) => self.get_text(&kept.summary.build, text).await.map(Some),
+            Some(text) => self.get_text(name, &text).await.map(Some),
         }
     }
 
@@ -173,10 +191,12 @@ impl Store {
     pub(crate) async fn finish(&self, kept: &Kept, summary: BuildSummary, result: String) -> Result<Kept, StoreError> {
         let name = summary.build.clone();
         let result = Some(self.put_text(&name, result).await?);
-        let ended = Kept { summary, result, ..kept.clone() };
+        // What was submitted is not needed any more.
+        let ended = Kept { summary, result, request: Text::Here(String::new()), ..kept.clone() };
         let mut done = vec![Do::put(key(&name), encode(&ended))];
         done.extend(marks(&name));
         self.write(self.txn(None, done)).await?;
+        self.drop_text(&name, &kept.request).await?;
         Ok(ended)
     }
 

@@ -26,7 +26,7 @@ impl Entry {
         if kept.cancelled {
             cancelled.cancel();
         }
-        Self { name: kept.summary.build.clone(), kept: Mutex::new(kept), spool, id: OnceLock::new(), cancelled }
+        Self { name: kept.summary.build.clone(), kept: Mutex::new(kept.light()), spool, id: OnceLock::new(), cancelled }
     }
 
     /// Its name.
@@ -71,7 +71,7 @@ impl Entry {
 
     /// It is stored like this now.
     pub(super) fn stored(&self, kept: Kept) {
-        *self.lock() = kept;
+        *self.lock() = kept.light();
     }
 
     /// Somebody gives it up.

@@ -128,7 +128,7 @@ impl Reign {
     async fn read_again(&self, entry: &Entry) -> Result<Work, BuildFailure> {
         let unanswered = |why: String| BuildFailure::Unanswered { image: nameless(), why };
         let text = loop {
-            match self.parts.store.request(&entry.kept()).await {
+            match self.parts.store.request(entry.name()).await {
                 Ok(text) => break text,
                 Err(error) => {
                     tracing::warn!("read what was submitted as build {}: {error}", entry.name());
