@@ -1,6 +1,6 @@
 //! Which job goes first, and where.
 
-use super::script::{check, check_with, options};
+use super::script::{Stage, check, check_with, options};
 use crate::scheduler::Options;
 
 #[test]
@@ -31,6 +31,15 @@ fn what_is_being_stopped_is_not_joined() {
     // The worker is cut off, so it goes on with what nobody wants; the same job does not run there twice.
     check("worker a; want k by=1; silent a; drop k by=1; want k by=2; pass 2; back a", "a+k; a-k; a+k");
     check("worker a; want k by=1; silent a; drop k by=1; want k by=2; worker b", "a+k; b+k");
+}
+
+#[test]
+fn a_job_is_not_given_to_a_worker_that_still_stops_it() {
+    let mut stage = Stage::new(options());
+    stage.play("worker a slots=2; want k by=1; silent a; drop k by=1; want k by=2");
+    assert!(stage.scheduler.orders("a").run.is_empty(), "there is room, and the same job in it");
+    stage.play("back a");
+    assert_eq!(stage.trace, ["a+k", "a-k", "a+k"]);
 }
 
 #[test]
