@@ -81,3 +81,38 @@ async fn a_build_goes_on_with_the_next_leader() {
     let last = third.events("build-one", "").await;
     assert_eq!((last.len(), end(&last)), (1, end(&events)));
 }
+
+/// Without etcd the leader steps down; what runs goes on, and the build with it when etcd is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_etcd_that_is_away_for_a_while_costs_no_work() {
+    let (Some(mut etcd), Some(registry)) = (Etcd::one(), Registry::start()) else { return };
+    Worker::base(registry.host()).await;
+    let coordinator = Coordinator::leading(Setup::new(etcd_kv(&etcd))).await;
+    let project = Project::new();
+    let commit = project.commit("one");
+    coordinator.push(&project, commit).expect("it is taken");
+    let tasks = Tasks::new();
+    let worker = Worker::start(&tasks, &[&coordinator.url], None, true);
+    coordinator.submitted("build-one", &request(registry.host(), APP, &["app"], commit)).await;
+    let begun = async {
+        while worker.holds() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("the first job", begun).await;
+    etcd.kill(0);
+    let stepped_down = async {
+        while coordinator.readiness().await.leader {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon("the end of the term", stepped_down).await;
+    let (status, _) = refusal(coordinator.get("/v1/builds").await).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    etcd.start(0);
+    soon("the next term", coordinator.leads()).await;
+    worker.go_on();
+    let events = coordinator.events("build-one", "").await;
+    assert!(end(&events).is_ok(), "{:?}", end(&events));
+    assert_eq!(worker.built().len(), 2, "no stage was built twice: {:?}", worker.built());
+}
