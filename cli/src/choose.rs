@@ -16,12 +16,15 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 pub(crate) enum Backend {
     /// A Docker engine.
     Docker,
+    /// This host, without any engine.
+    Native,
 }
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Docker => f.write_str("docker"),
+            Self::Native => f.write_str("native"),
         }
     }
 }
@@ -88,49 +91,120 @@ pub(crate) enum NoBackend {
     Absent(String),
 }
 
-/// The backend for what is wanted. `docker` = whether the engine at `address` answers, or why it does not.
-///
-/// # Errors
-/// When nothing can build.
-pub(crate) fn choose(
-    wanted: &Wanted,
-    address: &EngineAddress,
-    docker: Result<(), String>,
-) -> Result<Choice, NoBackend> {
-    let why = match (wanted.backend.as_deref(), wanted.buildah_mode.as_deref()) {
-        (Some("docker"), _) => "chosen by --backend".to_owned(),
-        (Some(other), _) => return Err(NoBackend::Refused(format!("not supported yet: --backend {other}"))),
-        (None, Some(mode)) if DAEMONLESS.contains(&mode) => {
-            return Err(NoBackend::Refused(format!(
-                "not supported yet: {BUILDAH_MODE}={mode} (building without a Docker engine); unset the variable or \
-                 say --backend docker"
-            )));
+/// What is asked for, before anything was tried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    /// This one, and why.
+    Named(Backend, String),
+    /// The Docker engine if it answers, else this host.
+    Any,
+}
+
+/// What became of trying the backends; `None` = not tried.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Tried {
+    /// Whether the Docker engine answers, or why it does not.
+    pub(crate) docker: Option<Result<(), String>>,
+    /// Whether this host can build itself, or why it cannot.
+    pub(crate) native: Option<Result<(), String>>,
+}
+
+impl Wanted {
+    /// What the flag and the variable say.
+    ///
+    /// # Errors
+    /// When they name what does not exist, or not yet.
+    pub(crate) fn asked(&self) -> Result<Asked, NoBackend> {
+        let named = |backend, why: String| Ok(Asked::Named(backend, why));
+        match (self.backend.as_deref(), self.buildah_mode.as_deref()) {
+            (Some("docker"), _) => named(Backend::Docker, "chosen by --backend".to_owned()),
+            (Some("native"), _) => named(Backend::Native, "chosen by --backend".to_owned()),
+            (Some(other), _) => Err(NoBackend::Refused(format!("not supported yet: --backend {other}"))),
+            (None, Some("native-rootless")) => Err(NoBackend::Refused(format!(
+                "not supported yet: {BUILDAH_MODE}=native-rootless; use native-chroot as root, unset the variable, or say \
+                 --backend docker"
+            ))),
+            (None, Some(mode)) if DAEMONLESS.contains(&mode) => {
+                named(Backend::Native, format!("chosen by {BUILDAH_MODE}={mode}: no Docker engine"))
+            }
+            (None, Some("docker")) => named(Backend::Docker, format!("chosen by {BUILDAH_MODE}")),
+            (None, Some(other)) => {
+                let known = DAEMONLESS.join(", ");
+                Err(NoBackend::Refused(format!("{BUILDAH_MODE}: `{other}` is none of: docker, {known}")))
+            }
+            (None, None) => Ok(Asked::Any),
         }
-        (None, Some("docker")) => format!("chosen by {BUILDAH_MODE}"),
-        (None, Some(other)) => {
-            let known = DAEMONLESS.join(", ");
-            return Err(NoBackend::Refused(format!("{BUILDAH_MODE}: `{other}` is none of: docker, {known}")));
-        }
-        (None, None) => "chosen automatically: the engine answers".to_owned(),
-    };
-    match docker {
-        Ok(()) => Ok(Choice { backend: Backend::Docker, why }),
-        Err(problem) => Err(NoBackend::Absent(format!(
-            "no container engine answers: tried the Docker engine at {address}{}: {problem}. Start one, or set \
-             DOCKER_HOST to the address of one that runs",
-            if address.host.is_some() { " (from DOCKER_HOST)" } else { " (DOCKER_HOST is not set)" }
-        ))),
     }
 }
 
-/// The first line of a build.
-pub(crate) fn announcement(choice: &Choice, address: &EngineAddress, project: &str, repo: Option<&str>) -> String {
-    let local = format!("images {project}:* of that engine");
+/// The backend for what is asked for.
+///
+/// # Errors
+/// When nothing can build.
+pub(crate) fn choose(asked: &Asked, address: &EngineAddress, tried: &Tried) -> Result<Choice, NoBackend> {
+    let choice = |backend, why: &str| Ok(Choice { backend, why: why.to_owned() });
+    let silent = || Err("it was not tried".to_owned());
+    let docker = || tried.docker.clone().unwrap_or_else(silent).map_err(|problem| no_engine(address, &problem));
+    let native = || tried.native.clone().unwrap_or_else(silent);
+    match asked {
+        Asked::Named(Backend::Docker, why) => match docker() {
+            Ok(()) => choice(Backend::Docker, why),
+            Err(problem) => Err(NoBackend::Absent(format!("{problem}. {START}"))),
+        },
+        Asked::Named(Backend::Native, why) => match native() {
+            Ok(()) => choice(Backend::Native, why),
+            Err(problem) => Err(NoBackend::Absent(format!("this host cannot build by itself: {problem}"))),
+        },
+        Asked::Any => match (docker(), native()) {
+            (Ok(()), _) => choice(Backend::Docker, "chosen automatically: the engine answers"),
+            (Err(_), Ok(())) => choice(Backend::Native, "chosen automatically: no Docker engine answers"),
+            (Err(engine), Err(host)) => {
+                Err(NoBackend::Absent(format!("{engine}. {START}. This host cannot build by itself either: {host}")))
+            }
+        },
+    }
+}
+
+/// What to do when no engine answers.
+const START: &str = "Start one, or set DOCKER_HOST to the address of one that runs";
+
+fn no_engine(address: &EngineAddress, problem: &str) -> String {
+    let from = if address.host.is_some() { " (from DOCKER_HOST)" } else { " (DOCKER_HOST is not set)" };
+    format!("no container engine answers: tried the Docker engine at {address}{from}: {problem}")
+}
+
+/// Why the native backend cannot build these images with this toolbox, when it cannot.
+pub(crate) fn native_lacks(dockerfiles: &[String], toolbox: Option<&str>) -> Option<String> {
+    if let Some(image) = dockerfiles.first() {
+        return Some(format!(
+            "not supported yet: images from Dockerfiles with the native backend (`{image}`): use --backend docker, or \
+             build Stapel images alone"
+        ));
+    }
+    toolbox.map(|_| "not supported yet: --stapel-image-name with the native backend".to_owned())
+}
+
+/// The first line of a build. `home` = where the native backend keeps images.
+pub(crate) fn announcement(
+    choice: &Choice,
+    address: &EngineAddress,
+    home: &str,
+    project: &str,
+    repo: Option<&str>,
+) -> String {
+    let (place, local) = match choice.backend {
+        Backend::Docker => (address.to_string(), format!("images {project}:* of that engine")),
+        Backend::Native => (home.to_owned(), format!("project {project} in that directory")),
+    };
     let storage = match repo {
         Some(repo) => format!("stages are kept in {repo}; local storage: {local}"),
         None => format!("stages are kept in the local storage, {local} (no --repo)"),
     };
-    format!("Backend {} at {address} ({}); {storage}", choice.backend, choice.why)
+    let network = match choice.backend {
+        Backend::Docker => "",
+        Backend::Native => "; commands see this host's network",
+    };
+    format!("Backend {} at {place} ({}{network}); {storage}", choice.backend, choice.why)
 }
 
 #[cfg(test)]
@@ -148,39 +222,54 @@ mod tests {
 
     #[test]
     fn the_flag_wins_over_the_variable_over_the_probe() {
-        for (backend, mode, answers, expected) in [
-            ("", "", true, "chosen automatically: the engine answers"),
-            ("docker", "", true, "chosen by --backend"),
-            ("docker", "native-chroot", true, "chosen by --backend"),
-            ("", "docker", true, "chosen by WERF_BUILDAH_MODE"),
-            ("native", "", true, "not supported yet: --backend native"),
-            ("buildah", "docker", true, "not supported yet: --backend buildah"),
-            ("", "auto", true, "not supported yet: WERF_BUILDAH_MODE=auto"),
+        let no_engine = "no container engine answers: tried the Docker engine at unix:///var/run/docker.sock";
+        for (backend, mode, docker, native, expected) in [
+            ("", "", true, true, "docker: chosen automatically: the engine answers"),
+            ("", "", false, true, "native: chosen automatically: no Docker engine answers"),
+            ("", "", false, false, no_engine),
+            ("docker", "", true, true, "docker: chosen by --backend"),
+            ("docker", "native-chroot", true, true, "docker: chosen by --backend"),
+            ("docker", "", false, true, no_engine),
+            ("native", "", true, true, "native: chosen by --backend"),
+            ("native", "docker", true, false, "this host cannot build by itself: no root"),
+            ("", "docker", true, true, "docker: chosen by WERF_BUILDAH_MODE"),
+            ("", "docker", false, true, no_engine),
+            ("buildah", "docker", true, true, "not supported yet: --backend buildah"),
+            ("", "auto", true, true, "native: chosen by WERF_BUILDAH_MODE=auto"),
+            ("", "native-chroot", true, true, "native: chosen by WERF_BUILDAH_MODE=native-chroot"),
+            ("", "native-rootless", true, true, "not supported yet: WERF_BUILDAH_MODE=native-rootless"),
             (
                 "",
                 "chroot",
                 true,
+                true,
                 "WERF_BUILDAH_MODE: `chroot` is none of: docker, auto, native-chroot, native-rootless",
             ),
-            ("", "", false, "no container engine answers: tried the Docker engine at unix:///var/run/docker.sock"),
-            ("docker", "", false, "no container engine answers"),
         ] {
-            let probe = if answers { Ok(()) } else { Err("connection refused".to_owned()) };
-            let said = match choose(&wanted(backend, mode), &address(), probe) {
-                Ok(choice) => choice.why,
+            let probe = |answers: bool, why: &str| Some(if answers { Ok(()) } else { Err(why.to_owned()) });
+            let tried = Tried { docker: probe(docker, "connection refused"), native: probe(native, "no root") };
+            let chosen = wanted(backend, mode).asked().and_then(|asked| choose(&asked, &address(), &tried));
+            let said = match chosen {
+                Ok(choice) => format!("{}: {}", choice.backend, choice.why),
                 Err(error) => error.to_string(),
             };
-            assert!(said.starts_with(expected), "--backend {backend} {mode} {answers}: {said}");
+            assert!(said.starts_with(expected), "--backend {backend} {mode} {docker} {native}: {said}");
         }
     }
 
     #[test]
     fn a_build_begins_with_where_it_runs_and_why() {
-        let choice = choose(&wanted("", ""), &address(), Ok(())).expect("docker");
+        let choice = Choice { backend: Backend::Docker, why: "chosen automatically: the engine answers".to_owned() };
         assert_eq!(
-            announcement(&choice, &address(), "shop", None),
+            announcement(&choice, &address(), "/home/x", "shop", None),
             "Backend docker at unix:///var/run/docker.sock (chosen automatically: the engine answers); stages are kept in \
              the local storage, images shop:* of that engine (no --repo)"
+        );
+        let choice = Choice { backend: Backend::Native, why: "chosen by --backend".to_owned() };
+        assert_eq!(
+            announcement(&choice, &address(), "/home/x", "shop", Some("example.org/shop")),
+            "Backend native at /home/x (chosen by --backend; commands see this host's network); stages are kept in \
+             example.org/shop; local storage: project shop in that directory"
         );
     }
 

@@ -4,7 +4,7 @@ mod bases;
 mod outside;
 mod shared;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, Submission, scheduler::Options};
@@ -21,6 +21,7 @@ pub(crate) use self::shared::{Shared, share};
 
 use crate::{
     choose::EngineAddress,
+    engine,
     host::{Host, HostOptions},
     outcome::{BuildError, BuildOutcome},
     output::events::{DisplayEvent, StageName},
@@ -59,6 +60,12 @@ pub(crate) async fn probe(engine: &EngineAddress) -> Result<(), String> {
     slipway_docker::probe(engine.host.as_deref(), engine.certificates.as_deref())
         .await
         .map_err(|error| error.to_string())
+}
+
+/// Whether this host can run builds itself; why it cannot, otherwise.
+pub(crate) async fn probe_native(home: &Path) -> Result<(), String> {
+    let store = engine::store(home);
+    Tasks::new().blocking(move || slipway_native::probe::probe(&store)).await
 }
 
 /// Runs a build to its end and tells what goes on.

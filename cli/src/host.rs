@@ -1,18 +1,17 @@
-//! What runs jobs on this host: the container engine and its gateway to registries. The same for a build in this
+//! What runs jobs on this host: the backend and its way to registries. The same for a build in this
 //! process and for a worker.
 
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use slipway_backend::{ContainerBackend, SpoolDir};
-use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
-use slipway_gateway::Gateway;
+use slipway_backend::ContainerBackend;
+use slipway_docker::BuilderChoice;
 use slipway_process::{Environment, Tasks};
 use slipway_registry::Client;
-use slipway_toolbox::Places;
 
 use crate::{
     choose::{Backend, EngineAddress},
+    engine::Engine,
     flags::{backend::BackendFlags, storage::StorageFlags},
 };
 
@@ -92,11 +91,10 @@ impl HostOptions {
 
 /// What runs jobs. To be shut down when it is no longer needed.
 pub(crate) struct Host {
-    /// The engine.
-    pub(crate) docker: Arc<DockerBackend>,
+    /// What builds.
+    pub(crate) engine: Engine,
     /// Registries.
     pub(crate) client: Client,
-    gateway: Arc<Gateway>,
 }
 
 impl Host {
@@ -106,32 +104,26 @@ impl Host {
     /// When a part cannot be reached; the message says which.
     pub(crate) async fn open(options: &HostOptions, tasks: &Tasks) -> Result<Self> {
         let client = client(&options.registry)?;
-        let cache = options.home.join("local_cache/blobs");
-        let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default());
-        let gateway = Arc::new(gateway.await.context("open the gateway for the container engine")?);
-        let docker = match options.backend {
-            Backend::Docker => docker(options, Arc::clone(&gateway)).await?,
-        };
-        let host = Self { docker, client, gateway };
+        let engine = Engine::open(options, &client, tasks).await?;
+        let host = Self { engine, client };
         host.sweep(tasks);
         Ok(host)
     }
 
     /// What runs the jobs.
     pub(crate) fn backend(&self) -> Arc<dyn ContainerBackend> {
-        Arc::clone(&self.docker) as Arc<dyn ContainerBackend>
+        self.engine.backend()
     }
 
     /// Waits until nothing of ours is left in the engine.
     pub(crate) async fn shut_down(&self) {
-        self.docker.shut_down().await;
-        self.gateway.shut_down().await;
+        self.engine.shut_down().await;
     }
 
     fn sweep(&self, tasks: &Tasks) {
-        let docker = Arc::clone(&self.docker);
+        let backend = self.backend();
         tasks.spawn(async move {
-            match docker.sweep().await {
+            match backend.sweep().await {
                 Ok(0) => {}
                 Ok(swept) => tracing::info!("removed {swept} leftovers of interrupted builds"),
                 Err(error) => tracing::debug!("look for leftovers of interrupted builds: {error}"),
@@ -152,33 +144,4 @@ pub(crate) fn client(registry: &RegistryOptions) -> Result<Client> {
         user_agent: format!("slipway/{}", env!("CARGO_PKG_VERSION")),
     };
     Client::new(options).context("set up access to registries")
-}
-
-async fn docker(options: &HostOptions, gateway: Arc<Gateway>) -> Result<Arc<DockerBackend>> {
-    let service = options.service();
-    let docker = DockerOptions {
-        host: options.engine.host.clone(),
-        certificates: options.engine.certificates.clone(),
-        link: gateway,
-        spool: SpoolDir(options.tmp.clone().unwrap_or_else(|| service.join("tmp/context"))),
-        attempts: service.join("attempts"),
-        toolbox: toolbox(options),
-        builder: options.builder,
-    };
-    let connected = DockerBackend::connect(docker).await;
-    Ok(Arc::new(connected.with_context(|| format!("connect to the Docker engine at {}", options.engine))?))
-}
-
-/// The image of tools that the user names, or our own: from beside the program, the program's own, or the system's.
-fn toolbox(options: &HostOptions) -> ToolboxSource {
-    match &options.toolbox {
-        Some(image) => {
-            let (name, version) = image.rsplit_once(':').unwrap_or((image, "latest"));
-            ToolboxSource::Image { name: name.to_owned(), version: version.to_owned() }
-        }
-        None => {
-            let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("toolbox")));
-            ToolboxSource::Own(Places::new(beside.into_iter().collect()))
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod choose;
 mod cluster;
 mod commands;
 mod embedded;
+mod engine;
 mod failure;
 mod flags;
 mod giterminism;
@@ -35,6 +36,10 @@ use crate::{commands::World, failure::Exit};
 const LINGER: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
+    // Before anything else: sandboxes are made by processes without threads.
+    if let Some(code) = slipway_native::sandbox::enter(std::env::args_os()) {
+        return code;
+    }
     // Another provider can only be there when the same one was installed twice.
     drop(rustls::crypto::ring::default_provider().install_default());
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {

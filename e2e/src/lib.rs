@@ -7,6 +7,7 @@ pub mod engine;
 pub mod project;
 pub mod proxy;
 pub mod registry;
+pub mod tree;
 
 pub use project::{Built, Project, Run};
 pub use proxy::{Action, Proxy};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, pin::Pin, sync::Arc};
 
 use anyhow::Context as _;
 use slipway_client::Client;
-use slipway_config::{Config, ImageName};
+use slipway_config::{Config, ImageKind, ImageName};
 use slipway_digest::CommitId;
 use slipway_oci::Repo;
 use slipway_process::random_id;
@@ -13,7 +13,7 @@ use slipway_stages::{BuildOptions, Graph, Settings, build::BuildFailure};
 
 use super::{selection, session::Session};
 use crate::{
-    choose::{self, Choice, EngineAddress, NoBackend, Wanted},
+    choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
     cluster::{self, ClusterRequest},
     embedded::{self, BuildRequest},
     failure::{Exit, Failure},
@@ -129,7 +129,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
         watched(&session, images, |tell| Box::pin(async move { cluster::build(&request, tell).await })).await
     } else {
         let engine = EngineAddress::from_environment(&session.world.environment);
-        let choice = backend(&session, &flags, &engine, &config).await?;
+        let choice = backend(&session, &flags, &engine, &config, &graph).await?;
         show_mode(&session, &project);
         show_plan(&session, flags.building.parallel, flags.building.limit, &graph);
         let request = request(&session, &flags, &project, Parts { graph, settings, engine, choice });
@@ -197,17 +197,48 @@ async fn checked(
 }
 
 /// Finds what builds, and says so.
-async fn backend(session: &Session, flags: &Flags, engine: &EngineAddress, config: &Config) -> Result<Choice, Failure> {
-    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment);
-    let answer = session.world.interrupted.run_until_cancelled(embedded::probe(engine)).await;
-    let answer = answer.ok_or_else(Failure::interrupted)?;
-    let choice = choose::choose(&wanted, engine, answer).map_err(|error| match error {
+async fn backend(
+    session: &Session,
+    flags: &Flags,
+    engine: &EngineAddress,
+    config: &Config,
+    graph: &Graph,
+) -> Result<Choice, Failure> {
+    let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
-    })?;
+    };
+    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment);
+    let asked = wanted.asked().map_err(refused)?;
+    let dockerfiles = graph.images().iter().filter(|image| matches!(image.kind, ImageKind::Dockerfile(_)));
+    let dockerfiles: Vec<String> = dockerfiles.map(|image| image.name().to_string()).collect();
+    let lacks = choose::native_lacks(&dockerfiles, flags.backend.toolbox.as_deref());
+    if let (Asked::Named(Backend::Native, _), Some(why)) = (&asked, &lacks) {
+        return Err(Failure::usage(NoBackend::Refused(why.clone())));
+    }
+    let trying = try_backends(session, engine, &asked, lacks);
+    let tried = session.world.interrupted.run_until_cancelled(trying).await;
+    let tried = tried.ok_or_else(Failure::interrupted)?;
+    let choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
     let repo = flags.repo.as_ref().map(ToString::to_string);
-    session.printer.release(Some(&choose::announcement(&choice, engine, &config.project, repo.as_deref())));
+    let home = session.home.display().to_string();
+    let said = choose::announcement(&choice, engine, &home, &config.project, repo.as_deref());
+    session.printer.release(Some(&said));
     Ok(choice)
+}
+
+/// Tries what is asked for. `lacks` = what this host could not build anyway.
+async fn try_backends(session: &Session, engine: &EngineAddress, asked: &Asked, lacks: Option<String>) -> Tried {
+    let docker = match asked {
+        Asked::Named(Backend::Native, _) => None,
+        Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),
+    };
+    let native = match (asked, &docker, lacks) {
+        (Asked::Named(Backend::Docker, _), _, _) | (Asked::Any, Some(Ok(())), _) => None,
+        (_, _, Some(why)) => Some(Err(why)),
+        (_, _, None) => Some(embedded::probe_native(&session.home).await),
+    };
+    Tried { docker, native }
 }
 
 /// Says what is built, where it is not simply the commit.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::session::Desk;
 use crate::{
-    choose::{self, EngineAddress, NoBackend, Wanted},
+    choose::{self, Asked, Backend, EngineAddress, NoBackend, Tried, Wanted},
     cluster, embedded,
     failure::Failure,
     flags::{
@@ -83,7 +83,7 @@ fn setup(
     let link = LinkOptions { worker: name.clone(), spool: data.join("service/output") };
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let slots = flags.slots.unwrap_or_else(|| u16::try_from(cpus).unwrap_or(u16::MAX));
-    let platforms = vec![host.docker.platform().clone()];
+    let platforms = vec![host.engine.platform()];
     desk.printer.info(&format!(
         "Worker {name} with {slots} slots for {}, data in {}",
         client.addresses().current(),
@@ -152,10 +152,20 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
     let storage = StorageFlags::from_values(&desk.values);
     let engine = EngineAddress::from_environment(environment);
     let wanted = Wanted::new(backend.backend.clone(), environment);
-    let choice = choose::choose(&wanted, &engine, embedded::probe(&engine).await).map_err(|error| match error {
+    let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
-    })?;
+    };
+    // Commands of strangers do not see the network of a worker.
+    let later = || Err("not supported yet: a worker with the native backend".to_owned());
+    let asked = wanted.asked().map_err(refused)?;
+    let tried = match asked {
+        Asked::Named(Backend::Native, _) => Tried { native: Some(later()), ..Tried::default() },
+        Asked::Named(Backend::Docker, _) | Asked::Any => {
+            Tried { docker: Some(embedded::probe(&engine).await), native: Some(later()) }
+        }
+    };
+    let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
     let places = (data.to_owned(), desk.values.text(&TMP_DIR));
     Ok(HostOptions::new((choice.backend, engine), (&backend, &storage), environment, places))
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use slipway_backend::ImageStore;
 use slipway_coordinator::Outside;
 use slipway_git::GitView;
 use slipway_locks::FileLocks;
@@ -21,7 +20,7 @@ pub(super) fn outside(
     let service = request.host.service();
     let client = host.client.clone();
     let project = &request.settings.project;
-    let local: Arc<dyn StageStorage> = Arc::new(host.docker.stage_storage(project));
+    let local = host.engine.stage_storage(project);
     let publisher = shared.as_ref().map(|(shared, _)| shared.publisher());
     let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match (&request.repo, shared) {
         (Some(_), Some((shared, storage))) => (shared.stages(), shared.records(&storage, project), Some(local)),
@@ -42,7 +41,7 @@ pub(super) fn outside(
         )
     };
     let publisher = publisher.unwrap_or_else(on_host);
-    let images = Arc::clone(&host.docker) as Arc<dyn ImageStore>;
+    let images = host.engine.images();
     Outside {
         git: Arc::clone(git),
         primary,

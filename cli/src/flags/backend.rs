@@ -8,7 +8,7 @@ use super::{
 pub(crate) const BACKEND: Flag = Flag::choice(
     "backend",
     &["auto", "docker", "native", "buildah"],
-    "What builds containers; auto: a Docker engine, if one answers",
+    "What builds containers; auto: a Docker engine if one answers, else this host itself (native)",
 )
 .default("auto")
 .werf(Werf::Absent)

@@ -71,9 +71,13 @@ fn a_deleted_file_is_named_as_such() {
 #[test]
 fn backends_that_do_not_exist_are_refused() {
     let Some(project) = files() else { return };
-    project.run(&["build", "--backend", "native"]).ends(2, &["not supported yet: --backend native"]);
+    project.run(&["build", "--backend", "buildah"]).ends(2, &["not supported yet: --backend buildah"]);
+    let dockerfile = "not supported yet: images from Dockerfiles with the native backend (`web`)";
+    project.run(&["build", "--backend", "native"]).ends(2, &[dockerfile]);
     let project = project.with("WERF_BUILDAH_MODE", "native-chroot").with("DOCKER_HOST", NOWHERE);
-    project.run(&["build"]).ends(2, &["not supported yet: WERF_BUILDAH_MODE=native-chroot"]);
+    project.run(&["build"]).ends(2, &[dockerfile]);
+    let rootless = files().expect("it was made before").with("WERF_BUILDAH_MODE", "native-rootless");
+    rootless.run(&["build"]).ends(2, &["not supported yet: WERF_BUILDAH_MODE=native-rootless"]);
     project.run(&["build", "--backend=docker"]).ends(1, &["no container engine answers"]);
 }
 

@@ -10,6 +10,7 @@ mod git_stages;
 mod giterminism;
 mod includes;
 mod interrupted;
+mod native;
 mod output;
 mod remotes;
 mod repositories;

@@ -45,7 +45,7 @@ const PURE_FOREIGN: [&str; 16] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
@@ -54,6 +54,8 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("saphyr-parser", &["slipway-config"]),
     ("flate2", &["slipway-layers", "slipway-toolbox"]),
     ("zstd", &["slipway-layers"]),
+    ("nix", &["slipway-native"]),
+    ("seccompiler", &["slipway-native"]),
     ("getrandom", &["slipway-process"]),
     ("clap", &["slipway-cli"]),
     ("indicatif", &["slipway-cli"]),

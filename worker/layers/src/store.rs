@@ -7,7 +7,7 @@
 //! | `layers/CHAIN/` | an unpacked layer: `diff/`, a lower directory of overlay; `about.json`; `lease` |
 //! | `images/ID` | the config of an image, byte for byte |
 //! | `known/MANIFEST` | which image a manifest is of, and where its layers are in registries |
-//! | `stages/PROJECT/DIGEST/STAMP` | the image of a stage in the local storage |
+//! | `stages/PROJECT/DIGEST/STAMP` | a stage of the local storage: another name of its image's config |
 //! | `work/NAME/` | what somebody is making; its owner holds the lock on `work/NAME/lock` |
 //! | `locks/` | one maker of a layer, one admission at a time |
 //! | `unsettled/BOOT/` | names of what the disk may not have yet |
@@ -23,8 +23,10 @@ mod images;
 mod layers;
 mod lease;
 mod names;
+mod prune;
 mod room;
 mod settle;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -42,6 +44,7 @@ pub use self::{
     layers::{About, Claim, Claimed, Layer},
     names::ChainId,
     room::{Reservation, Usage},
+    stages::NamedImage,
     work::Work,
 };
 
@@ -74,7 +77,9 @@ impl Store {
     pub fn open(root: &Path, options: &Options) -> Result<Self, LayerError> {
         let doing = |error: io::Error| LayerError::io(format!("open the store of layers in {}", root.display()), error);
         make_private(root).map_err(doing)?;
-        for directory in ["layers", "images", "known", "stages", "work", "locks", "unsettled", "empty", "reserved"] {
+        for directory in
+            ["layers", "images", "known", "stages", "work", "locks", "unsettled", "empty/0", "empty/1", "reserved"]
+        {
             fs::create_dir_all(root.join(directory)).map_err(doing)?;
         }
         let root = fs::canonicalize(root).map_err(doing)?;
@@ -93,9 +98,9 @@ impl Store {
         &self.0.root
     }
 
-    /// An empty directory: a lower directory for images without layers.
-    pub fn empty(&self) -> PathBuf {
-        self.path("empty")
+    /// Two empty directories: lower ones for images that have too few, since overlay takes none twice.
+    pub fn empty(&self) -> [PathBuf; 2] {
+        [self.path("empty/0"), self.path("empty/1")]
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -168,8 +168,22 @@ impl Unpacker<'_> {
             Err(error) => return Err(LayerError::io(format!("open the directory `{path}`"), error)),
         };
         let opened = Rc::new(opened);
+        self.keep_time(path, &opened)?;
         self.parent = Some((path.clone(), Rc::clone(&opened)));
         Ok(opened)
+    }
+
+    /// Directories that are there keep their time, so that equal files make equal layers.
+    fn keep_time(&mut self, path: &TreePath, directory: &Dir) -> Result<(), LayerError> {
+        if *self.purpose == Purpose::Layer || self.times.contains_key(path) {
+            return Ok(());
+        }
+        let found = directory.look(b".").map_err(|error| LayerError::io(format!("look at `{path}`"), error))?;
+        if let Some(stat) = found {
+            let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+            self.times.insert(path.clone(), Time { seconds: stat.st_mtime, nanos });
+        }
+        Ok(())
     }
 
     fn imply(&mut self, path: &TreePath) -> Result<Dir, LayerError> {
@@ -180,6 +194,7 @@ impl Unpacker<'_> {
         above.dress(&name, (0, 0), Some(0o755), &[]).map_err(doing)?;
         let made = above.enter(&name).map_err(doing)?;
         self.result.implied.insert(path.clone());
+        self.times.insert(path.clone(), Time::default());
         self.result.size += 4096;
         Ok(made)
     }

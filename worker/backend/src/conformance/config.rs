@@ -2,24 +2,40 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use slipway_oci::{
     BlobDigest, ConfigChange, Removal, Respec, change,
     config::{Healthcheck, RunConfig},
     respec,
 };
 
-use super::harness::{Harness, archive, build_of, collect, directory};
+use super::{
+    MakeBase,
+    harness::{Harness, archive, build_of, collect, directory},
+};
 use crate::{LocalImage, Root};
 
-/// Dockerfiles whose results the changes are made on.
-const BASES: [&str; 6] = [
-    "FROM scratch\nCOPY f /\n",
-    "FROM scratch\nCOPY f /\nCMD [\"cmd\", \"x y\"]\n",
-    "FROM scratch\nCOPY f /\nENTRYPOINT [\"entry\"]\nCMD [\"cmd\"]\nUSER app\nWORKDIR /work\n",
-    "FROM scratch\nCOPY f /\nENTRYPOINT [\"entry\"]\nUSER 12:34\nENV A=\"1 2\" B=2\nLABEL one=1 two=\"2 2\"\n",
-    "FROM scratch\nCOPY f /\nENTRYPOINT entry in shell\nVOLUME /data\nEXPOSE 80 90/udp\nSTOPSIGNAL SIGINT\nSHELL [\"/sh\", \"-c\"]\n",
-    "FROM scratch\nCOPY f /\nCMD cmd\nHEALTHCHECK --interval=5s --timeout=6s --start-period=7s --retries=8 CMD check\n\
-     ONBUILD LABEL never=seen\n",
+/// Dockerfiles whose results the changes are made on, each with the config that it gives.
+const BASES: [(&str, &str); 6] = [
+    ("FROM scratch\nCOPY f /\n", r#"{}"#),
+    ("FROM scratch\nCOPY f /\nCMD [\"cmd\", \"x y\"]\n", r#"{"Cmd":["cmd","x y"]}"#),
+    (
+        "FROM scratch\nCOPY f /\nENTRYPOINT [\"entry\"]\nCMD [\"cmd\"]\nUSER app\nWORKDIR /work\n",
+        r#"{"Entrypoint":["entry"],"Cmd":["cmd"],"User":"app","WorkingDir":"/work"}"#,
+    ),
+    (
+        "FROM scratch\nCOPY f /\nENTRYPOINT [\"entry\"]\nUSER 12:34\nENV A=\"1 2\" B=2\nLABEL one=1 two=\"2 2\"\n",
+        r#"{"Entrypoint":["entry"],"User":"12:34","Env":["A=1 2","B=2"],"Labels":{"one":"1","two":"2 2"}}"#,
+    ),
+    (
+        "FROM scratch\nCOPY f /\nENTRYPOINT entry in shell\nVOLUME /data\nEXPOSE 80 90/udp\nSTOPSIGNAL SIGINT\nSHELL [\"/sh\", \"-c\"]\n",
+        r#"{"Entrypoint":["/bin/sh","-c","entry in shell"],"Volumes":{"/data":{}},"ExposedPorts":{"80/tcp":{},"90/udp":{}},"StopSignal":"SIGINT","Shell":["/sh","-c"]}"#,
+    ),
+    (
+        "FROM scratch\nCOPY f /\nCMD cmd\nHEALTHCHECK --interval=5s --timeout=6s --start-period=7s --retries=8 CMD check\n\
+         ONBUILD LABEL never=seen\n",
+        r#"{"Cmd":["/bin/sh","-c","cmd"],"Healthcheck":{"Test":["CMD-SHELL","check"],"Interval":5000000000,"Timeout":6000000000,"StartPeriod":7000000000,"Retries":8},"OnBuild":["LABEL never=seen"]}"#,
+    ),
 ];
 
 /// The changes that are also made after a run: none, `CMD`, and a health check of default times.
@@ -55,9 +71,9 @@ fn changes() -> Vec<ConfigChange> {
 }
 
 /// The stored config is the base's with the change applied, with and without a run in between.
-pub(super) async fn every_change_on_every_base(harness: &Harness<'_>) {
-    for text in BASES {
-        let base = based(harness, text).await;
+pub(super) async fn every_change_on_every_base(harness: &Harness<'_>, bases: &dyn MakeBase) {
+    for (text, config) in BASES {
+        let base = bases.make(harness, text, given(config)).await;
         let below = harness.backend.config(&base).await.expect("a config").config;
         for (number, change) in changes().into_iter().enumerate() {
             // A run takes much longer, and matters for what a build container is given: all else is alike.
@@ -80,10 +96,10 @@ pub(super) async fn every_change_on_every_base(harness: &Harness<'_>) {
 }
 
 /// Rewritten configs: everything that a base has taken away, and everything that can be given. The layers stay.
-pub(super) async fn configs_are_rewritten(harness: &Harness<'_>) {
+pub(super) async fn configs_are_rewritten(harness: &Harness<'_>, bases: &dyn MakeBase) {
     let own = BTreeMap::from([("own".to_owned(), "kept".to_owned())]);
-    for text in BASES {
-        let base = based(harness, text).await;
+    for (text, config) in BASES {
+        let base = bases.make(harness, text, given(config)).await;
         let below = harness.backend.config(&base).await.expect("a config");
         for respec in respecs() {
             let image = harness.backend.respec(&base, &respec, &own).await.expect("an image");
@@ -138,12 +154,22 @@ fn respecs() -> Vec<Respec> {
     ]
 }
 
-async fn based(harness: &Harness<'_>, text: &str) -> LocalImage {
-    let (logs, lines) = tokio::sync::mpsc::channel(16);
-    let context = archive(&[super::file("f", &harness.attempt())]);
-    let build = harness.backend.dockerfile(build_of(harness.attempt(), text), context, logs);
-    let (built, said) = tokio::join!(build, collect(lines));
-    built.unwrap_or_else(|error| panic!("{error}: {said:?}"))
+fn given(config: &str) -> RunConfig {
+    serde_json::from_str(config).expect("a config")
+}
+
+/// Bases by the backend's own builder of Dockerfiles.
+pub(super) struct ByDockerfile;
+
+#[async_trait]
+impl MakeBase for ByDockerfile {
+    async fn make(&self, harness: &Harness<'_>, dockerfile: &str, _config: RunConfig) -> LocalImage {
+        let (logs, lines) = tokio::sync::mpsc::channel(16);
+        let context = archive(&[super::file("f", &harness.attempt())]);
+        let build = harness.backend.dockerfile(build_of(harness.attempt(), dockerfile), context, logs);
+        let (built, said) = tokio::join!(build, collect(lines));
+        built.unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    }
 }
 
 /// A config without the differences that engines do not tell apart.

@@ -68,6 +68,10 @@ impl Store {
         let id = BlobDigest::of(bytes);
         let name = hex_of(&id);
         let doing = |error: io::Error| LayerError::io(format!("store the image {id}"), error);
+        // Stages are further names of the same file: it is not replaced by an equal one.
+        if self.image_bytes(&id)?.is_some() {
+            return Ok(id);
+        }
         self.announce(Thing::Image, name).map_err(doing)?;
         write_whole(&self.path("images"), name, bytes).map_err(doing)?;
         Ok(id)

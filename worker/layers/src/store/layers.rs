@@ -93,8 +93,13 @@ impl Store {
         if let Some(layer) = self.layer(chain)? {
             return Ok(Claimed::There(layer));
         }
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(doing)?;
-        lock.lock().map_err(doing)?;
+        let lock = loop {
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(doing)?;
+            lock.lock().map_err(doing)?;
+            if lease::is_same(&lock, &path).map_err(doing)? {
+                break lock;
+            }
+        };
         if let Some(layer) = self.layer(chain)? {
             return Ok(Claimed::There(layer));
         }

@@ -67,7 +67,8 @@ pub(super) fn alone(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+/// Whether a file is still the one under its name.
+pub(super) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     let own = file.metadata()?;
     match fs::metadata(path) {
         Ok(named) => Ok((own.dev(), own.ino()) == (named.dev(), named.ino())),

@@ -11,22 +11,24 @@ pub(super) enum Thing {
     Layer,
     Image,
     Known,
+    Stage,
 }
 
 impl Thing {
-    const ALL: [Self; 3] = [Self::Layer, Self::Image, Self::Known];
+    const ALL: [Self; 4] = [Self::Layer, Self::Image, Self::Known, Self::Stage];
 
     pub(super) fn directory(self) -> &'static str {
         match self {
             Self::Layer => "layers",
             Self::Image => "images",
             Self::Known => "known",
+            Self::Stage => "stages",
         }
     }
 }
 
 impl Store {
-    /// Says that something is about to appear.
+    /// Says that something is about to appear. Stages are named by a path, of which `:` stands for the `/`.
     pub(super) fn announce(&self, thing: Thing, name: &str) -> io::Result<()> {
         let directory = self.path("unsettled").join(&self.0.boot);
         let mark = directory.join(format!("{}-{name}", thing.directory()));
@@ -86,7 +88,7 @@ impl Store {
             Some((thing, name))
         });
         let Some((thing, name)) = found else { return Ok(()) };
-        let path = self.path(thing.directory()).join(name);
+        let path = self.path(thing.directory()).join(name.replace(':', "/"));
         let gone = if thing == Thing::Layer { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         match gone {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -135,6 +135,7 @@ fn what_was_not_settled_is_thrown_away_at_another_boot() {
     store.settle().expect("the disk takes it");
     let lost = make(&store, None, "lost", 1).chain;
     let image = store.put_image(b"{}").expect("an image");
+    store.tag("shop", "d", "1", &image).expect("a tag");
     drop(open(directory.path(), 100));
     assert!(has(&store, &lost), "the machine still runs");
     let unsettled = store.path("unsettled");
@@ -142,7 +143,30 @@ fn what_was_not_settled_is_thrown_away_at_another_boot() {
     let after = open(directory.path(), 100);
     assert!(has(&after, &kept) && !has(&after, &lost));
     assert!(after.image(&image).expect("a look").is_none());
+    assert!(after.stages("shop", "d").expect("a listing").is_empty());
     assert_eq!(fs::read_dir(unsettled).expect("a listing").count(), 0);
+}
+
+#[test]
+fn old_notes_and_free_locks_go() {
+    let (_directory, store) = store(100);
+    let [old, named, new] =
+        ["{}", r#"{"os":"a"}"#, r#"{"os":"b"}"#].map(|text| store.put_image(text.as_bytes()).expect("an image"));
+    store.tag("shop", "d", "1", &named).expect("a tag");
+    let past = fs::FileTimes::new().set_modified(SystemTime::UNIX_EPOCH);
+    for image in [&old, &named] {
+        let path = store.path("images").join(names::hex_of(image));
+        fs::File::options().write(true).open(path).and_then(|file| file.set_times(past)).expect("a time");
+    }
+    let chain = ChainId::of(None, &BlobDigest::of(b"claimed"));
+    let Claimed::Ours(claim) = store.claim(&chain).expect("a claim") else { panic!("nobody made it") };
+    make(&store, None, "made", 1);
+    store.sweep().expect("a sweep");
+    let there = [&old, &named, &new].map(|image| store.image_bytes(image).expect("a look").is_some());
+    assert_eq!(there, [false, true, true]);
+    let locks = fs::read_dir(store.path("locks")).expect("a listing").map(|found| found.expect("a file").file_name());
+    assert_eq!(locks.collect::<Vec<_>>(), [chain.hex()]);
+    drop(claim);
 }
 
 #[test]
@@ -171,6 +195,29 @@ fn places_are_remembered_by_repository() {
         store.put_place(&diff_id, place(&number.to_string(), b"1")).expect("a note");
     }
     assert_eq!(store.places(&diff_id).expect("notes").len(), 16);
+}
+
+#[test]
+fn stages_name_images() {
+    let (_directory, store) = store(100);
+    let [one, two] = ["{}", r#"{"os":"linux"}"#].map(|text| store.put_image(text.as_bytes()).expect("an image"));
+    assert!(store.tag("shop", "d", "12", &one).expect("a tag"));
+    assert!(store.tag("shop", "d", "12", &one).expect("again"));
+    assert!(!store.tag("shop", "d", "12", &two).expect("another image has the name"));
+    store.tag("shop", "d", "7", &two).expect("a tag");
+    let found = store.stages("shop", "d").expect("a listing");
+    let names: Vec<_> = found.iter().map(|found| (found.stamp.as_str(), found.image.clone())).collect();
+    assert_eq!(names, [("12", one.clone()), ("7", two.clone())]);
+    assert_eq!(found[0].config, b"{}");
+    assert!(store.is_named(&one).expect("a look"));
+    store.put_image(b"{}").expect("the same again");
+    assert!(store.is_named(&one).expect("a look"), "it stays one file");
+    assert!(store.stages("shop", "other").expect("a listing").is_empty());
+    for bad in ["../x", "a/b", "", "."] {
+        assert!(store.tag(bad, "d", "1", &one).is_err(), "{bad}");
+        assert!(store.stages("shop", bad).is_err(), "{bad}");
+    }
+    assert!(store.tag("shop", "d", "1", &BlobDigest::of(b"no such image")).is_err());
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Store {
         Ok(Work { path, _lock: lock })
     }
 
-    /// Removes what dead owners left; answers how many directories went.
+    /// Removes what dead owners left, and old notes; answers how many directories went.
     ///
     /// # Errors
     /// When the directory cannot be listed.
@@ -63,6 +63,7 @@ impl Store {
                 gone += 1;
             }
         }
+        self.prune().map_err(doing)?;
         Ok(gone)
     }
 }

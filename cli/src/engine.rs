@@ -1,0 +1,140 @@
+//! What builds: a Docker engine with its gateway, or this host itself.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use slipway_backend::{ContainerBackend, ImageStore, SpoolDir};
+use slipway_docker::{DockerBackend, DockerOptions, ToolboxSource};
+use slipway_gateway::Gateway;
+use slipway_native::{Compression, NativeBackend, NativeOptions};
+use slipway_oci::Platform;
+use slipway_process::{SystemClock, Tasks};
+use slipway_registry::Client;
+use slipway_storage::StageStorage;
+use slipway_toolbox::Places;
+
+use crate::{choose::Backend, host::HostOptions};
+
+/// This program, to be started again as a sandbox.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The backend of a build.
+pub(crate) enum Engine {
+    /// A Docker engine, and the gateway that it reaches registries through.
+    Docker(Arc<DockerBackend>, Arc<Gateway>),
+    /// This host.
+    Native(Arc<NativeBackend>),
+}
+
+impl Engine {
+    /// Connects to an engine, or opens this host's own store.
+    pub(crate) async fn open(options: &HostOptions, client: &Client, tasks: &Tasks) -> Result<Self> {
+        match options.backend {
+            Backend::Docker => {
+                let cache = options.home.join("local_cache/blobs");
+                let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default());
+                let gateway = Arc::new(gateway.await.context("open the gateway for the container engine")?);
+                Ok(Self::Docker(docker(options, Arc::clone(&gateway)).await?, gateway))
+            }
+            Backend::Native => {
+                let native = NativeOptions {
+                    store: store(&options.home),
+                    limit: None,
+                    client: client.clone(),
+                    toolbox: places(),
+                    compression: Compression::default(),
+                    program: PathBuf::from(OWN_PROGRAM),
+                    clock: Arc::new(SystemClock::new(None)),
+                };
+                Ok(Self::Native(Arc::new(NativeBackend::open(native).await?)))
+            }
+        }
+    }
+
+    /// What runs jobs.
+    pub(crate) fn backend(&self) -> Arc<dyn ContainerBackend> {
+        match self {
+            Self::Docker(docker, _) => Arc::clone(docker) as Arc<dyn ContainerBackend>,
+            Self::Native(native) => Arc::clone(native) as Arc<dyn ContainerBackend>,
+        }
+    }
+
+    /// The images of the backend.
+    pub(crate) fn images(&self) -> Arc<dyn ImageStore> {
+        match self {
+            Self::Docker(docker, _) => Arc::clone(docker) as Arc<dyn ImageStore>,
+            Self::Native(native) => Arc::clone(native) as Arc<dyn ImageStore>,
+        }
+    }
+
+    /// What is built here without being asked for another platform.
+    pub(crate) fn platform(&self) -> Platform {
+        match self {
+            Self::Docker(docker, _) => docker.platform().clone(),
+            Self::Native(_) => Platform::host(),
+        }
+    }
+
+    /// The backend's own storage.
+    pub(crate) fn stage_storage(&self, project: &str) -> Arc<dyn StageStorage> {
+        match self {
+            Self::Docker(docker, _) => Arc::new(docker.stage_storage(project)),
+            Self::Native(native) => Arc::new(native.stage_storage(project)),
+        }
+    }
+
+    /// Waits until nothing of the build is left at work.
+    pub(crate) async fn shut_down(&self) {
+        match self {
+            Self::Docker(docker, gateway) => {
+                docker.shut_down().await;
+                gateway.shut_down().await;
+            }
+            Self::Native(native) => {
+                if let Err(error) = native.shut_down().await {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+    }
+}
+
+/// Where the native backend keeps layers and images, below the home directory.
+pub(crate) fn store(home: &Path) -> PathBuf {
+    home.join("native")
+}
+
+/// Where the programs of build containers are: beside the program, in it, or on the system.
+fn places() -> Places {
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("toolbox")));
+    Places::new(beside.into_iter().collect())
+}
+
+async fn docker(options: &HostOptions, gateway: Arc<Gateway>) -> Result<Arc<DockerBackend>> {
+    let service = options.service();
+    let docker = DockerOptions {
+        host: options.engine.host.clone(),
+        certificates: options.engine.certificates.clone(),
+        link: gateway,
+        spool: SpoolDir(options.tmp.clone().unwrap_or_else(|| service.join("tmp/context"))),
+        attempts: service.join("attempts"),
+        toolbox: toolbox(options),
+        builder: options.builder,
+    };
+    let connected = DockerBackend::connect(docker).await;
+    Ok(Arc::new(connected.with_context(|| format!("connect to the Docker engine at {}", options.engine))?))
+}
+
+/// The image of tools that the user names, or our own: from beside the program, the program's own, or the system's.
+fn toolbox(options: &HostOptions) -> ToolboxSource {
+    match &options.toolbox {
+        Some(image) => {
+            let (name, version) = image.rsplit_once(':').unwrap_or((image, "latest"));
+            ToolboxSource::Image { name: name.to_owned(), version: version.to_owned() }
+        }
+        None => ToolboxSource::Own(places()),
+    }
+}

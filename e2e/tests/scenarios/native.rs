@@ -1,0 +1,275 @@
+//! The native backend: images equal to Docker's, stages shared with it, no engine, nothing left behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use slipway_e2e::{Part, Project, Registry, Run, engine, require, tree};
+
+const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
+/// Where no engine listens.
+const NO_ENGINE: [(&str, &str); 1] = [("DOCKER_HOST", "unix:///nonexistent/engine.sock")];
+
+/// Whether this machine can build natively; said aloud when not.
+fn can_build() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        slipway_parts::skip("native", "the native backend needs root");
+    }
+    is_root && require(&ALL)
+}
+
+/// The base image in a registry: the native backend knows no images of an engine.
+fn base(registry: &Registry) -> Result<String> {
+    let name = format!("{}/base:1", registry.host());
+    engine::run(&["tag", engine::base_image(), &name])?;
+    engine::run(&["push", &name])?;
+    engine::run(&["rmi", &name])?;
+    Ok(name)
+}
+
+/// Commands of one stage each, and what they are about: every image has a lower stage made by the first, and an upper
+/// one made by the second.
+const IMAGES: [(&str, &str, &str); 16] = [
+    ("plain", "echo a > /a", "echo b > /b"),
+    ("deleted", "mkdir /d; echo a > /d/a; echo b > /d/b", "rm /d/a"),
+    ("deleted-dir", "mkdir -p /d/e; echo a > /d/e/a; echo b > /d/b", "rm -r /d/e"),
+    ("deleted-base", "echo a > /a", "rm -r /tmp /bin/vi"),
+    ("opaque", "mkdir -p /d/e; echo a > /d/a; echo b > /d/e/b", "rm -r /d; mkdir /d; echo c > /d/c"),
+    ("opaque-empty", "mkdir -p /d/e; echo a > /d/a", "rm -r /d; mkdir -m 700 /d"),
+    ("dir-to-file", "mkdir -p /d/e; echo a > /d/e/a", "rm -r /d; echo file > /d"),
+    ("file-to-dir", "echo a > /d", "rm /d; mkdir /d; echo b > /d/b"),
+    ("link-to-dir", "mkdir /real; ln -s real /d; echo a > /real/a", "rm /d; mkdir /d; echo b > /d/b"),
+    ("dir-to-link", "mkdir /d; echo a > /d/a", "rm -r /d; ln -s /bin /d"),
+    ("hard-links", "echo a > /a; ln /a /b; mkdir /d; ln /a /d/c", "echo new > /x; ln /x /d/y; chmod 600 /b"),
+    ("modes", "echo a > /a; chmod 4755 /a; mkdir -m 3777 /d", "chmod 640 /a; chmod 711 /d; chmod 1777 /etc"),
+    ("owners", "echo a > /a; chown app:app /a; mkdir /d; chown 7:8 /d", "chown -R 9:10 /d /a; chown -h app /bin/sh"),
+    ("specials", "mkfifo /p; mknod /n c 1 3; mknod /blk b 7 200", "rm /p; mkdir /p"),
+    ("renamed", "mkdir -p /d/e; echo a > /d/e/a; echo b > /d/b", "mv /d /moved; mv /etc/group /etc/group-"),
+    ("names", "mkdir '/a b'; echo x > '/a b/ö'; echo y > /-n", "n=$(printf 'n%.0s' $(seq 200)); echo z > /$n; rm /-n"),
+];
+
+fn many(project: &Project, base: &str) -> Result<()> {
+    let mut documents = Vec::new();
+    for (name, lower, upper) in IMAGES {
+        documents.push(format!(
+            "image: {name}\nfrom: {base}\nshell:\n  install:\n  - |\n    {lower}\n  setup:\n  - |\n    {upper}\n"
+        ));
+    }
+    documents.push(format!(
+        "image: git\nfrom: {base}\ngit:\n- {{add: /src, to: /srv/app, owner: app, group: '77', stageDependencies: {{setup: [a]}}}}\n\
+         - {{add: /src/sub/c, to: /one/file}}\nshell:\n  setup:\n  - cat /srv/app/a > /seen\n"
+    ));
+    documents.push(format!(
+        "artifact: made\nfrom: {base}\nshell:\n  install:\n  - mkdir -p /out/e; echo a > /out/a; ln -s a /out/l; ln /out/a /out/h; chmod 4711 /out/a\n"
+    ));
+    documents.push(format!(
+        "image: imports\nfrom: {base}\nimport:\n- {{artifact: made, add: /out, to: /in, owner: app, after: install}}\n\
+         - {{artifact: made, add: /out, to: /some, includePaths: ['a', 'h'], before: setup}}\n"
+    ));
+    documents.push(format!(
+        "image: config\nfrom: {base}\ndocker:\n  USER: app\n  WORKDIR: /srv\n  ENV: {{A: b c, PATH: /mine}}\n  EXPOSE: ['80', 90/udp]\n  \
+         VOLUME: [/data]\n  CMD: [\"x\", \"y z\"]\n  LABEL: {{l: m}}\n"
+    ));
+    project.config(&documents.join("---\n"))
+}
+
+/// The parts of a config that a user sees; labels of the program name stages, whose times differ.
+fn meaning(registry: &Registry, name: &str, image: &str) -> Result<serde_json::Value> {
+    let tag = image.rsplit_once(':').expect("a tag").1;
+    let mut config = registry.config(name, tag)?["config"].clone();
+    let map = config.as_object_mut().expect("a config");
+    if let Some(labels) = map.get_mut("Labels").and_then(serde_json::Value::as_object_mut) {
+        labels.retain(|label, _| !label.starts_with("werf"));
+    }
+    // What an engine adds of its own.
+    for empty in [
+        "Hostname",
+        "Domainname",
+        "AttachStdin",
+        "AttachStdout",
+        "AttachStderr",
+        "Tty",
+        "OpenStdin",
+        "StdinOnce",
+        "Image",
+        "ArgsEscaped",
+        "NetworkDisabled",
+        "MacAddress",
+    ] {
+        map.remove(empty);
+    }
+    map.retain(|_, value| !value.is_null() && value != "");
+    Ok(config)
+}
+
+fn digests(registry: &Registry, name: &str) -> Result<BTreeSet<String>> {
+    Ok(registry.stages(name)?.into_iter().map(|tag| tag[..56].to_owned()).collect())
+}
+
+fn sources(project: &Project) -> Result<()> {
+    for (path, text) in [("src/a", "1"), ("src/gone/b", "x"), ("src/sub/c", "c"), ("src/sub/d", "d")] {
+        project.write(path, text)?;
+    }
+    project.chmod("src/sub/d", 0o755)?;
+    project.link("src/link", "sub/c")
+}
+
+fn changed(project: &Project) -> Result<()> {
+    project.git(&["rm", "-q", "-r", "src/gone"])?;
+    project.write("src/sub/new/e", "e")?;
+    project.write("src/sub/c", "changed")?;
+    project.commit("second").map(drop)
+}
+
+#[test]
+fn images_and_stages_are_those_of_docker() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("equal")?);
+    let base = base(&registry)?;
+    sources(&project)?;
+    many(&project, &base)?;
+    project.commit("first")?;
+    let (by_docker, by_native) = (registry.repo("docker"), registry.repo("native"));
+    for step in ["first", "second"] {
+        let docker = project.build(&["--repo", &by_docker, "--backend", "docker"])?;
+        let native = project.build_with(&["--repo", &by_native, "--backend", "native"], &NO_ENGINE)?;
+        assert!(!native.run.built().is_empty(), "{step}: {}", native.run.stderr);
+        assert_eq!(digests(&registry, "docker")?, digests(&registry, "native")?, "{step}");
+        let names = IMAGES.iter().map(|(name, ..)| *name).chain(["git", "imports", "config"]);
+        for name in names {
+            let (expected, found) = (docker.image(name), native.image(name));
+            let differing = difference(&tree::files(&expected)?, &tree::files(&found)?);
+            assert!(differing.is_empty(), "{step} {name}:\n{}", differing.join("\n"));
+            assert_eq!(
+                meaning(&registry, "docker", &expected)?,
+                meaning(&registry, "native", &found)?,
+                "{step} {name}"
+            );
+        }
+        // Each takes the other's stages.
+        for (repo, backend) in [(&by_docker, "native"), (&by_native, "docker")] {
+            let again = project.build(&["--repo", repo, "--backend", backend])?;
+            assert!(again.run.built().is_empty(), "{backend}: {}", again.run.stderr);
+        }
+        if step == "first" {
+            changed(&project)?;
+        }
+    }
+    // And builds on them.
+    project.write("src/a", "2")?;
+    project.commit("third")?;
+    let docker = project.build(&["--repo", &by_native, "--backend", "docker", "git"])?;
+    let native = project.build(&["--repo", &by_docker, "--backend", "native", "git"])?;
+    let differing = difference(&tree::files(&docker.image("git"))?, &tree::files(&native.image("git"))?);
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    engine::forget_labelled(project.name())
+}
+
+/// The engine leaves the empty place of the toolbox in every image that ran a command; the native backend does not.
+const TOOLBOX: [&str; 2] = [".werf", ".werf/stapel"];
+
+fn difference(docker: &BTreeMap<String, String>, native: &BTreeMap<String, String>) -> Vec<String> {
+    let all: BTreeSet<&String> = docker.keys().chain(native.keys()).collect();
+    let all = all.into_iter().filter(|path| !TOOLBOX.contains(&path.as_str()));
+    let differs = all.filter(|path| docker.get(*path) != native.get(*path));
+    differs.map(|path| format!("{path}\n  docker {:?}\n  native {:?}", docker.get(path), native.get(path))).collect()
+}
+
+#[test]
+fn without_an_engine_stages_are_kept_on_the_host() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("alone")?);
+    project.write("src/a", "1")?;
+    project.config(&format!(
+        "image: app\nfrom: {}\ngit: [{{add: /src, to: /app}}]\nshell: {{setup: cp /app/a /b}}\n",
+        base(&registry)?
+    ))?;
+    project.commit("first")?;
+    // Chosen by itself, when no engine answers.
+    let first = project.build_with(&[], &NO_ENGINE)?;
+    assert!(first.run.stderr.contains("Backend native at "), "{}", first.run.stderr);
+    assert_eq!(first.run.built().len(), 3, "{}", first.run.stderr);
+    let second = project.build_with(&["--backend", "native"], &NO_ENGINE)?;
+    assert!(second.run.built().is_empty() && second.run.reused().len() == 3, "{}", second.run.stderr);
+    assert_eq!(second.image("app"), first.image("app"));
+    // A repository gets what the host has.
+    let repo = registry.repo("alone");
+    let copied = project.build_with(&["--backend", "native", "--repo", &repo], &NO_ENGINE)?;
+    assert!(copied.run.built().is_empty(), "{}", copied.run.stderr);
+    assert_eq!(engine::sh(&copied.image("app"), "cat /b")?, "1");
+    engine::forget_labelled(project.name())
+}
+
+#[test]
+fn a_command_that_fails_is_named_by_its_line() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("fails")?);
+    let base = base(&registry)?;
+    project.config(&format!("image: app\nfrom: {base}\nshell:\n  install:\n  - echo fine\n  - (exit 7)\n"))?;
+    project.commit("first")?;
+    let run = project.slipway_with(&["build", "--backend", "native"], &NO_ENGINE)?;
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(run.stderr.contains("werf.yaml:9") && run.stderr.contains("exit code 7"), "{}", run.stderr);
+    Ok(())
+}
+
+#[test]
+fn what_is_not_built_yet_is_said() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let project = Project::new("later")?;
+    project.write("Dockerfile", "FROM scratch\n")?;
+    project.config("image: app\ndockerfile: Dockerfile\n")?;
+    project.commit("first")?;
+    let run = project.slipway(&["build", "--backend", "native"])?;
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("not supported yet: images from Dockerfiles"), "{}", run.stderr);
+    Ok(())
+}
+
+/// A killed build leaves no process, and the next one removes its directories.
+#[test]
+fn a_killed_build_leaves_nothing() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("killed-native")?);
+    let base = base(&registry)?;
+    let mark = format!("{}", 500_000 + std::process::id());
+    project.config(&format!("image: app\nfrom: {base}\nshell: {{setup: 'sleep {mark} & echo up > /up; wait'}}\n"))?;
+    project.commit("first")?;
+    let mut child = project.start(&["build", "--backend", "native"], &NO_ENGINE)?;
+    while running(&mark) == 0 {
+        assert!(child.try_wait()?.is_none(), "it ended: {:?}", Run::wait(child));
+        std::thread::yield_now();
+    }
+    child.kill()?;
+    child.wait()?;
+    // The kernel ends what is left in its own time.
+    while running(&mark) > 0 {
+        std::thread::yield_now();
+    }
+    let work = project.home().join("native/work");
+    assert!(std::fs::read_dir(&work)?.count() > 0, "the killed build had a directory");
+    project.config(&format!("image: app\nfrom: {base}\nshell: {{setup: echo done > /up}}\n"))?;
+    project.commit("second")?;
+    project.build_with(&["--backend", "native"], &NO_ENGINE)?;
+    assert_eq!(std::fs::read_dir(&work)?.count(), 0);
+    Ok(())
+}
+
+/// Processes of this machine whose arguments hold a word.
+fn running(word: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|found| {
+        let arguments = std::fs::read(found.ok()?.path().join("cmdline")).ok()?;
+        String::from_utf8_lossy(&arguments).split('\0').any(|argument| argument == word).then_some(())
+    });
+    processes.count()
+}

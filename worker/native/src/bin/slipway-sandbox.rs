@@ -1,0 +1,7 @@
+//! A sandbox and nothing else: what the tests of this crate start in place of the whole program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    slipway_native::sandbox::enter(std::env::args_os()).unwrap_or(ExitCode::FAILURE)
+}

@@ -1,0 +1,238 @@
+//! The container backend without an engine: overlay mounts, namespaces, a filter of system calls; images in the store of
+//! `slipway-layers`, to and from registries by our own client.
+//!
+//! Reading order: this file, `workspace` (a stage being built) on `overlay` and `stubs` (its root), with `place`,
+//! `delete` and `accounts` (files going in), `run` and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
+//! (images), `storage` (stages), `toolbox`, [`probe`].
+//!
+//! It needs root. Dockerfiles are not built here yet, and the network of commands is the host's unless none is asked for:
+//! whoever runs builds with it says so.
+
+mod accounts;
+mod commit;
+mod delete;
+mod error;
+mod files;
+mod overlay;
+mod pipe;
+mod place;
+pub mod probe;
+mod pull;
+mod push;
+mod run;
+pub mod sandbox;
+mod storage;
+mod stubs;
+mod toolbox;
+mod workspace;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use slipway_backend::{
+    BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageStore, LocalImage, Logs, Pushed,
+    Root, Setup, Workspace,
+};
+use slipway_layers::{Layer, Store, store::Options};
+use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
+use slipway_process::{Clock, Tasks};
+use slipway_registry::Client;
+use slipway_toolbox::Places;
+use tokio::sync::OnceCell;
+
+pub use crate::storage::NativeStageStorage;
+pub use slipway_layers::codec::Compression;
+
+use crate::workspace::NativeWorkspace;
+
+/// How the backend is set up.
+pub struct NativeOptions {
+    /// Directory of the store.
+    pub store: PathBuf,
+    /// Bytes that the store may take; `None` = 70 % of the volume.
+    pub limit: Option<u64>,
+    /// How registries are spoken to.
+    pub client: Client,
+    /// Where the programs of the toolbox are.
+    pub toolbox: Places,
+    /// How layers are compressed on their way to a registry.
+    pub compression: Compression,
+    /// The program that is started as a sandbox: this one, or another whose `main` begins with [`sandbox::enter`].
+    pub program: PathBuf,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The native backend.
+pub struct NativeBackend {
+    shared: Arc<Shared>,
+}
+
+/// What everything here works with.
+pub(crate) struct Shared {
+    store: Store,
+    client: Client,
+    places: Places,
+    toolbox: OnceCell<PathBuf>,
+    compression: Compression,
+    program: PathBuf,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+}
+
+impl NativeBackend {
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn open(options: NativeOptions) -> Result<Self, BackendError> {
+        let NativeOptions { store, limit, client, toolbox, compression, program, clock } = options;
+        let tasks = Tasks::new();
+        let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
+        let store = opened.map_err(|error| error::layers("set up the native backend", error))?;
+        let shared =
+            Shared { store, client, places: toolbox, toolbox: OnceCell::new(), compression, program, clock, tasks };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The stages of a project that lie in this host's store.
+    pub fn stage_storage(&self, project: &str) -> NativeStageStorage {
+        NativeStageStorage::new(Arc::clone(&self.shared), project)
+    }
+
+    /// Waits until everything that was given up is gone, and the disk has what was made.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn shut_down(&self) -> Result<(), BackendError> {
+        self.shared.tasks.wait().await;
+        let store = self.shared.store.clone();
+        let settled = self.shared.tasks.blocking(move || store.settle()).await;
+        settled.map_err(|error| error::layers("end the native backend", error))
+    }
+}
+
+impl Shared {
+    /// The toolbox's directory, made on first use.
+    async fn toolbox(&self) -> Result<PathBuf, BackendError> {
+        let make = || async {
+            let (store, places) = (self.store.clone(), self.places.clone());
+            self.tasks.blocking(move || toolbox::directory(&store, &places)).await
+        };
+        self.toolbox.get_or_try_init(make).await.cloned()
+    }
+
+    /// An image with all of its layers, in use as long as they live.
+    async fn image(&self, image: &LocalImage) -> Result<(ImageConfig, Vec<Layer>), BackendError> {
+        let (bytes, layers) = self.image_bytes(image).await?;
+        let config = ImageConfig::parse(&bytes);
+        Ok((config.map_err(|error| BackendError::Engine(format!("read the image {}: {error}", image.id)))?, layers))
+    }
+
+    /// The same with the config as it is.
+    async fn image_bytes(&self, image: &LocalImage) -> Result<(Vec<u8>, Vec<Layer>), BackendError> {
+        let (store, id) = (self.store.clone(), image.id.clone());
+        let find = move || {
+            let Some(bytes) = store.image_bytes(&id)? else { return Ok(None) };
+            // What cannot be read is as good as gone.
+            let Ok(config) = ImageConfig::parse(&bytes) else { return Ok(None) };
+            let ids: Vec<BlobDigest> = config.rootfs.diff_ids.iter().filter_map(|id| id.parse().ok()).collect();
+            Ok(store.stack(&ids)?.map(|layers| (bytes, layers)))
+        };
+        let found = self.tasks.blocking(find).await;
+        let found = found.map_err(|error| error::layers("look for an image", error))?;
+        found.ok_or_else(|| BackendError::Gone(image.id.to_string()))
+    }
+
+    /// Now, as configs have it.
+    fn now(&self) -> String {
+        let millis = i64::try_from(self.clock.unix_millis()).unwrap_or(0);
+        jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+    }
+}
+
+#[async_trait]
+impl ImageStore for NativeBackend {
+    async fn pull(&self, image: &ImageAt) -> Result<LocalImage, BackendError> {
+        pull::pull(&self.shared, image).await
+    }
+
+    async fn local(&self, _reference: &Reference, _platform: &Platform) -> Result<Option<LocalImage>, BackendError> {
+        // Images here have no names that a user gives.
+        Ok(None)
+    }
+
+    async fn push(&self, image: &LocalImage, to: &Repo, attempt: &str) -> Result<Pushed, BackendError> {
+        push::push(&self.shared, image, to, attempt).await
+    }
+
+    async fn files(&self, image: &LocalImage, path: &str) -> Result<(Root, ByteStream), BackendError> {
+        files::files(&self.shared, image, path).await
+    }
+
+    async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError> {
+        self.shared.image(image).await.map(|(config, _)| config)
+    }
+
+    async fn remove(&self, image: &LocalImage) -> Result<(), BackendError> {
+        let (store, id) = (self.shared.store.clone(), image.id.clone());
+        let forget = move || if store.is_named(&id)? { Ok(()) } else { store.forget(&id) };
+        let forgotten = self.shared.tasks.blocking(forget).await;
+        forgotten.map_err(|error| error::layers(&format!("remove the image {}", image.id), error))
+    }
+}
+
+#[async_trait]
+impl ImageBuilder for NativeBackend {
+    async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError> {
+        let (base, layers) = match base {
+            Some(base) => self.shared.image(base).await?,
+            None => {
+                let platform = &setup.platform;
+                let empty = ImageConfig {
+                    architecture: platform.arch.clone(),
+                    os: platform.os.clone(),
+                    variant: platform.variant.clone(),
+                    config: RunConfig::default(),
+                    ..ImageConfig::default()
+                };
+                (empty, Vec::new())
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(NativeWorkspace { shared, base, layers, setup, room: None, deletions: Vec::new(), ran: false }))
+    }
+
+    async fn dockerfile(
+        &self,
+        _build: DockerfileBuild,
+        _context: ByteStream,
+        _logs: Logs,
+    ) -> Result<LocalImage, BackendError> {
+        Err(BackendError::Refused(
+            "not supported yet: Dockerfile images with the native backend; use --backend docker".to_owned(),
+        ))
+    }
+
+    async fn respec(
+        &self,
+        base: &LocalImage,
+        respec: &Respec,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<LocalImage, BackendError> {
+        let (config, _layers) = self.shared.image(base).await?;
+        let bytes = respec::apply(&config, respec, labels).to_bytes();
+        let store = self.shared.store.clone();
+        let put = self.shared.tasks.blocking(move || store.put_image(&bytes)).await;
+        Ok(LocalImage { id: put.map_err(|error| error::layers("rewrite the config of an image", error))? })
+    }
+}
+
+#[async_trait]
+impl ContainerBackend for NativeBackend {
+    async fn sweep(&self) -> Result<u32, BackendError> {
+        let store = self.shared.store.clone();
+        let swept = self.shared.tasks.blocking(move || store.sweep()).await;
+        swept.map_err(|error| error::layers("sweep", error))
+    }
+}

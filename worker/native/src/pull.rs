@@ -1,0 +1,214 @@
+//! Images of registries: their layers fetched, verified and unpacked at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rustix::fs::FileType;
+use slipway_backend::{BackendError, ByteStream, LocalImage};
+use slipway_layers::{
+    ChainId, Layer, LayerError, Store,
+    codec::{Decoder, Digesting},
+    root::Root,
+    store::{About, Claim, Claimed, Known, Place},
+    tar::{Limits, TarReader},
+    unpack::{Purpose, Unpacked, unpack},
+};
+use slipway_oci::{
+    BlobDigest, ImageAt, ImageConfig, Repo,
+    manifest::{Descriptor, Manifest},
+};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use crate::{Shared, error, place::time_of};
+
+/// Layers that are fetched at once.
+const AT_ONCE: usize = 4;
+/// How many times as large as its archive a layer is taken to be before it is known.
+const GROWTH: u64 = 4;
+
+/// A layer that is there, or is but for its place.
+enum Fetched {
+    There(Layer),
+    Unpacked { claim: Claim, unpacked: Unpacked, about: About },
+}
+
+/// One layer to fetch.
+#[derive(Clone)]
+struct Wanted {
+    chain: ChainId,
+    below: Option<ChainId>,
+    diff_id: BlobDigest,
+    descriptor: Descriptor,
+    repo: Repo,
+}
+
+/// Makes an image local.
+pub(crate) async fn pull(shared: &Arc<Shared>, at: &ImageAt) -> Result<LocalImage, BackendError> {
+    if at.repo.host.is_empty() {
+        // In the local storage, images go by their ids.
+        let image = LocalImage { id: at.digest.clone() };
+        return shared.image(&image).await.map(|_| image).map_err(|error| gone(at, error));
+    }
+    if let Some(image) = known(shared, at).await? {
+        return Ok(image);
+    }
+    let doing = format!("pull {at}");
+    let (manifest, config_bytes, config) = documents(shared, at, &doing).await?;
+    let layers = layers(at, &manifest, &config, &doing)?;
+    let fetched: Vec<Fetched> = stream::iter(layers.clone())
+        .map(|wanted| fetch(Arc::clone(shared), wanted, doing.clone()))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let (store, at) = (shared.store.clone(), at.clone());
+    let finish = move || -> Result<LocalImage, LayerError> {
+        let _placed = place_all(fetched)?;
+        for wanted in layers {
+            store.put_place(&wanted.diff_id, Place { repo: wanted.repo, descriptor: wanted.descriptor })?;
+        }
+        let id = store.put_image(&config_bytes)?;
+        store.put_known(&at.digest, &Known { image: id.clone(), repo: at.repo, layers: manifest.layers })?;
+        Ok(LocalImage { id })
+    };
+    shared.tasks.blocking(finish).await.map_err(|error| error::layers(&doing, error))
+}
+
+fn gone(at: &ImageAt, error: BackendError) -> BackendError {
+    match error {
+        BackendError::Gone(_) => BackendError::Gone(at.to_string()),
+        other => other,
+    }
+}
+
+/// The image of a manifest that was pulled or pushed before, if all of it is still there.
+async fn known(shared: &Arc<Shared>, at: &ImageAt) -> Result<Option<LocalImage>, BackendError> {
+    let (store, digest) = (shared.store.clone(), at.digest.clone());
+    let known = shared.tasks.blocking(move || store.known(&digest)).await;
+    let known = known.map_err(|error| error::layers(&format!("look for {at}"), error))?;
+    let Some(known) = known else { return Ok(None) };
+    let image = LocalImage { id: known.image };
+    match shared.image(&image).await {
+        Ok(_) => Ok(Some(image)),
+        Err(BackendError::Gone(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn documents(shared: &Shared, at: &ImageAt, doing: &str) -> Result<(Manifest, Bytes, ImageConfig), BackendError> {
+    let found = shared.client.manifest(&at.repo, at.digest.as_str()).await;
+    let found = found.map_err(|error| error::registry(doing, error))?;
+    let raw = found.ok_or_else(|| BackendError::Gone(at.to_string()))?;
+    let bad = |why: String| BackendError::Refused(format!("{doing}: {why}"));
+    let manifest = Manifest::parse(&raw.bytes).map_err(|error| bad(error.to_string()))?;
+    let bytes = shared.client.blob(&at.repo, &manifest.config.digest).await.map_err(|error| match error {
+        slipway_registry::RegistryError::NotFound(_) => BackendError::Gone(at.to_string()),
+        other => error::registry(doing, other),
+    })?;
+    let config = ImageConfig::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+    Ok((manifest, bytes, config))
+}
+
+fn layers(at: &ImageAt, manifest: &Manifest, config: &ImageConfig, doing: &str) -> Result<Vec<Wanted>, BackendError> {
+    let ids: Result<Vec<BlobDigest>, _> = config.rootfs.diff_ids.iter().map(|id| id.parse()).collect();
+    let ids = ids.map_err(|error: slipway_oci::DigestError| BackendError::Refused(format!("{doing}: {error}")))?;
+    if ids.len() != manifest.layers.len() {
+        let (listed, known) = (manifest.layers.len(), ids.len());
+        let why = format!("{doing}: its manifest lists {listed} layers, and its config {known}");
+        return Err(BackendError::Refused(why));
+    }
+    let stacks = ChainId::stacks(&ids);
+    let all = ids.into_iter().zip(&manifest.layers).enumerate().map(|(index, (diff_id, descriptor))| Wanted {
+        chain: stacks[index].clone(),
+        below: index.checked_sub(1).map(|below| stacks[below].clone()),
+        diff_id,
+        descriptor: descriptor.clone(),
+        repo: at.repo.clone(),
+    });
+    Ok(all.collect())
+}
+
+/// Fetches a layer, unless it is there or another process is fetching it: then that is waited for.
+async fn fetch(shared: Arc<Shared>, wanted: Wanted, doing: String) -> Result<Fetched, BackendError> {
+    let (store, chain) = (shared.store.clone(), wanted.chain.clone());
+    let claimed = shared.tasks.blocking(move || store.claim(&chain)).await;
+    let claim = match claimed.map_err(|error| error::layers(&doing, error))? {
+        Claimed::There(layer) => return Ok(Fetched::There(layer)),
+        Claimed::Ours(claim) => claim,
+    };
+    let started = shared.client.blob_stream(&wanted.repo, &wanted.descriptor.digest).await;
+    let (_, bytes) = started.map_err(|error| error::registry(&doing, error))?;
+    let store = shared.store.clone();
+    let owned = doing.clone();
+    let work = move || receive(&store, &wanted, claim, bytes).map_err(|error| error::layers(&owned, error));
+    shared.tasks.blocking(work).await
+}
+
+/// Unpacks an archive as it comes, and verifies it on both sides of the decompressor.
+fn receive(store: &Store, wanted: &Wanted, claim: Claim, bytes: ByteStream) -> Result<Fetched, LayerError> {
+    let io = |error: std::io::Error| LayerError::io(format!("fetch the layer {}", wanted.descriptor.digest), error);
+    let guessed = wanted.descriptor.size.saturating_mul(GROWTH);
+    let _promised = store.admit(guessed)?;
+    let limits = Limits { bytes: store.usage()?.limit, ..Limits::default() };
+    let input = SyncIoBridge::new(StreamReader::new(bytes.map_err(std::io::Error::other)));
+    let decoder = Decoder::new(Digesting::new(input)).map_err(io)?;
+    let root = Root::open(&claim.diff()).map_err(io)?;
+    let mut reader = TarReader::new(Digesting::new(decoder), limits);
+    let unpacked = unpack(&mut reader, &root, &Purpose::Layer)?;
+    let mut plain = reader.into_inner();
+    std::io::copy(&mut plain, &mut std::io::sink()).map_err(io)?;
+    let (decoder, diff_id, _) = plain.finish();
+    let (_, digest, size) = decoder.finish().map_err(io)?.finish();
+    check("digest", &digest, &wanted.descriptor.digest)?;
+    check("size", &size, &wanted.descriptor.size)?;
+    check("diffID", &diff_id, &wanted.diff_id)?;
+    let _more = store.admit(unpacked.size.saturating_sub(guessed))?;
+    let below = wanted.below.as_ref().map(|chain| chain.hex().to_owned());
+    let about = About { diff_id, below, size: unpacked.size };
+    Ok(Fetched::Unpacked { claim, unpacked, about })
+}
+
+fn check<T: PartialEq + std::fmt::Display>(what: &str, found: &T, promised: &T) -> Result<(), LayerError> {
+    if found == promised {
+        return Ok(());
+    }
+    Err(LayerError::Corrupt(format!("a layer has the {what} {found}; {promised} was promised")))
+}
+
+/// Brings the layers of an image to their places, lowest first.
+fn place_all(fetched: Vec<Fetched>) -> Result<Vec<Layer>, LayerError> {
+    let mut placed: Vec<Layer> = Vec::new();
+    for fetched in fetched {
+        let layer = match fetched {
+            Fetched::There(layer) => layer,
+            Fetched::Unpacked { claim, unpacked, about } => {
+                dress_implied(&claim, &unpacked, &placed)?;
+                claim.finish(&about)?
+            }
+        };
+        placed.push(layer);
+    }
+    Ok(placed)
+}
+
+/// A directory that an archive does not list is that of the layers below.
+fn dress_implied(claim: &Claim, unpacked: &Unpacked, below: &[Layer]) -> Result<(), LayerError> {
+    let io = |error: std::io::Error| LayerError::io("take over directories of the layers below", error);
+    let own = Root::open(&claim.diff()).map_err(io)?;
+    for path in &unpacked.implied {
+        for layer in below.iter().rev() {
+            let lower = Root::open(&layer.diff()).map_err(io)?;
+            let Some(stat) = lower.look(path.as_bytes()).map_err(io)? else { continue };
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                break;
+            }
+            let directory = own.directory(path.as_bytes()).map_err(io)?;
+            let xattrs = lower.directory(path.as_bytes()).and_then(|lower| lower.xattrs(b".")).map_err(io)?;
+            let plain: Vec<_> = xattrs.into_iter().filter(|(key, _)| !key.starts_with(b"trusted.overlay.")).collect();
+            directory.dress(b".", (stat.st_uid, stat.st_gid), Some(stat.st_mode & 0o7777), &plain).map_err(io)?;
+            directory.set_time(b".", time_of(&stat)).map_err(io)?;
+            break;
+        }
+    }
+    Ok(())
+}

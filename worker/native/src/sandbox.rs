@@ -1,0 +1,70 @@
+//! The sandbox that commands run in.
+//!
+//! Three processes: the *worker* starts the program again as the *outer* one, which makes the namespaces and starts it
+//! once more as the *init* of them; that one builds the root, gives up its rights and becomes the shell. No code runs
+//! between a fork and an exec, and nothing unshares in a process with threads.
+//!
+//! The worker holds one end of a socket. When it is closed, however the worker ended, the outer process kills the init,
+//! and the kernel everything in its namespace; when the outer process is killed, the kernel kills the init.
+
+mod filter;
+mod init;
+mod loopback;
+mod outer;
+mod rights;
+mod start;
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use start::{Ended, Running, start};
+
+/// First argument of the outer process.
+const OUTER: &str = "sandbox-outer";
+/// First argument of the init.
+const INIT: &str = "sandbox-init";
+/// Exit code of a sandbox that could not be set up.
+const BROKEN: u8 = 125;
+
+/// Which network commands see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Network {
+    /// Their own, with nothing in it but a loopback.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// What a sandbox is made of, beside its root and its script.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    /// The shell and its arguments.
+    pub(crate) command: Vec<String>,
+    /// Its whole environment.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// The network.
+    pub(crate) network: Network,
+    /// Name of the machine.
+    pub(crate) hostname: String,
+    /// The toolbox, mounted read-only at `/.werf/stapel`.
+    pub(crate) toolbox: PathBuf,
+    /// An empty directory.
+    pub(crate) empty: PathBuf,
+    /// Files of the host that stand in the place of the image's: path in the image, path on the host.
+    pub(crate) files: Vec<(String, PathBuf)>,
+}
+
+/// Whether this process was started to be a part of a sandbox; then it is one, and this is its end. To be asked before
+/// anything else, threads above all.
+pub fn enter(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.into_iter().skip(1);
+    let role = arguments.next()?;
+    if role == OUTER {
+        Some(outer::run(arguments.next().is_some_and(|network| network == "host")))
+    } else if role == INIT {
+        Some(init::run())
+    } else {
+        None
+    }
+}

@@ -1,0 +1,210 @@
+//! The init: builds the root from the inside, gives up its rights, becomes the shell.
+
+use std::{
+    fs::{self, File},
+    io::{self, IoSliceMut, Read as _, Seek as _},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{ExitCode, Stdio},
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+        UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_change, mount_remount,
+        move_mount, open_tree, unmount,
+    },
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send},
+    process::{Signal, pivot_root, set_parent_process_death_signal, umask},
+    system::sethostname,
+};
+use slipway_process::child::command;
+
+use super::{BROKEN, Network, Spec, filter, loopback, rights};
+use crate::{overlay, toolbox::MOUNT};
+
+/// Parts of `/proc` and `/sys` that tell of the host or change it: hidden.
+const HIDDEN: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+/// Parts that may be read only.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// Devices of every system.
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+/// Links of `/dev`.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+/// A directory that every Linux has: the root is mounted there for a moment.
+const ANYWHERE: &str = "/sys";
+
+type Step<T> = Result<T, (&'static str, io::Error)>;
+
+/// Runs until the shell takes over; what goes wrong before is told to the worker.
+pub(super) fn run() -> ExitCode {
+    // Standard input is the socket to the worker. A copy remains until the shell runs.
+    let told = io::stdin().as_fd().try_clone_to_owned();
+    let Err((doing, error)) = become_shell();
+    if let Ok(socket) = told {
+        let _ = send(&socket, format!("{doing}: {error}").as_bytes(), SendFlags::NOSIGNAL);
+    }
+    ExitCode::from(BROKEN)
+}
+
+/// Names what was being done when something failed.
+fn step<T, E: Into<io::Error>>(doing: &'static str, result: Result<T, E>) -> Step<T> {
+    result.map_err(|error| (doing, error.into()))
+}
+
+fn become_shell() -> Step<std::convert::Infallible> {
+    step("bind the sandbox to its parent", set_parent_process_death_signal(Some(Signal::KILL)))?;
+    let [root, spec, script] = step("take the root over", receive())?;
+    let spec = step("read the sandbox's description", read_spec(spec))?;
+    step("make mounts private", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
+    let toolbox = step("mount the toolbox", toolbox(&spec))?;
+    let files = step("open the files of the host", host_files(&spec))?;
+    step("enter the root", enter(&root))?;
+    drop(root);
+    umask(Mode::empty());
+    step("mount /proc, /dev and /sys", systems())?;
+    step("place the toolbox", place(&toolbox, MOUNT))?;
+    for (path, file) in files {
+        // A link of the image that leads nowhere has no place for it.
+        let _ = place(&file, &path);
+    }
+    step("hide parts of /proc", hide())?;
+    umask(Mode::from_raw_mode(0o022));
+    step("name the machine", sethostname(spec.hostname.as_bytes()))?;
+    if spec.network == Network::None {
+        step("start the loopback", loopback::up())?;
+    }
+    let program = step("start the build shell", spec.command.first().ok_or(io::ErrorKind::InvalidInput))?;
+    let mut shell = command(program);
+    shell.args(&spec.command[1..]).env_clear().envs(&spec.variables).stdin(Stdio::from(script)).current_dir("/");
+    step("give up rights", rights::give_up())?;
+    step("set the filter of system calls", filter::set())?;
+    Err(("start the build shell", shell.exec()))
+}
+
+/// The root's mount, the description and the script, in this order.
+fn receive() -> io::Result<[OwnedFd; 3]> {
+    let mut byte = [0_u8; 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(io::stdin(), &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut found = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            found.extend(descriptors);
+        }
+    }
+    found.try_into().map_err(|_| io::Error::other("the worker sent something else"))
+}
+
+fn read_spec(spec: OwnedFd) -> io::Result<Spec> {
+    let mut file = File::from(spec);
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// Overlay without a writable part is read-only whatever is done to it.
+fn toolbox(spec: &Spec) -> io::Result<OwnedFd> {
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    overlay::mount(&[spec.toolbox.clone(), spec.empty.clone()], None, attributes)
+}
+
+fn host_files(spec: &Spec) -> io::Result<Vec<(String, OwnedFd)>> {
+    let clone = |path: &Path| open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    spec.files.iter().map(|(to, from)| Ok((to.clone(), clone(from)?))).collect()
+}
+
+/// Makes a mount the root and forgets the old one. From here on no path leads to the host.
+fn enter(root: &OwnedFd) -> io::Result<()> {
+    place(root, ANYWHERE)?;
+    std::env::set_current_dir(ANYWHERE)?;
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    std::env::set_current_dir("/")
+}
+
+fn place(mount: &impl AsFd, at: impl AsRef<Path>) -> io::Result<()> {
+    Ok(move_mount(mount.as_fd(), "", CWD, at.as_ref(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+fn systems() -> io::Result<()> {
+    let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let nothing = plain | MountAttrFlags::MOUNT_ATTR_NODEV;
+    place(&made("proc", &[], nothing)?, "/proc")?;
+    place(&made("sysfs", &[], nothing | MountAttrFlags::MOUNT_ATTR_RDONLY)?, "/sys")?;
+    place(&made("tmpfs", &[("mode", "755"), ("size", "65536k")], MountAttrFlags::MOUNT_ATTR_NOSUID)?, "/dev")?;
+    for (name, major, minor) in DEVICES {
+        mknodat(
+            CWD,
+            format!("/dev/{name}"),
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o666),
+            makedev(major, minor),
+        )?;
+    }
+    for (name, to) in LINKS {
+        std::os::unix::fs::symlink(to, format!("/dev/{name}"))?;
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        fs::create_dir(format!("/dev/{name}"))?;
+    }
+    let terminals = made("devpts", &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")], plain)?;
+    place(&terminals, "/dev/pts")?;
+    place(&made("tmpfs", &[("mode", "1777"), ("size", "65536k")], nothing)?, "/dev/shm")?;
+    place(&made("mqueue", &[], nothing)?, "/dev/mqueue")
+}
+
+fn made(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(context.as_fd(), *key, *value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+fn hide() -> io::Result<()> {
+    for path in HIDDEN {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => {
+                let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
+                place(&made("tmpfs", &[("size", "0")], attributes)?, path)?;
+            }
+            Ok(_) => mount_bind("/dev/null", path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    for path in READ_ONLY.into_iter().filter(|path| fs::symlink_metadata(path).is_ok()) {
+        mount_bind(path, path)?;
+        mount_remount(path, flags, c"")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! The worker's side of a sandbox.
+
+use std::{
+    fs::File,
+    io::{self, IoSlice, Read as _, Seek as _, Write as _},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+};
+use slipway_process::child::async_command;
+use tokio::process::{Child, ChildStderr, ChildStdout};
+
+use super::{BROKEN, Network, OUTER, Spec};
+
+/// Longest message of a sandbox that could not be set up.
+const MAX_MESSAGE: u64 = 4096;
+/// How long the rest of a dead sandbox may hold its socket.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A sandbox at work. Dropping it kills everything in it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    socket: UnixStream,
+    /// What the commands say.
+    pub(crate) out: ChildStdout,
+    /// What they complain about.
+    pub(crate) err: ChildStderr,
+}
+
+/// How a sandbox ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// The shell ran; its exit code, 128 and more for a signal.
+    Exit(i64),
+    /// It could not be set up, and why.
+    Broken(String),
+}
+
+/// Starts `program`, which is this program or one like it, as a sandbox on the root `mount`.
+pub(crate) fn start(program: &Path, mount: BorrowedFd<'_>, spec: &Spec, script: &[u8]) -> io::Result<Running> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let network = if spec.network == Network::Host { "host" } else { "none" };
+    let mut command = async_command(program);
+    command.args([OUTER, network]).stdin(Stdio::from(OwnedFd::from(theirs)));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear().spawn()?;
+    let missing = || io::Error::other("a child process has no pipes");
+    let (out, err) = (child.stdout.take().ok_or_else(missing)?, child.stderr.take().ok_or_else(missing)?);
+    let description = in_memory("slipway-spec", &serde_json::to_vec(spec)?)?;
+    let script = in_memory("slipway-script", script)?;
+    hand_over(&ours, &[mount, description.as_fd(), script.as_fd()])?;
+    Ok(Running { child, socket: ours, out, err })
+}
+
+fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn hand_over(socket: &UnixStream, descriptors: &[BorrowedFd<'_>; 3]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("no room for three descriptors"));
+    }
+    sendmsg(socket, &[IoSlice::new(b".")], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+impl Running {
+    /// Waits for the end.
+    pub(crate) async fn wait(&mut self) -> io::Result<Ended> {
+        let status = self.child.wait().await?;
+        let code = code(status);
+        if code != i64::from(BROKEN) {
+            return Ok(Ended::Exit(code));
+        }
+        // A command may end with this code too: then nothing was said.
+        let said = self.message()?;
+        Ok(if said.is_empty() { Ended::Exit(code) } else { Ended::Broken(said) })
+    }
+
+    /// Ends everything in the sandbox, and waits until it is gone.
+    pub(crate) async fn end(mut self) {
+        drop(self.socket);
+        // The outer process kills the init and waits for it; its own end follows.
+        let _ = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+    }
+
+    fn message(&mut self) -> io::Result<String> {
+        // All other ends are closed: their processes have ended.
+        self.socket.set_read_timeout(Some(PATIENCE))?;
+        let mut said = Vec::new();
+        (&self.socket).take(MAX_MESSAGE).read_to_end(&mut said)?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+fn code(status: ExitStatus) -> i64 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let signal = || 128 + status.signal().unwrap_or(0);
+    i64::from(status.code().unwrap_or_else(signal))
+}

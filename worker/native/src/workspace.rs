@@ -1,0 +1,189 @@
+//! A workspace: an overlay on top of an image, and what is done in it.
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use rustix::mount::MountAttrFlags;
+use slipway_backend::{BackendError, ByteStream, LocalImage, Logs, Script, Setup, Workspace, script::Deletion};
+use slipway_layers::{Layer, root::Root, store::Work};
+use slipway_oci::{ConfigChange, ImageConfig};
+use slipway_paths::TreePath;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use crate::{Shared, commit, delete, error, overlay, place, run, stubs};
+
+/// Deletions that wait, all together.
+const MAX_DELETIONS: usize = 1_000_000;
+
+/// A workspace of this backend.
+pub(crate) struct NativeWorkspace {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) base: ImageConfig,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) setup: Setup,
+    pub(crate) room: Option<Arc<Room>>,
+    pub(crate) deletions: Vec<Deletion>,
+    pub(crate) ran: bool,
+}
+
+/// The mount of a workspace and the directory that its changes are in. Shared with whatever works in it, so that it is
+/// not removed under it.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) root: Root,
+    pub(crate) work: Work,
+    /// Paths that only the places for mounts have.
+    pub(crate) stubs: Vec<Vec<u8>>,
+    /// Keeps the layers below from being evicted.
+    _layers: Vec<Layer>,
+}
+
+impl Room {
+    /// Where the changes are.
+    pub(crate) fn upper(work: &Work) -> PathBuf {
+        work.path().join("upper")
+    }
+
+    /// Mounts. Blocks.
+    fn make(shared: &Shared, layers: &[Layer], attempt: &str) -> Result<Self, BackendError> {
+        let doing = "mount the root of a build";
+        let work = shared.store.work(attempt).map_err(|error| error::layers(doing, error))?;
+        let mounted = mount(shared, layers, &work).map_err(|error| error::system(doing, error));
+        let (root, stubs) = mounted?;
+        Ok(Self { root, work, stubs, _layers: layers.to_vec() })
+    }
+}
+
+/// The directories of layers, the topmost first, as a read-only mount wants them: two at least.
+pub(crate) fn lowers(shared: &Shared, layers: &[Layer]) -> Vec<PathBuf> {
+    let mut lowers: Vec<PathBuf> = layers.iter().rev().map(Layer::diff).collect();
+    let missing = 2_usize.saturating_sub(lowers.len());
+    lowers.extend(shared.store.empty().into_iter().take(missing));
+    lowers
+}
+
+fn mount(shared: &Shared, layers: &[Layer], work: &Work) -> io::Result<(Root, Vec<Vec<u8>>)> {
+    let mut lowers = lowers(shared, layers);
+    let image = Root::of(overlay::mount(&lowers, None, MountAttrFlags::empty())?);
+    let own = work.path().join("stubs");
+    let made = stubs::make(&image, &own)?;
+    let (upper, scratch) = (Room::upper(work), work.path().join("scratch"));
+    fs::create_dir(&upper)?;
+    fs::create_dir(&scratch)?;
+    // The root of the changes is the root that is seen: as the image has it.
+    if let Some(stat) = image.look(b"")? {
+        let directory = Root::open(&upper)?.directory(b"")?;
+        let mode = if layers.is_empty() { 0o755 } else { stat.st_mode & 0o7777 };
+        directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
+        directory.set_time(b".", place::time_of(&stat))?;
+    }
+    drop(image);
+    lowers.insert(0, own);
+    let writable = overlay::Writable { upper: &upper, work: &scratch };
+    let root = overlay::mount(&lowers, Some(writable), MountAttrFlags::empty())?;
+    Ok((Root::of(root), made))
+}
+
+impl NativeWorkspace {
+    /// The room, mounted on first use.
+    async fn room(&mut self) -> Result<Arc<Room>, BackendError> {
+        if let Some(room) = &self.room {
+            return Ok(Arc::clone(room));
+        }
+        let (shared, layers, attempt) = (Arc::clone(&self.shared), self.layers.clone(), self.setup.attempt.clone());
+        let made = self.shared.tasks.blocking(move || Room::make(&shared, &layers, &attempt)).await?;
+        let room = Arc::new(made);
+        self.room = Some(Arc::clone(&room));
+        Ok(room)
+    }
+
+    /// Makes the deletions that wait.
+    async fn delete_now(&mut self) -> Result<(), BackendError> {
+        if self.deletions.is_empty() {
+            return Ok(());
+        }
+        let room = self.room().await?;
+        let deletions = std::mem::take(&mut self.deletions);
+        self.shared.tasks.blocking(move || delete::delete(&room.root, &deletions)).await
+    }
+}
+
+impl Drop for NativeWorkspace {
+    fn drop(&mut self) {
+        // Removing what a build has left may take a while: not on the thread of a task.
+        if let Some(room) = self.room.take() {
+            let tasks = self.shared.tasks.clone();
+            let owned = tasks.clone();
+            tasks.spawn(async move { owned.blocking(move || drop(room)).await });
+        }
+    }
+}
+
+#[async_trait]
+impl Workspace for NativeWorkspace {
+    async fn extract(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
+        }
+        let room = self.room().await?;
+        let (to, owner, group) = (to.to_owned(), owner.map(str::to_owned), group.map(str::to_owned));
+        let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
+        let put = move || place::put(&room.root, input, &to, owner.as_deref(), group.as_deref());
+        self.shared.tasks.blocking(put).await
+    }
+
+    async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("files cannot be deleted after the commands ran".to_owned()));
+        }
+        if !root.starts_with('/') {
+            return Err(BackendError::Refused(format!("files below `{root}` cannot be deleted: it is not absolute")));
+        }
+        let waiting: usize = self.deletions.iter().map(|deletion| deletion.paths.len()).sum();
+        if waiting + paths.len() > MAX_DELETIONS {
+            return Err(BackendError::Refused(format!(
+                "more than {MAX_DELETIONS} files are to be deleted in one stage"
+            )));
+        }
+        if !paths.is_empty() {
+            self.deletions.push(Deletion { root: root.to_owned(), paths });
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("the commands of a stage run once".to_owned()));
+        }
+        if script.commands.is_empty() {
+            return Ok(());
+        }
+        self.delete_now().await?;
+        self.ran = true;
+        let room = self.room().await?;
+        let base = self.base.config.env.clone().unwrap_or_default();
+        run::run(&self.shared, room, &self.setup, &base, &script, logs).await
+    }
+
+    async fn commit(mut self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError> {
+        self.delete_now().await?;
+        let shared = Arc::clone(&self.shared);
+        let (base, layers) = (self.base.clone(), self.layers.clone());
+        let room = self.room.take();
+        let image = commit::commit(&shared, base, layers, room, &change);
+        image.await
+    }
+}
+
+impl std::os::fd::AsFd for Room {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}

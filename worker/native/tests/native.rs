@@ -1,0 +1,135 @@
+//! The backend on this machine, with a base made of the host's static busybox and registries of the tests' own.
+
+#[path = "native/parts.rs"]
+mod parts;
+#[path = "native/sandbox.rs"]
+mod sandbox;
+
+use slipway_backend::{
+    BackendError, ContainerBackend as _, ImageBuilder as _, ImageStore as _, Root, Setup, conformance,
+    conformance::{Harness, Item, archive, build_of, directory, file, link},
+};
+use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo};
+use slipway_parts::Registry;
+use tokio::sync::mpsc;
+
+use parts::Native;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let bases = parts::Bases::new(&registry);
+    conformance::without_dockerfiles(&native.backend, &native.base, &bases).await;
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dockerfiles_are_not_supported_yet() {
+    let Some(native) = Native::start().await else { return };
+    let (logs, _lines) = mpsc::channel(1);
+    let build = build_of("x".to_owned(), "FROM scratch\n");
+    let refused = native.backend.dockerfile(build, archive(&[]), logs).await.expect_err("not yet");
+    assert!(refused.to_string().starts_with("not supported yet"), "{refused}");
+    native.end().await;
+}
+
+fn repo(registry: &Registry, path: &str) -> Repo {
+    Repo { host: registry.host().to_owned(), path: path.to_owned() }
+}
+
+/// Deletions, replaced directories, links, devices: what comes out of one store goes into another as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_goes_to_a_repository_and_comes_back() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let below = harness
+        .filled(&[
+            directory("opt"),
+            directory("opt/replaced"),
+            file("opt/replaced/old", "x"),
+            file("opt/deleted", "x"),
+            directory("opt/emptied"),
+            file("opt/emptied/a", "x"),
+            Item { kind: 'h', text: "opt/deleted".to_owned(), ..file("opt/same", "") },
+            link("opt/link", "/opt/none"),
+        ])
+        .await;
+    let script = "cd /opt; T=/.werf/stapel/embedded/bin; $T/rm -rf replaced; $T/mkdir replaced; echo new > replaced/new; \
+                  $T/rm deleted emptied/*; $T/chmod 4750 same; $T/chown 7:8 same; $T/ln same again";
+    let image = harness.built(&below, &[(1, script)]).await;
+    let before = harness.items(&image, "/opt").await;
+    let names: Vec<&str> = before.iter().map(|item| item.path.as_str()).collect();
+    assert_eq!(names, [".", "again", "emptied", "link", "replaced", "replaced/new", "same"]);
+    let target = repo(&registry, "shop/app");
+    let pushed = native.backend.push(&image, &target, "attempt-1").await.expect("a push");
+    let at = ImageAt { repo: target.clone(), digest: pushed.manifest.clone() };
+    assert_eq!(native.backend.pull(&at).await.expect("it is known"), image);
+
+    let other = Native::start().await.expect("it started before");
+    let (one, two) = tokio::join!(other.backend.pull(&at), other.backend.pull(&at));
+    assert_eq!((one.expect("a pull"), two.expect("a pull")), (image.clone(), image.clone()));
+    let there = Harness::new(&other.backend, &other.base);
+    assert_eq!(there.items(&image, "/opt").await, before);
+    // From there on to another repository of the registry: nothing but the manifest is new.
+    let mounted = repo(&registry, "other/app");
+    let again = other.backend.push(&image, &mounted, "attempt-1").await.expect("a push");
+    assert_eq!(again, pushed);
+    let gone = ImageAt { digest: BlobDigest::of(b"never pushed"), ..at };
+    assert!(matches!(other.backend.pull(&gone).await, Err(BackendError::Gone(_))));
+    other.end().await;
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_files_make_equal_layers() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let mut layers = Vec::new();
+    for _ in 0..2 {
+        let mut workspace = harness.open(Some(&native.base)).await;
+        let tree = [directory("d"), file("d/f", "x")];
+        workspace.extract(archive(&tree), "/srv/new", Some("5"), None).await.expect("files go in");
+        workspace.extract(archive(&tree[1..]), "/bin", None, None).await.expect("files go in");
+        let image = workspace.commit(ConfigChange::default()).await.expect("an image");
+        layers.push(native.backend.config(&image).await.expect("a config").rootfs.diff_ids);
+    }
+    assert_eq!(layers[0], layers[1]);
+    // Nothing changed: no layer.
+    let same = harness.built(&native.base, &[(1, "true")]).await;
+    let base = native.backend.config(&native.base).await.expect("a config");
+    assert_eq!(native.backend.config(&same).await.expect("a config").rootfs, base.rootfs);
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_made_of_a_dead_process_is_swept() {
+    let Some(native) = Native::start().await else { return };
+    let dead = native.store().join("work/dead");
+    std::fs::create_dir_all(dead.join("upper")).expect("a directory");
+    std::fs::write(dead.join("lock"), "").expect("a file");
+    let setup = Setup { attempt: "alive".to_owned(), platform: Platform::host(), network: Some("none".to_owned()) };
+    let mut alive = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
+    alive.extract(archive(&[file("f", "x")]), "/", None, None).await.expect("files go in");
+    assert_eq!(native.backend.sweep().await.expect("a sweep"), 1);
+    let image = alive.commit(ConfigChange::default()).await.expect("an image");
+    let harness = Harness::new(&native.backend, &native.base);
+    assert_eq!(harness.root(&image, "/f").await.expect("a file"), Root::File);
+    native.end().await;
+}
+
+/// A full store says so, and what is in it stays sound.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_full_says_so() {
+    let Some(native) = Native::with(Some(12_000_000)).await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let mut workspace = harness.open(Some(&native.base)).await;
+    let large = "x".repeat(14_000_000);
+    workspace.extract(archive(&[file("large", &large)]), "/", None, None).await.expect("files go in");
+    let refused = workspace.commit(ConfigChange::default()).await.expect_err("too large");
+    assert!(matches!(&refused, BackendError::NoSpace(why) if why.contains("12000000")), "{refused:?}");
+    let image = harness.filled(&[file("small", "x")]).await;
+    assert_eq!(harness.text(&image, "/small").await, "x");
+    native.end().await;
+}

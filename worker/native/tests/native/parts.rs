@@ -1,0 +1,140 @@
+//! What the tests stand on: a backend with a store of its own, a base, and images with any config.
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use slipway_backend::{
+    ImageBuilder as _, LocalImage, Setup,
+    conformance::{Harness, MakeBase, archive, directory, file},
+};
+use slipway_native::{Compression, NativeBackend, NativeOptions, probe::probe};
+use slipway_oci::{
+    BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Repo,
+    config::{RootFs, RunConfig},
+    manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST},
+};
+use slipway_parts::Registry;
+use slipway_process::SystemClock;
+use slipway_registry::{Client, Options};
+use slipway_toolbox::Places;
+
+/// A backend of its own.
+pub(crate) struct Native {
+    pub(crate) backend: NativeBackend,
+    pub(crate) base: LocalImage,
+    home: tempfile::TempDir,
+}
+
+/// A client for loopback registries.
+pub(crate) fn client() -> Client {
+    Client::new(Options { user_agent: "test".to_owned(), ..Options::default() }).expect("a client")
+}
+
+impl Native {
+    /// A backend with an empty store; `None`, said aloud, where sandboxes cannot run.
+    pub(crate) async fn start() -> Option<Self> {
+        Self::with(None).await
+    }
+
+    /// The same with a limit of its store.
+    pub(crate) async fn with(limit: Option<u64>) -> Option<Self> {
+        let home = tempfile::tempdir().expect("a directory");
+        if let Err(why) = probe(&home.path().join("store")) {
+            slipway_parts::skip("native", &why);
+            return None;
+        }
+        let options = NativeOptions {
+            store: home.path().join("store"),
+            limit,
+            client: client(),
+            toolbox: Places::new(Vec::new()),
+            compression: Compression::Gzip,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_slipway-sandbox")),
+            clock: Arc::new(SystemClock::new(None)),
+        };
+        let backend = NativeBackend::open(options).await.expect("a backend");
+        let setup = Setup { attempt: "base".to_owned(), platform: Platform::host(), network: None };
+        let mut workspace = backend.open(None, setup).await.expect("a workspace");
+        let tree = [directory("bin"), directory("etc"), file("etc/passwd", "root:x:0:0::/root:/bin/sh\n")];
+        workspace.extract(archive(&tree), "/", None, None).await.expect("files go in");
+        let base = workspace.commit(ConfigChange::default()).await.expect("a base");
+        Some(Self { backend, base, home })
+    }
+
+    /// Where the store is.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.home.path().join("store")
+    }
+
+    /// Checks that nothing is left but what was made.
+    pub(crate) async fn end(self) {
+        self.backend.shut_down().await.expect("an end");
+        let left = std::fs::read_dir(self.store().join("work")).expect("a listing").count();
+        assert_eq!(left, 0, "directories of builds are left");
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+        assert!(!mounts.contains(&*self.home.path().to_string_lossy()), "mounts are left");
+    }
+}
+
+/// Images with any config: made in a registry, and pulled.
+pub(crate) struct Bases {
+    client: Client,
+    repo: Repo,
+}
+
+impl Bases {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self { client: client(), repo: Repo { host: registry.host().to_owned(), path: "bases".to_owned() } }
+    }
+}
+
+#[async_trait]
+impl MakeBase for Bases {
+    async fn make(&self, harness: &Harness<'_>, _dockerfile: &str, config: RunConfig) -> LocalImage {
+        let layer = tar_of_f();
+        let platform = Platform::host();
+        let document = ImageConfig {
+            architecture: platform.arch,
+            os: platform.os,
+            config,
+            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![BlobDigest::of(&layer).to_string()] },
+            ..ImageConfig::default()
+        };
+        let bytes = document.to_bytes();
+        let of = |kind: &str, bytes: &[u8]| Descriptor::new(kind, BlobDigest::of(bytes), bytes.len() as u64);
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(OCI_MANIFEST.to_owned()),
+            config: of(OCI_CONFIG, &bytes),
+            layers: vec![of(OCI_LAYER, &layer)],
+            annotations: Default::default(),
+        };
+        for blob in [bytes, layer] {
+            self.client.put_blob(&self.repo, blob.into()).await.expect("a blob");
+        }
+        let bytes = manifest.to_bytes();
+        let digest = BlobDigest::of(&bytes);
+        let stored = self.client.put_manifest(&self.repo, digest.as_str(), OCI_MANIFEST, bytes.into());
+        stored.await.expect("a manifest");
+        let at = ImageAt { repo: self.repo.clone(), digest };
+        harness.backend.pull(&at).await.expect("a pull")
+    }
+}
+
+/// An archive with a file `f`.
+fn tar_of_f() -> Vec<u8> {
+    let mut header = vec![0_u8; 512];
+    header[0] = b'f';
+    for (at, text) in
+        [(100, "0000644\0"), (108, "0000000\0"), (116, "0000000\0"), (124, "00000000000\0"), (136, "00000000000\0")]
+    {
+        header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    header[148..156].copy_from_slice(b"        ");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header.extend([0; 1024]);
+    header
+}

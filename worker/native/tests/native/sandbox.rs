@@ -1,0 +1,165 @@
+//! What commands in a sandbox can see and do, and what is left of them.
+
+use slipway_backend::{BackendError, conformance::Harness};
+
+use crate::parts::Native;
+
+/// Runs one command; answers what it said.
+async fn said(harness: &Harness<'_>, command: &str) -> Vec<String> {
+    let mut workspace = harness.open(Some(harness.base)).await;
+    let text = format!("PATH=/.werf/stapel/embedded/bin:$PATH; {command}");
+    let (ended, said) = harness.run(workspace.as_mut(), &[(1, &text)], &[]).await;
+    ended.unwrap_or_else(|error| panic!("{command}: {error}: {said:?}"));
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_see_nothing_of_the_host() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let store = native.store();
+    let secret = store.parent().expect("a home").join("secret");
+    std::fs::write(&secret, "secret").expect("a file");
+    // Only the shell and what it started are there; the shell is the first.
+    assert_eq!(
+        said(&harness, "echo $$; for p in /proc/[0-9]*; do [[ -e $p/exe ]] && echo $p; done | wc -l").await[0],
+        "1"
+    );
+    let mounts = said(&harness, "cat /proc/self/mountinfo").await.join("\n");
+    for part in ["/dev/vda", &*store.to_string_lossy(), "/etc/shadow"] {
+        assert!(
+            !mounts
+                .lines()
+                .any(|line| line.split(' ').nth(4) != Some("/") && line.contains(part) && !line.contains(" /etc/")),
+            "{part}: {mounts}"
+        );
+    }
+    let secret = secret.display();
+    let tries = format!(
+        "cat {secret} 2>/dev/null && echo leaked; ls /proc/1/root{secret} 2>/dev/null && echo leaked; \
+         for fd in /proc/self/fd/*; do [[ -d $fd/ ]] && ls $fd/ 2>/dev/null | grep -q secret && echo leaked; done; echo done"
+    );
+    assert_eq!(said(&harness, &tries).await, ["done"]);
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_have_the_rights_of_a_container_and_no_more() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let status = said(&harness, "grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' /proc/self/status").await;
+    let status: Vec<String> = status.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    // Docker's default set.
+    let kept = "00000000a80425fb";
+    let expected = [
+        "CapInh: 0000000000000000".to_owned(),
+        format!("CapPrm: {kept}"),
+        format!("CapEff: {kept}"),
+        format!("CapBnd: {kept}"),
+        "CapAmb: 0000000000000000".to_owned(),
+        "NoNewPrivs: 1".to_owned(),
+        "Seccomp: 2".to_owned(),
+    ];
+    assert_eq!(status, expected);
+    for forbidden in [
+        "busybox mount -t tmpfs none /bin",
+        "busybox umount /proc",
+        "busybox unshare -m true",
+        "busybox hostname other",
+        "echo 1 > /proc/sys/kernel/panic",
+        "echo b > /proc/sysrq-trigger",
+        "busybox mknod /bin/disk b 8 0 && read -r -n 1 < /bin/disk",
+        "touch /.werf/stapel/embedded/bin/x",
+        "touch /sys/x",
+        "busybox ip link add d0 type dummy",
+        "busybox chroot /proc/1/root true 2>/dev/null && cat /proc/1/root/proc/kcore | head -c 1 | grep -q .",
+    ] {
+        let tried =
+            said(&harness, &format!("if ( {forbidden} ) >/dev/null 2>&1; then echo could; else echo not; fi")).await;
+        assert_eq!(tried, ["not"], "{forbidden}");
+    }
+    let network = said(&harness, "busybox ip -o link | wc -l; busybox ping -c 1 127.0.0.1 >/dev/null && echo up").await;
+    assert_eq!(network, ["1", "up"]);
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_have_what_systems_have() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let checks = "for d in null zero full random urandom tty; do [[ -c /dev/$d ]] || echo no $d; done; \
+                  echo x > /dev/shm/x; head -c 3 /dev/zero | wc -c; [[ -e /dev/fd/0 && -d /dev/pts ]] && echo devices; \
+                  echo $HOME $HOSTNAME; cat /etc/hostname; grep -c localhost /etc/hosts; umask; pwd; id -u; id -G";
+    let found = said(&harness, checks).await;
+    assert_eq!(found, ["3", "devices", "/root slipway", "slipway", "2", "0022", "/", "0", "0"]);
+    // None of it is in the image.
+    let image = harness.built(&native.base, &[(1, "echo x > /made; echo y > /etc/hosts")]).await;
+    assert_eq!(harness.paths(&image, "/").await, [".", "bin", "etc", "etc/passwd", "made"]);
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_of_a_stage_end_with_it() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let mark = format!("{}", 100_000 + std::process::id());
+    said(
+        &harness,
+        &format!(
+            "busybox sleep {mark} & busybox setsid busybox sleep {mark} >/dev/null 2>&1 </dev/null & echo started"
+        ),
+    )
+    .await;
+    assert_eq!(running(&mark), 0);
+    native.end().await;
+}
+
+/// Processes of this machine whose arguments hold a text.
+fn running(text: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("a listing").filter_map(|found| {
+        let arguments = std::fs::read(found.ok()?.path().join("cmdline")).ok()?;
+        String::from_utf8_lossy(&arguments).split('\0').any(|word| word == text).then_some(())
+    });
+    processes.count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_given_up_leaves_nothing() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let mut workspace = harness.open(Some(&native.base)).await;
+    let mark = format!("{}", 300_000 + std::process::id());
+    let text = format!("/.werf/stapel/embedded/bin/sleep {mark} & echo up; wait");
+    let script = slipway_backend::Script { commands: vec![(1, text)], ..Default::default() };
+    let (logs, mut lines) = tokio::sync::mpsc::channel(1);
+    let begun = async {
+        assert_eq!(lines.recv().await.as_deref(), Some(b"up".as_slice()));
+        while running(&mark) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = workspace.run(script, logs) => panic!("{ended:?}"),
+        () = begun => {}
+    }
+    drop(workspace);
+    native.end().await;
+    assert_eq!(running(&mark), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_that_are_unknown_are_refused() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let setup = slipway_backend::Setup {
+        attempt: harness.attempt(),
+        platform: slipway_oci::Platform::host(),
+        network: Some("container:x".to_owned()),
+    };
+    let mut workspace =
+        slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await.expect("a workspace");
+    let (ended, _) = harness.run(workspace.as_mut(), &[(1, "true")], &[]).await;
+    assert!(matches!(&ended, Err(BackendError::Refused(why)) if why.starts_with("not supported yet")), "{ended:?}");
+    drop(workspace);
+    native.end().await;
+}
