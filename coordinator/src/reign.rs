@@ -83,10 +83,11 @@ impl Reign {
         let made = tokio::fs::create_dir_all(&parts.spool).await;
         made.map_err(|error| format!("make the directory {}: {error}", parts.spool.display()))?;
         let tasks = Tasks::new();
+        let open = kept.iter().filter(|kept| kept.summary.state == BuildState::Running).count();
         let options = EngineOptions {
             seed: random_id(),
             clock: Arc::clone(&parts.clock),
-            scheduler: scheduler::Options::cluster(),
+            scheduler: if open == 0 { scheduler::Options::cluster() } else { scheduler::Options::taking_over() },
             estimates: LearnedFile::new(parts.durations.clone()).load(),
         };
         let engine = Engine::start(&tasks, options);
@@ -100,7 +101,6 @@ impl Reign {
             submitting: Mutex::default(),
             pushed: Notify::new(),
         });
-        let open = kept.iter().filter(|kept| kept.summary.state == BuildState::Running).count();
         tracing::info!(term = reign.term(), builds = kept.len(), open, "leading");
         for one in &kept {
             reign.take_up(one.clone());

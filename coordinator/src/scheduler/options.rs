@@ -71,6 +71,12 @@ impl Options {
         }
     }
 
+    /// The same after another coordinator: its workers are listened to before a job is given out, or what one of them is
+    /// doing already would be done twice.
+    pub fn taking_over() -> Self {
+        Self { settle: Duration::from_secs(3), ..Self::cluster() }
+    }
+
     /// How long to wait before a try, when `failures` tries have failed.
     pub(super) fn back_off(&self, failures: u32) -> Duration {
         self.back_off * 2_u32.pow(failures.saturating_sub(1).min(16))
