@@ -24,6 +24,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 const ENDING: Duration = Duration::from_secs(60);
 /// How often a push is tried: each time to whichever coordinator leads then.
 const PUSHES: usize = 5;
+/// How many changes of leader are followed in the middle of a submit.
+const CHANGES: usize = 10;
 /// Wait between pushes.
 const BETWEEN: Duration = Duration::from_secs(1);
 
@@ -116,9 +118,18 @@ fn goes_on(name: &BuildName) -> String {
 /// # Errors
 /// When it cannot be done.
 pub(crate) async fn submit(request: &ClusterRequest) -> anyhow::Result<()> {
-    push(request).await?;
-    request.client.submit(&request.name, &request.submit).await?;
-    Ok(())
+    let leader = || request.client.addresses().current();
+    for _ in 0..CHANGES {
+        push(request).await?;
+        let pushed_to = leader();
+        let submitted = request.client.submit(&request.name, &request.submit).await;
+        if leader() == pushed_to {
+            return Ok(submitted.map(drop)?);
+        }
+        // Another one has answered, which lacks the commits.
+        tracing::info!("the leader has changed to {}", leader());
+    }
+    anyhow::bail!("submit the build: the coordinators change who leads too often; try again later")
 }
 
 /// Pushes the commits that the coordinator lacks.
