@@ -1,14 +1,18 @@
 //! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
 //!
-//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`].
+//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`Listener`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
+pub mod cluster;
 pub mod engine;
+pub mod listener;
 pub mod project;
 pub mod proxy;
 pub mod registry;
 pub mod tree;
 
+pub use cluster::Cluster;
+pub use listener::Listener;
 pub use project::{Built, Project, Run};
 pub use proxy::{Action, Proxy};
 pub use registry::Registry;

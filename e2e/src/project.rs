@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result, bail};
 use slipway_process::{Environment, child};
 use tempfile::TempDir;
 
+/// How long a started program may run.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
+
 /// A project with its own home directory for the program.
 pub struct Project {
     dir: TempDir,
@@ -207,12 +210,22 @@ impl Built {
 }
 
 impl Run {
-    /// Waits for a started program.
+    /// Waits for a started program; ends it when it is not done within four minutes.
     ///
     /// # Errors
     /// When it cannot be waited for.
     pub fn wait(child: Child) -> Result<Self> {
-        Ok(Self::new(&child.wait_with_output()?))
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).context("a process id")?;
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || ended.send(child.wait_with_output()));
+        match end.recv_timeout(PATIENCE) {
+            Ok(output) => Ok(Self::new(&output?)),
+            Err(_) => {
+                // What it said by then says where it hangs.
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+                Ok(Self::new(&end.recv()??))
+            }
+        }
     }
 
     fn new(output: &std::process::Output) -> Self {
@@ -242,7 +255,7 @@ impl Run {
 }
 
 /// The program, beside the test's own directory in cargo's target directory.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let own = std::env::current_exe().expect("a test has a path");
     let profile = own.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
     let program = profile.join("slipway");

@@ -1,4 +1,4 @@
-//! An HTTP proxy in front of a registry that does harm when it is told to.
+//! An HTTP proxy in front of a registry or coordinator that does harm when it is told to.
 //!
 //! It takes one request per connection (every answer says `Connection: close`), so that each request meets the rule.
 
@@ -99,6 +99,11 @@ impl Proxy {
     /// From now on everything passes.
     pub fn heal(&self) {
         self.rule(|_| Action::Pass);
+    }
+
+    /// The address of a coordinator, through this proxy.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// A repository of the registry, through this proxy.

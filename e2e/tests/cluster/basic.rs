@@ -1,0 +1,145 @@
+//! A build on a cluster ends as one on this host does.
+
+use anyhow::Result;
+use slipway_e2e::{Cluster, Listener, Project, Run, engine};
+
+use crate::{
+    can_run,
+    reporting::{ALL, each_once, project, runs},
+};
+
+#[test]
+fn it_builds_shows_and_reports_as_an_embedded_build_does() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let (cluster, listener) = (Cluster::start(2, 2)?, Listener::start()?);
+    let project = project("basic", &cluster, &listener)?;
+    let first = cluster.build(&project)?;
+    assert_eq!(first.run.built().len(), ALL, "{}", first.run.stderr);
+    assert!(first.run.stderr.contains("app/setup said-by-app"), "{}", first.run.stderr);
+    assert!(engine::sh(&first.image("web"), "cat /app/file /tools/made")?.starts_with('1'));
+    assert_eq!(cluster.stages(&project)?.len(), ALL);
+
+    let second = cluster.build(&project)?;
+    assert!(second.run.built().is_empty(), "{}", second.run.stderr);
+    assert_eq!(second.image("web"), first.image("web"));
+    assert_eq!(second.report["Images"]["web"]["Rebuilt"], false);
+    assert_eq!(runs(&project, &listener), each_once());
+
+    // The same stages serve a build on this host, and it finds them all.
+    let embedded = project.build(&["--repo", &cluster.registry.repo(project.name())])?;
+    assert!(embedded.run.built().is_empty(), "{}", embedded.run.stderr);
+    assert_eq!(embedded.image("web"), first.image("web"));
+    cluster.nothing_left()
+}
+
+#[test]
+fn a_failing_command_is_shown_with_its_place_and_exit_code() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let cluster = Cluster::start(1, 1)?;
+    let project = Project::new("failing")?;
+    cluster.config(
+        &project,
+        "image: app\nfrom: BASE\nshell:\n  setup:\n  - echo before\n  - echo it-is-broken; exit 7\n",
+    )?;
+    project.commit("first")?;
+    let run = Run::wait(cluster.start_build(&project, &[])?)?;
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    for part in ["app/setup", "it-is-broken", "exit code 7", "werf.yaml:9"] {
+        assert!(run.stderr.contains(part), "`{part}` is not in:\n{}", run.stderr);
+    }
+    let required = Run::wait(cluster.start_build(&project, &["--require-built-images"])?)?;
+    assert_eq!(required.code, 4, "{}", required.stderr);
+    cluster.nothing_left()
+}
+
+#[test]
+fn uncommitted_work_and_files_from_disk_go_along() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let cluster = Cluster::start(1, 1)?;
+    let project = Project::new("dev")?;
+    project.write("src/file", "committed\n")?;
+    project.write("Dockerfile", format!("FROM {}\nCOPY . /ctx\n", cluster.base()?))?;
+    cluster.config(
+        &project,
+        "image: app\nfrom: BASE\ngit: [{add: /src, to: /app}]\n---\n\
+         image: ctx\ndockerfile: Dockerfile\ncontextAddFiles: [generated]\n",
+    )?;
+    project.write(
+        "werf-giterminism.yaml",
+        "giterminismConfigVersion: 1\nconfig: {dockerfile: {allowContextAddFiles: [generated]}}\n",
+    )?;
+    project.write(".gitignore", "generated\n")?;
+    project.commit("first")?;
+    project.write("generated", "on disk only\n")?;
+    let built = cluster.build(&project)?;
+    assert_eq!(engine::sh(&built.image("ctx"), "cat /ctx/generated")?, "on disk only\n");
+    project.write("src/file", "not committed\n")?;
+    let (urls, repo) = (cluster.urls(), cluster.registry.repo(project.name()));
+    let dev = project.build(&["--dev", "--coordinator", &urls, "--repo", &repo])?;
+    assert_eq!(engine::sh(&dev.image("app"), "cat /app/file")?, "not committed\n");
+    cluster.nothing_left()
+}
+
+#[test]
+fn a_detached_build_goes_on_and_is_asked_about() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let (cluster, listener) = (Cluster::start(1, 1)?, Listener::start()?);
+    let project = project("detached", &cluster, &listener)?;
+    let detached = Run::wait(cluster.start_build(&project, &["--detach"])?)?;
+    assert_eq!(detached.code, 0, "{}", detached.stderr);
+    let name = detached.stdout.trim();
+    let attached = cluster.ask(&project, &["attach", name])?;
+    assert_eq!(attached.code, 0, "{}", attached.stderr);
+    assert_eq!(attached.built().len(), ALL, "{}", attached.stderr);
+    let list = cluster.ask(&project, &["builds", "list"])?;
+    assert!(list.stdout.starts_with(&format!("{name}  succeeded")), "{list:?}");
+    let show = cluster.ask(&project, &["builds", "show", name])?;
+    assert!(show.stdout.contains("state: succeeded\n"), "{show:?}");
+    let logs = cluster.ask(&project, &["logs", "--follow", name])?;
+    assert_eq!((logs.code, logs.stdout.as_str()), (0, "app/setup said-by-app\n"), "{}", logs.stderr);
+    let explain = cluster.ask(&project, &["explain", name])?;
+    assert_eq!(explain.code, 0, "{}", explain.stderr);
+    let unknown = cluster.ask(&project, &["builds", "show", "no-such-build"])?;
+    assert_eq!(unknown.code, 1, "{unknown:?}");
+    assert_eq!(runs(&project, &listener), each_once());
+    Ok(())
+}
+
+#[test]
+fn an_interrupt_cancels_the_build_and_a_lost_client_does_not() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let (cluster, listener) = (Cluster::start(1, 1)?, Listener::start()?);
+    let sleeper = Project::new("sleeper")?;
+    let report = listener.report(&format!("{}-sleeps", sleeper.name()));
+    cluster.config(&sleeper, &format!("image: a\nfrom: BASE\nshell: {{setup: ['{report}', sleep 600]}}\n"))?;
+    sleeper.commit("first")?;
+    let client = cluster.start_build(&sleeper, &[])?;
+    slipway_e2e::cluster::wait("the command", || (!runs(&sleeper, &listener).is_empty()).then_some(()))?;
+    let pid = rustix::process::Pid::from_raw(client.id().try_into()?).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+    let run = Run::wait(client)?;
+    assert_eq!(run.code, 130, "{}", run.stderr);
+    cluster.nothing_left()?;
+    let list = cluster.ask(&sleeper, &["builds", "list"])?;
+    assert!(list.stdout.contains("  cancelled  "), "{list:?}");
+
+    let project = project("lost", &cluster, &listener)?;
+    let mut client = cluster.start_build(&project, &[])?;
+    slipway_e2e::cluster::wait("a command", || (!runs(&project, &listener).is_empty()).then_some(()))?;
+    client.kill()?;
+    Run::wait(client)?;
+    let built = cluster.build(&project)?;
+    assert_eq!(runs(&project, &listener), each_once(), "{}", built.run.stderr);
+    assert_eq!(cluster.stages(&project)?.len(), ALL);
+    cluster.nothing_left()
+}

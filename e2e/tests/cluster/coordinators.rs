@@ -1,0 +1,57 @@
+//! Coordinators that die, from submit to tag.
+
+use anyhow::Result;
+use slipway_e2e::{Cluster, Listener, Run, engine};
+
+use crate::{
+    can_run,
+    reporting::{ALL, each_once, project, runs},
+};
+
+/// Where the leader is killed, and at which passage.
+const STEPS: [&str; 8] = [
+    "submit.stored",
+    "publish.look:2",
+    "publish.verify:2",
+    "publish.commit:1",
+    "publish.commit:4",
+    "publish.tag:1",
+    "publish.tag:5",
+    "publish.clear:3",
+];
+
+#[test]
+fn killed_at_every_step_another_leads_and_nothing_runs_twice() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let listener = Listener::start()?;
+    for step in STEPS {
+        let mut cluster = Cluster::start(2, 2)?;
+        let leader = cluster.leader()?;
+        // The other one leads while this one is armed; then it leads again.
+        cluster.kill_coordinator(1 - leader);
+        cluster.kill_coordinator(leader);
+        cluster.start_coordinator(leader, Some(step))?;
+        cluster.leader()?;
+        cluster.start_coordinator(1 - leader, None)?;
+        let project = project("led", &cluster, &listener)?;
+        let client = cluster.start_build(&project, &["--log-verbose"])?;
+        cluster.coordinator_dies(leader)?;
+        let run = Run::wait(client)?;
+        assert_eq!(run.code, 0, "{step}:\n{}\n{}", run.stderr, cluster.logs());
+        assert_eq!(runs(&project, &listener), each_once(), "{step}:\n{}", cluster.logs());
+        assert_eq!(cluster.stages(&project)?.len(), ALL, "{step}");
+        let shown = run.built();
+        let mut once = shown.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), shown.len(), "{step}: something was shown twice:\n{}", run.stderr);
+        assert_eq!(run.stderr.matches("app/setup said-by-app").count(), 1, "{step}:\n{}", run.stderr);
+        let next = cluster.build(&project)?;
+        assert!(next.run.built().is_empty(), "{step}: {}", next.run.stderr);
+        engine::sh(&next.image("web"), "cat /app/file /tools/made")?;
+        cluster.nothing_left()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Scenarios on a cluster of real processes, a file each, in one program.
+
+mod basic;
+mod coordinators;
+mod etcd;
+mod images;
+mod once;
+mod reporting;
+mod workers;
+
+use slipway_e2e::{Part, require};
+
+/// What every scenario needs.
+fn can_run() -> bool {
+    require(&[Part::Docker, Part::Busybox, Part::Registry, Part::Git, Part::Etcd])
+}
