@@ -87,9 +87,56 @@ fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(),
     if let Some(image) = remote {
         return Err(format!("{file}: not supported yet: git.url in a cluster (image {})", image.name()));
     }
+    check_networks(file, images)?;
     let refused = config.unsupported.iter().find(|refused| refused.image.as_ref().is_none_or(needed));
     refused.map_or(Ok(()), |refused| {
         let (line, column) = (refused.position.line, refused.position.column);
         Err(format!("{file}:{line}:{column}: not supported yet: {}", refused.directive))
     })
+}
+
+/// Refuses Dockerfiles whose commands would see the network of a worker: whoever may submit would reach what listens on
+/// its loopback.
+fn check_networks(file: &str, images: &[&Image]) -> Result<(), String> {
+    for image in images {
+        let network = match &image.kind {
+            ImageKind::Dockerfile(dockerfile) => dockerfile.network.as_deref(),
+            ImageKind::Stapel(stapel) => stapel.network.as_deref(),
+        };
+        if let Some(network) = network.filter(|network| !is_apart(network)) {
+            return Err(format!(
+                "{file}: image {}: `network: {network}` is not for a cluster, where commands must not see the network of \
+                 a worker: write `default` or `none`",
+                image.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a network is one of the container's own.
+fn is_apart(network: &str) -> bool {
+    matches!(network, "" | "default" | "bridge" | "none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(network: &str) -> Result<(), String> {
+        let text = format!("project: p\nconfigVersion: 1\n---\nimage: a\ndockerfile: Dockerfile\nnetwork: {network}\n");
+        let config = slipway_config::parse("werf.yaml", &text).expect("a configuration");
+        check_networks("werf.yaml", &config.images.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn commands_in_a_cluster_do_not_see_the_network_of_a_worker() {
+        for network in ["default", "none", "bridge"] {
+            assert_eq!(checked(network), Ok(()), "{network}");
+        }
+        for network in ["host", "container:etcd", "other"] {
+            let error = checked(network).expect_err(network);
+            assert!(error.contains(&format!("image a: `network: {network}` is not for a cluster")), "{error}");
+        }
+    }
 }
