@@ -111,7 +111,8 @@ impl Api {
             Access::Roles(roles) => roles,
         };
         let unknown = || {
-            let how = "a call needs a token that is known here: `Authorization: Bearer TOKEN`";
+            let how = "a call needs a token that is known here: `Authorization: Bearer TOKEN`; where no tokens are in use, \
+                       it must be made to a loopback address";
             refuse(Code::Unauthenticated, how)
         };
         let caller = self.guard.caller(&parts.headers).ok_or_else(unknown)?;

@@ -4,6 +4,7 @@
 
 use std::{
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -130,7 +131,9 @@ impl Guard {
 
     /// Who calls; `None` when he has no token, or an unknown one.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
-        let Some(tokens) = &self.0 else { return Some(Caller { role: Role::Admin, name: "anybody".into() }) };
+        let Some(tokens) = &self.0 else {
+            return is_meant_for_loopback(headers).then(|| Caller { role: Role::Admin, name: "anybody".into() });
+        };
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (given.next(), given.next()) else { return None };
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
@@ -140,6 +143,23 @@ impl Guard {
         }
         tokens.find(token)
     }
+}
+
+/// Whether a call was made to a loopback address, and by no page from elsewhere: a browser on this machine can be led to
+/// call it under a name that its attacker owns.
+fn is_meant_for_loopback(headers: &HeaderMap) -> bool {
+    let named = [header::HOST, header::ORIGIN].into_iter().flat_map(|name| headers.get_all(name));
+    named.into_iter().all(|value| value.to_str().is_ok_and(is_loopback))
+}
+
+/// Whether `[SCHEME://]HOST[:PORT]` names this machine.
+fn is_loopback(text: &str) -> bool {
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 impl Tokens {
@@ -259,6 +279,23 @@ mod tests {
         fs::write(&path, "nonsense").expect("the file");
         guard.reload();
         assert_eq!(role("Bearer a"), Some(Role::Admin), "a broken file changes nothing");
+    }
+
+    #[test]
+    fn without_tokens_only_calls_to_loopback_are_taken() {
+        let called = |pairs: &[(header::HeaderName, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value")));
+            Guard::open().caller(&HeaderMap::from_iter(pairs)).is_some()
+        };
+        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "127.8.9.1"] {
+            assert!(called(&[(header::HOST, host)]), "{host}");
+        }
+        for host in ["evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1:8080", ""] {
+            assert!(!called(&[(header::HOST, host)]), "{host}");
+        }
+        let origin = |origin| called(&[(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, origin)]);
+        assert!(origin("http://localhost:3000"));
+        assert!(!origin("https://evil.example") && !origin("null"));
     }
 
     #[test]
