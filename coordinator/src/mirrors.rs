@@ -139,7 +139,9 @@ impl Mirrors {
         let purpose = "make a mirror for the project";
         let init = Git::new(self, &self.root, purpose).args(["init", "--quiet", "--bare"]).arg(fresh);
         init.run().await?;
-        fs::write(fresh.join("config"), CONFIG).map_err(|error| GitFailure::new(purpose, error))?;
+        // Counted after it was decompressed, unlike the bytes that the endpoint counts.
+        let config = format!("{CONFIG}[receive]\n\tmaxInputSize = {}\n", self.max_push);
+        fs::write(fresh.join("config"), config).map_err(|error| GitFailure::new(purpose, error))?;
         match fs::rename(fresh, target) {
             Ok(()) => Ok(()),
             // Another call was faster.

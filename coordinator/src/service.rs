@@ -45,6 +45,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(3600);
 /// How long calls under way may take when the process ends.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// What anybody may know of a store that does not answer.
+const NO_STORE: &str = "the store by which a leader is found does not answer";
+
 /// What a coordinator is made of.
 pub struct Config {
     /// Where it listens.
@@ -218,7 +221,7 @@ impl Ruler {
         }
         self.standing.send_replace(match news {
             News::Led(url) => Standing::Led(url),
-            News::Away(why) => Standing::Away(why),
+            News::Away(_) => Standing::Away(NO_STORE.to_owned()),
         });
     }
 
@@ -234,7 +237,8 @@ impl Ruler {
             Ok(reign) => reign,
             Err(why) => {
                 tracing::error!("this coordinator cannot lead: {why}");
-                self.standing.send_replace(Standing::Away(why));
+                // What is wrong may name inner addresses: everybody may ask how it stands.
+                self.standing.send_replace(Standing::Away("its term could not begin; its log says why".to_owned()));
                 leadership.resign().await;
                 return tokio::time::sleep(PAUSE).await;
             }
