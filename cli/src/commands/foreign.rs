@@ -13,7 +13,10 @@ const FOREIGN: [(&str, &str); 11] = [
     ("kubectl", "use the kubectl program itself"),
     ("kube-run", "build with `slipway build`, then run the image with `kubectl run`"),
     ("rollback", "roll a release back with `helm rollback`"),
-    ("synchronization", "no such service is needed: builds of one host lock files, the registry holds the rest"),
+    (
+        "synchronization",
+        "no lock server is needed: builds of one host lock files, those of many share an etcd by `--synchronization etcd://…`",
+    ),
     ("telemetry", "nothing is ever sent: there is nothing to turn off"),
 ];
 
