@@ -18,12 +18,8 @@ const MAX_COMMITS: usize = 10_000;
 pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
     check(request)?;
     let config = slipway_config::parse(&request.config_name, &request.config).map_err(|error| error.to_string())?;
-    if config.project != request.project {
-        return Err(format!(
-            "the request is of project `{}`, its configuration of `{}`: they must be the same",
-            request.project, config.project
-        ));
-    }
+    // The request's name counts: a variable or flag of the client may have replaced that of the configuration.
+    slipway_config::check_project_name(&request.project).map_err(|error| error.to_string())?;
     let wanted: BTreeSet<&ImageName> = request.images.iter().collect();
     let is_wanted = |image: &&Image| image.names.iter().any(|name| wanted.contains(name));
     let chosen: Vec<&Image> = config.images.iter().filter(is_wanted).collect();

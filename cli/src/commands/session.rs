@@ -88,10 +88,10 @@ impl Session {
     /// Adds to a desk what belongs to a project.
     ///
     /// # Errors
-    /// When there is no place to keep things.
+    /// When there is no place to keep things, or a flag or variable cannot be obeyed.
     pub(crate) fn new(desk: Desk, matches: &ArgMatches) -> Result<Self, Failure> {
         let Desk { world, values, printer, here } = desk;
-        let project_flags = ProjectFlags::from_values(&values);
+        let project_flags = ProjectFlags::from_values(&values).map_err(Failure::usage)?;
         let home = home::directory(project_flags.home_dir.as_deref(), &world.environment)?;
         let given = matches.try_get_many::<String>(IMAGES).ok().flatten().unwrap_or_default();
         let patterns = given.cloned().collect();
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    /// Reads the project and its configuration; says what the configuration warns of.
+    /// Reads the project and its configuration, whose project name a flag may replace; says what it warns of.
     ///
     /// # Errors
     /// When either is wrong.
@@ -124,10 +124,13 @@ impl Session {
         let project = self.blocking(move || Project::open(&flags, &reading)).await?;
         let rendering = &project.rendering;
         let traced = |problems: Problems| Failure::project(problems.traced(|position| rendering.origin(position)));
-        let config = slipway_config::parse(&project.config_name, &rendering.text).map_err(traced)?;
+        let mut config = slipway_config::parse(&project.config_name, &rendering.text).map_err(traced)?;
         config.warnings.iter().for_each(|warning| self.printer.warn(warning));
         let allowed = project.permits.check(&config, &project.config_name, &rendering.text, &project.permits_name);
         allowed.map_err(traced)?;
+        if let Some(name) = &self.project_flags.project_name {
+            config.project.clone_from(name);
+        }
         Ok((project, config))
     }
 

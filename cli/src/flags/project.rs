@@ -2,7 +2,7 @@
 
 use super::{
     flag::{CommandName, Flag, PROJECT, Support, Werf},
-    resolve::Values,
+    resolve::{FlagError, Values},
 };
 use crate::{includes::Including, project::Reading};
 
@@ -32,6 +32,9 @@ pub(crate) const CONFIG: Flag = Flag::text(
     "Configuration file, relative to the project directory; werf.yaml or werf.yml by default",
 )
 .on(PROJECT);
+pub(crate) const PROJECT_NAME: Flag =
+    Flag::text("project-name", "NAME", "Name of the project, instead of what the configuration says by project")
+        .on(PROJECT);
 pub(crate) const CONFIG_TEMPLATES_DIR: Flag = Flag::text(
     "config-templates-dir",
     "DIR",
@@ -94,6 +97,7 @@ pub(super) const FLAGS: &[Flag] = &[
     DIR,
     GIT_WORK_TREE,
     CONFIG,
+    PROJECT_NAME,
     CONFIG_TEMPLATES_DIR,
     GITERMINISM_CONFIG,
     ENV,
@@ -129,6 +133,8 @@ pub(crate) struct ProjectFlags {
     pub(crate) git_work_tree: Option<String>,
     /// `--config`
     pub(crate) config: Option<String>,
+    /// `--project-name`: a good one.
+    pub(crate) project_name: Option<String>,
     /// `--config-templates-dir`
     pub(crate) config_templates_dir: Option<String>,
     /// `--config-render-path`
@@ -163,16 +169,24 @@ impl ProjectFlags {
     }
 
     /// What the flags and variables say.
-    pub(crate) fn from_values(values: &Values) -> Self {
+    ///
+    /// # Errors
+    /// When the name of the project cannot be one.
+    pub(crate) fn from_values(values: &Values) -> Result<Self, FlagError> {
+        let project_name = values.text(&PROJECT_NAME);
+        if let Some(Err(fault)) = project_name.as_deref().map(slipway_config::check_project_name) {
+            return Err(FlagError(format!("{}: {fault}", values.spelling(&PROJECT_NAME))));
+        }
         let giterminism = match (values.switch(&DEV), values.switch(&LOOSE_GITERMINISM)) {
             (true, _) => Giterminism::Dev(values.list(&DEV_IGNORE)),
             (false, true) => Giterminism::Loose,
             (false, false) => Giterminism::Strict,
         };
-        Self {
+        Ok(Self {
             dir: values.text(&DIR),
             git_work_tree: values.text(&GIT_WORK_TREE),
             config: values.text(&CONFIG),
+            project_name,
             config_templates_dir: values.text(&CONFIG_TEMPLATES_DIR),
             config_render_path: values.text(&CONFIG_RENDER_PATH),
             env: values.text(&ENV).unwrap_or_default(),
@@ -183,6 +197,6 @@ impl ProjectFlags {
             allow_includes_update: values.switch(&ALLOW_INCLUDES_UPDATE),
             home_dir: values.text(&HOME_DIR),
             tmp_dir: values.text(&TMP_DIR),
-        }
+        })
     }
 }

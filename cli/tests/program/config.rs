@@ -110,3 +110,40 @@ fn all_problems_are_shown_at_once() {
     let Some(project) = project(&[("werf.yaml", text)]) else { return };
     project.run(&["config", "list"]).ends(3, &["werf.yaml:5", "frm", "werf.yaml:9", "shel"]);
 }
+
+#[test]
+fn dev_mode_leaves_out_what_is_to_be_ignored() {
+    let Some(project) = project(&[("werf.yaml", WERF)]) else { return };
+    project.write("werf.yaml", &WERF.replace("draft", "sketch"));
+    let (committed, changed) = ("app\nweb\ntools\ndraft\n", "app\nweb\ntools\nsketch\n");
+    let list = |more: &[&str]| project.run(&[&["config", "list", "--dev"], more].concat());
+    list(&[]).prints(changed);
+    list(&["--dev-ignore", "werf.yaml"]).prints(committed);
+    list(&["--dev-ignore=notes", "--dev-ignore=*.yaml"]).prints(committed);
+    list(&["--dev-ignore", "other.yaml"]).prints(changed);
+    let project = project.with("WERF_DEV_IGNORE_1", "notes").with("WERF_DEV_IGNORE_OF_MINE", "werf.yaml");
+    project.run(&["config", "list", "--dev"]).prints(committed);
+    project.run(&["config", "list", "--dev", "--dev-ignore", "more"]).prints(committed);
+}
+
+#[test]
+fn the_name_of_the_project_may_come_from_outside() {
+    let Some(project) = project(&[("werf.yaml", WERF)]) else { return };
+    let long = "a".repeat(51);
+    for wrong in ["Shop", "a_b", "-a", long.as_str()] {
+        let run = project.run(&["config", "list", &format!("--project-name={wrong}")]);
+        run.ends(2, &["--project-name: bad project name", "names are up to 50 lower-case letters"]);
+    }
+    let project = project.with("WERF_PROJECT_NAME", "Other_");
+    for command in [&["build"][..], &["plan"], &["config", "list"]] {
+        project.run(command).ends(2, &["WERF_PROJECT_NAME: bad project name `Other_`"]);
+    }
+    let project = project.with("SLIPWAY_PROJECT_NAME", "other-1");
+    let run = project.run(&["config", "list", "--log-verbose"]).prints("app\nweb\ntools\ndraft\n");
+    assert!(!run.err.contains("PROJECT_NAME"), "it is no variable of another tool: {}", run.err);
+    // The text stays what it is, and must be right by itself.
+    project.run(&["config", "render"]).prints(WERF);
+    project.write("werf.yaml", &WERF.replace("project: shop", "project: Shop"));
+    project.commit();
+    project.run(&["config", "list"]).ends(3, &["werf.yaml:1:", "bad project name `Shop`"]);
+}

@@ -187,7 +187,7 @@ async fn wrong_requests_are_refused_with_what_is_wrong() {
     for (what, request) in [
         ("no image `web`", SubmitRequest { images: vec![slipway_config::ImageName("web".to_owned())], ..base.clone() }),
         ("werf.yaml:", SubmitRequest { config: "project: shop\nconfigVersion: 2\n".to_owned(), ..base.clone() }),
-        ("must be the same", SubmitRequest { project: "other".to_owned(), ..base.clone() }),
+        ("bad project name `Shop`", SubmitRequest { project: "Shop".to_owned(), ..base.clone() }),
         ("cannot be a project", SubmitRequest { project: "../shop".to_owned(), ..base.clone() }),
         (missing, SubmitRequest { commit: missing.parse().expect("an id"), ..base.clone() }),
     ] {
