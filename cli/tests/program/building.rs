@@ -84,13 +84,14 @@ fn backends_that_do_not_exist_are_refused() {
 #[test]
 fn old_names_warn_once() {
     let Some(project) = files().map(|project| project.with("DOCKER_HOST", NOWHERE)) else { return };
-    let run = project.run(&["build", "-Z", "--report-path", "r.json"]).ends(1, &[]);
+    let run = project.run(&["build", "-Z", "--report-path", "r", "--report-format", "envfile"]).ends(1, &[]);
     let warnings: Vec<&str> = run.err.lines().filter(|line| line.starts_with("WARNING:")).collect();
     assert_eq!(
         warnings,
         [
             "WARNING: --skip-build is an old name: use --require-built-images",
             "WARNING: --report-path is an old name: use --save-build-report --build-report-path",
+            "WARNING: --report-format is an old name: use --build-report-path with the extension .json or .env",
         ]
     );
 }

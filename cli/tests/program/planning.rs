@@ -79,3 +79,43 @@ fn what_cannot_be_built_yet_is_refused_where_it_is_needed() {
     project.run(&["plan"]).ends(3, &["not supported yet: mount", "(image cache)", "werf.yaml:"]);
     project.run(&["plan", "app", "-o", "json"]).ends(0, &[]);
 }
+
+/// What is read and not built: lines of the meta section, the document of image `a`, and how a refusal calls it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("build: {staged: true}", "from: b", "build.staged"),
+    ("build: {platform: [linux/amd64, linux/arm64]}", "from: b", "build.platform"),
+    ("", "from: b\nplatform: [linux/amd64, linux/arm64]", "platform"),
+    ("", "from: scratch", "from: scratch"),
+    ("", "from: b\nansible: {install: [{apt: x}]}", "ansible"),
+    ("", "from: b\nmount: [{from: tmp_dir, to: /x}]", "mount"),
+    ("", "from: b\ndocker: {exactValues: true}", "docker.exactValues"),
+    ("", "from: b\nsecrets: [{env: X}]", "secrets"),
+    ("", "from: b\nnetwork: none", "network"),
+    ("", "from: b\nimport: [{from: 'alpine:3', add: /a, before: setup}]", "import of an external image"),
+    ("", "from: b\nimport: [{image: d, stage: install, add: /b, before: setup}]", "import.stage"),
+    ("", "dockerfile: D\nssh: default", "ssh"),
+    ("", "dockerfile: D\nstaged: true", "staged"),
+];
+
+#[test]
+fn every_directive_that_is_not_built_is_refused_by_name() {
+    let Some(project) = project(&[("D", "FROM alpine:3\n")]) else { return };
+    for (meta, document, directive) in REFUSED {
+        let images = format!("image: a\n{document}\n---\nimage: d\nfrom: b\n");
+        let text = format!("project: shop\nconfigVersion: 1\n{meta}\n---\n{images}");
+        project.write("werf.yaml", &text);
+        project.commit();
+        // Loose: that some of them must be allowed is another matter.
+        let run = |words: &[&str]| project.run(&[words, &["--loose-giterminism"]].concat());
+        let line = format!("not supported yet: {directive}{}\n", if meta.is_empty() { " (image a)" } else { "" });
+        for command in ["plan", "build"] {
+            let refused = run(&[command]).ends(3, &[&line, "werf.yaml:"]);
+            assert_eq!(
+                (refused.out.as_str(), refused.err.matches("not supported yet").count()),
+                ("", 1),
+                "{directive}"
+            );
+        }
+        run(&["config", "list"]).prints("a\nd\n");
+    }
+}

@@ -340,6 +340,13 @@ fn deprecated_spellings_are_told_once() {
     assert!(config.warnings.is_empty(), "artifacts are no deprecated spelling: {:?}", config.warnings);
     let config = read("image: a\nfrom: b\ngit: [{to: /app/}]\n");
     assert_eq!(config.warnings, ["werf.yaml:6: `to` ends in a slash, which has no meaning; write `to: /app`"]);
+    let config = read("image: a\nfrom: b\ngit: [{to: /app/}]\n---\nimage: c\nfrom: b\ngit: [{to: /app/}]\n");
+    assert_eq!(config.warnings, ["werf.yaml:6: `to` ends in a slash, which has no meaning; write `to: /app`"]);
+    let config = read(
+        "image: a\ndockerfile: D\ncontext: x\ncontextAddFile: [f]\n---\n\
+         image: c\ndockerfile: D\ncontext: x\ncontextAddFile: g\n",
+    );
+    assert_eq!(config.warnings, ["werf.yaml:7: `contextAddFile` is deprecated; write `contextAddFiles`"]);
 }
 
 #[test]

@@ -152,6 +152,28 @@ fn a_cache_version_without_commands_makes_no_stage_but_counts_in_the_next() {
 }
 
 #[test]
+fn the_cache_version_of_an_image_wins_over_that_of_all() {
+    let stapel = "from: base:1\nshell: {setup: [x]}\n";
+    for (document, stages) in
+        [(stapel, &["app/from", "app/setup"][..]), ("dockerfile: Dockerfile\n", &["app/dockerfile"])]
+    {
+        let config = |all: &str, own: &str| {
+            format!("project: p\nconfigVersion: 1\nbuild: {{{all}}}\n---\nimage: app\n{own}\n{document}")
+        };
+        let mut world = World::new();
+        world.commit(1, None, &[("Dockerfile", "FROM base:1\nRUN x\n", 1)]);
+        let mut built = |all: &str, own: &str| world.build(&config(all, own), 1).built;
+        assert_eq!(built("", ""), stages);
+        assert_eq!(built("cacheVersion: one", ""), stages);
+        assert_eq!(built("cacheVersion: one", ""), [""; 0]);
+        assert_eq!(built("cacheVersion: two", ""), stages);
+        assert_eq!(built("cacheVersion: two", "cacheVersion: three"), stages);
+        assert_eq!(built("cacheVersion: four", "cacheVersion: three"), [""; 0], "that of the image alone counts");
+        assert_eq!(built("cacheVersion: four", "cacheVersion: one"), [""; 0], "it counts as that of all would");
+    }
+}
+
+#[test]
 fn without_patches_after_setup_a_later_commit_builds_nothing() {
     let config = "artifact: app\nfrom: base:1\ngit: [{add: /, to: /app}]\n---\nimage: user\nfrom: base:1\n\
                   import: [{artifact: app, add: /app, after: setup}]\n";

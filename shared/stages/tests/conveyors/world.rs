@@ -82,13 +82,14 @@ impl World {
         self.commits.insert(number, (parent, files));
     }
 
-    /// Builds every image of a configuration at a commit, to its end.
+    /// Builds every image of a configuration, with a meta section or without, at a commit, to its end.
     pub(crate) fn build(&mut self, config: &str, at: u8) -> Outcome {
         self.build_with(config, at, BuildOptions::default(), false)
     }
 
     pub(crate) fn build_with(&mut self, config: &str, at: u8, options: BuildOptions, copy_from_local: bool) -> Outcome {
-        let text = format!("project: p\nconfigVersion: 1\n---\n{config}");
+        let meta = if config.contains("configVersion") { "" } else { "project: p\nconfigVersion: 1\n---\n" };
+        let text = format!("{meta}{config}");
         let config: Config = slipway_config::parse("werf.yaml", &text).expect("a valid configuration");
         let settings = Settings {
             project: "p".to_owned(),
