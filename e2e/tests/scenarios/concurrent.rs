@@ -1,6 +1,6 @@
 //! Many builds of one commit at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use slipway_e2e::{Part, Project, Registry, Run, require};
@@ -37,9 +37,13 @@ fn eight_builds_at_once_store_one_stage_per_digest_and_agree() -> Result<()> {
         let run = Run::wait(child)?;
         assert_eq!(run.code, 0, "{}", run.stderr);
         let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report)?)?;
-        names.insert(report["Images"]["b"]["DockerImageName"].to_string());
+        let images = report["Images"].as_object().expect("images by name");
+        let named = images.iter().map(|(image, entry)| (image.clone(), entry["DockerImageName"].to_string()));
+        names.insert(named.collect::<BTreeMap<String, String>>());
     }
     assert_eq!(names.len(), 1, "{names:?}");
+    let images: Vec<&str> = names.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    assert_eq!(images, ["a", "b"]);
     let stages = registry.stages("eight")?;
     tags_are_unique_per_digest(&stages);
     assert_eq!(stages.len(), 6);

@@ -77,6 +77,21 @@ fn dev_mode_builds_the_work_tree_and_leaves_the_repository_alone() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn dev_mode_leaves_out_what_is_to_be_ignored() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    for name in ["src/file", "src/one", "src/two", "src/three"] {
+        project.write(name, "uncommitted")?;
+    }
+    let arguments = ["--repo", &registry.repo("strict"), "--dev", "--dev-ignore", "src/o*", "app"];
+    let built = project.build_with(&arguments, &[("WERF_DEV_IGNORE_1", "src/two")])?;
+    assert_eq!(engine::sh(&built.image("app"), "cd /app && ls && cat file")?, "file\nthree\nuncommitted");
+    Ok(())
+}
+
 fn snapshot(project: &Project) -> Result<String> {
     let listed = slipway_process::child::command("sh")
         .args(["-c", "find .git | sort | xargs stat -c '%n %s %Y %Z'; git status --porcelain; git for-each-ref"])

@@ -286,13 +286,19 @@ fn reports_in_both_forms() -> Result<()> {
     let run = project.slipway(&["build", "--repo", &repo, "--save-build-report", "--build-report-path", path])?;
     assert_eq!(run.code, 0, "{}", run.stderr);
     let (named, other) = (built.image("b.c"), built.image("other"));
-    assert_eq!(
-        fs::read_to_string(path)?,
-        format!(
-            "WERF_B_C_DOCKER_IMAGE_NAME={named}\nWERF_FRONT_END_DOCKER_IMAGE_NAME={named}\n\
-             WERF_OTHER_DOCKER_IMAGE_NAME={other}\n"
-        )
+    let lines = format!(
+        "WERF_B_C_DOCKER_IMAGE_NAME={named}\nWERF_FRONT_END_DOCKER_IMAGE_NAME={named}\n\
+         WERF_OTHER_DOCKER_IMAGE_NAME={other}\n"
     );
+    assert_eq!(fs::read_to_string(path)?, lines);
+
+    // The old names: the form is chosen by a word, whatever the extension says.
+    let path = project.home().join("old.json");
+    let old = ["--report-path", path.to_str().expect("a UTF-8 path"), "--report-format", "envfile"];
+    let run = project.slipway(&[&["build", "--repo", &repo], &old[..]].concat())?;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(run.stderr.matches("WARNING: --report-format is an old name").count(), 1, "{}", run.stderr);
+    assert_eq!(fs::read_to_string(&path)?, lines);
     Ok(())
 }
 

@@ -138,3 +138,23 @@ fn a_registry_that_is_down_is_named() -> Result<()> {
     assert!(run.stderr.contains(&repo), "{}", run.stderr);
     Ok(())
 }
+
+#[test]
+fn the_name_of_a_project_may_come_from_a_variable() -> Result<()> {
+    if !require(&[Part::Docker, Part::Git]) {
+        return Ok(());
+    }
+    let (project, other) = (project()?, Project::new("named")?);
+    let named = project.build_with(&[], &[("WERF_PROJECT_NAME", other.name())])?;
+    let image = named.image("app");
+    assert!(image.starts_with(&format!("{}:", other.name())), "{image}");
+    assert_eq!(engine::config(&image)?["Labels"]["werf"], other.name());
+    // It counts as the same name in the configuration would: the stages are found again, and not under the old one.
+    let text = std::fs::read_to_string(project.path().join("werf.yaml"))?;
+    project.write("werf.yaml", text.replace(project.name(), other.name()))?;
+    let again = project.build(&["--loose-giterminism"])?;
+    assert_eq!((again.run.built(), again.image("app")), (Vec::new(), image));
+    let old = project.build_with(&["--loose-giterminism"], &[("SLIPWAY_PROJECT_NAME", project.name())])?;
+    assert_eq!(old.run.built(), named.run.built());
+    Ok(())
+}
