@@ -17,7 +17,7 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 |---|---|---|
 | `slipway build [IMAGE…]` | builds images and all that they need | nothing |
 | `slipway plan [IMAGE…]` | shows which images a build would take, in which sets | the plan |
-| `slipway config render [IMAGE…]` | shows `werf.yaml` as it is read, or only the documents of some images | the text |
+| `slipway config render [IMAGE…]` | shows `werf.yaml` as it is read, or only the documents of the images named, without those that they need | the text |
 | `slipway config list` | lists images and artifacts | a name a line |
 | `slipway config graph [IMAGE…]` | shows what images need of each other | YAML, or what `--output` says |
 | `slipway coordinator` | decides for a cluster until it is interrupted: [cluster.md](../operations/cluster.md) | nothing |
