@@ -101,6 +101,61 @@ fn imports_bring_what_their_globs_choose_with_the_owner_asked_for() -> Result<()
     Ok(())
 }
 
+/// What cleanup decides by is in the stored images: it cannot be added later.
+#[test]
+fn stored_stages_name_what_they_are_made_of() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("made-of")?);
+    project.write("src/a.txt", "a")?;
+    project.write("Dockerfile", "ARG DEP\nFROM ${DEP}\n")?;
+    project.config(
+        "image: made\nfrom: BASE\nshell: {setup: [echo made > /made]}\n---\nimage: dep\nfrom: BASE\n---\n\
+         image: user\nfrom: BASE\ngit: [{add: /src, to: /src}]\n\
+         import: [{image: made, add: /made, to: /made, after: setup}]\n\
+         dependencies: [{image: dep, after: setup, imports: [{type: ImageTag, targetEnv: DEP}]}]\n---\n\
+         image: file\ndockerfile: Dockerfile\n\
+         dependencies: [{image: dep, imports: [{type: ImageName, targetBuildArg: DEP}]}]\n---\n\
+         image: top\nfromImage: user\n",
+    )?;
+    let commit = project.commit("first")?;
+    let built = project.build(&["--repo", &registry.repo("made-of")])?;
+    let stage = |image: &str| built.report["Images"][image]["DockerTag"].as_str().expect("a tag").to_owned();
+    let (made, dep, user) = (stage("made"), stage("dep"), stage("user"));
+    let labels = |tag: &str| anyhow::Ok(registry.config("made-of", tag)?["config"]["Labels"].clone());
+
+    let of_user = labels(&user)?;
+    assert_eq!(own(&of_user, "werf-import-source-stage-id-", ""), [made.as_str()], "{of_user}");
+    assert_eq!(of_user[format!("werf-dependency-stage-id-{dep}")], dep.as_str(), "{of_user}");
+    assert_eq!(of_user["werf-version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(of_user["werf-cache-version"], "1.2");
+    assert_eq!(of_user["werf-stage-content-digest"].as_str().expect("a digest").len(), 56);
+    let stages = built.report["Images"]["user"]["Stages"].as_array().expect("stages");
+    let [.., archive, _] = stages.as_slice() else { panic!("{stages:?}") };
+    assert_eq!(of_user["werf.io/parent-stage-id"], archive["DockerTag"]);
+    assert_eq!(of_user["werf.io/base-image-id"], archive["DockerImageID"]);
+    let of_archive = labels(archive["DockerTag"].as_str().expect("a tag"))?;
+    assert_eq!(own(&of_archive, "werf-git-", "-commit"), [commit.as_str()], "{of_archive}");
+    assert_eq!(own(&of_archive, "werf-git-", "-type"), ["directory"], "{of_archive}");
+
+    let of_file = labels(&stage("file"))?;
+    assert_eq!(own(&of_file, "werf-dependency-stage-id-", ""), [dep.as_str()], "{of_file}");
+    // What came down from the image below is there and not the stage's own.
+    let of_top = labels(&stage("top"))?;
+    assert_eq!(of_top[format!("werf-dependency-stage-id-{dep}")], dep.as_str(), "{of_top}");
+    assert_eq!(own(&of_top, "werf-dependency-stage-id-", ""), [""; 0], "{of_top}");
+    assert_eq!(of_top["werf.io/parent-stage-id"], user.as_str());
+    Ok(())
+}
+
+/// The values of a stage's own labels whose names begin and end so.
+fn own<'a>(labels: &'a serde_json::Value, prefix: &str, suffix: &str) -> Vec<&'a str> {
+    let names = labels["slipway-own-labels"].as_str().expect("a list").split(',');
+    let names = names.filter(|name| name.starts_with(prefix) && name.ends_with(suffix));
+    names.map(|name| labels[name].as_str().expect("a text")).collect()
+}
+
 #[test]
 fn the_example_builds_and_runs() -> Result<()> {
     if !require(&ALL) {

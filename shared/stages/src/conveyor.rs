@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use slipway_config::{Base, Image, ImageKind};
 use slipway_digest::{Millis, StageDigest, StageId};
-use slipway_oci::ConfigChange;
 
 use crate::{
     digest::{self, Below},
@@ -15,7 +14,7 @@ use crate::{
     kind::StageKind,
     labels::{self, StageLabels},
     plan::{Commits, Place, PlanBase, StageBody, StagePlan, StageRecord},
-    rules,
+    rules::{self, Recipe},
     scene::{Finished, Placed, Scene},
     select,
     settings::Settings,
@@ -129,12 +128,12 @@ impl Stage {
         if scene.settings.copy_from_local
             && let Some(found) = self.suitable(scene, Place::Local)?
         {
-            let plan = self.plan(scene, StageBody::Copy(Box::new(found)), ConfigChange::default(), PlanBase::None);
+            let plan = self.plan(scene, StageBody::Copy(Box::new(found)).into(), PlanBase::None)?;
             return Ok(Step::Want(Box::new(plan)));
         }
         let base = self.base(scene)?;
         let recipe = rules::recipe(self.kind, scene)?;
-        Ok(Step::Want(Box::new(self.plan(scene, recipe.body, recipe.change, base))))
+        Ok(Step::Want(Box::new(self.plan(scene, recipe, base)?)))
     }
 
     fn suitable(&self, scene: Scene<'_>, place: Place) -> Asked<Option<StageRecord>> {
@@ -176,7 +175,8 @@ impl Stage {
         }
     }
 
-    fn plan(&self, scene: Scene<'_>, body: StageBody, mut change: ConfigChange, base: PlanBase) -> StagePlan {
+    fn plan(&self, scene: Scene<'_>, recipe: Recipe, base: PlanBase) -> Asked<StagePlan> {
+        let Recipe { body, mut change } = recipe;
         let settings = scene.settings;
         let content = digest::content(&settings.platform, self.kind, &self.digest, &self.commits);
         let labels = labels::write(&StageLabels {
@@ -184,14 +184,20 @@ impl Stage {
             digest: self.digest,
             content,
             parent: self.parent,
+            base_image: match &base {
+                PlanBase::Stage { image_id, .. } => Some(image_id.clone()),
+                PlanBase::None | PlanBase::External(_) => None,
+            },
+            uses: rules::uses(self.kind, scene)?,
             commits: self.commits.clone(),
+            single_files: rules::single_files(scene, &body)?,
             repo_commit: Some(settings.commit),
             scheme: slipway_digest::SCHEME,
             dev: settings.dev,
             platform: settings.platform.clone(),
         });
         change.labels.extend(labels);
-        StagePlan {
+        Ok(StagePlan {
             project: settings.project.clone(),
             kind: self.kind,
             digest: self.digest,
@@ -203,7 +209,7 @@ impl Stage {
             change,
             commits: self.commits.clone(),
             content,
-        }
+        })
     }
 
     /// A child cannot be older than its parent.

@@ -11,6 +11,9 @@ mod handed;
 mod image_spec;
 mod instructions;
 mod user;
+mod uses;
+
+use std::collections::BTreeMap;
 
 use slipway_config::{Image, ImageKind, ImportMoment, UserStage};
 use slipway_digest::Checksum;
@@ -19,6 +22,7 @@ use slipway_oci::ConfigChange;
 use crate::{
     facts::Asked,
     kind::StageKind,
+    labels::Uses,
     plan::{Commits, StageBody},
     scene::Scene,
 };
@@ -148,6 +152,29 @@ pub(crate) fn commits(kind: StageKind, scene: Scene<'_>) -> Asked<Commits> {
             Ok(mappings.into_iter().map(|mapping| (mapping.key, mapping.commit)).collect())
         }
         ImageKind::Stapel(_) | ImageKind::Dockerfile(_) => Ok(Commits::new()),
+    }
+}
+
+/// The stages of other images that a stage is made of, beside the one below it.
+pub(crate) fn uses(kind: StageKind, scene: Scene<'_>) -> Asked<Uses> {
+    match (&scene.image.kind, kind) {
+        (ImageKind::Dockerfile(_), StageKind::Dockerfile) => uses::dockerfile(scene),
+        (
+            ImageKind::Stapel(stapel),
+            StageKind::DependenciesBeforeInstall
+            | StageKind::DependenciesAfterInstall
+            | StageKind::DependenciesBeforeSetup
+            | StageKind::DependenciesAfterSetup,
+        ) => uses::stapel(scene, stapel, moment(kind)),
+        (ImageKind::Dockerfile(_) | ImageKind::Stapel(_), _) => Ok(Uses::default()),
+    }
+}
+
+/// Whether each mapping that a stage brings is a single file, by mapping key.
+pub(crate) fn single_files(scene: Scene<'_>, body: &StageBody) -> Asked<BTreeMap<String, bool>> {
+    match &scene.image.kind {
+        ImageKind::Dockerfile(_) => Ok(BTreeMap::new()),
+        ImageKind::Stapel(stapel) => uses::single_files(scene, stapel, body),
     }
 }
 

@@ -5,7 +5,10 @@ use std::{slice::from_ref, sync::Arc};
 use async_trait::async_trait;
 use slipway_digest::{Encoder, Millis, StageDigest, StageId};
 use slipway_oci::{ImageAt, Platform};
-use slipway_stages::{StageRecord, labels::StageLabels};
+use slipway_stages::{
+    StageRecord,
+    labels::{StageLabels, Uses},
+};
 
 use crate::{StageStorage, StorageError};
 
@@ -28,6 +31,9 @@ pub fn labels(name: &str) -> StageLabels {
         digest: StageDigest(Encoder::new("conformance").text(name).finish()),
         content: Encoder::new("content").text(name).finish(),
         parent: None,
+        base_image: None,
+        uses: Uses::default(),
+        single_files: [("own".to_owned(), false)].into(),
         commits: [("own".to_owned(), slipway_digest::CommitId([7; 20]))].into(),
         repo_commit: None,
         scheme: slipway_digest::SCHEME,

@@ -98,6 +98,6 @@ fn variables(scene: Scene<'_>) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn kind(stage: UserStage) -> StageKind {
+pub(super) fn kind(stage: UserStage) -> StageKind {
     STAGES.iter().find(|(candidate, _)| *candidate == stage).map_or(StageKind::Setup, |(_, kind)| *kind)
 }

@@ -1,6 +1,7 @@
 //! Which stages are built and which are found, as projects and their history change.
 
 mod handed_over;
+mod labels;
 mod lost;
 mod vectors;
 mod world;
