@@ -175,6 +175,11 @@ impl HostPublisher {
         failpoint("publish.relist");
         let Some(own) = stored.iter().find(|other| other.id == stage.id && other.at == stage.at) else {
             self.ledger.reject(stage.id, "it did not read back as a stage").await?;
+            // A host that shares no ledger with this one took the same moment, and thereby the same tag: what stands there
+            // now is as good, and ours was never used.
+            if let Some(suitable) = judge.choose(&stored).await? {
+                return Ok(Round::Done(Box::new(Verdict::Lost(suitable))));
+            }
             return Err(StorageError::Broken {
                 what: format!("stage {} in {}", stage.id, self.storage.name()),
                 why: "it was stored, but does not read back as a stage; warnings above say why".to_owned(),
