@@ -56,14 +56,10 @@ pub(crate) async fn pull(shared: &Arc<Shared>, at: &ImageAt) -> Result<LocalImag
     let doing = format!("pull {at}");
     let (manifest, config_bytes, config) = documents(shared, at, &doing).await?;
     let layers = layers(at, &manifest, &config, &doing)?;
-    let fetched: Vec<Fetched> = stream::iter(layers.clone())
-        .map(|wanted| fetch(Arc::clone(shared), wanted, doing.clone()))
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+    // Held until all is noted, so that nothing is evicted meanwhile.
+    let _placed = fetch_all(shared, &layers, &doing).await?;
     let (store, at) = (shared.store.clone(), at.clone());
     let finish = move || -> Result<LocalImage, LayerError> {
-        let _placed = place_all(fetched)?;
         for wanted in layers {
             store.put_place(&wanted.diff_id, Place { repo: wanted.repo, descriptor: wanted.descriptor })?;
         }
@@ -128,6 +124,23 @@ fn layers(at: &ImageAt, manifest: &Manifest, config: &ImageConfig, doing: &str) 
     Ok(all.collect())
 }
 
+/// Fetches several layers at once, and brings each to its place as soon as those below it are there.
+///
+/// Whoever holds the claim on a layer waits for lower ones only. Were claims held until all layers are fetched, two that
+/// pull one image would wait for each other.
+async fn fetch_all(shared: &Arc<Shared>, layers: &[Wanted], doing: &str) -> Result<Vec<Layer>, BackendError> {
+    let mut fetched = stream::iter(layers.to_vec())
+        .map(|wanted| fetch(Arc::clone(shared), wanted, doing.to_owned()))
+        .buffered(AT_ONCE);
+    let mut placed: Vec<Layer> = Vec::with_capacity(layers.len());
+    while let Some(fetched) = fetched.try_next().await? {
+        let below = placed.clone();
+        let layer = shared.tasks.blocking(move || place(fetched, &below)).await;
+        placed.push(layer.map_err(|error| error::layers(doing, error))?);
+    }
+    Ok(placed)
+}
+
 /// Fetches a layer, unless it is there or another process is fetching it: then that is waited for.
 async fn fetch(shared: Arc<Shared>, wanted: Wanted, doing: String) -> Result<Fetched, BackendError> {
     let (store, chain) = (shared.store.clone(), wanted.chain.clone());
@@ -175,20 +188,15 @@ fn check<T: PartialEq + std::fmt::Display>(what: &str, found: &T, promised: &T) 
     Err(LayerError::Corrupt(format!("a layer has the {what} {found}; {promised} was promised")))
 }
 
-/// Brings the layers of an image to their places, lowest first.
-fn place_all(fetched: Vec<Fetched>) -> Result<Vec<Layer>, LayerError> {
-    let mut placed: Vec<Layer> = Vec::new();
-    for fetched in fetched {
-        let layer = match fetched {
-            Fetched::There(layer) => layer,
-            Fetched::Unpacked { claim, unpacked, about } => {
-                dress_implied(&claim, &unpacked, &placed)?;
-                claim.finish(&about)?
-            }
-        };
-        placed.push(layer);
+/// Brings a layer to its place on top of those below it, lowest first.
+fn place(fetched: Fetched, below: &[Layer]) -> Result<Layer, LayerError> {
+    match fetched {
+        Fetched::There(layer) => Ok(layer),
+        Fetched::Unpacked { claim, unpacked, about } => {
+            dress_implied(&claim, &unpacked, below)?;
+            claim.finish(&about)
+        }
     }
-    Ok(placed)
 }
 
 /// A directory that an archive does not list is that of the layers below.

@@ -82,6 +82,32 @@ async fn an_image_goes_to_a_repository_and_comes_back() {
     native.end().await;
 }
 
+/// Whoever fetches one of an image's layers never waits for a higher one: pulls of one image cannot wait for each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn many_pull_one_image_at_once() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let mut image = native.base.clone();
+    for number in 0..8 {
+        let above = Harness::new(&native.backend, &image);
+        image = above.filled(&[file(&format!("file-{number}"), "x")]).await;
+    }
+    let target = repo(&registry, "shop/high");
+    let pushed = native.backend.push(&image, &target, "attempt-1").await.expect("a push");
+    let at = ImageAt { repo: target, digest: pushed.manifest };
+    for _ in 0..8 {
+        let other = Native::start().await.expect("it started before");
+        let pulls = (0..8).map(|_| other.backend.pull(&at));
+        for pulled in futures::future::join_all(pulls).await {
+            assert_eq!(pulled.expect("a pull"), image);
+        }
+        other.end().await;
+    }
+    assert_eq!(harness.text(&image, "/file-0").await, "x");
+    native.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_files_make_equal_layers() {
     let Some(native) = Native::start().await else { return };
