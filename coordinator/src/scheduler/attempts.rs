@@ -60,6 +60,8 @@ pub(super) struct Attempt {
     pub(super) why: Why,
     pub(super) started: Duration,
     pub(super) stage: Stage,
+    /// Whether its worker has ever said that it has it: one that has not can be lost without having run it.
+    pub(super) accepted: bool,
     /// The progress that the worker last reported, and when it last moved.
     pub(super) progress: u64,
     pub(super) moved: Duration,

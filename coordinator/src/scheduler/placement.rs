@@ -142,7 +142,18 @@ impl Scheduler {
         }
         let slow_at = now + self.slow_after(no);
         let stage = Stage::Running;
-        let attempt = Attempt { id, job: no, worker, why, started: now, stage, progress: 0, moved: now, slow_at };
+        let attempt = Attempt {
+            id,
+            job: no,
+            worker,
+            why,
+            started: now,
+            stage,
+            accepted: false,
+            progress: 0,
+            moved: now,
+            slow_at,
+        };
         let attempt = self.attempts.add(attempt);
         self.timers.clear(Alarm::Job(no));
         if let Some(job) = self.jobs.get_mut(no) {

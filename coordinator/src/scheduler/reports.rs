@@ -51,6 +51,7 @@ impl Scheduler {
 
     pub(super) fn heard(&mut self, no: AttemptNo, phase: &Phase, now: Duration, effects: &mut Vec<Effect>) {
         let Some(attempt) = self.attempts.get_mut(no) else { return };
+        attempt.accepted = true;
         match &attempt.stage {
             Stage::Running | Stage::Away => {}
             // The same was said before.
@@ -122,7 +123,8 @@ impl Scheduler {
                 self.watch_attempt(attempt);
                 // It is no longer lost, so the job did not kill it.
                 if let Some(job) = self.jobs.get_mut(job) {
-                    job.failures -= u32::from(job.deaths.remove(&no));
+                    job.failures = job.failures.saturating_sub(1);
+                    job.deaths.remove(&no);
                     job.failed_on.remove(&no);
                 }
                 self.stop_waiting(job);
@@ -146,9 +148,12 @@ impl Scheduler {
         for attempt in attempts {
             match self.attempts.get(attempt).map(|attempt| &attempt.stage) {
                 Some(Stage::Running) => {
-                    let job = self.attempts.get(attempt).map(|attempt| attempt.job);
+                    let known = self.attempts.get(attempt).map(|attempt| (attempt.job, attempt.accepted));
                     self.forget_attempt(attempt);
-                    self.worker_died(job, no, "has restarted", now, effects);
+                    if let Some((job, accepted)) = known {
+                        let how = if accepted { "has restarted while it ran the job" } else { "has restarted" };
+                        self.worker_died(job, no, accepted, how, now, effects);
+                    }
                 }
                 // The loss was counted when the worker fell silent.
                 Some(Stage::Away) => self.forget_attempt(attempt),
@@ -171,30 +176,37 @@ impl Scheduler {
                 continue;
             };
             known.stage = Stage::Away;
-            let job = known.job;
+            let (job, accepted) = (known.job, known.accepted);
             self.timers.clear(Alarm::Attempt(attempt));
-            self.worker_died(Some(job), no, "has not been heard from", now, effects);
+            let how = if accepted {
+                "has not been heard from while it ran the job"
+            } else {
+                "has not been heard from since it was given the job"
+            };
+            self.worker_died(job, no, accepted, how, now, effects);
         }
         self.workers_changed(now);
     }
 
-    /// A worker is lost while it ran a job.
+    /// A worker is lost that was given a job. Only one that had accepted it can have died of it.
     fn worker_died(
         &mut self,
-        job: Option<super::JobNo>,
+        no: super::JobNo,
         worker: WorkerNo,
+        accepted: bool,
         how: &str,
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
         let name = self.workers.name(worker).to_owned();
-        let Some(no) = job else { return };
         let Some(job) = self.jobs.get_mut(no) else { return };
-        job.deaths.insert(worker);
+        if accepted {
+            job.deaths.insert(worker);
+        }
         job.failed_on.insert(worker);
         job.failures += 1;
         self.slow.remove(&no);
-        let why = format!("the worker {name} {how} while it ran the job");
+        let why = format!("the worker {name} {how}");
         self.try_again(no, lost(why), now, effects);
     }
 }

@@ -67,6 +67,11 @@ fn a_job_that_kills_two_workers_stops() {
                ended, and whether the job takes more memory or disk than they have → 0";
     check("worker a; want k; worker b; worker c; silent a; pass 11; silent b; pass 11", &format!("a+k; b+k; {why}"));
     check("worker a; want k; worker b; worker a boot=2; pass 1; worker b boot=2", &format!("a+k; b+k; {why}"));
+    // Who was given it and never had it did not die of it.
+    check(
+        "worker a; silent a; want k; worker b; worker c; pass 11; silent b; pass 13; upload k c",
+        "b+k; c+k; commit k",
+    );
     // One worker that dies of it again and again is only one.
     check(
         "worker a; want k; worker a boot=2; pass 1; worker a boot=3; pass 2; worker a boot=4",
