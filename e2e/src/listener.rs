@@ -15,6 +15,8 @@ use crate::engine;
 
 /// How long a report may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Before an id: whether it was reported.
+const AFTER: &str = "after/";
 
 /// Takes reports from build containers; ends when dropped.
 pub struct Listener {
@@ -58,6 +60,11 @@ impl Listener {
         format!("wget -q -O /dev/null http://{}:{}/{id}", self.host, self.port)
     }
 
+    /// A shell command that waits until `id` is reported.
+    pub fn wait_for(&self, id: &str) -> String {
+        format!("until wget -q -O /dev/null http://{}:{}/{AFTER}{id}; do sleep 0.2; done", self.host, self.port)
+    }
+
     /// How often each id was reported so far.
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -81,6 +88,12 @@ fn take(mut stream: TcpStream, seen: &Mutex<Vec<String>>) -> Result<()> {
     let length = stream.read(&mut head)?;
     let head = String::from_utf8_lossy(&head[..length]).into_owned();
     let id = head.split_whitespace().nth(1).and_then(|path| path.strip_prefix('/')).context("a path")?;
+    if let Some(id) = id.strip_prefix(AFTER) {
+        let is_there = seen.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known == id);
+        let answer = if is_there { "200 OK" } else { "404 Not Found" };
+        write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+        return Ok(());
+    }
     // Before it is answered: a command that goes on has been counted.
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;

@@ -139,6 +139,17 @@ impl Project {
         Ok(Run::new(&output))
     }
 
+    /// Runs the program with arguments by another program, which finds them behind its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn slipway_by(&self, wrapper: &[&str], arguments: &[&str]) -> Result<Run> {
+        let (first, rest) = wrapper.split_first().context("a wrapper")?;
+        let mut command = self.command_of(Path::new(first), rest);
+        let output = command.arg(program()).args(arguments).stdin(Stdio::null()).output();
+        Ok(Run::new(&output.with_context(|| format!("run {first}"))?))
+    }
+
     /// Starts the program; its output is kept for [`Run::wait`].
     ///
     /// # Errors
@@ -176,7 +187,11 @@ impl Project {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = child::command(program());
+        self.command_of(&program(), arguments)
+    }
+
+    fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = child::command(program);
         command.current_dir(self.dir.path()).args(arguments);
         let environment = Environment::from_process();
         for (name, _) in environment.with_prefix("WERF_").chain(environment.with_prefix("SLIPWAY_")) {

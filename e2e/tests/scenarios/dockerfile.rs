@@ -56,6 +56,29 @@ fn every_added_host_is_known_during_the_build_and_not_after() -> Result<()> {
 }
 
 #[test]
+fn a_build_without_network_has_only_loopback() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    for (builder, name) in [("0", "none-classic"), ("1", "none-buildkit")] {
+        let (registry, project) = (Registry::start()?, Project::new(name)?);
+        let base = engine::base_image();
+        let mut seen = Vec::new();
+        for network in ["none", "host"] {
+            let run = "RUN ls /sys/class/net > /seen";
+            project.write("Dockerfile", format!("FROM {base}\nENV BUILDER={name} NETWORK={network}\n{run}\n"))?;
+            project.config(&format!("image: app\ndockerfile: Dockerfile\nnetwork: {network}\n"))?;
+            project.commit(network)?;
+            let built = project.build_with(&["--repo", &registry.repo(name)], &[("DOCKER_BUILDKIT", builder)])?;
+            seen.push(engine::sh(&built.image("app"), "cat /seen")?);
+        }
+        assert_eq!(seen[0], "lo\n", "builder {builder}");
+        assert_ne!(seen[0], seen[1], "builder {builder}: the engine's bridge is a device of the host");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_changed_last_line_runs_only_that_line() -> Result<()> {
     if !require(&ALL) {
         return Ok(());

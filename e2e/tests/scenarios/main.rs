@@ -12,6 +12,7 @@ mod includes;
 mod interrupted;
 mod native;
 mod output;
+mod registries;
 mod remotes;
 mod repositories;
 mod results;

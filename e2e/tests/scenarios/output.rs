@@ -193,6 +193,63 @@ fn a_plan_of_three_sets() -> Result<()> {
 }
 
 #[test]
+fn a_build_of_several_images_shows_its_plan() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("sets")?);
+    project.config(&SETS.replace(
+        "[{artifact: tools, add: /a, before: setup}]",
+        "[{artifact: tools, add: /bin/sh, to: /sh, before: setup}]",
+    ))?;
+    project.commit("first")?;
+    let repo = registry.repo("sets");
+    let title = "Concurrent builds plan";
+    let plan =
+        format!("┌ {title}\n│ Set #0:\n│ - artifact tools\n│ - image base\n│\n│ Set #1:\n│ - image app\n└ {title}\n");
+    let arguments = ["build", "--repo", &repo, "--log-pretty=false", "--parallel-tasks-limit=0"];
+    let shown = project.slipway(&[&arguments[..], &["app"]].concat())?;
+    assert_eq!(shown.code, 0, "{}", shown.stderr);
+    let rest = shown.stderr.split_once('\n').expect("a first line").1;
+    assert!(rest.starts_with(&plan), "{}", shown.stderr);
+    // One image has nothing to plan, nor have images one after another.
+    for without in [&["base"][..], &["--parallel=false"]] {
+        let run = project.slipway(&[&arguments[..], without].concat())?;
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(!run.stderr.contains(title), "{without:?}: {}", run.stderr);
+    }
+    Ok(())
+}
+
+/// Runs the program on a terminal of 100 columns; what it draws comes on standard output.
+const TERMINAL: [&str; 4] = ["sh", "-c", "exec script -qec \"stty cols 100 rows 30; $*\" /dev/null", "sh"];
+
+#[test]
+fn a_terminal_shows_what_is_under_way() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("terminal")?);
+    project
+        .config("image: one\nfrom: BASE\nshell: {setup: [echo first-words, sleep 2]}\n---\nimage: two\nfrom: BASE\n")?;
+    project.commit("first")?;
+    let arguments = ["build", "--repo", &registry.repo("terminal"), "one", "two"];
+    let drawn = project.slipway_by(&TERMINAL, &arguments)?;
+    assert_eq!(drawn.code, 0, "{}{}", drawn.stdout, drawn.stderr);
+    // The bar, a stage under way with its last words; the log's own lines stay.
+    for part in ["/2 images", "one/setup first-words", "Built stage one/setup", "Build summary: 2 stages built"] {
+        assert!(drawn.stdout.contains(part), "`{part}` is not drawn: {:?}", drawn.stdout);
+    }
+    let plain =
+        project.slipway_by(&TERMINAL, &[&arguments[..], &["--log-terminal-width=100", "--log-quiet"]].concat())?;
+    assert!(!plain.stdout.contains("images"), "quiet: {:?}", plain.stdout);
+    // No terminal: nothing is drawn.
+    let piped = project.slipway(&arguments)?;
+    assert!(!piped.stderr.contains('\u{1b}') && !piped.stderr.contains("/2 images"), "{:?}", piped.stderr);
+    Ok(())
+}
+
+#[test]
 fn fixture_61_documents_of_some_images_are_rendered() -> Result<()> {
     if !require(&[Part::Git]) {
         return Ok(());
