@@ -11,6 +11,14 @@ use super::{
     workers::WorkerNo,
 };
 
+/// How a worker was lost that was given a job.
+struct Death<'t> {
+    worker: WorkerNo,
+    /// It had the job: only then can it have died of it.
+    accepted: bool,
+    how: &'t str,
+}
+
 impl Scheduler {
     pub(super) fn synced(&mut self, report: &Report, now: Duration, effects: &mut Vec<Effect>) {
         let (no, same_life) = self.workers.meet(report);
@@ -152,7 +160,7 @@ impl Scheduler {
                     self.forget_attempt(attempt);
                     if let Some((job, accepted)) = known {
                         let how = if accepted { "has restarted while it ran the job" } else { "has restarted" };
-                        self.worker_died(job, no, accepted, how, now, effects);
+                        self.worker_died(job, &Death { worker: no, accepted, how }, now, effects);
                     }
                 }
                 // The loss was counted when the worker fell silent.
@@ -183,21 +191,14 @@ impl Scheduler {
             } else {
                 "has not been heard from since it was given the job"
             };
-            self.worker_died(job, no, accepted, how, now, effects);
+            self.worker_died(job, &Death { worker: no, accepted, how }, now, effects);
         }
         self.workers_changed(now);
     }
 
-    /// A worker is lost that was given a job. Only one that had accepted it can have died of it.
-    fn worker_died(
-        &mut self,
-        no: super::JobNo,
-        worker: WorkerNo,
-        accepted: bool,
-        how: &str,
-        now: Duration,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// A worker is lost that was given a job.
+    fn worker_died(&mut self, no: super::JobNo, death: &Death<'_>, now: Duration, effects: &mut Vec<Effect>) {
+        let Death { worker, accepted, how } = *death;
         let name = self.workers.name(worker).to_owned();
         let Some(job) = self.jobs.get_mut(no) else { return };
         if accepted {
