@@ -20,6 +20,7 @@
 //! first, and only when its lease can be locked alone.
 
 mod images;
+mod inventory;
 mod layers;
 mod lease;
 mod names;
@@ -41,6 +42,7 @@ use crate::LayerError;
 
 pub use self::{
     images::{Known, Place},
+    inventory::{Inventory, Reclaimed, Tally, size_of},
     layers::{About, Claim, Claimed, Layer},
     names::ChainId,
     room::{Reservation, Usage},

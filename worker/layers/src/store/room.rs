@@ -100,7 +100,7 @@ impl Store {
         self.evict(bytes).map_err(doing)
     }
 
-    fn turn(&self) -> io::Result<File> {
+    pub(super) fn turn(&self) -> io::Result<File> {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(self.path("locks/room"))?;
         lock.lock()?;
         Ok(lock)
@@ -144,14 +144,14 @@ impl Store {
     fn evict(&self, wanted: u64) -> io::Result<u64> {
         let mut freed = 0;
         while freed < wanted {
-            let Some(size) = self.evict_one()? else { break };
+            let Some((_, size)) = self.evict_one()? else { break };
             freed += size;
         }
         Ok(freed)
     }
 
-    /// Evicts the longest unused layer that nothing stands on and nobody uses; answers its size.
-    fn evict_one(&self) -> io::Result<Option<u64>> {
+    /// Evicts the longest unused layer that nothing stands on and nobody uses; answers which, and its size.
+    pub(super) fn evict_one(&self) -> io::Result<Option<(ChainId, u64)>> {
         let chains = self.chains()?;
         let below: BTreeSet<String> = chains.iter().filter_map(|chain| self.about(chain).ok()?.below).collect();
         let mut leaves: Vec<(SystemTime, ChainId)> = Vec::new();
@@ -168,7 +168,7 @@ impl Store {
             let work = self.work(&format!("evicted-{}", random_id())).map_err(io::Error::from)?;
             fs::rename(&path, work.path().join("layer"))?;
             self.0.sizes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&chain);
-            return Ok(Some(size));
+            return Ok(Some((chain, size)));
         }
         Ok(None)
     }

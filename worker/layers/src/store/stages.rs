@@ -28,9 +28,15 @@ impl Store {
         let directory = self.stages_of(project, digest)?;
         let name = directory.join(part(stamp)?);
         let doing = |error: io::Error| LayerError::io(format!("name the image {image} in the store"), error);
-        fs::create_dir_all(&directory).map_err(doing)?;
         self.announce(Thing::Stage, &format!("{project}:{digest}:{stamp}")).map_err(doing)?;
-        match fs::hard_link(self.path("images").join(hex_of(image)), &name) {
+        let config = self.path("images").join(hex_of(image));
+        let link = || fs::create_dir_all(&directory).and_then(|()| fs::hard_link(&config, &name));
+        // A cleanup may remove the directory, empty as it is, in between.
+        let again = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound if config.exists() => link(),
+            _ => Err(error),
+        };
+        match link().or_else(again) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let bytes = fs::read(&name).map_err(doing)?;

@@ -226,3 +226,56 @@ fn others_may_not_look_in() {
     let (_directory, store) = store(100);
     assert_eq!(fs::metadata(store.root()).expect("it is there").mode() & 0o777, 0o700);
 }
+
+#[test]
+fn an_inventory_tells_kinds_apart() {
+    let (directory, store) = store(1000);
+    let base = make(&store, None, "base", 40);
+    drop(make(&store, Some(&base), "top", 20));
+    let config = |id: &BlobDigest| format!(r#"{{"os":"linux","rootfs":{{"type":"layers","diff_ids":["{id}"]}}}}"#);
+    let whole = store.put_image(config(&BlobDigest::of(b"base")).as_bytes()).expect("an image");
+    let broken = store.put_image(config(&BlobDigest::of(b"never made")).as_bytes()).expect("an image");
+    for (stamp, image) in [("1", &whole), ("2", &broken)] {
+        store.tag("shop", "d", stamp, image).expect("a tag");
+    }
+    let alive = store.work("alive").expect("a directory");
+    let dead = store.path("work/dead");
+    fs::create_dir_all(&dead).expect("a directory");
+    fs::write(dead.join("lock"), "").expect("a lock");
+    // What this process uses is in use for others, too.
+    let seen = open(directory.path(), 1000).inventory().expect("an inventory");
+    assert_eq!((seen.layers, seen.used), (Tally { number: 2, bytes: 60 }, Tally { number: 1, bytes: 40 }));
+    let counted = (seen.stages, seen.broken, seen.images.number, seen.building.number, seen.leftovers.number);
+    assert_eq!(counted, (2, 1, 2, 1, 1));
+    assert_eq!((seen.limit, seen.reserved), (1000, 0));
+    drop(alive);
+}
+
+#[test]
+fn a_dry_run_tells_what_a_cleanup_then_does() {
+    let (_directory, store) = store(1000);
+    let base = make(&store, None, "base", 40);
+    let used = make(&store, Some(&base), "used", 20);
+    let free = make(&store, Some(&base), "free", 30);
+    let above = make(&store, Some(&free), "above", 10);
+    let chains = [&base, &used, &free, &above].map(|layer| layer.chain.clone());
+    let there = || chains.clone().map(|chain| has(&store, &chain));
+    drop((free, above));
+    let dead = store.path("work/dead");
+    fs::create_dir_all(&dead).expect("a directory");
+    fs::write(dead.join("lock"), "").expect("a lock");
+    let lost = BlobDigest::of(b"above");
+    let config = format!(r#"{{"os":"linux","rootfs":{{"type":"layers","diff_ids":["{lost}"]}}}}"#);
+    let image = store.put_image(config.as_bytes()).expect("an image");
+    store.tag("shop", "d", "1", &image).expect("a tag");
+    let said = store.reclaim(0, true).expect("a dry run");
+    assert_eq!((said.layers, said.leftovers.number, said.stages), (Tally { number: 2, bytes: 40 }, 1, 1));
+    assert!(there() == [true; 4] && dead.exists(), "a dry run removes nothing");
+    // No more goes than has to.
+    assert_eq!(store.reclaim(95, true).expect("a dry run").layers, Tally { number: 1, bytes: 10 });
+    assert_eq!(store.reclaim(0, false).expect("a cleanup"), said);
+    assert_eq!(there(), [true, true, false, false]);
+    assert!(!dead.exists() && store.stages("shop", "d").expect("a listing").is_empty());
+    assert!(!store.path("stages/shop").exists());
+    assert!(store.tag("shop", "d", "2", &image).expect("the directory is made again"));
+}

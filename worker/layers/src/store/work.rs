@@ -9,6 +9,9 @@ use std::{
 use super::Store;
 use crate::LayerError;
 
+/// Name of the file in it that its owner locks.
+pub(super) const LOCK: &str = "lock";
+
 /// A directory of one's own, gone when it is dropped.
 #[derive(Debug)]
 pub struct Work {
@@ -58,7 +61,7 @@ impl Store {
         for found in fs::read_dir(self.path("work")).map_err(doing)? {
             let path = found.map_err(doing)?.path();
             // One without a lock file is just being made, unless its maker died in that very moment.
-            let Ok(lock) = OpenOptions::new().read(true).write(true).open(path.join("lock")) else { continue };
+            let Ok(lock) = OpenOptions::new().read(true).write(true).open(path.join(LOCK)) else { continue };
             if lock.try_lock().is_ok() && remove(&path).is_ok() {
                 gone += 1;
             }
@@ -75,7 +78,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 fn lock_in(path: &Path) -> io::Result<File> {
-    let lock = OpenOptions::new().create_new(true).write(true).open(path.join("lock"))?;
+    let lock = OpenOptions::new().create_new(true).write(true).open(path.join(LOCK))?;
     lock.try_lock().map_err(io::Error::from)?;
     Ok(lock)
 }
@@ -84,12 +87,12 @@ fn lock_in(path: &Path) -> io::Result<File> {
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     for found in fs::read_dir(path)? {
         let found = found?;
-        if found.file_name() == "lock" {
+        if found.file_name() == LOCK {
             continue;
         }
         if found.file_type()?.is_dir() { fs::remove_dir_all(found.path())? } else { fs::remove_file(found.path())? }
     }
-    match fs::remove_file(path.join("lock")) {
+    match fs::remove_file(path.join(LOCK)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
