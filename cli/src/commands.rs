@@ -6,6 +6,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod coordinator;
 pub(crate) mod foreign;
+pub(crate) mod host;
 pub(crate) mod includes;
 pub(crate) mod plan;
 pub(crate) mod program;
@@ -124,6 +125,9 @@ async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<
         CommandName::StagesWinners => Box::pin(stages::winners(desk, matches)).await,
         CommandName::StagesVerify => Box::pin(stages::verify(desk, matches)).await,
         CommandName::StagesReject => Box::pin(stages::reject(desk, matches)).await,
+        CommandName::HostCheck => Box::pin(host::check(desk)).await,
+        CommandName::HostUsage => host::usage(desk).await,
+        CommandName::HostCleanup => host::cleanup(desk).await,
     }
 }
 
@@ -162,6 +166,12 @@ fn chosen(matches: &ArgMatches) -> Chosen<'_> {
             Some(("winners", matches)) => Chosen::WithFlags(CommandName::StagesWinners, matches),
             Some(("verify", matches)) => Chosen::WithFlags(CommandName::StagesVerify, matches),
             Some(("reject", matches)) => Chosen::WithFlags(CommandName::StagesReject, matches),
+            _ => Chosen::Nothing,
+        },
+        Some(("host", matches)) => match matches.subcommand() {
+            Some(("check", matches)) => Chosen::WithFlags(CommandName::HostCheck, matches),
+            Some(("df", matches)) => Chosen::WithFlags(CommandName::HostUsage, matches),
+            Some(("cleanup", matches)) => Chosen::WithFlags(CommandName::HostCleanup, matches),
             _ => Chosen::Nothing,
         },
         Some((name, matches)) if program::of_cluster(name).is_some() => {

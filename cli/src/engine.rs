@@ -19,7 +19,7 @@ use slipway_toolbox::Places;
 use crate::{choose::Backend, host::HostOptions};
 
 /// This program, to be started again as a sandbox.
-const OWN_PROGRAM: &str = "/proc/self/exe";
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// The backend of a build.
 pub(crate) enum Engine {
@@ -42,7 +42,7 @@ impl Engine {
             Backend::Native => {
                 let native = NativeOptions {
                     store: store(&options.home),
-                    limit: None,
+                    limit: Some(options.limit.bytes(&options.home)),
                     client: client.clone(),
                     toolbox: places(),
                     compression: Compression::default(),
@@ -105,6 +105,27 @@ impl Engine {
 /// Where the native backend keeps layers and images, below the home directory.
 pub(crate) fn store(home: &Path) -> PathBuf {
     home.join("native")
+}
+
+/// Runs a command in a sandbox of the native backend.
+///
+/// # Errors
+/// The line that failed.
+pub(crate) async fn trial(home: &Path) -> Result<(), String> {
+    let client = Client::new(slipway_registry::Options::default()).map_err(|error| error.to_string())?;
+    let options = NativeOptions {
+        store: store(home),
+        limit: None,
+        client,
+        toolbox: places(),
+        compression: Compression::default(),
+        program: PathBuf::from(OWN_PROGRAM),
+        clock: Arc::new(SystemClock::new(None)),
+    };
+    let native = NativeBackend::open(options).await.map_err(|error| error.to_string())?;
+    let tried = slipway_native::check::trial(&native).await;
+    native.shut_down().await.map_err(|error| error.to_string())?;
+    tried
 }
 
 /// Where the programs of build containers are: beside the program, in it, or on the system.

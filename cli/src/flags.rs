@@ -14,6 +14,7 @@ pub(crate) mod building;
 pub(crate) mod cluster;
 pub(crate) mod coordinator;
 pub(crate) mod flag;
+pub(crate) mod host;
 pub(crate) mod later;
 pub(crate) mod log;
 pub(crate) mod project;

@@ -12,7 +12,7 @@ use slipway_registry::Client;
 use crate::{
     choose::{Backend, EngineAddress},
     engine::Engine,
-    flags::{backend::BackendFlags, storage::StorageFlags},
+    flags::{backend::BackendFlags, host::Limit, storage::StorageFlags},
 };
 
 /// How registries are spoken to.
@@ -57,6 +57,8 @@ pub(crate) struct HostOptions {
     pub(crate) tmp: Option<PathBuf>,
     /// Which builder of the engine builds Dockerfiles.
     pub(crate) builder: BuilderChoice,
+    /// What the layers of the native backend may take.
+    pub(crate) limit: Limit,
 }
 
 impl HostOptions {
@@ -80,6 +82,7 @@ impl HostOptions {
             home,
             tmp: tmp.map(PathBuf::from),
             builder,
+            limit: flags.limit,
         }
     }
 

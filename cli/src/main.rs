@@ -37,7 +37,8 @@ const LINGER: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     // Before anything else: sandboxes are made by processes without threads.
-    if let Some(code) = slipway_native::sandbox::enter(std::env::args_os()) {
+    let sandbox = slipway_native::sandbox::enter(std::env::args_os());
+    if let Some(code) = sandbox.or_else(|| slipway_native::check::enter(std::env::args_os())) {
         return code;
     }
     // Another provider can only be there when the same one was installed twice.

@@ -8,6 +8,8 @@ mod config;
 mod coordinator;
 #[path = "program/harness.rs"]
 mod harness;
+#[path = "program/host.rs"]
+mod host;
 #[path = "program/planning.rs"]
 mod planning;
 #[path = "program/usage.rs"]

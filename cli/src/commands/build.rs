@@ -67,7 +67,7 @@ impl Flags {
             cluster,
             detach: session.values.switch(&DETACH),
             building: BuildingFlags::from_values(&session.values),
-            backend: BackendFlags::from_values(&session.values),
+            backend: BackendFlags::from_values(&session.values).map_err(Failure::usage)?,
             repo: repo.context("--repo").map_err(Failure::usage)?,
             report: report.map_err(Failure::usage)?,
             storage,

@@ -48,6 +48,7 @@ pub(crate) fn program() -> Command {
         }))
         .subcommand(builds())
         .subcommand(stages())
+        .subcommand(host())
         .subcommand(Command::new("version").about("Show the version"))
         .subcommand(completion())
 }
@@ -130,6 +131,25 @@ fn stages() -> Command {
             of(CommandName::StagesReject, "reject", "Take stages out of use; builds make them anew")
                 .arg(given("STAGE", "The stages, as DIGEST-TIMESTAMP").required(true)),
         )
+}
+
+fn host() -> Command {
+    Command::new("host")
+        .about("Look after this host")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(of(
+            CommandName::HostCheck,
+            "check",
+            "Try what this host can do for builds, and say what mends what does not work",
+        ))
+        .subcommand(of(CommandName::HostUsage, "df", "Show what is kept on this host, kind by kind"))
+        .subcommand(of(
+            CommandName::HostCleanup,
+            "cleanup",
+            "Remove what dead builds left and the layers that were not used for longest",
+        ))
 }
 
 fn completion() -> Command {

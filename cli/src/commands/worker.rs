@@ -148,7 +148,7 @@ fn lock(data: &Path) -> Result<File, Failure> {
 /// Finds what builds.
 async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> {
     let environment = &desk.world.environment;
-    let backend = BackendFlags::from_values(&desk.values);
+    let backend = BackendFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let storage = StorageFlags::from_values(&desk.values);
     let engine = EngineAddress::from_environment(environment);
     let wanted = Wanted::new(backend.backend.clone(), environment);

@@ -2,7 +2,8 @@
 
 use super::{
     flag::{Flag, REGISTRY, Werf},
-    resolve::Values,
+    host::Limit,
+    resolve::{FlagError, Values},
 };
 
 pub(crate) const BACKEND: Flag = Flag::choice(
@@ -31,16 +32,22 @@ pub(crate) struct BackendFlags {
     pub(crate) backend: Option<String>,
     /// `--stapel-image-name` and `--stapel-image-version`, joined; `None` = the program's own.
     pub(crate) toolbox: Option<String>,
+    /// `--allowed-backend-storage-volume-usage`
+    pub(crate) limit: Limit,
 }
 
 impl BackendFlags {
     /// What the flags and variables say.
-    pub(crate) fn from_values(values: &Values) -> Self {
+    ///
+    /// # Errors
+    /// When the limit is none.
+    pub(crate) fn from_values(values: &Values) -> Result<Self, FlagError> {
         let version = values.text(&STAPEL_IMAGE_VERSION);
         let toolbox = values.text(&STAPEL_IMAGE_NAME).map(|name| match version {
             Some(version) => format!("{name}:{version}"),
             None => name,
         });
-        Self { backend: values.text(&BACKEND).filter(|backend| backend != "auto"), toolbox }
+        let backend = values.text(&BACKEND).filter(|backend| backend != "auto");
+        Ok(Self { backend, toolbox, limit: Limit::from_values(values)? })
     }
 }

@@ -45,6 +45,12 @@ pub(crate) enum CommandName {
     StagesVerify,
     /// `stages reject`
     StagesReject,
+    /// `host check`
+    HostCheck,
+    /// `host df`
+    HostUsage,
+    /// `host cleanup`
+    HostCleanup,
 }
 
 /// Commands that read a project.
@@ -128,6 +134,25 @@ pub(crate) const EVERY: &[CommandName] = &[
     CommandName::StagesWinners,
     CommandName::StagesVerify,
     CommandName::StagesReject,
+    CommandName::HostCheck,
+    CommandName::HostUsage,
+    CommandName::HostCleanup,
+];
+/// Commands about this host.
+pub(crate) const HOST: &[CommandName] = &[CommandName::HostCheck, CommandName::HostUsage, CommandName::HostCleanup];
+/// Commands that keep things on this host, or look after them.
+pub(crate) const HOMES: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Plan,
+    CommandName::ConfigRender,
+    CommandName::ConfigList,
+    CommandName::ConfigGraph,
+    CommandName::IncludesUpdate,
+    CommandName::IncludesList,
+    CommandName::IncludesGet,
+    CommandName::HostCheck,
+    CommandName::HostUsage,
+    CommandName::HostCleanup,
 ];
 /// Commands that know what a build is: a plan takes all that its build takes.
 pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Plan];

@@ -1,7 +1,7 @@
 //! Which project, which of its files, and how much of its work tree counts.
 
 use super::{
-    flag::{CommandName, Flag, PROJECT, Support, Werf},
+    flag::{CommandName, Flag, HOMES, PROJECT, Support, Werf},
     resolve::{FlagError, Values},
 };
 use crate::{includes::Including, project::Reading};
@@ -77,7 +77,7 @@ pub(crate) const HOME_DIR: Flag = Flag::text(
     "Directory for everything kept between runs; $XDG_DATA_HOME/slipway or ~/.local/share/slipway by default",
 )
 .werf(Werf::Named("WERF_HOME"))
-.on(PROJECT);
+.on(HOMES);
 pub(crate) const TMP_DIR: Flag =
     Flag::text("tmp-dir", "DIR", "Directory for temporary files; the system's by default").on(HOST);
 

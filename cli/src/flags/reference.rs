@@ -4,7 +4,8 @@ use std::{fmt::Write as _, path::Path};
 
 use super::{
     flag::{
-        BUILD, CLUSTER, CommandName, EVERY, Flag, Kind, PROJECT, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Support,
+        BUILD, CLUSTER, CommandName, EVERY, Flag, HOMES, HOST, Kind, PROJECT, REGISTRIES, REGISTRY, REPOSITORY, STAGES,
+        Support,
     },
     table,
 };
@@ -33,6 +34,9 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | `slipway stages winners [DIGEST…]` | lists the recorded stages | a stage a line |
 | `slipway stages verify [DIGEST…]` | checks that recorded stages are tagged and whole | what is wrong |
 | `slipway stages reject STAGE…` | takes stages out of use | what was rejected |
+| `slipway host check` | tries what this host can do for builds, and says what mends what does not work; fails when no backend can build here | a finding a line |
+| `slipway host df` | shows what is kept on this host, kind by kind | a kind a line |
+| `slipway host cleanup` | removes what dead builds left, and the layers of the native backend that were not used for longest; what builds use stays | what went |
 | `slipway version` | shows the version | `slipway VERSION` |
 | `slipway completion [SHELL]` | writes a completion script, for bash by default | the script |
 
@@ -146,6 +150,9 @@ fn commands(commands: &[CommandName]) -> String {
         CommandName::StagesWinners => "stages winners",
         CommandName::StagesVerify => "stages verify",
         CommandName::StagesReject => "stages reject",
+        CommandName::HostCheck => "host check",
+        CommandName::HostUsage => "host df",
+        CommandName::HostCleanup => "host cleanup",
     };
     match commands {
         all if all == EVERY => "all".to_owned(),
@@ -154,6 +161,8 @@ fn commands(commands: &[CommandName]) -> String {
         registry if registry == REGISTRY => "build, plan, coordinator, worker".to_owned(),
         registries if registries == REGISTRIES => "build, plan, coordinator, worker, stages".to_owned(),
         repository if repository == REPOSITORY => "build, plan, stages".to_owned(),
+        host if host == HOST => "host".to_owned(),
+        homes if homes == HOMES => "build, plan, config, includes, host".to_owned(),
         stages if stages == STAGES => "stages".to_owned(),
         cluster if cluster == CLUSTER => "those of a cluster".to_owned(),
         some => some.iter().map(word).collect::<Vec<_>>().join(", "),

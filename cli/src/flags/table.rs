@@ -3,7 +3,7 @@
 use super::{
     backend, building, cluster, coordinator,
     flag::{CommandName, Flag},
-    later, log, project, report, service, storage, unneeded,
+    host, later, log, project, report, service, storage, unneeded,
 };
 
 /// Groups of flags: the heading in the help, and the flags.
@@ -16,6 +16,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Cluster", cluster::FLAGS),
     ("Coordinator", coordinator::FLAGS),
     ("Worker", service::FLAGS),
+    ("Host", host::FLAGS),
     ("Log", log::FLAGS),
     ("Not supported yet", later::FLAGS),
     ("Accepted without effect", unneeded::FLAGS),

@@ -14,7 +14,6 @@ pub(super) const FLAGS: &[Flag] = &[
     unneeded(Flag::switch("disable-auto-host-cleanup", "No automatic cleanup of the host; builds do none")),
     unneeded(Flag::text("allowed-docker-storage-volume-usage", "LIMIT", VOLUME)),
     unneeded(Flag::text("allowed-docker-storage-volume-usage-margin", "LIMIT", VOLUME)),
-    unneeded(Flag::text("allowed-backend-storage-volume-usage", "LIMIT", VOLUME)),
     unneeded(Flag::text("allowed-backend-storage-volume-usage-margin", "LIMIT", VOLUME)),
     unneeded(Flag::text("allowed-local-cache-volume-usage", "LIMIT", VOLUME)),
     unneeded(Flag::text("allowed-local-cache-volume-usage-margin", "LIMIT", VOLUME)),

@@ -267,9 +267,77 @@ fn a_killed_build_leaves_nothing() -> Result<()> {
 
 /// Processes of this machine whose arguments hold a word.
 fn running(word: &str) -> usize {
+    pids(word).len()
+}
+
+fn pids(word: &str) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|found| {
-        let arguments = std::fs::read(found.ok()?.path().join("cmdline")).ok()?;
-        String::from_utf8_lossy(&arguments).split('\0').any(|argument| argument == word).then_some(())
+        let path = found.ok()?.path();
+        let arguments = std::fs::read(path.join("cmdline")).ok()?;
+        let is_it = String::from_utf8_lossy(&arguments).split('\0').any(|argument| argument == word);
+        path.file_name()?.to_str()?.parse().ok().filter(|_| is_it)
     });
-    processes.count()
+    processes.collect()
+}
+
+/// A cleanup that is to leave nothing takes what nobody uses, and nothing of a build that runs.
+#[test]
+fn a_cleanup_leaves_running_builds_alone() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("cleaned")?);
+    let base = base(&registry)?;
+    let mark = format!("{}", 600_000 + std::process::id());
+    let waiting = |command: &str| {
+        project.config(&format!(
+            "image: app\nfrom: {base}\nshell:\n  install: echo below > /below\n  setup: [{command}, cat /below > /up]\n"
+        ))
+    };
+    waiting("'true'")?;
+    project.commit("first")?;
+    project.build_with(&["--backend", "native"], &NO_ENGINE)?;
+    waiting(&format!("sleep {mark} || true"))?;
+    project.commit("second")?;
+    let mut child = project.start(&["build", "--backend", "native"], &NO_ENGINE)?;
+    while running(&mark) == 0 {
+        assert!(child.try_wait()?.is_none(), "it ended: {:?}", Run::wait(child));
+        std::thread::yield_now();
+    }
+    let kept = || -> Result<serde_json::Value> {
+        let run = project.slipway(&["host", "df", "--output", "json"])?;
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        Ok(serde_json::from_str(&run.stdout)?)
+    };
+    let cleanup = |more: &[&str]| -> Result<serde_json::Value> {
+        let all = [&["host", "cleanup", "--output=json", "--allowed-backend-storage-volume-usage=0"], more].concat();
+        let run = project.slipway(&all)?;
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        Ok(serde_json::from_str(&run.stdout)?)
+    };
+    // The base, `install`, and the `setup` of the first build, which nobody uses.
+    let before = kept()?;
+    assert_eq!((&before["layers"]["number"], &before["layersInUse"]["number"]), (&3.into(), &2.into()), "{before}");
+    assert_eq!((&before["building"]["number"], &before["leftovers"]["number"]), (&1.into(), &0.into()), "{before}");
+    let said = cleanup(&["--dry-run"])?;
+    assert_eq!((&said["layers"]["number"], &said["stages"]), (&1.into(), &1.into()), "{said}");
+    assert_eq!(kept()?, before, "a dry run removes nothing");
+    let done = cleanup(&[])?;
+    assert_eq!((&done["layers"], &done["stages"]), (&said["layers"], &said["stages"]), "{done}");
+    let after = kept()?;
+    assert_eq!((&after["layers"]["number"], &after["building"]["number"]), (&2.into(), &1.into()), "{after}");
+    for pid in pids(&mark) {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+    }
+    let run = Run::wait(child)?;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    // Nobody builds any more: all goes, and the next build makes it again.
+    cleanup(&[])?;
+    assert_eq!(kept()?["layers"]["number"], 0);
+    waiting("'true'")?;
+    project.commit("third")?;
+    let again = project.build_with(&["--backend", "native"], &NO_ENGINE)?;
+    assert_eq!(again.run.built().len(), 3, "{}", again.run.stderr);
+    Ok(())
 }

@@ -45,7 +45,7 @@ pub use self::{
     inventory::{Inventory, Reclaimed, Tally, size_of},
     layers::{About, Claim, Claimed, Layer},
     names::ChainId,
-    room::{Reservation, Usage},
+    room::{Reservation, Usage, share_of_volume},
     stages::NamedImage,
     work::Work,
 };
@@ -85,10 +85,7 @@ impl Store {
             fs::create_dir_all(root.join(directory)).map_err(doing)?;
         }
         let root = fs::canonicalize(root).map_err(doing)?;
-        let limit = match options.limit {
-            Some(limit) => limit,
-            None => room::share_of_volume(&root).map_err(doing)?,
-        };
+        let limit = options.limit.unwrap_or_else(|| share_of_volume(&root, room::SHARE));
         let boot = settle::boot_id();
         let store = Self(Arc::new(Inner { root, limit, boot, leases: Default::default(), sizes: Default::default() }));
         store.drop_unsettled()?;

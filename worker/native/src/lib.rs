@@ -3,12 +3,13 @@
 //!
 //! Reading order: this file, `workspace` (a stage being built) on `overlay` and `stubs` (its root), with `place`,
 //! `delete` and `accounts` (files going in), `run` and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
-//! (images), `storage` (stages), `toolbox`, [`probe`].
+//! (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
 //!
 //! It needs root. Dockerfiles are not built here yet, and the network of commands is the host's unless none is asked for:
 //! whoever runs builds with it says so.
 
 mod accounts;
+pub mod check;
 mod commit;
 mod delete;
 mod error;

@@ -15,7 +15,7 @@ use super::{ChainId, Store, lease};
 use crate::LayerError;
 
 /// Share of the volume that the store may take when nobody says how much, in percent.
-const SHARE: u64 = 70;
+pub(super) const SHARE: u64 = 70;
 
 /// Sizes of layers that were looked at; a layer never changes.
 #[derive(Debug, Default)]
@@ -178,8 +178,8 @@ impl Store {
     }
 }
 
-/// The store's share of the volume that it lies on.
-pub(super) fn share_of_volume(root: &Path) -> io::Result<u64> {
-    let volume = rustix::fs::statvfs(root)?;
-    Ok(volume.f_blocks.saturating_mul(volume.f_frsize) / 100 * SHARE)
+/// So many percent of the volume that a path is on, or will be on; 0 when nobody knows.
+pub fn share_of_volume(path: &Path, percent: u64) -> u64 {
+    let volume = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok());
+    volume.map_or(0, |volume| volume.f_blocks.saturating_mul(volume.f_frsize) / 100 * percent)
 }

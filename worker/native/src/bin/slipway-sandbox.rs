@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    slipway_native::sandbox::enter(std::env::args_os()).unwrap_or(ExitCode::FAILURE)
+    let sandbox = slipway_native::sandbox::enter(std::env::args_os());
+    sandbox.or_else(|| slipway_native::check::enter(std::env::args_os())).unwrap_or(ExitCode::FAILURE)
 }

@@ -1,0 +1,112 @@
+//! `slipway host check|df|cleanup`: what this host can do, what is kept on it, and less of it.
+
+mod findings;
+mod usage;
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use serde::Serialize;
+use slipway_layers::{Store, store::Options};
+use slipway_native::check::{self, Surroundings};
+use slipway_process::Tasks;
+
+use super::session::Desk;
+use crate::{
+    choose::EngineAddress,
+    embedded, engine,
+    failure::{Exit, Failure},
+    flags::{
+        host::{DRY_RUN, HOST_OUTPUT, Limit},
+        project::HOME_DIR,
+    },
+    home,
+};
+use findings::{Backend, Checked};
+use usage::{Cleaned, Kept};
+
+/// Something that is printed.
+trait Report: Serialize {
+    /// As text.
+    fn text(&self) -> String;
+}
+
+/// Tries everything, and says what mends what does not work.
+pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
+    let home = home_of(&desk)?;
+    let store = engine::store(&home);
+    let surroundings = Surroundings { store: store.clone(), program: PathBuf::from(engine::OWN_PROGRAM) };
+    let environment = &desk.world.environment;
+    let address = EngineAddress::from_environment(environment);
+    let checking = async {
+        let docker = embedded::probe(&address).await;
+        let docker = Backend::new("docker", docker.map(|()| format!("an engine answers at {address}")));
+        let findings = check::check(&surroundings).await;
+        let native = match embedded::probe_native(&home).await {
+            Ok(()) => {
+                engine::trial(&home).await.map(|()| format!("a command ran in a sandbox, in {}", store.display()))
+            }
+            Err(why) => Err(why),
+        };
+        let native = Backend::new(check::mode(), native);
+        let buildah = Err("not supported yet: --backend buildah".to_owned());
+        Checked { backends: vec![docker, native, Backend::new("buildah", buildah)], findings }
+    };
+    let checked = desk.world.interrupted.run_until_cancelled(checking).await.ok_or_else(Failure::interrupted)?;
+    print(&desk, &checked)?;
+    if checked.backends.iter().any(|backend| backend.works) {
+        return Ok(());
+    }
+    let why = anyhow!("no backend can build on this host: mend one of those that fail, or build with --coordinator");
+    Err(Failure { exit: Exit::Failed, error: why })
+}
+
+/// Shows what is kept.
+pub(crate) async fn usage(desk: Desk) -> Result<(), Failure> {
+    let home = home_of(&desk)?;
+    let limit = Limit::from_values(&desk.values).map_err(Failure::usage)?.bytes(&home);
+    let look = move || -> Result<Kept, Failure> {
+        let store = engine::store(&home);
+        // To look is not to make.
+        let inventory = match store.exists() {
+            true => Some(Store::open(&store, &Options { limit: Some(limit) })?.inventory()?),
+            false => None,
+        };
+        Ok(Kept::new(&home, limit, inventory))
+    };
+    let kept = desk.world.interrupted.run_until_cancelled(Tasks::new().blocking(look)).await;
+    print(&desk, &kept.ok_or_else(Failure::interrupted)??)
+}
+
+/// Removes what nobody needs.
+pub(crate) async fn cleanup(desk: Desk) -> Result<(), Failure> {
+    let home = home_of(&desk)?;
+    let limit = Limit::from_values(&desk.values).map_err(Failure::usage)?.bytes(&home);
+    let margin = Limit::margin(&desk.values).map_err(Failure::usage)?.bytes(&home);
+    let dry_run = desk.values.switch(&DRY_RUN);
+    let clean = move || -> Result<Cleaned, Failure> {
+        let store = engine::store(&home);
+        let reclaimed = match store.exists() {
+            true => {
+                Store::open(&store, &Options { limit: Some(limit) })?.reclaim(limit.saturating_sub(margin), dry_run)?
+            }
+            false => Default::default(),
+        };
+        Ok(Cleaned::new(&store, reclaimed, dry_run))
+    };
+    let cleaned = desk.world.interrupted.run_until_cancelled(Tasks::new().blocking(clean)).await;
+    print(&desk, &cleaned.ok_or_else(Failure::interrupted)??)
+}
+
+fn home_of(desk: &Desk) -> Result<PathBuf, Failure> {
+    home::directory(desk.values.text(&HOME_DIR).as_deref(), &desk.world.environment)
+}
+
+fn print(desk: &Desk, report: &impl Report) -> Result<(), Failure> {
+    let text = match desk.values.text(&HOST_OUTPUT).as_deref() {
+        Some("json") => serde_json::to_string_pretty(report).map(|text| format!("{text}\n"))?,
+        _ => report.text(),
+    };
+    desk.printer.data(text.as_bytes())?;
+    Ok(())
+}

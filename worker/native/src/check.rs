@@ -1,0 +1,160 @@
+//! What this host can do for builds, and what it lacks: tried, not read off versions.
+//!
+//! Some of it must be tried in a process without threads: for that the program starts itself again ([`enter`]).
+
+mod cgroups;
+mod ids;
+mod kernel;
+mod namespaces;
+mod programs;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+use slipway_backend::{ImageBuilder as _, Script, Setup};
+use slipway_oci::Platform;
+use slipway_process::random_id;
+use tokio::sync::mpsc;
+
+use crate::{NativeBackend, probe};
+
+pub use namespaces::enter;
+
+/// What is said where there is no Linux.
+pub const OTHER_SYSTEM: &str = "images are built on Linux only: use WSL2 on Windows, a virtual machine elsewhere, or a \
+                                cluster with --coordinator";
+
+/// What became of trying something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It works.
+    Works,
+    /// It does not work.
+    Fails,
+    /// It is not installed.
+    Absent,
+    /// It was not tried, as nothing here needs it.
+    Unneeded,
+}
+
+/// One thing that was tried.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What it is called.
+    pub name: String,
+    /// What became of it.
+    pub state: State,
+    /// What was found, or why it does not work.
+    pub found: String,
+    /// What cannot be done without it; empty = it helps, and nothing needs it.
+    pub needed_by: Vec<&'static str>,
+    /// The one command or setting that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    fn new(name: &str, state: State, found: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), state, found: found.into(), needed_by: Vec::new(), mend: None }
+    }
+
+    fn works(name: &str, found: impl Into<String>) -> Self {
+        Self::new(name, State::Works, found)
+    }
+
+    fn fails(name: &str, why: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { mend: Some(mend.into()), ..Self::new(name, State::Fails, why) }
+    }
+
+    fn absent(name: &str, mend: impl Into<String>) -> Self {
+        Self { mend: Some(mend.into()), ..Self::new(name, State::Absent, "not installed") }
+    }
+
+    fn needed_by(self, needed_by: &[&'static str]) -> Self {
+        Self { needed_by: needed_by.to_vec(), ..self }
+    }
+}
+
+/// Needs of a build as root.
+const CHROOT: &str = "native-chroot";
+/// Needs of a build without root.
+const ROOTLESS: &str = "native-rootless";
+
+/// Where things are tried.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Directory of the store of layers.
+    pub store: PathBuf,
+    /// The program that is started again; its `main` begins with [`enter`].
+    pub program: PathBuf,
+}
+
+/// Tries everything that the native backend stands on, and the programs that help it.
+pub async fn check(surroundings: &Surroundings) -> Vec<Finding> {
+    if !cfg!(target_os = "linux") {
+        let system = Finding::fails("system", std::env::consts::OS, OTHER_SYSTEM);
+        return vec![system.needed_by(&["docker", CHROOT, ROOTLESS, "buildah"])];
+    }
+    let root = rustix::process::geteuid().is_root();
+    let mut findings = vec![kernel::calls(), kernel::overlay(&surroundings.store, root)];
+    findings.extend(namespaces::user(surroundings, root).await);
+    findings.push(ids::subordinate(surroundings, root).await);
+    findings.push(namespaces::network(surroundings, root).await);
+    findings.push(programs::network_helper(root).await);
+    findings.push(programs::fuse_overlayfs().await);
+    findings.push(cgroups::limits(root));
+    findings.extend(programs::runtimes().await);
+    findings.push(programs::buildah().await);
+    findings
+}
+
+/// Runs a command in a sandbox of this backend, on top of nothing; why that does not work, when it does not.
+///
+/// # Errors
+/// The line that failed.
+pub async fn trial(backend: &NativeBackend) -> Result<(), String> {
+    let setup = Setup { attempt: format!("trial-{}", random_id()), platform: Platform::host(), network: None };
+    let mut workspace = backend.open(None, setup).await.map_err(|error| error.to_string())?;
+    let script = Script { commands: vec![(1, "true".to_owned())], ..Script::default() };
+    let (logs, mut lines) = mpsc::channel::<Vec<u8>>(16);
+    let said = async {
+        let mut said = Vec::new();
+        while let Some(line) = lines.recv().await {
+            said.push(String::from_utf8_lossy(&line).into_owned());
+        }
+        said
+    };
+    let (ran, said) = tokio::join!(workspace.run(script, logs), said);
+    drop(workspace);
+    let last = said.last().map(|line| format!(": {line}")).unwrap_or_default();
+    ran.map_err(|error| format!("run a command in a sandbox: {error}{last}"))
+}
+
+/// Why the native backend cannot work here, when it cannot. Blocks.
+///
+/// # Errors
+/// What is missing.
+pub fn native(store: &Path) -> Result<(), String> {
+    probe::probe(store)
+}
+
+/// The name of the mode that the native backend has here.
+pub fn mode() -> &'static str {
+    if rustix::process::geteuid().is_root() { CHROOT } else { ROOTLESS }
+}
+
+/// First argument of the process that tries namespaces.
+fn is_probe(arguments: &mut impl Iterator<Item = OsString>) -> bool {
+    arguments.next().is_some_and(|role| role == namespaces::ROLE)
+}
+
+/// How a process that only tries something ends.
+fn ended(tried: std::io::Result<()>) -> ExitCode {
+    if tried.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
