@@ -13,6 +13,7 @@ mod engine;
 mod failure;
 mod flags;
 mod giterminism;
+mod history;
 mod home;
 mod host;
 mod includes;

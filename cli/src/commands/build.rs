@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, pin::Pin, sync::Arc};
 
 use anyhow::Context as _;
 use slipway_client::Client;
-use slipway_config::{Config, ImageKind, ImageName};
+use slipway_config::{Config, GitWorktree, ImageKind, ImageName};
 use slipway_digest::CommitId;
 use slipway_oci::Repo;
 use slipway_process::random_id;
@@ -27,7 +27,7 @@ use crate::{
         report::{ReportFlags, SAVE_BUILD_REPORT},
         storage::{REPO, SYNCHRONIZATION, StorageFlags},
     },
-    giterminism,
+    giterminism, history,
     host::HostOptions,
     outcome::{BuildError, BuildOutcome},
     output::{Display, Printer, events::DisplayEvent, failure, plan, summary, timestamp},
@@ -106,7 +106,8 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     if flags.cluster.is_some() {
         upstreams::refuse_in_cluster(&project, graph.images())?;
     }
-    let (project, graph, context_commits) = checked(&session, project, graph, platform.to_string()).await?;
+    let checked = checked(&session, (project, config.worktree), graph, platform.to_string());
+    let (project, graph, context_commits) = checked.await?;
     let settings = Settings {
         project: config.project.clone(),
         commit: project.commit,
@@ -181,13 +182,15 @@ async fn detached(session: &Session, request: &ClusterRequest) -> Result<(), Fai
 /// the commits of these; and the commits of contexts that hold files from disk.
 async fn checked(
     session: &Session,
-    mut project: Project,
+    (mut project, worktree): (Project, GitWorktree),
     graph: Graph,
     platform: String,
 ) -> Result<(Project, Graph, BTreeMap<ImageName, CommitId>), Failure> {
     let (mut images, home) = (graph.images().to_vec(), session.home.clone());
     let environment = session.world.environment.clone();
+    let printer = Arc::clone(&session.printer);
     let check = move || {
+        history::complete(&project.repository, worktree, &images, &printer)?;
         upstreams::take(&mut project, &mut images, &home, &environment)?;
         let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
         giterminism::check(&project, &images, &platform, &contexts)?;

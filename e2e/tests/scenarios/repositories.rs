@@ -113,28 +113,58 @@ fn a_bare_clone_builds_what_its_origin_built() -> Result<()> {
 }
 
 #[test]
-fn a_shallow_clone_reuses_what_it_can_and_says_what_it_cannot() -> Result<()> {
-    let Some(setup) = Setup::new("image: image\nfrom: BASE\ngit: [{to: /app}]\nshell: {setup: date}\n")? else {
-        return Ok(());
-    };
+fn a_shallow_clone_is_made_whole_unless_told_otherwise() -> Result<()> {
+    let image = "image: image\nfrom: BASE\ngit: [{to: /app}]\nshell: {setup: date}\n";
+    let Some(setup) = Setup::new(image)? else { return Ok(()) };
     setup.commit_and_build("first")?;
-    setup.project.write("file", "2")?;
-    setup.project.commit("second")?;
-    let elsewhere = tempfile::tempdir()?;
-    let clone = elsewhere.path().join("clone");
     let origin = format!("file://{}", setup.project.path().display());
-    git(elsewhere.path(), &["clone", "--quiet", "--depth", "1", &origin, &text(&clone)])?;
+    let elsewhere = tempfile::tempdir()?;
+    let cloned = |name: &str| -> Result<std::path::PathBuf> {
+        let clone = elsewhere.path().join(name);
+        git(elsewhere.path(), &["clone", "--quiet", "--depth", "1", &origin, &text(&clone)])?;
+        Ok(clone)
+    };
+    let is_shallow = |clone: &Path| clone.join(".git/shallow").exists();
+    let with_worktree = |keys: &str, file: &str| -> Result<()> {
+        setup.project.write("file", file)?;
+        setup.project.config(image)?;
+        let whole = fs::read_to_string(setup.project.path().join("werf.yaml"))?;
+        setup.project.write("werf.yaml", whole.replacen("---", &format!("gitWorktree: {{{keys}}}\n---"), 1))?;
+        setup.project.commit(file).map(drop)
+    };
+
+    // Forbidden: it is said what to do.
+    with_worktree("allowUnshallow: false", "2")?;
+    let forbidden = cloned("forbidden")?;
+    says(&setup.run_in(&forbidden)?, 3, &["shallow git clone is not allowed", "gitWorktree.allowUnshallow: true"]);
+    assert!(is_shallow(&forbidden));
+
+    // As it is: what the history would have to vouch for is built again, and said.
+    with_worktree("forceShallowClone: true", "3")?;
+    let clone = cloned("as-it-is")?;
     let shallow = setup.build_in(&clone)?;
     assert_eq!(shallow.run.reused(), ["image/from"]);
     assert_eq!(shallow.run.built(), ["image/gitArchive", "image/setup"]);
     let hints = shallow.run.stderr.matches("git fetch --unshallow").count();
     assert_eq!(hints, 1, "{}", shallow.run.stderr);
+    assert!(is_shallow(&clone));
     setup.same_tree(&shallow, "")?;
     assert!(setup.build_in(&clone)?.run.built().is_empty());
-    // The whole history has an older stage that is suitable.
-    let whole = setup.project.build(&["--repo", &setup.repo()])?;
+
+    // By default the rest is fetched, and the older stage that is suitable is found.
+    with_worktree("", "4")?;
+    let clone = cloned("whole")?;
+    let whole = setup.build_in(&clone)?;
     assert_eq!(whole.run.built(), ["image/gitLatestPatch"]);
-    setup.same_tree(&whole, "")
+    assert_eq!(whole.run.stderr.matches("was shallow").count(), 1, "{}", whole.run.stderr);
+    assert!(!is_shallow(&clone));
+    setup.same_tree(&whole, "")?;
+
+    // It cannot be had.
+    let stranded = cloned("stranded")?;
+    git(&stranded, &["remote", "set-url", "origin", "file:///nowhere"])?;
+    says(&setup.run_in(&stranded)?, 3, &["is cut off", "/nowhere", "gitWorktree.forceShallowClone: true"]);
+    Ok(())
 }
 
 #[test]

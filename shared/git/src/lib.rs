@@ -27,6 +27,7 @@ pub mod repository;
 mod store;
 pub mod transfer;
 mod tree;
+mod unshallow;
 pub mod upstream;
 pub mod worktree;
 
