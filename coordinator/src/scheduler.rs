@@ -67,6 +67,8 @@ pub enum Event {
     Settled(AttemptId, Outcome),
     /// An uploaded attempt could not be published.
     Unpublished(AttemptId, Failure),
+    /// What an attempt has uploaded has vanished before it was published.
+    Vanished(AttemptId, Failure),
     /// Time has passed.
     Tick,
 }
@@ -171,6 +173,7 @@ impl Scheduler {
             Event::Synced(report) => self.synced(&report, now, &mut effects),
             Event::Settled(attempt, outcome) => self.settled(&attempt, &outcome, now, &mut effects),
             Event::Unpublished(attempt, failure) => self.unpublished(&attempt, failure, now, &mut effects),
+            Event::Vanished(attempt, failure) => self.vanished(&attempt, failure, now, &mut effects),
             Event::Tick => {}
         }
         self.assign(now);
@@ -185,6 +188,11 @@ impl Scheduler {
         let run = attempts.filter_map(|attempt| Some(self.attempts.get(*attempt)?.id.clone())).collect();
         let drain = self.workers.get(no).is_some_and(|worker| worker.drain);
         Orders { run, keep: self.strays.of(no), settled: self.workers.settled(no), drain }
+    }
+
+    /// The attempt whose result is to be uploaded again as this one; `None` = the job is to be done.
+    pub fn again(&self, attempt: &AttemptId) -> Option<AttemptId> {
+        self.attempts.get(self.attempts.find(attempt)?)?.again.clone()
     }
 
     /// Limits and patience.

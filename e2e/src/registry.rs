@@ -45,6 +45,29 @@ impl Registry {
         fs::remove_dir_all(&blob).with_context(|| format!("remove {}", blob.display()))
     }
 
+    /// Loses every manifest of a repository that has no tag, as when garbage was collected at the wrong moment; answers
+    /// how many those were.
+    ///
+    /// # Errors
+    /// When the registry's files cannot be read or removed.
+    pub fn lose_untagged(&self, name: &str) -> Result<usize> {
+        let manifests = self.data().join("docker/registry/v2/repositories").join(name).join("_manifests");
+        let mut tagged = Vec::new();
+        for tag in entries(&manifests.join("tags"))? {
+            tagged.push(fs::read_to_string(tag.join("current/link"))?);
+        }
+        let mut lost = 0;
+        for revision in entries(&manifests.join("revisions/sha256"))? {
+            let hex = revision.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !tagged.contains(&format!("sha256:{hex}")) {
+                fs::remove_dir_all(&revision)?;
+                self.lose(&hex)?;
+                lost += 1;
+            }
+        }
+        Ok(lost)
+    }
+
     /// The digest and the document of a tagged manifest.
     ///
     /// # Errors
@@ -115,6 +138,15 @@ impl Registry {
     pub fn data(&self) -> PathBuf {
         self.0.data()
     }
+}
+
+/// What is in a directory; nothing when it is not there.
+fn entries(directory: &std::path::Path) -> Result<Vec<PathBuf>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let read = fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
+    Ok(read.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?)
 }
 
 fn client() -> Result<slipway_registry::Client> {

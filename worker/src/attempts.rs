@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use slipway_oci::BlobDigest;
 use slipway_process::{Tasks, caught};
-use slipway_protocol::{Assignment, AttemptId, Failure, Phase};
+use slipway_protocol::{Assignment, AttemptId, Failure, Phase, Uploaded};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,8 @@ use crate::{job::Runner, progress::Progress};
 struct Held {
     /// How it ended; `None` = it is under way.
     end: Option<Phase>,
+    /// What an earlier attempt has built, and this one uploads again.
+    result: Option<Uploaded>,
     progress: Progress,
     cancel: CancellationToken,
 }
@@ -42,19 +45,28 @@ impl Attempts {
         self.changed.notified().await;
     }
 
-    /// Starts an attempt, unless it is held already.
+    /// Starts an attempt, unless it is held already. It takes over the result of the attempt that it is to upload again,
+    /// if that is held.
     pub(crate) fn start(&self, assignment: &Assignment) {
         let cancel = CancellationToken::new();
         let progress = Progress::default();
-        let fresh = Held { end: None, progress: progress.clone(), cancel: cancel.clone() };
-        match self.lock().entry(assignment.attempt.clone()) {
-            std::collections::btree_map::Entry::Occupied(_) => return,
-            std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(fresh)),
+        let result = {
+            let mut held = self.lock();
+            if held.contains_key(&assignment.attempt) {
+                return;
+            }
+            let result = assignment.again.as_ref().and_then(|again| take_result(&mut held, again));
+            let fresh = Held { end: None, result: result.clone(), progress: progress.clone(), cancel: cancel.clone() };
+            held.insert(assignment.attempt.clone(), fresh);
+            result
+        };
+        if let (Some(_), Some(again)) = (&result, &assignment.again) {
+            self.say_ended(again);
         }
         let (runner, held, changed) = (Arc::clone(&self.runner), Arc::clone(&self.held), Arc::clone(&self.changed));
         let assignment = assignment.clone();
         self.tasks.spawn(async move {
-            let ended = cancel.run_until_cancelled(run(&runner, &assignment, &progress)).await;
+            let ended = cancel.run_until_cancelled(run(&runner, &assignment, result, &progress)).await;
             let Some(phase) = ended else { return };
             let late = match held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&assignment.attempt) {
                 Some(attempt) => {
@@ -76,15 +88,19 @@ impl Attempts {
     pub(crate) fn settle(&self, attempt: &AttemptId, lost: bool) {
         let Some(held) = self.lock().remove(attempt) else { return };
         held.cancel.cancel();
-        let link = Arc::clone(&self.runner.link);
-        let ended = attempt.clone();
-        self.tasks.spawn(async move { link.ended(&ended).await });
-        if let (true, Some(Phase::Uploaded(uploaded))) = (lost, held.end) {
+        self.say_ended(attempt);
+        if let (true, Some(image)) = (lost, held.image()) {
             let runner = Arc::clone(&self.runner);
-            self.tasks.spawn(async move { runner.discard(&uploaded.image_id).await });
+            self.tasks.spawn(async move { runner.discard(&image).await });
         }
         // The coordinator keeps telling until it hears that the attempt is gone.
         self.changed.notify_one();
+    }
+
+    /// No more output of an attempt will come.
+    fn say_ended(&self, attempt: &AttemptId) {
+        let (link, ended) = (Arc::clone(&self.runner.link), attempt.clone());
+        self.tasks.spawn(async move { link.ended(&ended).await });
     }
 
     /// Stops every attempt that is not wanted.
@@ -112,11 +128,28 @@ impl Held {
     fn phase(&self) -> Phase {
         self.end.clone().unwrap_or_else(|| Phase::Running { progress: self.progress.count() })
     }
+
+    /// The image that was built, if there is one.
+    fn image(self) -> Option<BlobDigest> {
+        let uploaded = match self.end {
+            Some(Phase::Uploaded(uploaded)) => Some(uploaded),
+            Some(Phase::Running { .. } | Phase::Summed(_) | Phase::Failed(_)) | None => self.result,
+        };
+        uploaded.map(|uploaded| uploaded.image_id)
+    }
+}
+
+/// Takes what an attempt has built away from it, and forgets the attempt.
+fn take_result(held: &mut BTreeMap<AttemptId, Held>, attempt: &AttemptId) -> Option<Uploaded> {
+    let Some(Phase::Uploaded(uploaded)) = &held.get(attempt)?.end else { return None };
+    let uploaded = uploaded.clone();
+    held.remove(attempt);
+    Some(uploaded)
 }
 
 /// Runs an attempt to its end, or to its deadline.
-async fn run(runner: &Runner, assignment: &Assignment, progress: &Progress) -> Phase {
-    let running = caught(runner.run(assignment, progress));
+async fn run(runner: &Runner, assignment: &Assignment, result: Option<Uploaded>, progress: &Progress) -> Phase {
+    let running = caught(runner.run(assignment, result.as_ref(), progress));
     let ended = match assignment.deadline {
         Some(deadline) => tokio::time::timeout(deadline, running).await,
         None => Ok(running.await),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use slipway_backend::{ContainerBackend, LocalImage};
 use slipway_oci::BlobDigest;
 use slipway_process::{Clock, Tasks};
-use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase};
+use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 
 use crate::{progress::Progress, sources::Sources};
 
@@ -25,12 +25,17 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Does a job and answers how it ended.
-    pub(crate) async fn run(&self, assignment: &Assignment, progress: &Progress) -> Phase {
+    /// Does a job and answers how it ended. A `result` that is there is only uploaded again.
+    pub(crate) async fn run(&self, assignment: &Assignment, result: Option<&Uploaded>, progress: &Progress) -> Phase {
         let started = self.clock.monotonic();
-        let result = match &assignment.job {
-            Job::Stage(plan) => stage::build(self, assignment, plan, started, progress).await.map(Phase::Uploaded),
-            Job::Checksum(input) => imports::checksum(self, input).await.map(Phase::Summed),
+        let result = match (&assignment.job, result) {
+            (Job::Stage(plan), Some(result)) => {
+                stage::upload_again(self, assignment, plan, result).await.map(Phase::Uploaded)
+            }
+            (Job::Stage(plan), None) => {
+                stage::build(self, assignment, plan, started, progress).await.map(Phase::Uploaded)
+            }
+            (Job::Checksum(input), _) => imports::checksum(self, input).await.map(Phase::Summed),
         };
         result.unwrap_or_else(Phase::Failed)
     }

@@ -142,6 +142,10 @@ impl Worker {
     }
 
     fn obey(&self, desired: Desired) {
+        // What takes over the result of another attempt does so before that is settled and its result removed.
+        for assignment in desired.run.iter().filter(|assignment| assignment.again.is_some()) {
+            self.attempts.start(assignment);
+        }
         for (attempt, outcome) in &desired.settled {
             let lost = matches!(outcome, Outcome::Superseded(_) | Outcome::Dropped);
             self.attempts.settle(attempt, lost);

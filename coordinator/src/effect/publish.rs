@@ -18,6 +18,8 @@ pub(crate) enum Published {
     Settled(Outcome),
     /// It could not be published.
     Failed(Failure),
+    /// The same, because the upload is not there any more.
+    Vanished(Failure),
 }
 
 /// Publishes what an attempt has uploaded.
@@ -58,14 +60,23 @@ pub(crate) async fn publish(
             }
             Published::Settled(Outcome::Superseded(Box::new(record)))
         }
-        Err(error) => Published::Failed(Failure {
-            retryable: error.is_retryable(),
-            why: format!("publish stage {} to {}: {error}", plan.digest, outside.primary.name()),
-            exit: None,
-            line: None,
-            tail: Vec::new(),
-            lost: None,
-        }),
+        Err(error) => failed(outside, plan, &error),
+    }
+}
+
+fn failed(outside: &Outside, plan: &StagePlan, error: &StorageError) -> Published {
+    let failure = Failure {
+        retryable: error.is_retryable(),
+        why: format!("publish stage {} to {}: {error}", plan.digest, outside.primary.name()),
+        exit: None,
+        line: None,
+        tail: Vec::new(),
+        lost: None,
+    };
+    match error {
+        // What is not in the local storage any more cannot be uploaded again.
+        StorageError::Gone(_) if outside.push_to.is_some() => Published::Vanished(failure),
+        _ => Published::Failed(failure),
     }
 }
 

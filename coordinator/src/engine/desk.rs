@@ -130,6 +130,7 @@ mod tests {
             job: Job::Checksum(input.clone()),
             push_to: None,
             deadline: None,
+            again: None,
         };
         Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }
     }

@@ -116,6 +116,10 @@ impl Owner {
         match published {
             Published::Settled(outcome) => self.schedule(scheduler::Event::Settled(attempt, outcome)),
             Published::Failed(failure) => self.schedule(scheduler::Event::Unpublished(attempt, failure)),
+            Published::Vanished(failure) => {
+                tracing::warn!("what attempt {attempt} had uploaded has vanished: {}", failure.why);
+                self.schedule(scheduler::Event::Vanished(attempt, failure));
+            }
         }
     }
 
@@ -166,7 +170,8 @@ impl Owner {
         let assignment = |attempt: AttemptId| {
             let entry = self.jobs.get(&attempt.job)?;
             let (job, push_to) = (entry.job.clone(), entry.outside.push_to.clone());
-            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline: options.deadline })
+            let again = self.scheduler.again(&attempt);
+            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline: options.deadline, again })
         };
         Desired {
             run: orders.run.into_iter().filter_map(assignment).collect(),

@@ -37,6 +37,8 @@ pub enum Why {
     Doubled,
     /// The worker ran it already when this coordinator took over.
     Adopted,
+    /// The worker still has a result whose upload has vanished: it is only uploaded again.
+    Again,
 }
 
 impl Why {
@@ -48,6 +50,7 @@ impl Why {
             Self::Retry => "the job had failed elsewhere",
             Self::Doubled => "the first attempt takes much longer than expected",
             Self::Adopted => "it ran the job already when this coordinator took over",
+            Self::Again => "it still has the result, which has vanished from the repository",
         }
     }
 }
@@ -58,6 +61,8 @@ pub(super) struct Attempt {
     pub(super) job: JobNo,
     pub(super) worker: WorkerNo,
     pub(super) why: Why,
+    /// The attempt whose result is to be uploaded again.
+    pub(super) again: Option<AttemptId>,
     pub(super) started: Duration,
     pub(super) stage: Stage,
     /// Whether its worker has ever said that it has it: one that has not can be lost without having run it.

@@ -52,6 +52,27 @@ impl Scheduler {
         }
     }
 
+    /// What an attempt has uploaded was not there any more when it was to be published. The worker that still holds the
+    /// result uploads it again; without one it is done again as after any failure.
+    pub(super) fn vanished(&mut self, id: &AttemptId, failure: Failure, now: Duration, effects: &mut Vec<Effect>) {
+        let Some(no) = self.committing(id) else { return };
+        let Some(Attempt { job, worker, .. }) = self.attempts.get(no) else { return };
+        let (job, worker) = (*job, *worker);
+        let holds = self.workers.get(worker).is_some_and(|known| known.alive && known.attempts.contains_key(&no));
+        let wanted = self.jobs.get(job).is_some_and(|known| {
+            !known.subscribers.is_empty() && known.failures.saturating_add(1) < self.options.tries
+        });
+        if !holds || !wanted || self.has_uploaded(job) {
+            return self.failed(no, failure, now, effects);
+        }
+        self.stop(no, Outcome::Dropped);
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.failures += 1;
+        }
+        self.counters.retried += 1;
+        self.start(job, worker, Why::Again, Some(id.clone()), now);
+    }
+
     fn committing(&self, id: &AttemptId) -> Option<AttemptNo> {
         let no = self.attempts.find(id)?;
         matches!(self.attempts.get(no)?.stage, Stage::Committing(_)).then_some(no)
@@ -194,8 +215,9 @@ impl Scheduler {
 
     /// An attempt has ended well: how long it took is remembered.
     pub(super) fn learn(&mut self, no: AttemptNo, now: Duration) {
-        // Nobody knows when an adopted one began.
-        let Some(attempt) = self.attempts.get(no).filter(|attempt| attempt.why != Why::Adopted) else { return };
+        // Nobody knows when an adopted one began, and one that only uploads says nothing of the job.
+        let ran = |attempt: &&Attempt| !matches!(attempt.why, Why::Adopted | Why::Again);
+        let Some(attempt) = self.attempts.get(no).filter(ran) else { return };
         let took = now.saturating_sub(attempt.started);
         if let Some(job) = self.jobs.get(attempt.job) {
             self.estimates.learn(&job.want.class, took);

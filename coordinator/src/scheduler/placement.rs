@@ -36,7 +36,7 @@ impl Scheduler {
         }
         while let Some(Match { turn: (_, job), worker, why }) = self.next_match() {
             self.unqueue(job);
-            self.start(job, worker, why, now);
+            self.start(job, worker, why, None, now);
         }
         self.double_slow_ones(now);
     }
@@ -133,11 +133,19 @@ impl Scheduler {
         self.watch_waiting(no, now);
     }
 
-    fn start(&mut self, no: JobNo, worker: WorkerNo, why: Why, now: Duration) {
+    /// A worker is given a job; `again` is the attempt whose result it has already.
+    pub(super) fn start(
+        &mut self,
+        no: JobNo,
+        worker: WorkerNo,
+        why: Why,
+        again: Option<slipway_protocol::AttemptId>,
+        now: Duration,
+    ) {
         let Some(job) = self.jobs.get_mut(no) else { return };
         job.number += 1;
         let id = self.attempts.fresh_id(&job.key, job.number);
-        if why != Why::Doubled {
+        if !matches!(why, Why::Doubled | Why::Again) {
             self.waited.note(now.saturating_sub(job.since));
         }
         let slow_at = now + self.slow_after(no);
@@ -147,6 +155,7 @@ impl Scheduler {
             job: no,
             worker,
             why,
+            again,
             started: now,
             stage,
             accepted: false,
@@ -159,6 +168,10 @@ impl Scheduler {
         if let Some(job) = self.jobs.get_mut(no) {
             job.attempts.push(attempt);
             self.workers.give(worker, attempt, &job.want.requires);
+        }
+        if why == Why::Again {
+            // It runs nothing: it takes no slot.
+            self.workers.free_slot(worker, attempt);
         }
         self.woken.insert(worker);
         self.watch_attempt(attempt);
@@ -185,7 +198,7 @@ impl Scheduler {
             if let Some(worker) = idle {
                 self.slow.remove(&no);
                 self.counters.doubled += 1;
-                self.start(no, worker, Why::Doubled, now);
+                self.start(no, worker, Why::Doubled, None, now);
             }
         }
     }

@@ -115,8 +115,20 @@ impl Scheduler {
         let (why, stage) = (Why::Adopted, Stage::Running);
         let slow_at = now + self.slow_after(no);
         let number = id.number;
-        let attempt =
-            Attempt { id, job: no, worker, why, started: now, stage, accepted: true, progress: 0, moved: now, slow_at };
+        let again = None;
+        let attempt = Attempt {
+            id,
+            job: no,
+            worker,
+            why,
+            again,
+            started: now,
+            stage,
+            accepted: true,
+            progress: 0,
+            moved: now,
+            slow_at,
+        };
         let attempt = self.attempts.add(attempt);
         if let Some(job) = self.jobs.get_mut(no) {
             job.number = job.number.max(number);

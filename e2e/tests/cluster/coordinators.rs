@@ -1,7 +1,7 @@
 //! Coordinators that die, from submit to tag.
 
 use anyhow::Result;
-use slipway_e2e::{Cluster, Listener, Run, engine};
+use slipway_e2e::{Cluster, Listener, Project, Run, engine};
 
 use crate::{
     can_run,
@@ -54,4 +54,35 @@ fn killed_at_every_step_another_leads_and_nothing_runs_twice() -> Result<()> {
         cluster.nothing_left()?;
     }
     Ok(())
+}
+
+#[test]
+fn an_upload_that_vanishes_before_it_is_published_is_made_again_and_nothing_runs_twice() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let listener = Listener::start()?;
+    let mut cluster = Cluster::start(1, 0)?;
+    cluster.kill_coordinator(0);
+    // It dies when it is about to publish the second stage, whose upload is complete.
+    cluster.start_coordinator(0, Some("publish.look:2"))?;
+    cluster.leader()?;
+    cluster.add_worker()?;
+    let project = Project::new("vanished")?;
+    let report = listener.report(&format!("{}-setup", project.name()));
+    cluster.config(&project, &format!("image: a\nfrom: BASE\nshell: {{setup: ['{report}', date > /made]}}\n"))?;
+    project.commit("first")?;
+    let client = cluster.start_build(&project, &[])?;
+    cluster.coordinator_dies(0)?;
+    assert_eq!(cluster.registry.lose_untagged(project.name())?, 1, "{}", cluster.logs());
+    cluster.start_coordinator(0, None)?;
+    let run = Run::wait(client)?;
+    assert_eq!(run.code, 0, "{}\n{}", run.stderr, cluster.logs());
+    assert_eq!(runs(&project, &listener).values().sum::<usize>(), 1, "{}", cluster.logs());
+    assert_eq!(cluster.stages(&project)?.len(), 2);
+    assert!(cluster.logs().contains("uploading a result again"), "{}", cluster.logs());
+    let next = cluster.build(&project)?;
+    assert!(next.run.built().is_empty(), "{}", next.run.stderr);
+    engine::sh(&next.image("a"), "cat /made")?;
+    cluster.nothing_left()
 }

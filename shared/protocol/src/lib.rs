@@ -61,6 +61,10 @@ pub struct Assignment {
     /// After this time the worker stops the attempt by itself, whether it hears from the coordinator or not;
     /// `None` = never.
     pub deadline: Option<Duration>,
+    /// An earlier attempt at the same job, whose upload has vanished from where results go. A worker that still holds its
+    /// result uploads that again, as this attempt, instead of doing the job; one that does not does the job.
+    #[serde(default)]
+    pub again: Option<AttemptId>,
 }
 
 /// How far an attempt is.

@@ -40,6 +40,21 @@ pub(super) async fn build(
     Ok(uploaded)
 }
 
+/// Stores what an earlier attempt has built once more, as this attempt.
+pub(super) async fn upload_again(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    result: &Uploaded,
+) -> Result<Uploaded, Failure> {
+    tracing::info!(attempt = %assignment.attempt, digest = %plan.digest, "uploading a result again");
+    let image = LocalImage { id: result.image_id.clone() };
+    let stored = store(runner, assignment, plan, &image, runner.clock.monotonic()).await;
+    // Whatever stops it, the next try builds: the image may be what is wrong.
+    let uploaded = stored.map_err(|failure| Failure { retryable: true, ..failure })?;
+    Ok(Uploaded { took: result.took + uploaded.took, ..uploaded })
+}
+
 /// A stage of a Stapel image: a container on top of the stage below.
 async fn workspace(
     runner: &Runner,

@@ -200,7 +200,7 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
         group: None,
     };
     let attempt = AttemptId { job: id.to_owned(), number: 1, id: format!("s-{id}") };
-    Assignment { attempt, job: Job::Checksum(Box::new(input)), push_to: None, deadline }
+    Assignment { attempt, job: Job::Checksum(Box::new(input)), push_to: None, deadline, again: None }
 }
 
 /// A worker that goes on for 100 seconds without a coordinator.

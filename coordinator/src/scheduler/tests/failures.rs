@@ -36,6 +36,28 @@ fn publishing_is_tried_again_too() {
 }
 
 #[test]
+fn what_has_vanished_is_uploaded_again_by_who_has_it() {
+    check(
+        "worker a; worker b; want k; upload k a; vanish k; upload k a; publish k",
+        "a+k; commit k; a^k; commit k; k: committed → 0",
+    );
+    // It takes no slot: a worker that is full does it all the same.
+    check(
+        "worker a; want k rank=2; want j; upload k a; vanish k; upload k a; publish k",
+        "a+k; commit k; a+j; a^k; commit k; k: committed → 0",
+    );
+    // Who has it no more, or cannot upload it, builds it again; or another does.
+    check("worker a; want k; upload k a; worker a boot=2; vanish k; pass 1", "a+k; commit k; a+k");
+    check("worker a; want k; upload k a; vanish k; crash k a; pass 2", "a+k; commit k; a^k; a+k");
+    check("worker a; worker b; want k; upload k a; silent a; pass 11; vanish k; pass 1", "a+k; commit k; b+k");
+    // Not for ever.
+    check(
+        "worker a; want k; upload k a; vanish k; upload k a; vanish k; upload k a; vanish k; pass 9",
+        "a+k; commit k; a^k; commit k; a^k; commit k; k: failed: broken (tried 3 times) → 0",
+    );
+}
+
+#[test]
 fn what_nobody_wants_is_not_tried_again() {
     check("worker a; want k by=1; crash k a; drop k by=1; pass 9", "a+k");
 }

@@ -6,14 +6,14 @@
 //! want J [rank=SECONDS] [by=N] [platform=P] [memory=N] [label=K:V] [near=IMAGE] [bytes=N] [class=C]
 //! drop J by=N
 //! progress J W | upload J W | sum J W | fail J W | crash J W      what a worker says; `crash` is worth another try
-//! publish J | lose J | spoil J | refuse J                ends a commit: won, lost to another, failed, worth another try
+//! publish J | lose J | spoil J | refuse J | vanish J     ends a commit: won, lost to another, failed, worth another try, not there
 //! pass SECONDS                                           workers that are heard report every second
 //! learn C MILLISECONDS [COUNT]
 //! ```
 //!
 //! Semicolons end a step as lines do; in what comes of it they are commas.
 //!
-//! What comes of it: `w+j` a worker starts, `w-j` it stops, `commit j`, `j: END → SUBSCRIBERS`, `notice: …`.
+//! What comes of it: `w+j` a worker starts, `w^j` it uploads again, `w-j` it stops, `commit j`, `j: END → SUBSCRIBERS`, `notice: …`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -123,6 +123,7 @@ impl Stage {
             ["lose", job] => self.settle(job, |record| Event::Settled(record.0, Outcome::Superseded(record.1))),
             ["spoil", job] => self.settle(job, |record| Event::Unpublished(record.0, failure(false))),
             ["refuse", job] => self.settle(job, |record| Event::Unpublished(record.0, failure(true))),
+            ["vanish", job] => self.settle(job, |record| Event::Vanished(record.0, failure(true))),
             ["pass", seconds] => self.pass(seconds.parse().expect("seconds")),
             ["stop", seconds] => self.clock += Duration::from_secs(seconds.parse().expect("seconds")),
             ["learn", class, millis, rest @ ..] => {
@@ -207,7 +208,8 @@ impl Stage {
         });
         for attempt in orders.run {
             if !held.iter().any(|(known, _)| *known == attempt) {
-                self.trace.push(format!("{name}+{}", attempt.job));
+                let sign = if self.scheduler.again(&attempt).is_some() { '^' } else { '+' };
+                self.trace.push(format!("{name}{sign}{}", attempt.job));
                 held.push((attempt, Phase::Running { progress: 0 }));
                 news = true;
             }

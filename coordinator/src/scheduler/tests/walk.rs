@@ -221,7 +221,8 @@ impl Walk {
         }
         let index = usize::try_from(self.dice(sides)).unwrap();
         let attempt = self.committing.swap_remove(index);
-        let event = match self.dice(6) {
+        let event = match self.dice(7) {
+            6 => Event::Vanished(attempt, failure(true)),
             0 => Event::Unpublished(attempt, failure(true)),
             1 => Event::Settled(attempt, Outcome::Superseded(Box::new(record()))),
             _ => {

@@ -233,9 +233,10 @@ impl Digest {
         usable.filter_map(|kept| kept.stage.as_deref()).filter(|stage| stage.platform == *platform).cloned().collect()
     }
 
-    /// The record that an attempt made.
+    /// The record that an attempt made; one that may be chosen rather than one that was rejected.
     pub fn of_attempt(&self, attempt: &str) -> Option<&Kept> {
-        self.kept.iter().find(|kept| kept.attempt == attempt && kept.state != KeptState::Foreign)
+        let own = || self.kept.iter().filter(|kept| kept.attempt == attempt && kept.state != KeptState::Foreign);
+        own().find(|kept| kept.is_live()).or_else(|| own().next())
     }
 
     /// The record of a stage.
