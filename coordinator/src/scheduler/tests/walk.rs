@@ -208,6 +208,8 @@ impl Walk {
             .iter()
             .filter(|(_, phase)| matches!(phase, Phase::Running { .. }))
             .map(|(attempt, _)| attempt)
+            // What only uploads again takes no slot.
+            .filter(|attempt| self.scheduler.again(attempt).is_none())
             .collect();
         assert!(running.len() <= usize::from(hand.slots), "seed {}: more attempts than slots", self.seed);
         let jobs: BTreeSet<&String> = running.iter().map(|attempt| &attempt.job).collect();
