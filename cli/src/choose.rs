@@ -200,11 +200,7 @@ pub(crate) fn announcement(
         Some(repo) => format!("stages are kept in {repo}; local storage: {local}"),
         None => format!("stages are kept in the local storage, {local} (no --repo)"),
     };
-    let network = match choice.backend {
-        Backend::Docker => "",
-        Backend::Native => "; commands see this host's network",
-    };
-    format!("Backend {} at {place} ({}{network}); {storage}", choice.backend, choice.why)
+    format!("Backend {} at {place} ({}); {storage}", choice.backend, choice.why)
 }
 
 #[cfg(test)]
@@ -268,8 +264,8 @@ mod tests {
         let choice = Choice { backend: Backend::Native, why: "chosen by --backend".to_owned() };
         assert_eq!(
             announcement(&choice, &address(), "/home/x", "shop", Some("example.org/shop")),
-            "Backend native at /home/x (chosen by --backend; commands see this host's network); stages are kept in \
-             example.org/shop; local storage: project shop in that directory"
+            "Backend native at /home/x (chosen by --backend); stages are kept in example.org/shop; local storage: \
+             project shop in that directory"
         );
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, ImageStore, SpoolDir};
 use slipway_docker::{DockerBackend, DockerOptions, ToolboxSource};
 use slipway_gateway::Gateway;
-use slipway_native::{Compression, NativeBackend, NativeOptions};
+use slipway_native::{Compression, NativeBackend, NativeOptions, network::Commands};
 use slipway_oci::Platform;
 use slipway_process::{SystemClock, Tasks};
 use slipway_registry::Client;
@@ -47,6 +47,7 @@ impl Engine {
                     toolbox: places(),
                     compression: Compression::default(),
                     program: PathBuf::from(OWN_PROGRAM),
+                    commands: Commands::Own,
                     clock: Arc::new(SystemClock::new(None)),
                 };
                 Ok(Self::Native(Arc::new(NativeBackend::open(native).await?)))
@@ -120,6 +121,7 @@ pub(crate) async fn trial(home: &Path) -> Result<(), String> {
         toolbox: places(),
         compression: Compression::default(),
         program: PathBuf::from(OWN_PROGRAM),
+        commands: Commands::Own,
         clock: Arc::new(SystemClock::new(None)),
     };
     let native = NativeBackend::open(options).await.map_err(|error| error.to_string())?;

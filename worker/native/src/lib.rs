@@ -2,11 +2,10 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on `overlay` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run` and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
+//! `delete` and `accounts` (files going in), `run`, [`network`] and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
 //! (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
 //!
-//! It needs root. Dockerfiles are not built here yet, and the network of commands is the host's unless none is asked for:
-//! whoever runs builds with it says so.
+//! It needs root. Dockerfiles are not built here yet.
 
 mod accounts;
 pub mod check;
@@ -14,6 +13,7 @@ mod commit;
 mod delete;
 mod error;
 mod files;
+pub mod network;
 mod overlay;
 mod pipe;
 mod place;
@@ -44,7 +44,10 @@ use tokio::sync::OnceCell;
 pub use crate::storage::NativeStageStorage;
 pub use slipway_layers::codec::Compression;
 
-use crate::workspace::NativeWorkspace;
+use crate::{
+    network::{Commands, Networks},
+    workspace::NativeWorkspace,
+};
 
 /// How the backend is set up.
 pub struct NativeOptions {
@@ -60,6 +63,8 @@ pub struct NativeOptions {
     pub compression: Compression,
     /// The program that is started as a sandbox: this one, or another whose `main` begins with [`sandbox::enter`].
     pub program: PathBuf,
+    /// Whose commands run.
+    pub commands: Commands,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -77,6 +82,9 @@ pub(crate) struct Shared {
     toolbox: OnceCell<PathBuf>,
     compression: Compression,
     program: PathBuf,
+    networks: Networks,
+    /// Set when sandboxes turned out to have no network of their own here.
+    no_network: std::sync::OnceLock<()>,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -87,12 +95,15 @@ impl NativeBackend {
     /// # Errors
     /// When the store cannot be used.
     pub async fn open(options: NativeOptions) -> Result<Self, BackendError> {
-        let NativeOptions { store, limit, client, toolbox, compression, program, clock } = options;
+        let NativeOptions { store, limit, client, toolbox, compression, program, commands, clock } = options;
+        let networks = Networks::new(commands);
         let tasks = Tasks::new();
         let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
         let store = opened.map_err(|error| error::layers("set up the native backend", error))?;
+        let (places, toolbox) = (toolbox, OnceCell::new());
+        let no_network = std::sync::OnceLock::new();
         let shared =
-            Shared { store, client, places: toolbox, toolbox: OnceCell::new(), compression, program, clock, tasks };
+            Shared { store, client, places, toolbox, compression, program, networks, no_network, clock, tasks };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -107,7 +118,9 @@ impl NativeBackend {
     /// When the disk fails.
     pub async fn shut_down(&self) -> Result<(), BackendError> {
         self.shared.tasks.wait().await;
-        let store = self.shared.store.clone();
+        let (shared, store) = (Arc::clone(&self.shared), self.shared.store.clone());
+        let released = self.shared.tasks.blocking(move || shared.networks.release()).await;
+        released.map_err(|error| error::system("remove the rules of the sandboxes' network", error))?;
         let settled = self.shared.tasks.blocking(move || store.settle()).await;
         settled.map_err(|error| error::layers("end the native backend", error))
     }
@@ -234,6 +247,8 @@ impl ContainerBackend for NativeBackend {
     async fn sweep(&self) -> Result<u32, BackendError> {
         let store = self.shared.store.clone();
         let swept = self.shared.tasks.blocking(move || store.sweep()).await;
-        swept.map_err(|error| error::layers("sweep", error))
+        let swept = swept.map_err(|error| error::layers("sweep", error))?;
+        let cables = self.shared.tasks.blocking(Networks::sweep).await;
+        Ok(swept + cables.map_err(|error| error::system("sweep the sandboxes' networks", error))?)
     }
 }

@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::{
     Shared, accounts, error,
+    network::{Cable, Commands, Forward},
     sandbox::{self, Ended, Network, Running, Spec},
     stubs,
     workspace::Room,
@@ -37,43 +38,48 @@ pub(crate) async fn run(
 ) -> Result<(), BackendError> {
     let marker = Marker::new(&random_id());
     let text = compose(&[], script, &marker)?;
-    let network = network(setup.network.as_deref())?;
+    let wanted = wanted(setup.network.as_deref())?;
     let toolbox = shared.toolbox().await?;
+    let line = line(shared, wanted).await?;
     let (owned, image_variables) = (Arc::clone(shared), image_variables.to_vec());
     let held = Arc::clone(&room);
+    let (network, names) = (line.network(), line.names.clone());
     let start = move || -> Result<Running, BackendError> {
         let doing = "start the sandbox of a stage";
         let system = |error: io::Error| error::system(doing, error);
         let spec = Spec {
             command: vec![format!("{TOOLBOX_BIN}/bash"), "-ec".to_owned(), BOOTSTRAP.to_owned()],
             variables: variables(&image_variables, accounts::home(&held.root)?),
-            network,
             hostname: HOSTNAME.to_owned(),
             toolbox,
             empty: owned.store.empty()[0].clone(),
-            files: host_files(&held).map_err(system)?,
+            files: host_files(&held, names.as_deref()).map_err(system)?,
         };
-        sandbox::start(&owned.program, held.root.as_fd(), &spec, &text).map_err(system)
+        sandbox::start(&owned.program, held.root.as_fd(), (&spec, &network), &text).map_err(system)
     };
     let running = shared.tasks.blocking(start).await?;
-    let mut running = Guard { shared: Arc::clone(shared), running: Some(running), room: Some(room) };
+    let mut running = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, room)) };
     running.follow(Output::new(logs, Some(marker))).await
 }
 
-/// A running sandbox; when it is given up, it is ended in the background, and only then its room given back.
+/// A running sandbox; when it is given up, it is ended in the background, and only then its network and room given back.
 struct Guard {
     shared: Arc<Shared>,
     running: Option<Running>,
-    room: Option<Arc<Room>>,
+    rest: Option<(Line, Arc<Room>)>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let (Some(running), Some(room)) = (self.running.take(), self.room.take()) else { return };
-        let tasks = self.shared.tasks.clone();
+        let Some((line, room)) = self.rest.take() else { return };
+        let (tasks, running) = (self.shared.tasks.clone(), self.running.take());
+        // Whoever waits for the end of a run takes the room then.
+        let room = running.is_some().then_some(room);
         self.shared.tasks.spawn(async move {
-            running.end().await;
-            tasks.blocking(move || drop(room)).await;
+            if let Some(running) = running {
+                running.end().await;
+            }
+            tasks.blocking(move || drop((line, room))).await;
         });
     }
 }
@@ -135,21 +141,97 @@ fn variables(image: &[String], home: String) -> BTreeMap<String, String> {
 }
 
 /// The network that is asked for.
-fn network(mode: Option<&str>) -> Result<Network, BackendError> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wanted {
+    Default,
+    Host,
+    None,
+}
+
+fn wanted(mode: Option<&str>) -> Result<Wanted, BackendError> {
     match mode {
-        Some("none") => Ok(Network::None),
-        None | Some("default" | "host") => Ok(Network::Host),
+        Some("none") => Ok(Wanted::None),
+        Some("host") => Ok(Wanted::Host),
+        None | Some("default") => Ok(Wanted::Default),
         Some(other) => Err(BackendError::Refused(format!(
             "not supported yet: the network mode `{other}` with the native backend; it knows none, host and default"
         ))),
     }
 }
 
-/// What the commands see of the host: its name servers, and names of their own.
-fn host_files(room: &Room) -> io::Result<Vec<(String, PathBuf)>> {
+/// The network that a sandbox gets.
+#[derive(Debug, Default)]
+struct Line {
+    cable: Option<Cable>,
+    /// Nothing, not even the host's.
+    none: bool,
+    /// `/etc/resolv.conf`; `None` = the host's.
+    names: Option<String>,
+    _forward: Option<Forward>,
+}
+
+impl Line {
+    fn network(&self) -> Network {
+        match &self.cable {
+            Some(Cable { peer, address, gateway, .. }) => {
+                Network::Cable { peer: peer.clone(), address: *address, gateway: *gateway }
+            }
+            None if self.none => Network::None,
+            None => Network::Host,
+        }
+    }
+}
+
+/// The network for what is asked; where sandboxes can have none of their own, the user's commands see the host's, and
+/// that is said once.
+async fn line(shared: &Arc<Shared>, wanted: Wanted) -> Result<Line, BackendError> {
+    let strangers = shared.networks.commands() == Commands::Strangers;
+    match wanted {
+        Wanted::None => return Ok(Line { none: true, ..Line::default() }),
+        Wanted::Host if strangers => {
+            let why =
+                "the network mode `host` is refused: this worker keeps commands off its network; use default or none";
+            return Err(BackendError::Refused(why.to_owned()));
+        }
+        Wanted::Host => return Ok(Line::default()),
+        Wanted::Default if shared.no_network.get().is_some() => return Ok(Line::default()),
+        Wanted::Default => {}
+    }
+    let owned = Arc::clone(shared);
+    let made = shared.tasks.blocking(move || owned.networks.cable()).await;
+    let made = match made {
+        Ok(cable) => connected(shared, cable).await,
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(line) => Ok(line),
+        Err(error) if strangers => Err(error::system("make a network for the commands of a stage", error)),
+        Err(error) => {
+            if shared.no_network.set(()).is_ok() {
+                tracing::warn!("commands see this host's network, for they cannot have one of their own: {error}");
+            }
+            Ok(Line::default())
+        }
+    }
+}
+
+async fn connected(shared: &Shared, cable: Cable) -> io::Result<Line> {
+    let (text, behind) = cable.names();
+    let forward = match behind {
+        Some(server) => Some(cable.forward(&shared.tasks, server).await?),
+        None => None,
+    };
+    Ok(Line { cable: Some(cable), none: false, names: Some(text), _forward: forward })
+}
+
+/// What the commands see of the host: its name servers, unless others are given, and names of their own.
+fn host_files(room: &Room, names: Option<&str>) -> io::Result<Vec<(String, PathBuf)>> {
     let directory = room.work.path().join("etc");
     fs::create_dir(&directory)?;
-    let servers = fs::read("/etc/resolv.conf").unwrap_or_default();
+    let servers = match names {
+        Some(text) => text.as_bytes().to_vec(),
+        None => fs::read("/etc/resolv.conf").unwrap_or_default(),
+    };
     let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{HOSTNAME}\n");
     let hostname = format!("{HOSTNAME}\n");
     let mut files = Vec::new();

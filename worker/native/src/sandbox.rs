@@ -9,12 +9,11 @@
 
 mod filter;
 mod init;
-mod loopback;
 mod outer;
 mod rights;
 mod start;
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, ffi::OsString, net::Ipv4Addr, path::PathBuf, process::ExitCode};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,12 +27,21 @@ const INIT: &str = "sandbox-init";
 const BROKEN: u8 = 125;
 
 /// Which network commands see.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Network {
     /// Their own, with nothing in it but a loopback.
     None,
     /// The host's.
     Host,
+    /// Their own, behind the host's address.
+    Cable {
+        /// The end that goes into the sandbox.
+        peer: String,
+        /// The sandbox's address on it.
+        address: Ipv4Addr,
+        /// The host's.
+        gateway: Ipv4Addr,
+    },
 }
 
 /// What a sandbox is made of, beside its root and its script.
@@ -43,8 +51,6 @@ pub(crate) struct Spec {
     pub(crate) command: Vec<String>,
     /// Its whole environment.
     pub(crate) variables: BTreeMap<String, String>,
-    /// The network.
-    pub(crate) network: Network,
     /// Name of the machine.
     pub(crate) hostname: String,
     /// The toolbox, mounted read-only at `/.werf/stapel`.
@@ -61,7 +67,7 @@ pub fn enter(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     let mut arguments = arguments.into_iter().skip(1);
     let role = arguments.next()?;
     if role == OUTER {
-        Some(outer::run(arguments.next().is_some_and(|network| network == "host")))
+        Some(outer::run(arguments.next()))
     } else if role == INIT {
         Some(init::run())
     } else {

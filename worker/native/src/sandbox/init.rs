@@ -23,7 +23,7 @@ use rustix::{
 };
 use slipway_process::child::command;
 
-use super::{BROKEN, Network, Spec, filter, loopback, rights};
+use super::{BROKEN, Spec, filter, rights};
 use crate::{overlay, toolbox::MOUNT};
 
 /// Parts of `/proc` and `/sys` that tell of the host or change it: hidden.
@@ -94,9 +94,6 @@ fn become_shell() -> Step<std::convert::Infallible> {
     step("hide parts of /proc", hide())?;
     umask(Mode::from_raw_mode(0o022));
     step("name the machine", sethostname(spec.hostname.as_bytes()))?;
-    if spec.network == Network::None {
-        step("start the loopback", loopback::up())?;
-    }
     let program = step("start the build shell", spec.command.first().ok_or(io::ErrorKind::InvalidInput))?;
     let mut shell = command(program);
     shell.args(&spec.command[1..]).env_clear().envs(&spec.variables).stdin(Stdio::from(script)).current_dir("/");

@@ -1,6 +1,7 @@
 //! The outer process: makes the namespaces, watches over the init.
 
 use std::{
+    ffi::OsString,
     fs, io,
     os::fd::{AsFd as _, OwnedFd},
     os::unix::process::ExitStatusExt as _,
@@ -15,31 +16,59 @@ use rustix::{
 };
 use slipway_process::child::command;
 
-use super::{BROKEN, INIT};
+use super::{BROKEN, INIT, Network};
+use crate::network::{self, Netlink};
 
 /// Runs to the end of the init; answers its exit code, 128 and more for a signal.
-pub(super) fn run(host_network: bool) -> ExitCode {
-    match watch(host_network) {
+pub(super) fn run(network: Option<OsString>) -> ExitCode {
+    let ended = enter(network).map_err(|(doing, error)| format!("{doing}: {error}"));
+    match ended.and_then(|()| watch().map_err(|error| format!("start the init: {error}"))) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
+        Err(why) => {
             // Standard input is the socket to the worker.
-            let _ = send(io::stdin(), format!("make the namespaces: {error}").as_bytes(), SendFlags::NOSIGNAL);
+            let _ = send(io::stdin(), why.as_bytes(), SendFlags::NOSIGNAL);
             ExitCode::from(BROKEN)
         }
     }
 }
 
-fn watch(host_network: bool) -> io::Result<u8> {
-    close_strangers()?;
+/// Enters the new namespaces, all but the one of processes, in which only children are.
+fn enter(network: Option<OsString>) -> Result<(), (&'static str, io::Error)> {
+    let at = |doing: &'static str| move |error: io::Error| (doing, error);
+    close_strangers().map_err(at("close what was left open"))?;
     // Signals of the terminal are for the worker, which ends this process in its own way.
-    setsid()?;
+    setsid().map_err(|error| ("leave the worker's session", error.into()))?;
+    let network = network.ok_or(io::ErrorKind::InvalidInput.into());
+    let network = network.and_then(|network| Ok(serde_json::from_slice(network.as_encoded_bytes())?));
+    let network: Network = network.map_err(at("read which network is wanted"))?;
+    // It stays in the network that it is opened in.
+    let outside = match &network {
+        Network::Cable { .. } => Some(Netlink::open().map_err(at("ask for the host's network"))?),
+        Network::None | Network::Host => None,
+    };
+    unshare(namespaces(&network)).map_err(|error| ("make the namespaces", error.into()))?;
+    if network != Network::Host {
+        network::loopback().map_err(at("start the loopback"))?;
+    }
+    if let (Network::Cable { peer, address, gateway }, Some(outside)) = (&network, outside) {
+        network::take(&outside, peer).map_err(at("take the end of a cable"))?;
+        network::connect(*address, *gateway).map_err(at("connect the network"))?;
+    }
+    Ok(())
+}
+
+fn namespaces(network: &Network) -> CloneFlags {
     let mut flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
-    flags.set(CloneFlags::CLONE_NEWNET, !host_network);
-    unshare(flags)?;
+    flags.set(CloneFlags::CLONE_NEWNET, *network != Network::Host);
+    flags
+}
+
+/// Starts the init and waits for its end.
+fn watch() -> io::Result<u8> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let mut init = command("/proc/self/exe").arg(INIT).stdin(Stdio::from(socket.try_clone()?)).spawn()?;
     let pidfd = pidfd_open(Pid::from_child(&init), PidfdFlags::empty())?;

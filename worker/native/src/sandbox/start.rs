@@ -48,11 +48,16 @@ pub(crate) enum Ended {
 }
 
 /// Starts `program`, which is this program or one like it, as a sandbox on the root `mount`.
-pub(crate) fn start(program: &Path, mount: BorrowedFd<'_>, spec: &Spec, script: &[u8]) -> io::Result<Running> {
+pub(crate) fn start(
+    program: &Path,
+    mount: BorrowedFd<'_>,
+    (spec, network): (&Spec, &Network),
+    script: &[u8],
+) -> io::Result<Running> {
     let (ours, theirs) = UnixStream::pair()?;
-    let network = if spec.network == Network::Host { "host" } else { "none" };
+    let network = serde_json::to_string(network)?;
     let mut command = async_command(program);
-    command.args([OUTER, network]).stdin(Stdio::from(OwnedFd::from(theirs)));
+    command.args([OUTER, &network]).stdin(Stdio::from(OwnedFd::from(theirs)));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear().spawn()?;
     let missing = || io::Error::other("a child process has no pipes");
     let (out, err) = (child.stdout.take().ok_or_else(missing)?, child.stderr.take().ok_or_else(missing)?);

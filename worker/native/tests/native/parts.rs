@@ -7,7 +7,7 @@ use slipway_backend::{
     ImageBuilder as _, LocalImage, Setup,
     conformance::{Harness, MakeBase, archive, directory, file},
 };
-use slipway_native::{Compression, NativeBackend, NativeOptions, probe::probe};
+use slipway_native::{Compression, NativeBackend, NativeOptions, network::Commands, probe::probe};
 use slipway_oci::{
     BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Repo,
     config::{RootFs, RunConfig},
@@ -38,6 +38,11 @@ impl Native {
 
     /// The same with a limit of its store.
     pub(crate) async fn with(limit: Option<u64>) -> Option<Self> {
+        Self::of(limit, Commands::Own).await
+    }
+
+    /// The same for commands of whoever.
+    pub(crate) async fn of(limit: Option<u64>, commands: Commands) -> Option<Self> {
         let home = tempfile::tempdir().expect("a directory");
         if let Err(why) = probe(&home.path().join("store")) {
             slipway_parts::skip("native", &why);
@@ -50,6 +55,7 @@ impl Native {
             toolbox: Places::new(Vec::new()),
             compression: Compression::Gzip,
             program: PathBuf::from(env!("CARGO_BIN_EXE_slipway-sandbox")),
+            commands,
             clock: Arc::new(SystemClock::new(None)),
         };
         let backend = NativeBackend::open(options).await.expect("a backend");
