@@ -1,8 +1,7 @@
 //! sprig's functions (v3), each with sprig's name, arguments, results and errors.
 //!
 //! They are pure: the clock and randomness come from a [`World`]. Left out on purpose: `expandenv` and `env`, which
-//! read the machine's environment. Present but refusing with a clear error: `getHostByName`, which asks the network,
-//! and the makers of keys and certificates, whose results would differ in every run.
+//! read the machine's environment. Present but refusing with a clear error: `getHostByName`, which asks the network.
 //!
 //! Where Go's functions walk a map in random order (`keys`, `values`), these walk it in the order of its keys.
 
@@ -35,6 +34,7 @@ mod strings_wrap;
 mod time;
 mod url;
 mod world;
+mod x509;
 
 use std::sync::Arc;
 
@@ -63,6 +63,7 @@ pub fn functions(world: Arc<dyn World>) -> Functions {
     semver_functions::register(&mut all);
     url::register(&mut all);
     crypto::register(&mut all, &world);
+    x509::register(&mut all, &world);
     random::register(&mut all, &world);
     date::register(&mut all, &world);
     all

@@ -1,4 +1,4 @@
-//! Checksums, passwords and AES. Keys and certificates are not made here: see `register_refused`.
+//! Checksums, passwords and AES.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -42,24 +42,6 @@ pub(super) fn register(all: &mut Functions, world: &Arc<dyn World>) {
         "decryptAES",
         Function::new([Type::String, Type::String], |_, arguments| decrypt(bytes(&arguments[0]), bytes(&arguments[1]))),
     );
-    register_refused(all);
-}
-
-/// Functions whose results are new in every run, so that what is built from them never is the same twice.
-fn register_refused(all: &mut Functions) {
-    let names = [
-        "genPrivateKey",
-        "buildCustomCert",
-        "genCA",
-        "genCAWithKey",
-        "genSelfSignedCert",
-        "genSelfSignedCertWithKey",
-        "genSignedCert",
-        "genSignedCertWithKey",
-    ];
-    for name in names {
-        all.insert(name, Function::variadic([], Type::Any, move |_, _| fail(format!("not supported yet: {name}"))));
-    }
 }
 
 fn register_passwords(all: &mut Functions, world: &Arc<dyn World>) {
