@@ -10,8 +10,9 @@ const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 const PURE_MODULE: &str = "coordinator/src/scheduler";
 /// Parts of those modules that touch nothing: what the program was compiled for, addresses as text, and threads that end
 /// with the call that started them (for a deeper stack).
-const VALUES: [&str; 5] = [
+const VALUES: [&str; 6] = [
     "std::env::consts",
+    "std::net::IpAddr",
     "std::net::Ipv4Addr",
     "std::thread::scope",
     "std::thread::Builder",

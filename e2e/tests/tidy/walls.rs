@@ -25,16 +25,22 @@ pub(crate) fn pure() -> Vec<Crate> {
 }
 
 /// All that the pure floor may use from outside: text and data.
-const PURE_FOREIGN: [&str; 16] = [
+const PURE_FOREIGN: [&str; 22] = [
     "aes",
     "base64",
     "bcrypt",
     "cbc",
+    "dsa",
+    "ed25519-dalek",
     "hex",
     "hmac",
     "indexmap",
     "jiff",
+    "p256",
+    "p384",
+    "p521",
     "regex",
+    "rsa",
     "saphyr-parser",
     "scrypt",
     "serde",
@@ -45,13 +51,19 @@ const PURE_FOREIGN: [&str; 16] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
     ("reqwest", &["slipway-registry", "slipway-client"]),
     ("axum", &["slipway-gateway", "slipway-worker", "slipway-coordinator"]),
     ("saphyr-parser", &["slipway-config"]),
+    ("rsa", &["slipway-template"]),
+    ("dsa", &["slipway-template"]),
+    ("p256", &["slipway-template"]),
+    ("p384", &["slipway-template"]),
+    ("p521", &["slipway-template"]),
+    ("ed25519-dalek", &["slipway-template"]),
     ("flate2", &["slipway-layers", "slipway-toolbox"]),
     ("zstd", &["slipway-layers"]),
     ("nix", &["slipway-native"]),

@@ -7,7 +7,10 @@
 //	@file NAME TEXT another template of the set, for the rows below
 //	@globs JSON     `.Files`: pattern -> path -> content
 //	@env JSON       what the function env sees
+//	@without NAME   the rows below do without sprig's function of that name, which hides a built-in one
+//	@callable       the root value of the rows below has functions in it: greet and refuse
 //	= TEXT          a template that must render
+//	~ TEXT          the same at an edge: empty, nil, negative, huge, of another type, beyond the end, not ASCII
 //	! TEXT          a template that must be refused
 //	# …             a comment
 //
@@ -42,6 +45,8 @@ type row struct {
 	files      [][2]string
 	globs      map[string]map[string]any
 	env        map[string]string
+	without    string
+	callable   bool
 }
 
 // files is the value of .Files: a struct with methods, as werf's.
@@ -124,7 +129,11 @@ func read(path string) []row {
 		case "@env":
 			current.env = map[string]string{}
 			check(json.Unmarshal([]byte(rest), &current.env))
-		case "=", "!":
+		case "@callable":
+			current.callable = true
+		case "@without":
+			current.without = rest
+		case "=", "~", "!":
 			number++
 			next := current
 			next.name = fmt.Sprintf("%s/%d", group, number)
@@ -132,7 +141,7 @@ func read(path string) []row {
 			next.fails = word == "!"
 			rows = append(rows, next)
 		default:
-			check(fmt.Errorf("%s:%d: a line begins with @, =, ! or #", path, at+1))
+			check(fmt.Errorf("%s:%d: a line begins with @, =, ~, ! or #", path, at+1))
 		}
 	}
 	return rows
@@ -189,7 +198,9 @@ func clone(value any) any {
 
 func render(row row) (string, error) {
 	set := template.New(mainName)
-	set.Funcs(functions(set, row.env))
+	all := functions(set, row.env)
+	delete(all, row.without)
+	set.Funcs(all)
 	for _, file := range row.files {
 		if _, err := set.New(file[0]).Parse(file[1]); err != nil {
 			return "", err
@@ -201,6 +212,10 @@ func render(row row) (string, error) {
 	data := clone(row.data)
 	if root, ok := data.(map[string]any); ok && row.globs != nil {
 		root["Files"] = files{row.globs}
+	}
+	if root, ok := data.(map[string]any); ok && row.callable {
+		root["greet"] = func(name string, more ...any) string { return fmt.Sprintf("hello %s+%d", name, len(more)) }
+		root["refuse"] = func(why string) (string, error) { return "", errors.New("refused: " + why) }
 	}
 	var out bytes.Buffer
 	err := set.ExecuteTemplate(&out, mainName, data)
@@ -227,6 +242,10 @@ func functions(set *template.Template, environment map[string]string) template.F
 		}
 		return execute(name, data)
 	}
+	// What is shown for debugging is not wanted here.
+	all["include_debug"], all["tpl_debug"] = all["include"], all["tpl"]
+	all["printf_debug"] = func(string, ...any) (string, error) { return "", nil }
+	all["dump_debug"] = func(any) (string, error) { return "", nil }
 	all["required"] = func(message string, value any) (any, error) {
 		if value == nil || value == "" {
 			return value, errors.New(message)

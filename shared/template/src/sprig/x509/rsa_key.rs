@@ -19,7 +19,7 @@ const MOST_BITS: usize = 16_384;
 pub(super) struct RsaKey {
     modulus: Vec<u8>,
     exponent: Vec<u8>,
-    /// The whole key as PKCS #1 has it.
+    /// The whole key as PKCS#1 has it.
     encoded: Vec<u8>,
     /// `None` for a key that is too weak to sign.
     signer: Option<PrivateKey>,
@@ -42,7 +42,7 @@ impl RsaKey {
         Some(RsaKey { modulus, exponent, encoded: encode(&all), signer: Some(key) })
     }
 
-    /// Reads PKCS #1. Errors are Go's, down to the words.
+    /// Reads PKCS#1. Errors are Go's, down to the words.
     pub(super) fn read(encoded: &[u8]) -> Result<RsaKey, String> {
         let (parts, is_followed) = Parts::read(encoded)?;
         if is_followed {
@@ -64,12 +64,12 @@ impl RsaKey {
         parts.check()
     }
 
-    /// PKCS #1.
+    /// PKCS#1.
     pub(super) fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 
-    /// The public key as PKCS #1 has it.
+    /// The public key as PKCS#1 has it.
     pub(super) fn public(&self) -> Vec<u8> {
         public(&self.modulus, &self.exponent)
     }
@@ -87,12 +87,12 @@ impl RsaKey {
     }
 }
 
-/// A public key of RSA as PKCS #1 has it.
+/// A public key of RSA as PKCS#1 has it.
 pub(super) fn public(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
     der::sequence(&[&der::unsigned(modulus), &der::unsigned(exponent)])
 }
 
-/// Whether these bytes are read as PKCS #1; of other keys that is worth a hint.
+/// Whether these bytes are read as PKCS#1; of other keys that is worth a hint.
 pub(super) fn is_pkcs1(encoded: &[u8]) -> bool {
     Parts::read(encoded).is_ok()
 }
