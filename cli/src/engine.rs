@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, ImageStore, SpoolDir};
 use slipway_docker::{DockerBackend, DockerOptions, ToolboxSource};
 use slipway_gateway::Gateway;
-use slipway_native::{Compression, NativeBackend, NativeOptions, network::Commands};
+use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands};
 use slipway_oci::Platform;
 use slipway_process::{SystemClock, Tasks};
 use slipway_registry::Client;
@@ -48,6 +48,7 @@ impl Engine {
                     compression: Compression::default(),
                     program: PathBuf::from(OWN_PROGRAM),
                     commands: Commands::Own,
+                    limits: options.native_limits()?,
                     clock: Arc::new(SystemClock::new(None)),
                 };
                 Ok(Self::Native(Arc::new(NativeBackend::open(native).await?)))
@@ -122,6 +123,7 @@ pub(crate) async fn trial(home: &Path) -> Result<(), String> {
         compression: Compression::default(),
         program: PathBuf::from(OWN_PROGRAM),
         commands: Commands::Own,
+        limits: Limits::default(),
         clock: Arc::new(SystemClock::new(None)),
     };
     let native = NativeBackend::open(options).await.map_err(|error| error.to_string())?;

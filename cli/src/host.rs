@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::{Context as _, Result};
 use slipway_backend::ContainerBackend;
 use slipway_docker::BuilderChoice;
+use slipway_native::limits::{Limits, ProcessLimit};
 use slipway_process::{Environment, Tasks};
 use slipway_registry::Client;
 
@@ -59,7 +60,14 @@ pub(crate) struct HostOptions {
     pub(crate) builder: BuilderChoice,
     /// What the layers of the native backend may take.
     pub(crate) limit: Limit,
+    /// Bytes of memory and processes that the commands of one stage may use.
+    pub(crate) together: (Option<u64>, Option<u64>),
+    /// What one process of a command may use, as the variable says it.
+    pub(crate) ulimits: Option<String>,
 }
+
+/// The variable with limits of the processes of commands.
+const ULIMIT: &str = "WERF_BUILDAH_ULIMIT";
 
 impl HostOptions {
     /// A host for this backend and engine, as the flags and the environment want it.
@@ -83,7 +91,16 @@ impl HostOptions {
             tmp: tmp.map(PathBuf::from),
             builder,
             limit: flags.limit,
+            together: (flags.memory, flags.pids),
+            ulimits: environment.non_empty(ULIMIT).map(str::to_owned),
         }
+    }
+
+    /// What the commands of one stage may use.
+    pub(crate) fn native_limits(&self) -> Result<Limits> {
+        let (memory, pids) = self.together;
+        let process = ProcessLimit::parse_all(self.ulimits.as_deref().unwrap_or_default());
+        Ok(Limits { memory, pids, process: process.map_err(|why| anyhow::anyhow!("{ULIMIT}: {why}"))? })
     }
 
     /// Where the program keeps what users need not look at.

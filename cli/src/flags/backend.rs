@@ -23,7 +23,19 @@ pub(crate) const STAPEL_IMAGE_NAME: Flag = Flag::text(
 pub(crate) const STAPEL_IMAGE_VERSION: Flag =
     Flag::text("stapel-image-version", "TAG", "Tag of --stapel-image-name").on(REGISTRY);
 
-pub(super) const FLAGS: &[Flag] = &[BACKEND, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION];
+pub(crate) const COMMAND_MEMORY: Flag = Flag::text(
+    "command-memory",
+    "AMOUNT",
+    "Memory that the commands of one stage may use, such as 2GiB; native backend",
+)
+.werf(Werf::Absent)
+.on(REGISTRY);
+pub(crate) const COMMAND_PIDS: Flag =
+    Flag::number("command-pids", "N", "Processes and threads that the commands of one stage may be; native backend")
+        .werf(Werf::Absent)
+        .on(REGISTRY);
+
+pub(super) const FLAGS: &[Flag] = &[BACKEND, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION, COMMAND_MEMORY, COMMAND_PIDS];
 
 /// What builds containers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +46,10 @@ pub(crate) struct BackendFlags {
     pub(crate) toolbox: Option<String>,
     /// `--allowed-backend-storage-volume-usage`
     pub(crate) limit: Limit,
+    /// `--command-memory`, in bytes.
+    pub(crate) memory: Option<u64>,
+    /// `--command-pids`
+    pub(crate) pids: Option<u64>,
 }
 
 impl BackendFlags {
@@ -48,6 +64,14 @@ impl BackendFlags {
             None => name,
         });
         let backend = values.text(&BACKEND).filter(|backend| backend != "auto");
-        Ok(Self { backend, toolbox, limit: Limit::from_values(values)? })
+        let pids = match values.number(&COMMAND_PIDS).map(u64::try_from) {
+            None => None,
+            Some(Ok(pids @ 1..)) => Some(pids),
+            Some(_) => {
+                return Err(FlagError(format!("{}: at least one process is needed", values.spelling(&COMMAND_PIDS))));
+            }
+        };
+        let memory = Limit::amount(values, &COMMAND_MEMORY)?;
+        Ok(Self { backend, toolbox, limit: Limit::from_values(values)?, memory, pids })
     }
 }

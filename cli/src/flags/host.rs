@@ -67,6 +67,18 @@ impl Limit {
         Self::parse(text.trim()).ok_or_else(refuse)
     }
 
+    /// An amount that a flag says, not a share; `None` when it says nothing.
+    ///
+    /// # Errors
+    /// When that is no amount.
+    pub(crate) fn amount(values: &Values, flag: &Flag) -> Result<Option<u64>, FlagError> {
+        let Some(text) = values.text(flag) else { return Ok(None) };
+        match Self::parse(text.trim()) {
+            Some(Self::Bytes(bytes)) if bytes > 0 => Ok(Some(bytes)),
+            _ => Err(FlagError(format!("{}: `{text}` is no amount such as 2GiB", values.spelling(flag)))),
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         if let Ok(percent) = text.strip_suffix('%').unwrap_or(text).trim_end().parse::<u64>() {
             return (percent <= 100).then_some(Self::Share(percent));

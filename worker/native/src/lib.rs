@@ -2,17 +2,19 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on `overlay` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run`, [`network`] and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
+//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`] and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
 //! (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
 //!
 //! It needs root. Dockerfiles are not built here yet.
 
 mod accounts;
+mod cgroup;
 pub mod check;
 mod commit;
 mod delete;
 mod error;
 mod files;
+pub mod limits;
 pub mod network;
 mod overlay;
 mod pipe;
@@ -45,6 +47,7 @@ pub use crate::storage::NativeStageStorage;
 pub use slipway_layers::codec::Compression;
 
 use crate::{
+    limits::Limits,
     network::{Commands, Networks},
     workspace::NativeWorkspace,
 };
@@ -65,6 +68,8 @@ pub struct NativeOptions {
     pub program: PathBuf,
     /// Whose commands run.
     pub commands: Commands,
+    /// What the commands of one stage may use.
+    pub limits: Limits,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -83,6 +88,7 @@ pub(crate) struct Shared {
     compression: Compression,
     program: PathBuf,
     networks: Networks,
+    limits: Limits,
     /// Set when sandboxes turned out to have no network of their own here.
     no_network: std::sync::OnceLock<()>,
     clock: Arc<dyn Clock>,
@@ -95,7 +101,7 @@ impl NativeBackend {
     /// # Errors
     /// When the store cannot be used.
     pub async fn open(options: NativeOptions) -> Result<Self, BackendError> {
-        let NativeOptions { store, limit, client, toolbox, compression, program, commands, clock } = options;
+        let NativeOptions { store, limit, client, toolbox, compression, program, commands, limits, clock } = options;
         let networks = Networks::new(commands);
         let tasks = Tasks::new();
         let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
@@ -103,7 +109,7 @@ impl NativeBackend {
         let (places, toolbox) = (toolbox, OnceCell::new());
         let no_network = std::sync::OnceLock::new();
         let shared =
-            Shared { store, client, places, toolbox, compression, program, networks, no_network, clock, tasks };
+            Shared { store, client, places, toolbox, compression, program, networks, limits, no_network, clock, tasks };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -249,6 +255,7 @@ impl ContainerBackend for NativeBackend {
         let swept = self.shared.tasks.blocking(move || store.sweep()).await;
         let swept = swept.map_err(|error| error::layers("sweep", error))?;
         let cables = self.shared.tasks.blocking(Networks::sweep).await;
-        Ok(swept + cables.map_err(|error| error::system("sweep the sandboxes' networks", error))?)
+        let groups = self.shared.tasks.blocking(cgroup::sweep).await;
+        Ok(swept + groups + cables.map_err(|error| error::system("sweep the sandboxes' networks", error))?)
     }
 }

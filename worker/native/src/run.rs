@@ -11,9 +11,11 @@ use slipway_process::random_id;
 use tokio::io::AsyncReadExt as _;
 
 use crate::{
-    Shared, accounts, error,
+    Shared, accounts,
+    cgroup::Group,
+    error,
     network::{Cable, Commands, Forward},
-    sandbox::{self, Ended, Network, Running, Spec},
+    sandbox::{self, Ended, Network, Running, Spec, Surroundings},
     stubs,
     workspace::Room,
 };
@@ -44,6 +46,11 @@ pub(crate) async fn run(
     let (owned, image_variables) = (Arc::clone(shared), image_variables.to_vec());
     let held = Arc::clone(&room);
     let (network, names) = (line.network(), line.names.clone());
+    let limits = Arc::clone(shared);
+    let group = shared.tasks.blocking(move || Group::make(&limits.limits)).await;
+    let group =
+        group.map_err(|error| BackendError::Refused(format!("limit what the commands of a stage use: {error}")))?;
+    let surroundings = Surroundings { network, doors: group.doors(), limits: shared.limits.process.clone() };
     let start = move || -> Result<Running, BackendError> {
         let doing = "start the sandbox of a stage";
         let system = |error: io::Error| error::system(doing, error);
@@ -55,10 +62,10 @@ pub(crate) async fn run(
             empty: owned.store.empty()[0].clone(),
             files: host_files(&held, names.as_deref()).map_err(system)?,
         };
-        sandbox::start(&owned.program, held.root.as_fd(), (&spec, &network), &text).map_err(system)
+        sandbox::start(&owned.program, held.root.as_fd(), (&spec, &surroundings), &text).map_err(system)
     };
     let running = shared.tasks.blocking(start).await?;
-    let mut running = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, room)) };
+    let mut running = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) };
     running.follow(Output::new(logs, Some(marker))).await
 }
 
@@ -66,12 +73,12 @@ pub(crate) async fn run(
 struct Guard {
     shared: Arc<Shared>,
     running: Option<Running>,
-    rest: Option<(Line, Arc<Room>)>,
+    rest: Option<(Line, Group, Arc<Room>)>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Some((line, room)) = self.rest.take() else { return };
+        let Some((line, group, room)) = self.rest.take() else { return };
         let (tasks, running) = (self.shared.tasks.clone(), self.running.take());
         // Whoever waits for the end of a run takes the room then.
         let room = running.is_some().then_some(room);
@@ -79,7 +86,7 @@ impl Drop for Guard {
             if let Some(running) = running {
                 running.end().await;
             }
-            tasks.blocking(move || drop((line, room))).await;
+            tasks.blocking(move || drop((line, group, room))).await;
         });
     }
 }

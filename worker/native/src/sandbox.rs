@@ -17,6 +17,8 @@ use std::{collections::BTreeMap, ffi::OsString, net::Ipv4Addr, path::PathBuf, pr
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::ProcessLimit;
+
 pub(crate) use start::{Ended, Running, start};
 
 /// First argument of the outer process.
@@ -42,6 +44,17 @@ pub(crate) enum Network {
         /// The host's.
         gateway: Ipv4Addr,
     },
+}
+
+/// What the outer process needs to know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Surroundings {
+    /// The network.
+    pub(crate) network: Network,
+    /// What is written to, to be in the groups of the sandbox.
+    pub(crate) doors: Vec<PathBuf>,
+    /// What a process may use.
+    pub(crate) limits: Vec<ProcessLimit>,
 }
 
 /// What a sandbox is made of, beside its root and its script.

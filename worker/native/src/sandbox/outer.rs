@@ -16,12 +16,15 @@ use rustix::{
 };
 use slipway_process::child::command;
 
-use super::{BROKEN, INIT, Network};
-use crate::network::{self, Netlink};
+use super::{BROKEN, INIT, Network, Surroundings};
+use crate::{
+    limits::ProcessLimit,
+    network::{self, Netlink},
+};
 
 /// Runs to the end of the init; answers its exit code, 128 and more for a signal.
-pub(super) fn run(network: Option<OsString>) -> ExitCode {
-    let ended = enter(network).map_err(|(doing, error)| format!("{doing}: {error}"));
+pub(super) fn run(surroundings: Option<OsString>) -> ExitCode {
+    let ended = enter(surroundings).map_err(|(doing, error)| format!("{doing}: {error}"));
     match ended.and_then(|()| watch().map_err(|error| format!("start the init: {error}"))) {
         Ok(code) => ExitCode::from(code),
         Err(why) => {
@@ -33,14 +36,17 @@ pub(super) fn run(network: Option<OsString>) -> ExitCode {
 }
 
 /// Enters the new namespaces, all but the one of processes, in which only children are.
-fn enter(network: Option<OsString>) -> Result<(), (&'static str, io::Error)> {
+fn enter(surroundings: Option<OsString>) -> Result<(), (&'static str, io::Error)> {
     let at = |doing: &'static str| move |error: io::Error| (doing, error);
     close_strangers().map_err(at("close what was left open"))?;
     // Signals of the terminal are for the worker, which ends this process in its own way.
     setsid().map_err(|error| ("leave the worker's session", error.into()))?;
-    let network = network.ok_or(io::ErrorKind::InvalidInput.into());
-    let network = network.and_then(|network| Ok(serde_json::from_slice(network.as_encoded_bytes())?));
-    let network: Network = network.map_err(at("read which network is wanted"))?;
+    let found = surroundings.ok_or(io::ErrorKind::InvalidInput.into());
+    let found = found.and_then(|found| Ok(serde_json::from_slice(found.as_encoded_bytes())?));
+    let Surroundings { network, doors, limits } = found.map_err(at("read what surrounds the sandbox"))?;
+    // Before the namespace of groups is made, whose root they are.
+    doors.iter().try_for_each(|door| fs::write(door, "0")).map_err(at("enter the control group"))?;
+    limits.iter().try_for_each(ProcessLimit::set).map_err(at("set a limit of processes"))?;
     // It stays in the network that it is opened in.
     let outside = match &network {
         Network::Cable { .. } => Some(Netlink::open().map_err(at("ask for the host's network"))?),

@@ -20,7 +20,7 @@ use rustix::{
 use slipway_process::child::async_command;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
-use super::{BROKEN, Network, OUTER, Spec};
+use super::{BROKEN, OUTER, Spec, Surroundings};
 
 /// Longest message of a sandbox that could not be set up.
 const MAX_MESSAGE: u64 = 4096;
@@ -51,13 +51,13 @@ pub(crate) enum Ended {
 pub(crate) fn start(
     program: &Path,
     mount: BorrowedFd<'_>,
-    (spec, network): (&Spec, &Network),
+    (spec, surroundings): (&Spec, &Surroundings),
     script: &[u8],
 ) -> io::Result<Running> {
     let (ours, theirs) = UnixStream::pair()?;
-    let network = serde_json::to_string(network)?;
+    let surroundings = serde_json::to_string(surroundings)?;
     let mut command = async_command(program);
-    command.args([OUTER, &network]).stdin(Stdio::from(OwnedFd::from(theirs)));
+    command.args([OUTER, &surroundings]).stdin(Stdio::from(OwnedFd::from(theirs)));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear().spawn()?;
     let missing = || io::Error::other("a child process has no pipes");
     let (out, err) = (child.stdout.take().ok_or_else(missing)?, child.stderr.take().ok_or_else(missing)?);

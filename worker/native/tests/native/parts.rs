@@ -7,7 +7,7 @@ use slipway_backend::{
     ImageBuilder as _, LocalImage, Setup,
     conformance::{Harness, MakeBase, archive, directory, file},
 };
-use slipway_native::{Compression, NativeBackend, NativeOptions, network::Commands, probe::probe};
+use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands, probe::probe};
 use slipway_oci::{
     BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Repo,
     config::{RootFs, RunConfig},
@@ -43,6 +43,11 @@ impl Native {
 
     /// The same for commands of whoever.
     pub(crate) async fn of(limit: Option<u64>, commands: Commands) -> Option<Self> {
+        Self::within(limit, commands, Limits::default()).await
+    }
+
+    /// The same with limits of what commands use.
+    pub(crate) async fn within(limit: Option<u64>, commands: Commands, limits: Limits) -> Option<Self> {
         let home = tempfile::tempdir().expect("a directory");
         if let Err(why) = probe(&home.path().join("store")) {
             slipway_parts::skip("native", &why);
@@ -56,6 +61,7 @@ impl Native {
             compression: Compression::Gzip,
             program: PathBuf::from(env!("CARGO_BIN_EXE_slipway-sandbox")),
             commands,
+            limits,
             clock: Arc::new(SystemClock::new(None)),
         };
         let backend = NativeBackend::open(options).await.expect("a backend");

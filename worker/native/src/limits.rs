@@ -1,0 +1,110 @@
+//! Limits of what the commands of one stage may use.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+/// Kinds of limits of a process, as `ulimit` and Buildah name them.
+const KINDS: [(&str, Resource); 15] = [
+    ("core", Resource::Core),
+    ("cpu", Resource::Cpu),
+    ("data", Resource::Data),
+    ("fsize", Resource::Fsize),
+    ("locks", Resource::Locks),
+    ("memlock", Resource::Memlock),
+    ("msgqueue", Resource::Msgqueue),
+    ("nice", Resource::Nice),
+    ("nofile", Resource::Nofile),
+    ("nproc", Resource::Nproc),
+    ("rss", Resource::Rss),
+    ("rtprio", Resource::Rtprio),
+    ("rttime", Resource::Rttime),
+    ("sigpending", Resource::Sigpending),
+    ("stack", Resource::Stack),
+];
+
+/// What the commands of one stage may use.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// Bytes of memory, all of them together.
+    pub memory: Option<u64>,
+    /// Processes and threads, all of them together.
+    pub pids: Option<u64>,
+    /// What one process may use; what is not named is as in this process.
+    pub process: Vec<ProcessLimit>,
+}
+
+/// What one process may use of something.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProcessLimit {
+    kind: String,
+    soft: Option<u64>,
+    hard: Option<u64>,
+}
+
+impl ProcessLimit {
+    /// Limits as `KIND:SOFT[:HARD]`, separated by commas; `-1` and `unlimited` are none, and `=` may stand for the first
+    /// colon.
+    ///
+    /// # Errors
+    /// What is wrong with which of them.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, String> {
+        text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(Self::parse).collect()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (kind, values) = text.split_once([':', '=']).ok_or_else(|| format!("`{text}` is not KIND:SOFT[:HARD]"))?;
+        if !KINDS.iter().any(|(known, _)| *known == kind) {
+            let known: Vec<&str> = KINDS.iter().map(|(known, _)| *known).collect();
+            return Err(format!("`{kind}` in `{text}` is none of: {}", known.join(", ")));
+        }
+        let number = |value: &str| match value {
+            "-1" | "unlimited" => Ok(None),
+            value => value.parse().map(Some).map_err(|_| format!("`{value}` in `{text}` is no number")),
+        };
+        let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+        let (soft, hard) = (number(soft)?, number(hard)?);
+        if hard.is_some_and(|hard| soft.is_none_or(|soft| soft > hard)) {
+            return Err(format!("in `{text}` the first limit is above the second, which bounds it"));
+        }
+        Ok(Self { kind: kind.to_owned(), soft, hard })
+    }
+
+    /// Sets it for this process and those that it starts.
+    pub(crate) fn set(&self) -> io::Result<()> {
+        let Some((kind, resource)) = KINDS.iter().find(|(kind, _)| *kind == self.kind) else { return Ok(()) };
+        setrlimit(*resource, Rlimit { current: self.soft, maximum: self.hard }).map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(
+                error.kind(),
+                format!("{kind}: {error}; a limit above this process's own needs CAP_SYS_RESOURCE"),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_or_refused() {
+        let limit = |kind: &str, soft, hard| ProcessLimit { kind: kind.to_owned(), soft, hard };
+        assert_eq!(
+            ProcessLimit::parse_all("nofile:1024:2048, core=0,,memlock:-1:unlimited").expect("limits"),
+            [limit("nofile", Some(1024), Some(2048)), limit("core", Some(0), Some(0)), limit("memlock", None, None)]
+        );
+        assert_eq!(ProcessLimit::parse_all("").expect("none"), []);
+        for (text, why) in [
+            ("nofile", "KIND:SOFT"),
+            ("files:1", "`files` in `files:1` is none of: core, cpu"),
+            ("core:x", "`x` in `core:x` is no number"),
+            ("core:2:1", "above"),
+            ("core:-1:1", "above"),
+        ] {
+            let refused = ProcessLimit::parse_all(text).expect_err(text);
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
+    }
+}
