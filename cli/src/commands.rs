@@ -5,6 +5,7 @@ pub(crate) mod builds;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod coordinator;
+pub(crate) mod export;
 pub(crate) mod foreign;
 pub(crate) mod host;
 pub(crate) mod includes;
@@ -105,6 +106,7 @@ async fn dispatch(matches: &ArgMatches, world: World, early: Arc<Printer>) -> (A
 async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<(), Failure> {
     match name {
         CommandName::Build => Box::pin(build::run(Session::new(desk, matches)?)).await,
+        CommandName::Export => Box::pin(export::run(Session::new(desk, matches)?)).await,
         CommandName::Plan => plan::run(Session::new(desk, matches)?).await,
         CommandName::ConfigRender => config::render(Session::new(desk, matches)?).await,
         CommandName::ConfigList => config::list(Session::new(desk, matches)?).await,
@@ -142,6 +144,7 @@ enum Chosen<'m> {
 fn chosen(matches: &ArgMatches) -> Chosen<'_> {
     match matches.subcommand() {
         Some(("build", matches)) => Chosen::WithFlags(CommandName::Build, matches),
+        Some(("export", matches)) => Chosen::WithFlags(CommandName::Export, matches),
         Some(("plan", matches)) => Chosen::WithFlags(CommandName::Plan, matches),
         Some(("config", matches)) => match matches.subcommand() {
             Some(("render", matches)) => Chosen::WithFlags(CommandName::ConfigRender, matches),

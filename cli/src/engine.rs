@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use slipway_backend::{ContainerBackend, ImageStore, SpoolDir};
+use slipway_backend::{ContainerBackend, ImageStore, LocalImage, Pushed, SpoolDir};
 use slipway_docker::{DockerBackend, DockerOptions, ToolboxSource};
 use slipway_gateway::Gateway;
 use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands};
-use slipway_oci::Platform;
+use slipway_oci::{Platform, Repo};
 use slipway_process::{SystemClock, Tasks};
 use slipway_registry::Client;
 use slipway_storage::StageStorage;
@@ -20,6 +20,9 @@ use crate::{choose::Backend, host::HostOptions};
 
 /// This program, to be started again as a sandbox.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// What manifests of exported images are annotated with: the same for all, so that a second export adds nothing.
+const EXPORT: &str = "export";
 
 /// The backend of a build.
 pub(crate) enum Engine {
@@ -70,6 +73,17 @@ impl Engine {
             Self::Docker(docker, _) => Arc::clone(docker) as Arc<dyn ImageStore>,
             Self::Native(native) => Arc::clone(native) as Arc<dyn ImageStore>,
         }
+    }
+
+    /// Stores an image in a repository that is gone soon.
+    ///
+    /// # Errors
+    /// When the image or the repository is not there.
+    pub(crate) async fn push_away(&self, image: &LocalImage, to: &Repo) -> Result<Pushed> {
+        Ok(match self {
+            Self::Docker(docker, _) => docker.push(image, to, EXPORT).await?,
+            Self::Native(native) => native.push_away(image, to, EXPORT).await?,
+        })
     }
 
     /// What is built here without being asked for another platform.

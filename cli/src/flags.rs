@@ -13,6 +13,7 @@ pub(crate) mod backend;
 pub(crate) mod building;
 pub(crate) mod cluster;
 pub(crate) mod coordinator;
+pub(crate) mod export;
 pub(crate) mod flag;
 pub(crate) mod host;
 pub(crate) mod later;

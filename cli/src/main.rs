@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (start and end of the process), [`commands`] (what can be done), [`flags`] (how it is
 //! said), [`project`], [`giterminism`] and [`templates`] (what is read), [`choose`], [`synchronization`], [`embedded`] and [`cluster`] (who
-//! builds), [`host`] (on what), [`report`] and
+//! builds), [`host`] (on what), [`report`], [`export`] and
 //! [`output`] (what is told), [`failure`] (exit codes).
 
 mod choose;
@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod embedded;
 mod engine;
+mod export;
 mod failure;
 mod flags;
 mod giterminism;

@@ -96,17 +96,36 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
     Ok(())
 }
 
+/// A finished build.
+pub(super) struct Built {
+    /// How it ended.
+    pub(super) outcome: BuildOutcome,
+    /// What has the images of the local storage; `None` = all are in a repository.
+    pub(super) host: Option<HostOptions>,
+}
+
 /// Builds images, shows how it goes, and writes the report.
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
+    Box::pin(build(&session, |_| Ok(true))).await.map(drop)
+}
+
+/// The same; `check` sees the configuration before anything is built, and says whether to go on.
+pub(super) async fn build(
+    session: &Session,
+    check: impl FnOnce(&Config) -> Result<bool, Failure>,
+) -> Result<Option<Built>, Failure> {
     let start = session.world.clock.monotonic();
-    let flags = Flags::new(&session)?;
+    let flags = Flags::new(session)?;
     let (project, config) = session.open().await?;
     let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.building.final_only)?;
     let platform = selection::platform(&config, graph.images(), &flags.building.platforms)?;
+    if !check(&config)? {
+        return Ok(None);
+    }
     if flags.cluster.is_some() {
         upstreams::refuse_in_cluster(&project, graph.images())?;
     }
-    let checked = checked(&session, (project, config.worktree), graph, platform.to_string());
+    let checked = checked(session, (project, config.worktree), graph, platform.to_string());
     let (project, graph, context_commits) = checked.await?;
     let settings = Settings {
         project: config.project.clone(),
@@ -120,22 +139,24 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
         copy_from_local: flags.repo.is_some(),
     };
     let files = failure::Files::new(project.rendering.clone(), graph.images());
+    let mut host = None;
     let commit = project.commit.to_string();
     let built = if let (Some(client), Some(repo)) = (&flags.cluster, &flags.repo) {
-        let request = cluster_request(&session, &flags, &project, (graph, settings), (client, repo))?;
+        let request = cluster_request(session, &flags, &project, (graph, settings), (client, repo))?;
         if flags.detach {
-            return detached(&session, &request).await;
+            return detached(session, &request).await.map(|()| None);
         }
         let images = request.submit.images.len();
-        watched(&session, images, |tell| Box::pin(async move { cluster::build(&request, tell).await })).await
+        watched(session, images, |tell| Box::pin(async move { cluster::build(&request, tell).await })).await
     } else {
         let engine = EngineAddress::from_environment(&session.world.environment);
-        let choice = backend(&session, &flags, &engine, &config, &graph).await?;
-        show_mode(&session, &project);
-        show_plan(&session, flags.building.parallel, flags.building.limit, &graph);
-        let request = request(&session, &flags, &project, Parts { graph, settings, engine, choice });
+        let choice = backend(session, &flags, &engine, &config, &graph).await?;
+        show_mode(session, &project);
+        show_plan(session, flags.building.parallel, flags.building.limit, &graph);
+        let request = request(session, &flags, &project, Parts { graph, settings, engine, choice });
+        host = request.repo.is_none().then(|| request.host.clone());
         let images = request.graph.images().len();
-        watched(&session, images, |tell| Box::pin(embedded::build(request, tell))).await
+        watched(session, images, |tell| Box::pin(embedded::build(request, tell))).await
     };
     let outcome = built.map_err(|error| failed(&session.printer, error, &files))?;
     let took = session.world.clock.monotonic().saturating_sub(start);
@@ -143,7 +164,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     if let Some(report) = &flags.report {
         report.write(&outcome.images, &commit)?;
     }
-    Ok(())
+    Ok(Some(Built { outcome, host }))
 }
 
 /// A build under way.

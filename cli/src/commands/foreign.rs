@@ -21,10 +21,9 @@ const FOREIGN: [(&str, &str); 11] = [
 ];
 
 /// Commands of later releases.
-const LATER: [&str; 14] = [
+const LATER: [&str; 13] = [
     "cleanup",
     "purge",
-    "export",
     "managed-images",
     "stage",
     "run",

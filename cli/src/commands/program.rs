@@ -38,6 +38,9 @@ pub(crate) fn program() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(of(CommandName::Build, "build", "Build images").arg(images("build")))
+        .subcommand(
+            of(CommandName::Export, "export", "Build images, and copy them out under names of your own").arg(images("export")),
+        )
         .subcommand(of(CommandName::Plan, "plan", "Show which images a build would take, in which sets").arg(images("plan")))
         .subcommand(config())
         .subcommand(includes())

@@ -66,7 +66,7 @@ impl Desk {
         } else {
             trace::install(&printer);
         }
-        if name == CommandName::Build {
+        if matches!(name, CommandName::Build | CommandName::Export) {
             // The first line of a build says where it runs: warnings come after it.
             printer.hold();
         }

@@ -24,7 +24,7 @@ pub(crate) const SCHEDULE: Flag = Flag::choice(
 )
 .default("ready")
 .werf(Werf::Absent)
-.on(&[CommandName::Build]);
+.on(&[CommandName::Build, CommandName::Export]);
 pub(crate) const REQUIRE_BUILT_IMAGES: Flag =
     Flag::switch("require-built-images", "Build nothing: a stage that is missing ends the command with exit code 4");
 pub(crate) const CHECK_BUILT_IMAGES: Flag = Flag::switch("check-built-images", "The same as --require-built-images");
@@ -40,7 +40,7 @@ pub(crate) const PLATFORM: Flag = Flag::words(
 pub(crate) const FINAL_IMAGES_ONLY: Flag =
     Flag::switch("final-images-only", "Leave out images with `final: false` that nothing final needs")
         .aliases(&["images-only"])
-        .on(&[CommandName::Build, CommandName::Plan, CommandName::ConfigList]);
+        .on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::ConfigList]);
 pub(crate) const OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of the plan")
     .short('o')
     .default("text")

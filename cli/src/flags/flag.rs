@@ -5,6 +5,8 @@
 pub(crate) enum CommandName {
     /// `build`
     Build,
+    /// `export`
+    Export,
     /// `plan`
     Plan,
     /// `config render`
@@ -56,6 +58,7 @@ pub(crate) enum CommandName {
 /// Commands that read a project.
 pub(crate) const PROJECT: &[CommandName] = &[
     CommandName::Build,
+    CommandName::Export,
     CommandName::Plan,
     CommandName::ConfigRender,
     CommandName::ConfigList,
@@ -67,6 +70,7 @@ pub(crate) const PROJECT: &[CommandName] = &[
 /// Commands that speak to a coordinator, or may.
 pub(crate) const CLUSTER: &[CommandName] = &[
     CommandName::Build,
+    CommandName::Export,
     CommandName::Plan,
     CommandName::Worker,
     CommandName::Attach,
@@ -78,12 +82,13 @@ pub(crate) const CLUSTER: &[CommandName] = &[
 ];
 /// Commands that build, or let others build.
 pub(crate) const REGISTRY: &[CommandName] =
-    &[CommandName::Build, CommandName::Plan, CommandName::Coordinator, CommandName::Worker];
+    &[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::Coordinator, CommandName::Worker];
 /// Commands that run until they are told to end.
 pub(crate) const SERVERS: &[CommandName] = &[CommandName::Coordinator, CommandName::Worker];
 /// Commands that speak to registries, those about records of stages among them.
 pub(crate) const REGISTRIES: &[CommandName] = &[
     CommandName::Build,
+    CommandName::Export,
     CommandName::Plan,
     CommandName::Coordinator,
     CommandName::Worker,
@@ -96,6 +101,7 @@ pub(crate) const REGISTRIES: &[CommandName] = &[
 /// Commands about stages in a repository.
 pub(crate) const REPOSITORY: &[CommandName] = &[
     CommandName::Build,
+    CommandName::Export,
     CommandName::Plan,
     CommandName::StagesAttach,
     CommandName::StagesImport,
@@ -114,6 +120,7 @@ pub(crate) const STAGES: &[CommandName] = &[
 /// All commands that take flags of the table.
 pub(crate) const EVERY: &[CommandName] = &[
     CommandName::Build,
+    CommandName::Export,
     CommandName::Plan,
     CommandName::ConfigRender,
     CommandName::ConfigList,
@@ -143,6 +150,7 @@ pub(crate) const HOST: &[CommandName] = &[CommandName::HostCheck, CommandName::H
 /// Commands that keep things on this host, or look after them.
 pub(crate) const HOMES: &[CommandName] = &[
     CommandName::Build,
+    CommandName::Export,
     CommandName::Plan,
     CommandName::ConfigRender,
     CommandName::ConfigList,
@@ -155,7 +163,7 @@ pub(crate) const HOMES: &[CommandName] = &[
     CommandName::HostCleanup,
 ];
 /// Commands that know what a build is: a plan takes all that its build takes.
-pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Plan];
+pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Export, CommandName::Plan];
 
 /// What a value looks like, and how values of several sources come together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

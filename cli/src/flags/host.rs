@@ -23,8 +23,8 @@ pub(crate) const STORE_MARGIN: Flag =
     Flag::text("allowed-backend-storage-volume-usage-margin", "LIMIT", "How far below that a cleanup goes")
         .default("5")
         .on(&[CommandName::HostCleanup]);
-pub(crate) const DRY_RUN: Flag =
-    Flag::switch("dry-run", "Remove nothing, and show what would be removed").on(&[CommandName::HostCleanup]);
+pub(crate) const DRY_RUN: Flag = Flag::switch("dry-run", "Change nothing, and show what would be done")
+    .on(&[CommandName::Export, CommandName::HostCleanup]);
 pub(crate) const HOST_OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of what is printed")
     .short('o')
     .default("text")

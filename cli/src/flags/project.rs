@@ -9,6 +9,7 @@ use crate::{includes::Including, project::Reading};
 /// Commands that write temporary files.
 const HOST: &[CommandName] = &[
     CommandName::Build,
+    CommandName::Export,
     CommandName::Plan,
     CommandName::ConfigRender,
     CommandName::ConfigList,

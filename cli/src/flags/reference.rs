@@ -17,6 +17,7 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | command | what it does | standard output |
 |---|---|---|
 | `slipway build [IMAGE…]` | builds images and all that they need | nothing |
+| `slipway export [IMAGE…] --tag TEMPLATE` | builds images, and copies them out without the labels of builds: to a registry, the Docker engine, an OCI layout or a file; images with `final: false` only when they are named | nothing; with `--dry-run`, a copy a line |
 | `slipway plan [IMAGE…]` | shows which images a build would take, in which sets | the plan |
 | `slipway config render [IMAGE…]` | shows `werf.yaml` as it is read, or only the documents of the images named, without those that they need | the text |
 | `slipway config list` | lists images and artifacts | a name a line |
@@ -42,7 +43,7 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 
 Log, warnings and errors go to standard error; `slipway coordinator` writes its log as JSON, an object a line.
 
-`BUILD` is the name of a build, which `slipway build` says when it has submitted one. The commands *of a cluster* are `build` and
+`BUILD` is the name of a build, which `slipway build` says when it has submitted one. The commands *of a cluster* are `build`, `export` and
 `plan`, with `--coordinator`, `worker`, `attach`, `cancel`, `logs`, `explain` and `builds`.
 
 `IMAGE` is a name or a pattern: `*`, `?` and `[a-z]` stand for parts of a name without `/`, `!` before a pattern leaves out what
@@ -130,6 +131,7 @@ fn value(flag: &Flag) -> String {
 fn commands(commands: &[CommandName]) -> String {
     let word = |command: &CommandName| match command {
         CommandName::Build => "build",
+        CommandName::Export => "export",
         CommandName::Plan => "plan",
         CommandName::ConfigRender => "config render",
         CommandName::ConfigList => "config list",
@@ -156,13 +158,13 @@ fn commands(commands: &[CommandName]) -> String {
     };
     match commands {
         all if all == EVERY => "all".to_owned(),
-        project if project == PROJECT => "build, plan, config, includes".to_owned(),
-        both if both == BUILD => "build, plan".to_owned(),
-        registry if registry == REGISTRY => "build, plan, coordinator, worker".to_owned(),
-        registries if registries == REGISTRIES => "build, plan, coordinator, worker, stages".to_owned(),
-        repository if repository == REPOSITORY => "build, plan, stages".to_owned(),
+        project if project == PROJECT => "build, export, plan, config, includes".to_owned(),
+        both if both == BUILD => "build, export, plan".to_owned(),
+        registry if registry == REGISTRY => "build, export, plan, coordinator, worker".to_owned(),
+        registries if registries == REGISTRIES => "build, export, plan, coordinator, worker, stages".to_owned(),
+        repository if repository == REPOSITORY => "build, export, plan, stages".to_owned(),
         host if host == HOST => "host".to_owned(),
-        homes if homes == HOMES => "build, plan, config, includes, host".to_owned(),
+        homes if homes == HOMES => "build, export, plan, config, includes, host".to_owned(),
         stages if stages == STAGES => "stages".to_owned(),
         cluster if cluster == CLUSTER => "those of a cluster".to_owned(),
         some => some.iter().map(word).collect::<Vec<_>>().join(", "),

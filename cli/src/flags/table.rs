@@ -1,7 +1,7 @@
 //! The table of all flags.
 
 use super::{
-    backend, building, cluster, coordinator,
+    backend, building, cluster, coordinator, export,
     flag::{CommandName, Flag},
     host, later, log, project, report, service, storage, unneeded,
 };
@@ -12,6 +12,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Storage", storage::FLAGS),
     ("Building", building::FLAGS),
     ("Backend", backend::FLAGS),
+    ("Export", export::FLAGS),
     ("Report", report::FLAGS),
     ("Cluster", cluster::FLAGS),
     ("Coordinator", coordinator::FLAGS),

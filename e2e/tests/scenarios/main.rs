@@ -5,6 +5,7 @@ mod concurrent;
 mod contexts;
 mod directives;
 mod dockerfile;
+mod export;
 mod faults;
 mod git_stages;
 mod giterminism;

@@ -10,7 +10,7 @@ const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 const NO_ENGINE: [(&str, &str); 1] = [("DOCKER_HOST", "unix:///nonexistent/engine.sock")];
 
 /// Whether this machine can build natively; said aloud when not.
-fn can_build() -> bool {
+pub(super) fn can_build() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
         slipway_parts::skip("native", "the native backend needs root");
@@ -19,7 +19,7 @@ fn can_build() -> bool {
 }
 
 /// The base image in a registry: the native backend knows no images of an engine.
-fn base(registry: &Registry) -> Result<String> {
+pub(super) fn base(registry: &Registry) -> Result<String> {
     let name = format!("{}/base:1", registry.host());
     engine::run(&["tag", engine::base_image(), &name])?;
     engine::run(&["push", &name])?;

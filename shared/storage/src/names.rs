@@ -68,6 +68,21 @@ fn is_tag(text: &str) -> bool {
     bytes.next().is_some_and(word) && bytes.all(|byte| word(byte) || b".-".contains(&byte)) && text.len() <= MAX_TAG
 }
 
+/// Longest slug of a name.
+const MAX_SLUG: usize = 42;
+
+/// A name in lower-case letters, digits and dashes: itself where it is that already, and short enough.
+pub fn slug(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let clean = name.bytes().all(plain) && !name.starts_with('-') && !name.ends_with('-') && !name.contains("--");
+    if clean && name.len() <= MAX_SLUG { name.to_owned() } else { limited_slug(name, MAX_SLUG) }
+}
+
+/// A name as it can be a tag: itself where it is one already.
+pub fn docker_tag_slug(name: &str) -> String {
+    if is_tag(name) { name.to_owned() } else { limited_slug(name, MAX_TAG) }
+}
+
 /// Lower-case letters, digits and single dashes, with the hash of the whole text behind: at most `room` bytes.
 fn limited_slug(text: &str, room: usize) -> String {
     let hash = format!("{:x}", murmur3(text.as_bytes()));
@@ -120,6 +135,24 @@ mod tests {
         for (image, tag) in table {
             assert_eq!(managed_image(image), tag);
         }
+    }
+
+    #[test]
+    fn slugs_keep_what_is_plain() {
+        assert_eq!((slug("app"), slug("a-1")), ("app".to_owned(), "a-1".to_owned()));
+        assert_eq!(slug("group/app"), "group-app-b1cace51");
+        for name in ["App", "a--b", "-a", "a-", "a.b", &"x".repeat(43), "имя"] {
+            let slug = slug(name);
+            assert!(
+                slug != name && slug.len() <= MAX_SLUG && slug.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+                "{slug}"
+            );
+        }
+        assert_eq!(
+            (docker_tag_slug("App_1.x"), docker_tag_slug("group/app")),
+            ("App_1.x".to_owned(), "group-app-b1cace51".to_owned())
+        );
+        assert!(docker_tag_slug(&"x".repeat(200)).len() <= MAX_TAG);
     }
 
     #[test]

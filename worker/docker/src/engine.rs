@@ -90,7 +90,7 @@ pub async fn probe(host: Option<&str>, certificates: Option<&Path>) -> Result<()
     }
 }
 
-fn open(host: Option<&str>, certificates: Option<&Path>) -> Result<Docker, BackendError> {
+pub(crate) fn open(host: Option<&str>, certificates: Option<&Path>) -> Result<Docker, BackendError> {
     let host = host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST);
     let doing = format!("connect to the Docker engine at {host}");
     let scheme = host.split_once("://").map_or("", |(scheme, _)| scheme);

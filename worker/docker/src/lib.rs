@@ -25,7 +25,11 @@ mod sweep;
 mod toolbox;
 mod workspace;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bollard::query_parameters::ImportImageOptions;
@@ -125,6 +129,22 @@ impl DockerBackend {
         loaded.try_for_each(|_| async { Ok(()) }).await.map_err(|error| failed("make an empty image", error))?;
         let found = images::inspect(&self.engine, &name).await?;
         images::local(&found.ok_or(BackendError::Gone(name))?)
+    }
+}
+
+/// Loads the images of an archive into the engine at `host`.
+///
+/// # Errors
+/// When the engine does not answer, or takes the archive for none.
+pub async fn load(host: Option<&str>, certificates: Option<&Path>, archive: ByteStream) -> Result<(), BackendError> {
+    let doing = "load an image into the Docker engine";
+    let docker = engine::open(host, certificates)?.negotiate_version().await.map_err(|error| failed(doing, error))?;
+    let options = ImportImageOptions { quiet: true, platform: None };
+    let loaded = docker.import_image(options, bollard::body_try_stream(archive), None);
+    let told: Vec<_> = loaded.try_collect().await.map_err(|error| failed(doing, error))?;
+    match told.into_iter().find_map(|line| line.error_detail) {
+        Some(error) => Err(BackendError::Engine(format!("{doing}: {}", error.message.unwrap_or_default()))),
+        None => Ok(()),
     }
 }
 

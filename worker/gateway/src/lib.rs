@@ -16,7 +16,7 @@
 //! account of it is often beside the point.
 //!
 //! Reading order: [`gateway`] (doors and their life), `serve` (connections and dispatch), `push` and `session`
-//! (uploads), `pull`, `cache`, `download` and `reading` (blobs on disk), `known` (which blob is where).
+//! (uploads), `pull`, `cache`, `download` and `reading` (blobs on disk), `known` (which blob is where); by itself: [`Shelf`], a registry of this process.
 
 mod answer;
 mod cache;
@@ -32,5 +32,7 @@ mod reading;
 mod route;
 mod serve;
 mod session;
+mod shelf;
 
 pub use gateway::{ATTEMPT_ANNOTATION, Gateway, GatewayError, Options};
+pub use shelf::Shelf;

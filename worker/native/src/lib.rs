@@ -118,6 +118,14 @@ impl NativeBackend {
         NativeStageStorage::new(Arc::clone(&self.shared), project)
     }
 
+    /// Stores an image in a repository that is gone soon: where its layers are there is not remembered.
+    ///
+    /// # Errors
+    /// Those of a push.
+    pub async fn push_away(&self, image: &LocalImage, to: &Repo, attempt: &str) -> Result<Pushed, BackendError> {
+        push::push(&self.shared, image, to, attempt, push::Notes::None).await
+    }
+
     /// Waits until everything that was given up is gone, and the disk has what was made.
     ///
     /// # Errors
@@ -183,7 +191,7 @@ impl ImageStore for NativeBackend {
     }
 
     async fn push(&self, image: &LocalImage, to: &Repo, attempt: &str) -> Result<Pushed, BackendError> {
-        push::push(&self.shared, image, to, attempt).await
+        push::push(&self.shared, image, to, attempt, push::Notes::Kept).await
     }
 
     async fn files(&self, image: &LocalImage, path: &str) -> Result<(Root, ByteStream), BackendError> {

@@ -29,17 +29,28 @@ const WAITING: usize = 4;
 /// Bytes of such a chunk.
 const CHUNK: usize = 256 * 1024;
 
+/// What a layer is remembered by, beside what it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Notes {
+    /// Where it went is noted: it need not go there again.
+    Kept,
+    /// Nothing is: the repository is gone soon.
+    None,
+}
+
 /// Stores an image in a repository, untagged.
 pub(crate) async fn push(
     shared: &Arc<Shared>,
     image: &LocalImage,
     to: &Repo,
     attempt: &str,
+    notes: Notes,
 ) -> Result<Pushed, BackendError> {
     let doing = format!("push an image to {to}");
     let (bytes, layers) = shared.image_bytes(image).await?;
     let size = bytes.len() as u64;
-    let sent = stream::iter(layers).map(|layer| blob(shared, layer, to, &doing)).buffered(AT_ONCE).try_collect();
+    let sent =
+        stream::iter(layers).map(|layer| blob(shared, layer, to, (&doing, notes))).buffered(AT_ONCE).try_collect();
     let config = shared.client.put_blob(to, Bytes::from(bytes));
     let config = async { config.await.map_err(|error| error::registry(&doing, error)) };
     let (layers, _): (Vec<Descriptor>, BlobDigest) = tokio::try_join!(sent, config)?;
@@ -56,6 +67,9 @@ pub(crate) async fn push(
     let digest = BlobDigest::of(&bytes);
     let stored = shared.client.put_manifest(to, digest.as_str(), media_type, Bytes::from(bytes)).await;
     let manifest = stored.map_err(|error| error::registry(&doing, error))?;
+    if notes == Notes::None {
+        return Ok(Pushed { manifest, size: total });
+    }
     let known = Known { image: image.id.clone(), repo: to.clone(), layers };
     let (store, named) = (shared.store.clone(), manifest.clone());
     let noted = shared.tasks.blocking(move || store.put_known(&named, &known)).await;
@@ -64,7 +78,12 @@ pub(crate) async fn push(
 }
 
 /// Brings a layer to a repository; answers how it is called there.
-async fn blob(shared: &Arc<Shared>, layer: Layer, to: &Repo, doing: &str) -> Result<Descriptor, BackendError> {
+async fn blob(
+    shared: &Arc<Shared>,
+    layer: Layer,
+    to: &Repo,
+    (doing, notes): (&str, Notes),
+) -> Result<Descriptor, BackendError> {
     let (store, diff_id) = (shared.store.clone(), layer.about.diff_id.clone());
     let places = shared.tasks.blocking(move || store.places(&diff_id)).await;
     let places = places.map_err(|error| error::layers(doing, error))?;
@@ -73,7 +92,7 @@ async fn blob(shared: &Arc<Shared>, layer: Layer, to: &Repo, doing: &str) -> Res
         None => pack_and_send(shared, &layer, to, doing).await?,
     };
     let place = Place { repo: to.clone(), descriptor: found.clone() };
-    if places.first() != Some(&place) {
+    if notes == Notes::Kept && places.first() != Some(&place) {
         let (store, diff_id) = (shared.store.clone(), layer.about.diff_id.clone());
         let noted = shared.tasks.blocking(move || store.put_place(&diff_id, place)).await;
         noted.map_err(|error| error::layers(doing, error))?;
@@ -98,32 +117,36 @@ async fn elsewhere(shared: &Shared, places: &[Place], to: &Repo) -> Result<Optio
         }
     }
     for place in others {
-        match copy(shared, place, to).await {
-            Ok(()) => return Ok(Some(place.descriptor.clone())),
-            Err(RegistryError::NotFound(_)) => {}
-            Err(error) => return Err(error),
+        // A registry that has lost it, or is gone, costs nothing but packing the layer again.
+        if copy(shared, place, to).await? {
+            return Ok(Some(place.descriptor.clone()));
         }
     }
     Ok(None)
 }
 
-/// From one registry to another, as it is: the receiving one verifies it.
-async fn copy(shared: &Shared, place: &Place, to: &Repo) -> Result<(), RegistryError> {
-    let (_, mut bytes) = shared.client.blob_stream(&place.repo, &place.descriptor.digest).await?;
+/// From one registry to another, as it is: the receiving one verifies it. `false` when the first does not give it.
+async fn copy(shared: &Shared, place: &Place, to: &Repo) -> Result<bool, RegistryError> {
+    let started = shared.client.blob_stream(&place.repo, &place.descriptor.digest).await;
+    let mut bytes = match started {
+        Ok((_, bytes)) => bytes,
+        Err(error) => {
+            tracing::debug!("take a layer from {}: {error}", place.repo);
+            return Ok(false);
+        }
+    };
     let mut upload = shared.client.start_upload(to).await?;
     while let Some(piece) = bytes.next().await {
         match piece {
             Ok(piece) => upload.write(piece).await?,
             Err(error) => {
                 upload.cancel().await;
-                return Err(RegistryError::Unavailable(format!(
-                    "read {} of {}: {error}",
-                    place.descriptor.digest, place.repo
-                )));
+                tracing::debug!("take a layer from {}: {error}", place.repo);
+                return Ok(false);
             }
         }
     }
-    upload.finish(&place.descriptor.digest).await
+    upload.finish(&place.descriptor.digest).await.map(|()| true)
 }
 
 /// What was sent.
