@@ -52,7 +52,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
         tmp: session.project_flags.tmp_dir.clone().map_or_else(|| session.home.join("service/tmp"), PathBuf::from),
     };
     let exporting = exporter.export(&copies, |destination| session.printer.info(&format!("Exported to {destination}")));
-    let done = session.world.interrupted.run_until_cancelled(exporting).await;
+    let done = session.world.interrupted.run_until_cancelled(Box::pin(exporting)).await;
     Ok(done.ok_or_else(Failure::interrupted)??)
 }
 
