@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use slipway_native::Compression;
 use slipway_process::Environment;
 
 /// The variable by which werf is told to build without a Docker server.
@@ -184,6 +185,20 @@ pub(crate) fn native_lacks(dockerfiles: &[String], toolbox: Option<&str>) -> Opt
     toolbox.map(|_| "not supported yet: --stapel-image-name with the native backend".to_owned())
 }
 
+/// Refuses a compression that a backend does not have.
+///
+/// # Errors
+/// When it is Docker's, which compresses layers itself.
+pub(crate) fn check_compression(backend: Backend, compression: Compression) -> Result<(), NoBackend> {
+    match (backend, compression) {
+        (Backend::Docker, Compression::Zstd) => Err(NoBackend::Refused(
+            "--compression zstd: the Docker engine compresses layers itself, with gzip; use --backend native"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The first line of a build. `home` = where the native backend keeps images.
 pub(crate) fn announcement(
     choice: &Choice,
@@ -267,6 +282,14 @@ mod tests {
             "Backend native at /home/x (chosen by --backend); stages are kept in example.org/shop; local storage: \
              project shop in that directory"
         );
+    }
+
+    #[test]
+    fn docker_compresses_in_its_own_way() {
+        assert!(check_compression(Backend::Native, Compression::Zstd).is_ok());
+        assert!(check_compression(Backend::Docker, Compression::Gzip).is_ok());
+        let refused = check_compression(Backend::Docker, Compression::Zstd).expect_err("gzip only").to_string();
+        assert!(refused.contains("use --backend native"), "{refused}");
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Engine {
                     limit: Some(options.limit.bytes(&options.home)),
                     client: client.clone(),
                     toolbox: places(),
-                    compression: Compression::default(),
+                    compression: options.compression,
                     program: PathBuf::from(OWN_PROGRAM),
                     commands: Commands::Own,
                     limits: options.native_limits()?,

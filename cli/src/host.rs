@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::{Context as _, Result};
 use slipway_backend::ContainerBackend;
 use slipway_docker::BuilderChoice;
-use slipway_native::limits::{Limits, ProcessLimit};
+use slipway_native::{
+    Compression,
+    limits::{Limits, ProcessLimit},
+};
 use slipway_process::{Environment, Tasks};
 use slipway_registry::Client;
 
@@ -64,6 +67,8 @@ pub(crate) struct HostOptions {
     pub(crate) together: (Option<u64>, Option<u64>),
     /// What one process of a command may use, as the variable says it.
     pub(crate) ulimits: Option<String>,
+    /// How the native backend compresses layers.
+    pub(crate) compression: Compression,
 }
 
 /// The variable with limits of the processes of commands.
@@ -93,6 +98,7 @@ impl HostOptions {
             limit: flags.limit,
             together: (flags.memory, flags.pids),
             ulimits: environment.non_empty(ULIMIT).map(str::to_owned),
+            compression: flags.compression,
         }
     }
 

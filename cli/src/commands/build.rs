@@ -18,7 +18,7 @@ use crate::{
     embedded::{self, BuildRequest},
     failure::{Exit, Failure},
     flags::{
-        backend::{BACKEND, BackendFlags, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
+        backend::{BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
         building::{BuildingFlags, SCHEDULE},
         cluster as cluster_flags,
         cluster::{COORDINATOR, DETACH},
@@ -82,7 +82,7 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
         let spelled = values.spelling(&COORDINATOR);
         anyhow::bail!("{spelled}: a cluster keeps stages in a repository: give one with --{}", REPO.name);
     }
-    let others = [&SYNCHRONIZATION, &SCHEDULE, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION];
+    let others = [&SYNCHRONIZATION, &SCHEDULE, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &COMPRESSION];
     if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
         anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
     }
@@ -244,6 +244,7 @@ async fn backend(
     let tried = session.world.interrupted.run_until_cancelled(trying).await;
     let tried = tried.ok_or_else(Failure::interrupted)?;
     let choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
+    choose::check_compression(choice.backend, flags.backend.compression).map_err(refused)?;
     let repo = flags.repo.as_ref().map(ToString::to_string);
     let home = session.home.display().to_string();
     let said = choose::announcement(&choice, engine, &home, &config.project, repo.as_deref());

@@ -166,6 +166,7 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
         }
     };
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
+    choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
     let places = (data.to_owned(), desk.values.text(&TMP_DIR));
     Ok(HostOptions::new((choice.backend, engine), (&backend, &storage), environment, places))
 }

@@ -1,7 +1,9 @@
 //! What builds containers.
 
+use slipway_native::Compression;
+
 use super::{
-    flag::{Flag, REGISTRY, Werf},
+    flag::{CommandName, Flag, REGISTRY, Werf},
     host::Limit,
     resolve::{FlagError, Values},
 };
@@ -35,7 +37,17 @@ pub(crate) const COMMAND_PIDS: Flag =
         .werf(Werf::Absent)
         .on(REGISTRY);
 
-pub(super) const FLAGS: &[Flag] = &[BACKEND, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION, COMMAND_MEMORY, COMMAND_PIDS];
+pub(crate) const COMPRESSION: Flag = Flag::choice(
+    "compression",
+    &["gzip", "zstd"],
+    "How the native backend compresses layers for a repository; zstd: smaller and faster, Docker reads it from version 23 on",
+)
+.default("gzip")
+.werf(Werf::Absent)
+.on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::Worker]);
+
+pub(super) const FLAGS: &[Flag] =
+    &[BACKEND, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION, COMPRESSION, COMMAND_MEMORY, COMMAND_PIDS];
 
 /// What builds containers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +62,8 @@ pub(crate) struct BackendFlags {
     pub(crate) memory: Option<u64>,
     /// `--command-pids`
     pub(crate) pids: Option<u64>,
+    /// `--compression`
+    pub(crate) compression: Compression,
 }
 
 impl BackendFlags {
@@ -72,6 +86,10 @@ impl BackendFlags {
             }
         };
         let memory = Limit::amount(values, &COMMAND_MEMORY)?;
-        Ok(Self { backend, toolbox, limit: Limit::from_values(values)?, memory, pids })
+        let compression = match values.text(&COMPRESSION).as_deref() {
+            Some("zstd") => Compression::Zstd,
+            Some(_) | None => Compression::Gzip,
+        };
+        Ok(Self { backend, toolbox, limit: Limit::from_values(values)?, memory, pids, compression })
     }
 }

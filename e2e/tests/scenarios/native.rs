@@ -204,6 +204,46 @@ fn without_an_engine_stages_are_kept_on_the_host() -> Result<()> {
     engine::forget_labelled(project.name())
 }
 
+/// Layers compressed by zstd are read by other hosts as by this one; the stages are the same.
+#[test]
+fn layers_are_compressed_as_asked() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("zstd")?);
+    project.config(&format!("image: app\nfrom: {}\nshell: {{setup: seq 1 20000 > /numbers}}\n", base(&registry)?))?;
+    project.commit("first")?;
+    for (compression, kind) in [("gzip", "+gzip"), ("zstd", "+zstd")] {
+        let repo = registry.repo(compression);
+        let all = ["--backend", "native", "--repo", &repo, "--compression", compression];
+        project.build_with(&all, &NO_ENGINE)?;
+        // What is here is not used again: layers come from the repository.
+        std::fs::remove_dir_all(project.home().join("native"))?;
+        let manifests =
+            registry.stages(compression)?.into_iter().map(|tag| Ok(registry.manifest(compression, &tag)?.1));
+        let manifests = manifests.collect::<Result<Vec<serde_json::Value>>>()?;
+        let layers = |manifest: &serde_json::Value| manifest["layers"].as_array().map_or(0, Vec::len);
+        let manifest = manifests.iter().max_by_key(|manifest| layers(manifest)).expect("a stage");
+        let last = manifest["layers"][1]["mediaType"].as_str().expect("a layer above the base's");
+        assert!(last.ends_with(kind), "{compression}: {manifest}");
+    }
+    assert_eq!(digests(&registry, "gzip")?, digests(&registry, "zstd")?);
+    let repo = registry.repo("zstd");
+    let used = project.build_with(&["--backend", "native", "--repo", &repo], &NO_ENGINE)?;
+    assert!(used.run.built().is_empty(), "{}", used.run.stderr);
+    project.config(&format!(
+        "image: app\nfrom: {}/base:1\nshell: {{setup: seq 1 20000 > /numbers}}\n---\nimage: more\nfromImage: app\nshell: {{setup: tail -n 1 /numbers > /last}}\n",
+        registry.host()
+    ))?;
+    project.commit("second")?;
+    let all = ["--backend", "native", "--repo", &repo];
+    let more = project.build_with(&all, &NO_ENGINE)?;
+    assert!(more.run.built().iter().all(|stage| stage.starts_with("more/")), "{}", more.run.stderr);
+    let refused = project.slipway(&["build", "--backend", "docker", "--compression", "zstd"])?;
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    Ok(())
+}
+
 #[test]
 fn a_command_that_fails_is_named_by_its_line() -> Result<()> {
     if !can_build() {
