@@ -45,8 +45,13 @@ fn corpus() -> Option<Vec<Project>> {
 fn real_projects_render_are_read_and_planned() {
     let Some(projects) = corpus() else { return };
     let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut bare = Vec::new();
     for project in &projects {
+        let before = outcomes.len();
         outcomes.extend(project.configurations().map(|config| outcome::of(project, &config)));
+        if outcomes.len() == before {
+            bare.push(project.name.as_str());
+        }
     }
     let oracle = Oracle::build();
     let answers: Vec<Option<Answer>> = match &oracle {
@@ -61,6 +66,10 @@ fn real_projects_render_are_read_and_planned() {
         }
     };
     say(&table(&outcomes, &answers));
+    for name in &bare {
+        say(&format!("skipped: {name} holds no werf.yaml"));
+    }
+    say(&format!("{} projects, {} of them without a configuration", projects.len(), bare.len()));
     let wrong: Vec<String> =
         outcomes.iter().zip(&answers).filter_map(|(outcome, answer)| outcome.wrong(answer.as_ref())).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -68,14 +77,14 @@ fn real_projects_render_are_read_and_planned() {
 
 fn table(outcomes: &[Outcome], answers: &[Option<Answer>]) -> String {
     let mut lines =
-        vec![format!("{:<74} {:<10} {:<9} {:<10} {}", "configuration", "rendered", "Go", "validated", "planned")];
+        vec![format!("{:<74} {:<10} {:<9} {:<10} {:<8}", "configuration", "rendered", "Go", "validated", "planned")];
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (outcome, answer) in outcomes.iter().zip(answers) {
         let judged = outcome.judged(answer.as_ref());
         let columns = [outcome.rendered(), judged, outcome.validated(), outcome.planned()];
         let [rendered, judged, validated, planned] = columns;
         lines.push(format!(
-            "{:<74} {rendered:<10} {judged:<9} {validated:<10} {planned} {}",
+            "{:<74} {rendered:<10} {judged:<9} {validated:<10} {planned:<8} {}",
             outcome.name(),
             outcome.remark()
         ));
@@ -84,6 +93,7 @@ fn table(outcomes: &[Outcome], answers: &[Option<Answer>]) -> String {
             ("as Go", judged == "same"),
             ("validated", validated == "yes"),
             ("planned", planned == "yes"),
+            ("planned in part", planned == "in part"),
             ("unjudged", judged == "unjudged"),
         ] {
             *counts.entry(column).or_default() += usize::from(yes);

@@ -77,7 +77,7 @@ impl Ready {
             environment: env.to_owned(),
             commit: Commit {
                 hash: "0".repeat(40),
-                human: "2024-01-01 00:00:00 +0000 UTC".to_owned(),
+                human: "2024-01-01 00:00:00 +0000 +0000".to_owned(),
                 unix: 1_704_067_200,
             },
         };
@@ -205,14 +205,22 @@ impl Outcome {
     }
 
     pub(crate) fn planned(&self) -> &'static str {
-        if self.plan.is_some() { "yes" } else { "-" }
+        match &self.plan {
+            None => "-",
+            Some((_, absent)) if absent.is_empty() => "yes",
+            Some(_) => "in part",
+        }
     }
 
-    /// How what Go says compares: the same text, or a failure for the same reason.
+    /// How what Go says compares: the same text, or a failure for the same reason. A text that is refused here, and of
+    /// which Go's YAML has nothing to say, nobody judges.
     pub(crate) fn judged(&self, answer: Option<&Answer>) -> &'static str {
         let Some(answer) = answer else { return "unjudged" };
         match &self.rendering {
-            Ok(rendering) if answer.error.is_empty() && answer.text == rendering.text => "same",
+            Ok(rendering) if answer.error.is_empty() && answer.text == rendering.text => match self.read {
+                Some(Err(_)) if answer.yaml.is_empty() => "unjudged",
+                _ => "same",
+            },
             Err(problems) if !answer.error.is_empty() && answer.error.contains(&problems.list[0].message) => "same",
             Ok(_) | Err(_) => "differs",
         }
@@ -250,11 +258,11 @@ impl Outcome {
             |problems: &Problems| problems.list.first().map(|problem| problem.message.clone()).unwrap_or_default();
         let text = match (&self.rendering, &self.read, &self.plan) {
             (Err(problems), ..) => fault(problems),
-            (Ok(_), Some(Err(problems)), _) => format!("{} (no template engine judges that)", fault(problems)),
+            (Ok(_), Some(Err(problems)), _) => fault(problems),
             (Ok(rendering), Some(Ok(config)), Some((sets, absent))) => {
                 let mut text = format!("{} images in {sets} sets", config.images.len());
                 if !absent.is_empty() {
-                    text += &format!(", {} of their paths not in the listing", absent.len());
+                    text += &format!(", {} of their paths not in the listing: {}", absent.len(), absent.join(", "));
                 }
                 if !config.unsupported.is_empty() {
                     text += &format!(", {} directives not built yet", config.unsupported.len());
@@ -271,7 +279,7 @@ impl Outcome {
             _ => String::new(),
         };
         let text = text.replace('\n', " ");
-        text.chars().take(150).collect()
+        text.chars().take(240).collect()
     }
 }
 
