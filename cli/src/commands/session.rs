@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use clap::ArgMatches;
-use slipway_config::{Config, Problems};
+use slipway_config::{Config, Problems, Warning};
 use slipway_process::Tasks;
 
 use super::{World, program::IMAGES};
@@ -125,7 +125,10 @@ impl Session {
         let rendering = &project.rendering;
         let traced = |problems: Problems| Failure::project(problems.traced(|position| rendering.origin(position)));
         let mut config = slipway_config::parse(&project.config_name, &rendering.text).map_err(traced)?;
-        config.warnings.iter().for_each(|warning| self.printer.warn(warning));
+        let warn = |warning: &Warning| {
+            self.printer.warn(&format!("{}: {}", rendering.place(warning.position), warning.message));
+        };
+        config.warnings.iter().for_each(warn);
         let allowed = project.permits.check(&config, &project.config_name, &rendering.text, &project.permits_name);
         allowed.map_err(traced)?;
         if let Some(name) = &self.project_flags.project_name {

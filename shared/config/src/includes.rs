@@ -135,7 +135,7 @@ fn entries<T>(
     if text.len() > LARGEST_TEXT {
         let message = format!("the file has {} bytes; up to {LARGEST_TEXT} are read", text.len());
         reader.refuse_file(message, "include whole directories instead of single files");
-        return Err(Problems::new(file, "", reader.problems));
+        return Err(reader.problems(""));
     }
     let text = documents::normalise(text);
     let documents = documents::split(&text);
@@ -147,7 +147,7 @@ fn entries<T>(
     let node =
         first.and_then(|first| yaml::read(first.text, first.first_line, &mut Budget::new(), &mut reader.problems));
     let found = node.map(|node| list(&mut reader, &node, read)).unwrap_or_default();
-    if reader.problems.is_empty() { Ok(found) } else { Err(Problems::new(file, &text, reader.problems)) }
+    if reader.problems.is_empty() { Ok(found) } else { Err(reader.problems(&text)) }
 }
 
 fn list<T>(reader: &mut Reader<'_>, node: &Node, read: impl Fn(&mut Reader<'_>, &Section<'_>) -> Option<T>) -> Vec<T> {

@@ -43,13 +43,13 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
     if text.len() > LARGEST_TEXT {
         let message = format!("the configuration has {} bytes; up to {LARGEST_TEXT} are read", text.len());
         reader.refuse_file(message, "split the project, or check what the templates repeat");
-        return Err(Problems::new(file, "", reader.problems));
+        return Err(reader.problems(""));
     }
     let text = documents::normalise(text);
     let documents = reader.documents(&text);
     // References are checked even when single directives are wrong: all problems are shown at once.
     let config = check::check(&mut reader, documents);
-    if reader.problems.is_empty() { Ok(config) } else { Err(Problems::new(file, &text, reader.problems)) }
+    if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems(&text)) }
 }
 
 /// A text that cannot be the name of a project.

@@ -30,7 +30,7 @@ pub struct Config {
     /// Directives that are valid but that no command can build yet.
     pub unsupported: Vec<Unsupported>,
     /// Deprecated spellings that were met, each once.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// `gitWorktree`: what may be done about a repository whose history is cut off.
@@ -48,6 +48,15 @@ impl Default for GitWorktree {
     fn default() -> Self {
         Self { force_shallow_clone: false, allow_unshallow: true, allow_fetch: true }
     }
+}
+
+/// Something that is taken but had better be written otherwise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// What it is, and what to write.
+    pub message: String,
+    /// Where it first stands.
+    pub position: Position,
 }
 
 /// A directive that brings in what is in no commit of the project. Giterminism must allow it.

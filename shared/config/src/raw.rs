@@ -28,7 +28,7 @@ mod value;
 use std::collections::BTreeSet;
 
 use crate::{
-    Image, ImageName, Outside, OutsideKind, Position, Problem, Unsupported,
+    Image, ImageName, Outside, OutsideKind, Position, Problem, Problems, Unsupported, Warning,
     documents::{self, Document},
     yaml::{self, Budget, Node},
 };
@@ -48,7 +48,7 @@ pub(crate) struct Reader<'f> {
     /// What is wrong.
     pub(crate) problems: Vec<Problem>,
     /// Deprecated spellings, each once.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
     warned: BTreeSet<String>,
     /// Directives that cannot be built.
     pub(crate) unsupported: Vec<Unsupported>,
@@ -131,6 +131,11 @@ impl<'f> Reader<'f> {
         }
     }
 
+    /// What is wrong, with the lines of `text`.
+    pub(crate) fn problems(self, text: &str) -> Problems {
+        Problems::new(self.file, text, self.problems)
+    }
+
     /// Reads all documents of `text`, which has line feeds only.
     pub(crate) fn documents(&mut self, text: &str) -> Documents {
         let mut found = Documents::default();
@@ -201,7 +206,7 @@ impl<'f> Reader<'f> {
     /// Warns once per `message`, with the place of the first occasion.
     pub(crate) fn warn(&mut self, position: Position, message: &str) {
         if self.warned.insert(message.to_owned()) {
-            self.warnings.push(format!("{}:{}: {message}", self.file, position.line));
+            self.warnings.push(Warning { message: message.to_owned(), position });
         }
     }
 }

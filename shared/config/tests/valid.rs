@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use slipway_config::{
     Base, Config, GitRevision, Image, ImageKind, ImageName, ImportMoment, ImportSource, MountSource, Operator,
-    Position, ReferenceKind, SecretSource, StapelImage, UserStage, parse, select_documents,
+    Position, ReferenceKind, SecretSource, StapelImage, UserStage, Warning, parse, select_documents,
 };
 
 const META: &str = "configVersion: 1\nproject: p\n---\n";
@@ -321,9 +321,15 @@ fn overlapping_mappings_leave_out_what_others_bring() {
     assert_eq!(stapel(with_import).git[0].exclude, ["dist"]);
 }
 
+/// Warnings with their places.
+fn told(config: &Config) -> Vec<String> {
+    let place = |warning: &Warning| format!("werf.yaml:{}: {}", warning.position.line, warning.message);
+    config.warnings.iter().map(place).collect()
+}
+
 #[test]
 fn idle_cache_versions_are_told() {
-    let warnings = |shell: &str, rest: &str| read(&format!("image: a\nfrom: b\nshell: {shell}\n{rest}")).warnings;
+    let warnings = |shell: &str, rest: &str| told(&read(&format!("image: a\nfrom: b\nshell: {shell}\n{rest}")));
     let idle = warnings("{install: x, setupCacheVersion: 1}", "");
     assert_eq!(idle.len(), 1);
     assert!(idle[0].starts_with("werf.yaml:6: image `a`: `setupCacheVersion` has no effect"), "{idle:?}");
@@ -339,14 +345,14 @@ fn deprecated_spellings_are_told_once() {
     );
     assert!(config.warnings.is_empty(), "artifacts are no deprecated spelling: {:?}", config.warnings);
     let config = read("image: a\nfrom: b\ngit: [{to: /app/}]\n");
-    assert_eq!(config.warnings, ["werf.yaml:6: `to` ends in a slash, which has no meaning; write `to: /app`"]);
+    assert_eq!(told(&config), ["werf.yaml:6: `to` ends in a slash, which has no meaning; write `to: /app`"]);
     let config = read("image: a\nfrom: b\ngit: [{to: /app/}]\n---\nimage: c\nfrom: b\ngit: [{to: /app/}]\n");
-    assert_eq!(config.warnings, ["werf.yaml:6: `to` ends in a slash, which has no meaning; write `to: /app`"]);
+    assert_eq!(told(&config), ["werf.yaml:6: `to` ends in a slash, which has no meaning; write `to: /app`"]);
     let config = read(
         "image: a\ndockerfile: D\ncontext: x\ncontextAddFile: [f]\n---\n\
          image: c\ndockerfile: D\ncontext: x\ncontextAddFile: g\n",
     );
-    assert_eq!(config.warnings, ["werf.yaml:7: `contextAddFile` is deprecated; write `contextAddFiles`"]);
+    assert_eq!(told(&config), ["werf.yaml:7: `contextAddFile` is deprecated; write `contextAddFiles`"]);
 }
 
 #[test]

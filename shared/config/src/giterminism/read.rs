@@ -29,7 +29,7 @@ pub fn parse(file: &str, text: &str) -> Result<Giterminism, Problems> {
     if text.len() > LARGEST_TEXT {
         let message = format!("the giterminism configuration has {} bytes; up to {LARGEST_TEXT} are read", text.len());
         reader.refuse_file(message, "name directories or globs instead of single files");
-        return Err(Problems::new(file, "", reader.problems));
+        return Err(reader.problems(""));
     }
     let text = documents::normalise(text);
     let documents = documents::split(&text);
@@ -53,7 +53,7 @@ pub fn parse(file: &str, text: &str) -> Result<Giterminism, Problems> {
             Giterminism::default()
         }
     };
-    if reader.problems.is_empty() { Ok(allowed) } else { Err(Problems::new(file, &text, reader.problems)) }
+    if reader.problems.is_empty() { Ok(allowed) } else { Err(reader.problems(&text)) }
 }
 
 const VERSION_HINT: &str = "write `giterminismConfigVersion: 1`";
