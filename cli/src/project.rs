@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use slipway_digest::CommitId;
-use slipway_git::{Dirty, GitView as _, Repository, StatusOptions};
+use slipway_git::{Authored, Dirty, GitView as _, Repository, StatusOptions};
 use slipway_paths::TreePath;
 use slipway_process::{Clock, Environment};
 use slipway_render::{Commit, Configuration, Limits, Rendering, Surroundings, render};
@@ -52,7 +52,7 @@ pub(crate) struct Project {
     /// The commit that is built.
     pub(crate) commit: CommitId,
     /// Its committer time, seconds since the Unix epoch.
-    pub(crate) commit_time: i64,
+    pub(crate) authored: Authored,
     /// The project directory.
     pub(crate) directory: PathBuf,
     /// The project directory in the repository.
@@ -125,7 +125,7 @@ impl Project {
         let prefix = prefix(&repository, &directory)?;
         let mode = &flags.giterminism;
         let (repository, commit) = head(repository, mode, home)?;
-        let commit_time = repository.commit(commit).context("read the commit").map_err(Failure::project)?.time;
+        let authored = repository.commit(commit).context("read the commit").map_err(Failure::project)?.authored;
         let dirty = match mode {
             Giterminism::Strict => uncommitted(&repository)?,
             Giterminism::Loose | Giterminism::Dev(_) => Vec::new(),
@@ -133,7 +133,7 @@ impl Project {
         let mut project = Self {
             repository,
             commit,
-            commit_time,
+            authored,
             directory,
             prefix,
             giterminism: mode.clone(),
@@ -185,8 +185,8 @@ impl Project {
             environment: flags.env.clone(),
             commit: Commit {
                 hash: self.commit.to_string(),
-                human: timestamp::go(self.commit_time),
-                unix: self.commit_time,
+                human: timestamp::go(self.authored),
+                unix: self.authored.time,
             },
         };
         let files: Arc<dyn Surroundings> = Arc::new(files);

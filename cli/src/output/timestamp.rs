@@ -1,6 +1,10 @@
 //! Moments as users read them.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
+use slipway_git::Authored;
 
 /// Pieces of a Go time layout and what strftime calls them, longer ones before their own beginnings.
 const LAYOUT: [(&str, &str); 26] = [
@@ -72,12 +76,14 @@ pub(crate) fn day(millis: u64) -> String {
     TimeFormat::in_zone("%Y%m%d", TimeZone::UTC).write(millis)
 }
 
-/// A moment, in seconds since the Unix epoch, as Go's `time.String` writes it in UTC: `2006-01-02 15:04:05 +0000 UTC`.
-pub(crate) fn go(seconds: i64) -> String {
-    match Timestamp::from_second(seconds) {
-        Ok(moment) => moment.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+/// When a commit was made, as Go's `time.String` writes it on the author's clock, whose zone has a number for a name:
+/// `2006-01-02 15:04:05 +0300 +0300`.
+pub(crate) fn go(authored: Authored) -> String {
+    let zone = Offset::from_seconds(authored.offset).unwrap_or(Offset::UTC).to_time_zone();
+    match Timestamp::from_second(authored.time) {
+        Ok(moment) => moment.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S %z %z").to_string(),
         // Beyond the year 9999 a number says as much.
-        Err(_) => seconds.to_string(),
+        Err(_) => authored.time.to_string(),
     }
 }
 
@@ -117,13 +123,17 @@ mod tests {
 
     #[test]
     fn a_commit_has_the_time_that_go_would_write() {
-        for (seconds, written) in [
-            (0, "1970-01-01 00:00:00 +0000 UTC"),
-            (1_136_214_245, "2006-01-02 15:04:05 +0000 UTC"),
-            (-1, "1969-12-31 23:59:59 +0000 UTC"),
-            (i64::MAX, "9223372036854775807"),
+        for (time, offset, written) in [
+            (0, 0, "1970-01-01 00:00:00 +0000 +0000"),
+            (1_714_979_289, 0, "2024-05-06 07:08:09 +0000 +0000"),
+            (1_714_979_289, 10_800, "2024-05-06 10:08:09 +0300 +0300"),
+            (1_714_979_289, -34_200, "2024-05-05 21:38:09 -0930 -0930"),
+            (1_714_979_289, 20_700, "2024-05-06 12:53:09 +0545 +0545"),
+            (-1, 0, "1969-12-31 23:59:59 +0000 +0000"),
+            (1, i32::MAX, "1970-01-01 00:00:01 +0000 +0000"),
+            (i64::MAX, 0, "9223372036854775807"),
         ] {
-            assert_eq!(go(seconds), written);
+            assert_eq!(go(Authored { time, offset }), written);
         }
     }
 }

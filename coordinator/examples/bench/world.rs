@@ -13,7 +13,7 @@ use slipway_coordinator::{
     scheduler::{Options, estimates::Estimates},
 };
 use slipway_digest::CommitId;
-use slipway_git::{ArchiveOptions, Change, CommitInfo, GitError, GitView, TreeSummary};
+use slipway_git::{ArchiveOptions, Authored, Change, CommitInfo, GitError, GitView, TreeSummary};
 use slipway_oci::{Platform, Repo};
 use slipway_paths::{Scope, TreePath};
 use slipway_process::{Clock, Tasks};
@@ -35,7 +35,7 @@ impl GitView for NoFiles {
     }
 
     fn commit(&self, id: CommitId) -> Result<CommitInfo, GitError> {
-        Ok(CommitInfo { id, time: 0, parents: Vec::new() })
+        Ok(CommitInfo { id, time: 0, authored: Authored { time: 0, offset: 0 }, parents: Vec::new() })
     }
 
     fn read(&self, _at: CommitId, _path: &TreePath) -> Result<Option<Vec<u8>>, GitError> {
@@ -186,7 +186,7 @@ pub(crate) fn build(graph: Graph, options: BuildOptions) -> Build {
         commit: CommitId([1; 20]),
         context_commits: BTreeMap::new(),
         commit_time: 0,
-        commit_time_human: "1970-01-01 00:00:00 +0000 UTC".to_owned(),
+        commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
         project_dir: TreePath::root(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         dev: false,

@@ -199,7 +199,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         images: images.iter().map(|name| slipway_config::ImageName((*name).to_owned())).collect(),
         commit,
         commit_time: 0,
-        commit_time_human: "1970-01-01 00:00:00 +0000 UTC".to_owned(),
+        commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
         context_commits: Default::default(),
         project_dir: TreePath::root(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },

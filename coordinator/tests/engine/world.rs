@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use slipway_config::Config;
 use slipway_coordinator::{Bases, Outside, Submission};
 use slipway_digest::{CommitId, Encoder};
-use slipway_git::{ArchiveOptions, Change, CommitInfo, GitError, GitView, PathKind, TreeSummary};
+use slipway_git::{ArchiveOptions, Authored, Change, CommitInfo, GitError, GitView, PathKind, TreeSummary};
 use slipway_locks::FileLocks;
 use slipway_oci::{Platform, Repo};
 use slipway_paths::{Scope, TreePath};
@@ -23,7 +23,7 @@ impl GitView for OneFile {
     }
 
     fn commit(&self, id: CommitId) -> Result<CommitInfo, GitError> {
-        Ok(CommitInfo { id, time: 0, parents: Vec::new() })
+        Ok(CommitInfo { id, time: 0, authored: Authored { time: 0, offset: 0 }, parents: Vec::new() })
     }
 
     fn read(&self, _at: CommitId, _path: &TreePath) -> Result<Option<Vec<u8>>, GitError> {
@@ -104,7 +104,7 @@ impl World {
             commit: CommitId([commit; 20]),
             context_commits: BTreeMap::new(),
             commit_time: 0,
-            commit_time_human: "1970-01-01 00:00:00 +0000 UTC".to_owned(),
+            commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
             project_dir: TreePath::root(),
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,

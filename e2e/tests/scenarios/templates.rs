@@ -192,17 +192,35 @@ fn templates_are_told_the_commit_and_the_environment() -> Result<()> {
     project.git(&["add", "-A"])?;
     let dated = slipway_process::child::command("git")
         .args(["commit", "--quiet", "--message", "x"])
-        .env("GIT_COMMITTER_DATE", "2024-05-06T07:08:09+0000")
+        .env("GIT_AUTHOR_DATE", "2024-05-06T10:08:09+0300")
+        .env("GIT_COMMITTER_DATE", "2025-01-01T00:00:00+0000")
         .current_dir(project.path())
         .status()?;
     assert!(dated.success());
     let hash = project.git(&["rev-parse", "HEAD"])?;
-    let rest = format!("|{hash}|1714979289|3429958578|2024-05-06 07:08:09 +0000 UTC\n");
+    let rest = format!("|{hash}|1714979289|3429958578|2024-05-06 10:08:09 +0300 +0300\n");
     prints(&project.slipway(&["config", "render"])?, &format!("{META}# {rest}"));
     prints(&project.slipway(&["config", "render", "--env", "prod"])?, &format!("{META}# prod{rest}"));
     for name in ["WERF_ENV", "SLIPWAY_ENV"] {
         prints(&project.slipway_with(&["config", "render"], &[(name, "stage")])?, &format!("{META}# stage{rest}"));
     }
+    Ok(())
+}
+
+#[test]
+fn a_warning_names_its_place_in_the_template() -> Result<()> {
+    if !require(&GIT) {
+        return Ok(());
+    }
+    let project = project("{{ include \"images/app.tmpl\" (dict \"name\" \"app\") }}\n")?;
+    project.write(
+        ".werf/images/app.tmpl",
+        "{{- range until 3 }}\n# {{ . }}\n{{- end }}\nimage: {{ .name }}\nfrom: alpine:3\ngit:\n- to: /app/\n",
+    )?;
+    project.commit("config")?;
+    let output = project.slipway(&["config", "list"])?;
+    let warning = "WARNING: .werf/images/app.tmpl:7:7: `to` ends in a slash, which has no meaning; write `to: /app`\n";
+    assert!(output.code == 0 && output.stderr.contains(warning), "{output:?}");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet, hash_map::Entry};
 use gix::ObjectId;
 use slipway_digest::CommitId;
 
-use crate::{CommitInfo, GitError};
+use crate::{Authored, CommitInfo, GitError};
 
 /// The commit that `name` stands for.
 pub(crate) fn resolve(repository: &gix::Repository, name: &str) -> Result<CommitId, GitError> {
@@ -33,8 +33,10 @@ pub(crate) fn commit(repository: &gix::Repository, id: CommitId) -> Result<Commi
         .ok_or_else(|| GitError::Missing(format!("the commit {id}")))?;
     let commit = object.peel_to_commit().map_err(broken)?;
     let time = commit.time().map_err(broken)?.seconds;
+    let author = commit.author().map_err(broken)?.time().map_err(broken)?;
+    let authored = Authored { time: author.seconds, offset: author.offset };
     let parents = commit.parent_ids().map(|parent| commit_id(parent.detach())).collect();
-    Ok(CommitInfo { id: commit_id(commit.id), time, parents })
+    Ok(CommitInfo { id: commit_id(commit.id), time, authored, parents })
 }
 
 /// Whether `old` is `new` or an ancestor of it. `home` knows where a shallow history ends, `objects` has the commits.

@@ -117,6 +117,15 @@ pub enum PathKind {
     Directory,
 }
 
+/// When an author made a commit, on the author's own clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Authored {
+    /// Seconds since the Unix epoch.
+    pub time: i64,
+    /// Seconds east of UTC.
+    pub offset: i32,
+}
+
 /// A commit's own data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommitInfo {
@@ -124,6 +133,8 @@ pub struct CommitInfo {
     pub id: CommitId,
     /// Committer time, seconds since the Unix epoch.
     pub time: i64,
+    /// When its author made it.
+    pub authored: Authored,
     /// Parents, in order.
     pub parents: Vec<CommitId>,
 }

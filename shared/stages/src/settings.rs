@@ -17,9 +17,9 @@ pub struct Settings {
     /// The commits that the contexts of some Dockerfile images come from, because they hold files from disk; those of all
     /// others come from `commit`.
     pub context_commits: BTreeMap<ImageName, CommitId>,
-    /// The committer time of `commit`, seconds since the Unix epoch.
+    /// When its author made `commit`, seconds since the Unix epoch.
     pub commit_time: i64,
-    /// The same for people: `2006-01-02 15:04:05 +0000 UTC`. In no digest.
+    /// The same for people: `2006-01-02 15:04:05 +0300 +0300`. In no digest.
     pub commit_time_human: String,
     /// The project directory in the repository.
     pub project_dir: TreePath,

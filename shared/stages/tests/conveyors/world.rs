@@ -96,7 +96,7 @@ impl World {
             commit: commit(at),
             context_commits: self.contexts.clone(),
             commit_time: 0,
-            commit_time_human: "1970-01-01 00:00:00 +0000 UTC".to_owned(),
+            commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
             project_dir: TreePath::root(),
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
