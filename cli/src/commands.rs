@@ -14,6 +14,7 @@ pub(crate) mod program;
 pub(crate) mod selection;
 pub(crate) mod session;
 pub(crate) mod stages;
+pub(crate) mod trace;
 pub(crate) mod version;
 pub(crate) mod worker;
 

@@ -14,6 +14,7 @@ use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_storage::RepoStorage;
 use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
+use slipway_telemetry::{SpanContext, Tracer};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,10 @@ pub(crate) struct BuildRequest {
     pub(crate) clock: Arc<dyn Clock>,
     /// Cancelled when the user gives up: the build then ends with [`BuildFailure::Cancelled`] and leaves nothing behind.
     pub(crate) interrupted: CancellationToken,
+    /// Where spans go.
+    pub(crate) tracer: Tracer,
+    /// The span that the build belongs to; `None` = it is not traced.
+    pub(crate) trace: Option<SpanContext>,
 }
 
 /// Whether the engine answers within a second; why it does not, otherwise.
@@ -143,6 +148,7 @@ async fn run(
         clock: Arc::clone(&request.clock),
         scheduler: Options::embedded(),
         estimates: learned.load(),
+        tracer: request.tracer.clone(),
     };
     let engine = Engine::start(tasks, options);
     let stop = Stop::default();
@@ -157,12 +163,13 @@ async fn run(
         backend: host.backend(),
         sources: Arc::new(OneRepository(git)),
         clock: Arc::clone(&request.clock),
+        tracer: request.tracer.clone(),
     };
     let worker = Worker::new(setup, tasks.clone());
     let stopped = stop.clone();
     let mut working = tasks.spawn(async move { caught(worker.run(stopped)).await });
     let build = Build::new(request.graph, &Arc::new(request.settings), request.options);
-    let submitted = engine.submit(Submission { build, outside }).await;
+    let submitted = engine.submit(Submission { build, outside, trace: request.trace }).await;
     let Some((id, mut events)) = submitted else {
         return Err(BuildError::Setup(anyhow::anyhow!("the build engine has stopped")));
     };

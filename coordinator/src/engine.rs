@@ -6,6 +6,7 @@ mod builds;
 mod desk;
 mod jobs;
 mod settled;
+mod traces;
 mod views;
 
 use std::{
@@ -25,12 +26,13 @@ use slipway_stages::{
     Answer, Build, BuildEvent, Progress, Question, StageKind, StageRecord, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
 };
+use slipway_telemetry::{SpanContext, Tracer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     answer,
     effect::{self, Published},
-    engine::{builds::Builds, desk::Desk, jobs::WantedStage, settled::Settled},
+    engine::{builds::Builds, desk::Desk, jobs::WantedStage, settled::Settled, traces::Traces},
     outside::Outside,
     scheduler::{
         self, Effect, Scheduler,
@@ -57,6 +59,8 @@ pub struct Submission {
     pub build: Build,
     /// What it asks and commits to.
     pub outside: Outside,
+    /// The span that it belongs to; `None` = it is not traced.
+    pub trace: Option<SpanContext>,
 }
 
 /// What an engine is made of.
@@ -69,6 +73,8 @@ pub struct EngineOptions {
     pub scheduler: scheduler::Options,
     /// How long jobs have taken so far.
     pub estimates: Estimates,
+    /// Where the spans of its jobs go.
+    pub tracer: Tracer,
 }
 
 /// What a build tells its reader.
@@ -135,7 +141,7 @@ pub struct Engine {
 impl Engine {
     /// Starts the owner task in `tasks`.
     pub fn start(tasks: &Tasks, options: EngineOptions) -> Self {
-        let EngineOptions { seed, clock, scheduler, estimates } = options;
+        let EngineOptions { seed, clock, scheduler, estimates, tracer } = options;
         let (inbox, messages) = mpsc::channel(INBOX);
         let routes = Arc::new(AtomicU64::new(0));
         let owner = Owner {
@@ -149,6 +155,7 @@ impl Engine {
             subscribers: HashMap::new(),
             jobs: HashMap::new(),
             settled: Settled::default(),
+            traces: Traces::new(tracer),
             drained: Vec::new(),
             routes: Arc::clone(&routes),
             inbox: inbox.clone(),
@@ -236,6 +243,7 @@ struct Owner {
     subscribers: HashMap<scheduler::Subscriber, Subscriber>,
     jobs: HashMap<scheduler::Key, JobEntry>,
     settled: Settled,
+    traces: Traces,
     drained: Vec<oneshot::Sender<()>>,
     routes: Arc<AtomicU64>,
     inbox: mpsc::Sender<Message>,
@@ -391,7 +399,9 @@ impl Owner {
     }
 
     fn schedule(&mut self, event: scheduler::Event) {
-        for effect in self.scheduler.apply(event, self.clock.monotonic()) {
+        let effects = self.scheduler.apply(event, self.clock.monotonic());
+        self.traces.follow(self.scheduler.steps());
+        for effect in effects {
             match effect {
                 Effect::Commit(attempt, uploaded) => self.commit(attempt, uploaded),
                 Effect::Deliver(subscribers, key, end) => self.deliver(&subscribers, &key, &end),

@@ -17,6 +17,7 @@ use std::{
 
 use slipway_process::{Clock, Tasks, random_id};
 use slipway_protocol::{BuildName, BuildState, BuildSummary, Code, Refusal};
+use slipway_telemetry::Tracer;
 use tokio::sync::{Notify, Semaphore};
 
 pub(crate) use entry::Entry;
@@ -57,6 +58,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     /// Measurements.
     pub(crate) metrics: Arc<Metrics>,
+    /// Where the spans of builds go.
+    pub(crate) tracer: Tracer,
 }
 
 /// A term.
@@ -89,6 +92,7 @@ impl Reign {
             clock: Arc::clone(&parts.clock),
             scheduler: if open == 0 { scheduler::Options::cluster() } else { scheduler::Options::taking_over() },
             estimates: LearnedFile::new(parts.durations.clone()).load(),
+            tracer: parts.tracer.clone(),
         };
         let engine = Engine::start(&tasks, options);
         let reign = Arc::new(Self {

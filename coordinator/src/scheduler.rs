@@ -29,7 +29,7 @@ use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 use slipway_protocol::{AttemptId, Failure, Outcome, Report, Uploaded};
 
 use attempts::Attempts;
-pub use attempts::Why;
+pub use attempts::{Step, Why};
 use estimates::{Class, Estimates};
 pub use explain::{AttemptView, Explanation, JobState};
 use jobs::{JobNo, Jobs, Waits};
@@ -136,6 +136,8 @@ pub struct Scheduler {
     settling: bool,
     /// Workers whose orders have changed since the last effects.
     woken: BTreeSet<WorkerNo>,
+    /// What has become of attempts by the last event.
+    steps: Vec<Step>,
 }
 
 impl Scheduler {
@@ -158,12 +160,14 @@ impl Scheduler {
             begun: false,
             settling: false,
             woken: BTreeSet::new(),
+            steps: Vec::new(),
         }
     }
 
     /// Takes what happened when the clock showed `clock`, answers what should happen.
     pub fn apply(&mut self, event: Event, clock: Duration) -> Vec<Effect> {
         let now = self.pace.tell(clock);
+        self.steps.clear();
         let mut effects = Vec::new();
         self.begin(now);
         self.ring(now, &mut effects);
@@ -193,6 +197,11 @@ impl Scheduler {
     /// The attempt whose result is to be uploaded again as this one; `None` = the job is to be done.
     pub fn again(&self, attempt: &AttemptId) -> Option<AttemptId> {
         self.attempts.get(self.attempts.find(attempt)?)?.again.clone()
+    }
+
+    /// What has become of attempts by the last event: for whoever shows it; nothing depends on it.
+    pub fn steps(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.steps)
     }
 
     /// Limits and patience.

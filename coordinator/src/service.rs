@@ -13,6 +13,7 @@ use slipway_kv::{Counted, Kv};
 use slipway_process::{Clock, Environment, Tasks};
 use slipway_registry::Client;
 use slipway_storage::kv::Fences;
+use slipway_telemetry::Tracer;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -72,6 +73,8 @@ pub struct Config {
     pub environment: Environment,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Where the spans of builds go.
+    pub tracer: Tracer,
 }
 
 /// Why a coordinator does not start.
@@ -129,6 +132,7 @@ impl Service {
             limits: config.limits,
             clock: config.clock,
             metrics: Arc::clone(&metrics),
+            tracer: config.tracer,
             stop: stop.clone(),
         };
         drop(leading.spawn(async move { ruler.run().await }));
@@ -199,6 +203,7 @@ struct Ruler {
     limits: Limits,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
     stop: CancellationToken,
 }
 
@@ -274,6 +279,7 @@ impl Ruler {
             limits: self.limits,
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
+            tracer: self.tracer.clone(),
         }
     }
 }

@@ -13,7 +13,11 @@ use slipway_oci::BlobDigest;
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 
-use crate::{progress::Progress, sources::Sources};
+use crate::{
+    progress::Progress,
+    sources::Sources,
+    traces::{self, Traces},
+};
 
 /// What jobs are run with.
 pub(crate) struct Runner {
@@ -22,6 +26,7 @@ pub(crate) struct Runner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,
     pub(crate) link: Arc<dyn CoordinatorLink>,
+    pub(crate) traces: Traces,
 }
 
 impl Runner {
@@ -35,7 +40,12 @@ impl Runner {
             (Job::Stage(plan), None) => {
                 stage::build(self, assignment, plan, started, progress).await.map(Phase::Uploaded)
             }
-            (Job::Checksum(input), _) => imports::checksum(self, input).await.map(Phase::Summed),
+            (Job::Checksum(input), _) => {
+                let span = self.traces.begin("run", assignment);
+                let summed = imports::checksum(self, input).await;
+                traces::end(span, summed.as_ref().err());
+                summed.map(Phase::Summed)
+            }
         };
         result.unwrap_or_else(Phase::Failed)
     }

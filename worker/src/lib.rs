@@ -13,6 +13,7 @@ pub mod health;
 mod job;
 mod progress;
 pub mod sources;
+mod traces;
 mod tree;
 pub mod worker;
 

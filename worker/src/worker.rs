@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Duration};
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcome, Phase, Report};
+use slipway_telemetry::Tracer;
 use tokio_util::sync::CancellationToken;
 
-use crate::{attempts::Attempts, contact::Contact, health::Status, job::Runner, sources::Sources};
+use crate::{attempts::Attempts, contact::Contact, health::Status, job::Runner, sources::Sources,
+    traces::Traces,
+};
 
 /// How long a worker waits before it asks again when the coordinator is away.
 const AWAY: Duration = Duration::from_secs(1);
@@ -34,6 +37,8 @@ pub struct Setup {
     pub sources: Arc<dyn Sources>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Where the spans of its jobs go.
+    pub tracer: Tracer,
 }
 
 /// How a worker is asked to end.
@@ -61,9 +66,11 @@ pub struct Worker {
 impl Worker {
     /// A worker that runs its jobs in `tasks`.
     pub fn new(setup: Setup, tasks: Tasks) -> Self {
-        let Setup { name, boot, slots, capabilities, hold, link, backend, sources, clock } = setup;
+        let Setup { name, boot, slots, capabilities, hold, link, backend, sources, clock, tracer } = setup;
         let status = Arc::new(Status::new(slots));
-        let runner = Runner { backend, sources, clock: Arc::clone(&clock), tasks: tasks.clone(), link: link.clone() };
+        let traces = Traces::new(&tracer, &name, &capabilities.backend);
+        let (time, work) = (Arc::clone(&clock), tasks.clone());
+        let runner = Runner { backend, sources, clock: time, tasks: work, link: link.clone(), traces };
         let attempts = Attempts::new(Arc::new(runner), tasks);
         Self { name, boot, slots, capabilities, hold, link, clock, attempts, status }
     }

@@ -10,8 +10,9 @@ use slipway_oci::Repo;
 use slipway_process::random_id;
 use slipway_protocol::{BuildName, SubmitRequest};
 use slipway_stages::{BuildOptions, Graph, Settings, build::BuildFailure};
+use slipway_telemetry::{Span, SpanContext, Tracer};
 
-use super::{selection, session::Session};
+use super::{selection, session::Session, trace};
 use crate::{
     choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
     cluster::{self, ClusterRequest},
@@ -109,10 +110,25 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     Box::pin(build(&session, |_| Ok(true))).await.map(drop)
 }
 
-/// The same; `check` sees the configuration before anything is built, and says whether to go on.
+/// The same; `check` sees the configuration before anything is built, and says whether to go on. All of it is one span.
 pub(super) async fn build(
     session: &Session,
     check: impl FnOnce(&Config) -> Result<bool, Failure>,
+) -> Result<Option<Built>, Failure> {
+    let environment = &session.world.environment;
+    let tracer = Tracer::open(environment, "slipway", Arc::clone(&session.world.clock)).scoped("slipway-cli");
+    let mut span = trace::begin(&tracer, environment);
+    let built = Box::pin(build_within(session, check, &tracer, &mut span)).await;
+    trace::end(span, built.as_ref().err());
+    tracer.flush().await;
+    built
+}
+
+async fn build_within(
+    session: &Session,
+    check: impl FnOnce(&Config) -> Result<bool, Failure>,
+    tracer: &Tracer,
+    span: &mut Span,
 ) -> Result<Option<Built>, Failure> {
     let start = session.world.clock.monotonic();
     let flags = Flags::new(session)?;
@@ -141,8 +157,11 @@ pub(super) async fn build(
     let files = failure::Files::new(project.rendering.clone(), graph.images());
     let mut host = None;
     let commit = project.commit.to_string();
+    trace::describe(span, &settings, flags.repo.as_ref());
     let built = if let (Some(client), Some(repo)) = (&flags.cluster, &flags.repo) {
-        let request = cluster_request(session, &flags, &project, (graph, settings), (client, repo))?;
+        let mut request = cluster_request(session, &flags, &project, (graph, settings), (client, repo))?;
+        span.set("slipway.build", request.name.as_str());
+        request.submit.traceparent = span.traceparent();
         if flags.detach {
             return detached(session, &request).await.map(|()| None);
         }
@@ -153,7 +172,8 @@ pub(super) async fn build(
         let choice = backend(session, &flags, &engine, &config, &graph).await?;
         show_mode(session, &project);
         show_plan(session, flags.building.parallel, flags.building.limit, &graph);
-        let request = request(session, &flags, &project, Parts { graph, settings, engine, choice });
+        let traced = (tracer.clone(), span.context());
+        let request = request(session, &flags, &project, Parts { graph, settings, engine, choice, traced });
         host = request.repo.is_none().then(|| request.host.clone());
         let images = request.graph.images().len();
         watched(session, images, |tell| Box::pin(embedded::build(request, tell))).await
@@ -299,10 +319,12 @@ struct Parts {
     settings: Settings,
     engine: EngineAddress,
     choice: Choice,
+    traced: (Tracer, Option<SpanContext>),
 }
 
 fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) -> BuildRequest {
-    let Parts { graph, settings, engine, choice } = parts;
+    let Parts { graph, settings, engine, choice, traced } = parts;
+    let (tracer, trace) = traced;
     let world = &session.world;
     let places = (session.home.clone(), session.project_flags.tmp_dir.clone());
     let of_flags = (&flags.backend, &flags.storage);
@@ -321,6 +343,8 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         host,
         clock: Arc::clone(&world.clock),
         interrupted: world.interrupted.clone(),
+        tracer,
+        trace,
     }
 }
 
@@ -355,7 +379,7 @@ fn cluster_request(
         parallel: flags.building.cluster_limit.map(usize::from),
         require_built: flags.building.require_built,
         detached: flags.detach,
-        traceparent: session.world.environment.non_empty("TRACEPARENT").map(str::to_owned),
+        traceparent: None,
     };
     let (repository, interrupted) = (project.repository.clone(), session.world.interrupted.clone());
     Ok(ClusterRequest { client: client.clone(), name, submit, repository, interrupted })

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use slipway_coordinator::{Config, Guard, Limits, Service, Tls, service::LEASE};
 use slipway_kv::{EtcdAddress, EtcdKv, EtcdOptions, Kv, MemoryKv, Prefixed};
+use slipway_telemetry::Tracer;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -41,6 +42,8 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("listen at {listen} (--listen)"))?;
     let at = listener.local_addr().context("find the address that is listened at")?;
+    let clock = Arc::clone(&desk.world.clock);
+    let tracer = Tracer::open(&desk.world.environment, "slipway-coordinator", Arc::clone(&clock));
     let config = Config {
         listener,
         url: flags.advertise.clone().or_else(|| advertised(at, tls.is_some())),
@@ -52,13 +55,15 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
         limits: Limits::default(),
         lease: LEASE,
         environment: desk.world.environment.clone(),
-        clock: Arc::clone(&desk.world.clock),
+        clock,
+        tracer: tracer.clone(),
     };
     let service = Service::start(config)?;
     tracing::info!(address = %service.address(), version = env!("CARGO_PKG_VERSION"), "listening");
     until_told(&desk, &guard).await?;
     tracing::info!("ending");
     service.stop().await;
+    tracer.flush().await;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::{fs::File, path::Path, sync::Arc};
 use anyhow::{Context as _, anyhow};
 use slipway_client::{Client, HttpLink, LinkOptions};
 use slipway_process::{Tasks, random_id};
+use slipway_telemetry::Tracer;
 use slipway_worker::{Capabilities, Mirrors, Setup, Stop, Worker, health};
 use tokio::net::TcpListener;
 
@@ -53,12 +54,15 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
     let opened = opened.ok_or_else(Failure::interrupted)?;
     let result = match opened {
         Ok(host) => {
-            let worker = Worker::new(setup(&desk, &flags, (name, &data), (client, &host), &tasks), tasks.clone());
+            let tracer = Tracer::open(&desk.world.environment, "slipway-worker", Arc::clone(&desk.world.clock));
+            let setup = setup(&desk, &flags, (name, &data), (client, &host), &tasks);
+            let worker = Worker::new(Setup { tracer: tracer.clone(), ..setup }, tasks.clone());
             work(&desk, &flags, worker, health, &tasks).await;
             host.shut_down().await;
             tasks.shut_down().await;
             // Containers of the jobs that ended with the tasks are removed by the backend.
             host.shut_down().await;
+            tracer.flush().await;
             Ok(())
         }
         Err(error) => {
@@ -99,6 +103,7 @@ fn setup(
         backend: host.backend(),
         sources: Arc::new(mirrors),
         clock: Arc::clone(&desk.world.clock),
+        tracer: Tracer::default(),
     }
 }
 

@@ -69,7 +69,8 @@ fn near(name: &str) -> Option<String> {
 /// Values that must not be shown: of flags that are secret, on the command line excepted.
 pub(crate) fn secrets(environment: &Environment) -> Vec<String> {
     let names = table::all().filter(|flag| flag.secret).flat_map(Flag::variables);
-    let names = names.chain([cluster::TOKEN, etcd::PASSWORD].map(str::to_owned));
+    let others = [cluster::TOKEN, etcd::PASSWORD].into_iter().chain(slipway_telemetry::settings::HEADERS);
+    let names = names.chain(others.map(str::to_owned));
     names.filter_map(|name| environment.non_empty(&name).map(str::to_owned)).collect()
 }
 

@@ -110,6 +110,7 @@ impl World {
             // No leases: while time stands still nobody is late.
             scheduler: Options { adopt: Duration::ZERO, lease: None, ..Options::cluster() },
             estimates,
+            tracer: slipway_telemetry::Tracer::default(),
         };
         let engine = Engine::start(&tasks, options);
         let starts = Starts::default();
@@ -128,7 +129,7 @@ impl World {
 
     /// Hands a build in that is made already.
     pub(crate) async fn hand_in(&self, build: Build) -> mpsc::Receiver<Event> {
-        let submission = Submission { build, outside: self.outside.clone() };
+        let submission = Submission { build, outside: self.outside.clone(), trace: None };
         let (_, events) = self.engine.submit(submission).await.expect("the engine runs");
         events
     }

@@ -11,6 +11,7 @@ use slipway_stages::{
     Answer, Build, BuildEvent, Progress, StageKind, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
 };
+use slipway_telemetry::SpanContext;
 use tokio::sync::mpsc;
 
 use super::{BuildId, Event, LogRoute, Submission};
@@ -19,6 +20,8 @@ use crate::{outside::Outside, scheduler};
 struct Running {
     build: Build,
     outside: Arc<Outside>,
+    /// The span that its jobs belong to.
+    trace: Option<SpanContext>,
     reader: mpsc::Sender<Event>,
     /// Events on their way to the reader. As many as the build has stages, so it needs no bound; log lines, of which
     /// there may be any number, go to the bounded reader directly.
@@ -53,10 +56,11 @@ impl Builds {
                 }
             }
         });
-        let Submission { build, outside } = submission;
+        let Submission { build, outside, trace } = submission;
         let running = Running {
             build,
             outside: Arc::new(outside),
+            trace,
             reader,
             outgoing,
             stages: HashMap::new(),
@@ -103,6 +107,11 @@ impl Builds {
         }
         // A reader that went away misses nothing.
         let _ = running.outgoing.send(event);
+    }
+
+    /// The span that the jobs of a build belong to.
+    pub(super) fn trace(&self, id: BuildId) -> Option<SpanContext> {
+        self.running.get(&id).and_then(|running| running.trace)
     }
 
     /// The name of a build's project.

@@ -131,6 +131,7 @@ mod tests {
             push_to: None,
             deadline: None,
             again: None,
+            traceparent: None,
         };
         Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }
     }

@@ -11,7 +11,10 @@ use slipway_stages::{
 };
 use slipway_storage::ImportKey;
 
-use super::{BuildId, JobEntry, LogRoute, Message, Owner, Subscriber};
+use super::{
+    BuildId, JobEntry, LogRoute, Message, Owner, Subscriber,
+    traces::{self, keys},
+};
 use crate::{
     effect::{self, Published},
     outside::Outside,
@@ -27,6 +30,15 @@ pub(super) struct WantedStage {
     pub(super) base_size: u64,
 }
 
+/// A job as a build wants it.
+struct Wanted {
+    job: Job,
+    want: Want,
+    subscriber: Subscriber,
+    /// What its span says of it.
+    about: Vec<(&'static str, String)>,
+}
+
 impl Owner {
     pub(super) fn want_stage(&mut self, build: BuildId, stage: WantedStage) {
         let WantedStage { key, image, plan, rank, base_size } = stage;
@@ -39,10 +51,17 @@ impl Owner {
                 BuildEvent::JobEnded(key, JobEnd::Stored { record, adopted: true, took: Duration::ZERO }),
             );
         }
+        let about = vec![
+            (keys::IMAGE, image.to_string()),
+            (keys::STAGE, plan.kind.to_string()),
+            (keys::DIGEST, plan.digest.to_string()),
+            (keys::PLATFORM, plan.platform.to_string()),
+        ];
         let class = Class { project: plan.project.clone(), image: image.0, kind: plan.kind.name().to_owned() };
         let requires = Requirements { platform: Some(plan.platform.to_string()), ..Requirements::default() };
         let want = Want { rank, class, requires, near: near(&plan, base_size) };
-        self.want(build, &key, Job::Stage(plan), want, Subscriber::Build(build, key.clone()));
+        let subscriber = Subscriber::Build(build, key.clone());
+        self.want(build, &key, Wanted { job: Job::Stage(plan), want, subscriber, about });
     }
 
     /// Nothing is known of a question's answer: a worker is to read the files.
@@ -54,16 +73,20 @@ impl Owner {
         let near = vec![Near { image: input.image.digest.clone(), bytes: 0 }];
         // It is short, and a whole image waits for it.
         let want = Want { rank: Duration::MAX, class, requires: Requirements::default(), near };
-        self.want(build, &key, job, want, Subscriber::Question(build, question));
+        let about = vec![(keys::STAGE, "checksum".to_owned())];
+        let subscriber = Subscriber::Question(build, question);
+        self.want(build, &key, Wanted { job, want, subscriber, about });
     }
 
-    fn want(&mut self, build: BuildId, key: &JobKey, job: Job, want: Want, subscriber: Subscriber) {
+    fn want(&mut self, build: BuildId, key: &JobKey, wanted: Wanted) {
+        let Wanted { job, want, subscriber, about } = wanted;
         let Some(outside) = self.builds.outside(build) else { return };
         let key = self.builds.scheduler_key(build, key);
         let number = self.builds.next_number();
         self.subscribers.insert(number, subscriber);
         self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside });
         self.rerouted();
+        self.traces.wanted(number, &key, self.builds.trace(build), about);
         self.schedule(scheduler::Event::Wanted { key, want, subscriber: number });
     }
 
@@ -89,10 +112,12 @@ impl Owner {
         self.subscribers.remove(&subscriber);
         self.rerouted();
         let key = self.builds.scheduler_key(build, key);
+        self.traces.dropped(subscriber);
         self.schedule(scheduler::Event::Dropped { key: key.clone(), subscriber });
         // Who wants the job again may want it done otherwise, on another base.
         if !self.scheduler.knows(&key) {
             self.jobs.remove(&key);
+            self.traces.forget(&key);
         }
     }
 
@@ -101,8 +126,11 @@ impl Owner {
         let Job::Stage(plan) = entry.job.clone() else { return };
         let (outside, tasks, broken) = (Arc::clone(&entry.outside), self.tasks.clone(), attempt.clone());
         let doing = format!("publish stage {}", plan.digest);
+        let mut span = self.traces.commit(&attempt);
         let work = async move {
             let published = effect::publish(&outside, &tasks, &plan, &attempt, uploaded).await;
+            traces::published(&mut span, &published);
+            drop(span);
             Message::Published(attempt, published)
         };
         self.later(work, move |why| {
@@ -131,6 +159,7 @@ impl Owner {
         end: &scheduler::End,
     ) {
         let entry = self.jobs.remove(key);
+        self.traces.ended(subscribers, key, end);
         self.rerouted();
         if let scheduler::End::Settled(Outcome::Committed(record) | Outcome::Superseded(record), _) = end {
             self.settled.note(key, record, self.clock.monotonic());
@@ -170,8 +199,9 @@ impl Owner {
         let assignment = |attempt: AttemptId| {
             let entry = self.jobs.get(&attempt.job)?;
             let (job, push_to) = (entry.job.clone(), entry.outside.push_to.clone());
-            let again = self.scheduler.again(&attempt);
-            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline: options.deadline, again })
+            let (again, traceparent) = (self.scheduler.again(&attempt), self.traces.parent_of(&attempt));
+            let deadline = options.deadline;
+            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent })
         };
         Desired {
             run: orders.run.into_iter().filter_map(assignment).collect(),

@@ -8,6 +8,7 @@ use slipway_stages::{
     Graph,
     build::{BuildFailure, BuiltImage},
 };
+use slipway_telemetry::{Span, SpanContext};
 use tokio::sync::mpsc;
 
 use super::{Entry, Reign};
@@ -33,6 +34,13 @@ const STORING: Duration = Duration::from_secs(5);
 pub(super) struct Work {
     pub(super) request: SubmitRequest,
     pub(super) graph: Graph,
+}
+
+/// A build that the engine can take.
+struct Prepared {
+    submission: Submission,
+    place: Arc<Place>,
+    span: Span,
 }
 
 type Ending = Result<Vec<BuiltImage>, BuildFailure>;
@@ -64,7 +72,7 @@ impl Reign {
             () = entry.cancelled() => return Some(Err(BuildFailure::Cancelled)),
             prepared = self.prepare(entry, work, writer) => prepared,
         };
-        let (submission, place) = match prepared {
+        let Prepared { submission, place, mut span } = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => return Some(Err(failure)),
         };
@@ -72,6 +80,9 @@ impl Reign {
         entry.runs_as(id);
         let ending = self.write_events(entry, id, events, writer).await;
         drop(place);
+        if let Some(ending) = &ending {
+            note(&mut span, ending);
+        }
         ending
     }
 
@@ -110,18 +121,38 @@ impl Reign {
         entry: &Entry,
         work: Option<Work>,
         writer: &mut Writer,
-    ) -> Result<(Submission, Arc<Place>), BuildFailure> {
+    ) -> Result<Prepared, BuildFailure> {
+        let started = self.parts.tracer.now();
         let work = match work {
             Some(work) => work,
             None => self.read_again(entry).await?,
         };
+        let mut span = self.span(entry, &work.request).since(started);
         let image = work.request.images.first().cloned().unwrap_or_else(nameless);
         let unanswered = |why: String| BuildFailure::Unanswered { image: image.clone(), why };
-        self.wait_for_commits(&work.request, writer).await.map_err(unanswered)?;
-        let place = self.parts.places.open(&work.request.repo).await.map_err(unanswered)?;
-        let outside = self.outside(&work.request, &place).map_err(unanswered)?;
+        let opened = async {
+            self.wait_for_commits(&work.request, writer).await?;
+            let place = self.parts.places.open(&work.request.repo).await?;
+            let outside = self.outside(&work.request, &place)?;
+            Ok((place, outside))
+        };
+        let (place, outside) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;
         let build = ready::build(&work.request, work.graph);
-        Ok((Submission { build, outside }, place))
+        Ok(Prepared { submission: Submission { build, outside, trace: span.context() }, place, span })
+    }
+
+    /// The span of a build: part of what its client does, when that says so.
+    fn span(&self, entry: &Entry, request: &SubmitRequest) -> Span {
+        let parent = request.traceparent.as_deref().and_then(|text| text.parse::<SpanContext>().ok());
+        let tracer = self.parts.tracer.scoped("slipway-coordinator");
+        let span = match parent {
+            Some(parent) => tracer.child("build", Some(parent)),
+            // Named after the build: every coordinator that goes on with it goes on with its trace.
+            None => tracer.root("build", entry.name().as_str()),
+        };
+        let commit = request.commit.to_string();
+        let span = span.with("slipway.build", entry.name().as_str()).with("slipway.project", &request.project);
+        span.with("slipway.commit", &commit).with("slipway.repo", &request.repo.to_string())
     }
 
     /// What was submitted to an earlier leader.
@@ -227,6 +258,18 @@ fn tell(events: impl Iterator<Item = Event>) -> (Vec<BuildEvent>, Option<Ending>
         }
     }
     (told, ending)
+}
+
+fn note(span: &mut Span, ending: &Ending) {
+    let outcome = match ending {
+        Ok(_) => "succeeded",
+        Err(BuildFailure::Cancelled) => "cancelled",
+        Err(_) => {
+            span.fail();
+            "failed"
+        }
+    };
+    span.set("slipway.outcome", outcome);
 }
 
 fn ended(summary: BuildSummary, ending: &Ending, now: u64) -> BuildSummary {

@@ -42,6 +42,17 @@ pub enum Why {
 }
 
 impl Why {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HasBase => "has_base",
+            Self::Room => "room",
+            Self::Retry => "retry",
+            Self::Doubled => "doubled",
+            Self::Adopted => "adopted",
+        }
+    }
+
     /// In words.
     pub(super) fn text(self) -> &'static str {
         match self {
@@ -53,6 +64,24 @@ impl Why {
             Self::Again => "it still has the result, which has vanished from the repository",
         }
     }
+}
+
+/// What becomes of an attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// It was given to a worker.
+    Given {
+        /// Which.
+        attempt: AttemptId,
+        /// To whom.
+        worker: String,
+        /// Why there.
+        why: Why,
+    },
+    /// Its worker says that it has it.
+    Accepted(AttemptId),
+    /// It is over.
+    Over(AttemptId),
 }
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use slipway_protocol::{AttemptId, Failure, Outcome};
 
 use super::{
     Effect, End, Scheduler, Subscriber,
-    attempts::{Attempt, AttemptNo, Stage, Why},
+    attempts::{Attempt, AttemptNo, Stage, Step, Why},
     jobs::{JobNo, Waits},
     reports::lost,
     timers::Alarm,
@@ -197,6 +197,7 @@ impl Scheduler {
     fn detach(&mut self, no: AttemptNo) -> Option<Attempt> {
         self.timers.clear(Alarm::Attempt(no));
         let attempt = self.attempts.remove(no)?;
+        self.steps.push(Step::Over(attempt.id.clone()));
         if let Some(job) = self.jobs.get_mut(attempt.job) {
             job.attempts.retain(|known| *known != no);
         }

@@ -7,7 +7,7 @@ use slipway_protocol::Requirements;
 
 use super::{
     Scheduler,
-    attempts::{Attempt, Stage, Why},
+    attempts::{Attempt, Stage, Step, Why},
     jobs::{Job, JobNo, Waits},
     queue::Turn,
     timers::Alarm,
@@ -148,6 +148,8 @@ impl Scheduler {
         if !matches!(why, Why::Doubled | Why::Again) {
             self.waited.note(now.saturating_sub(job.since));
         }
+        let name = self.workers.name(worker).to_owned();
+        self.steps.push(Step::Given { attempt: id.clone(), worker: name, why });
         let slow_at = now + self.slow_after(no);
         let stage = Stage::Running;
         let attempt = Attempt {

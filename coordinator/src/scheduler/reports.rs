@@ -6,7 +6,7 @@ use slipway_protocol::{AttemptId, Failure, Phase, Report, Uploaded};
 
 use super::{
     Effect, End, Scheduler,
-    attempts::{AttemptNo, Stage},
+    attempts::{AttemptNo, Stage, Step},
     timers::Alarm,
     workers::WorkerNo,
 };
@@ -59,7 +59,9 @@ impl Scheduler {
 
     pub(super) fn heard(&mut self, no: AttemptNo, phase: &Phase, now: Duration, effects: &mut Vec<Effect>) {
         let Some(attempt) = self.attempts.get_mut(no) else { return };
-        attempt.accepted = true;
+        if !std::mem::replace(&mut attempt.accepted, true) {
+            self.steps.push(Step::Accepted(attempt.id.clone()));
+        }
         match &attempt.stage {
             Stage::Running | Stage::Away => {}
             // The same was said before.

@@ -7,7 +7,7 @@ use slipway_protocol::{AttemptId, Phase};
 
 use super::{
     Effect, Scheduler,
-    attempts::{Attempt, AttemptNo, Stage, Why},
+    attempts::{Attempt, AttemptNo, Stage, Step, Why},
     jobs::{JobNo, Key},
     timers::Alarm,
     workers::WorkerNo,
@@ -115,6 +115,8 @@ impl Scheduler {
         let (why, stage) = (Why::Adopted, Stage::Running);
         let slow_at = now + self.slow_after(no);
         let number = id.number;
+        let name = self.workers.name(worker).to_owned();
+        self.steps.push(Step::Given { attempt: id.clone(), worker: name, why });
         let again = None;
         let attempt = Attempt {
             id,

@@ -73,6 +73,7 @@ impl Setup {
             lease: self.lease,
             environment: Environment::from_process(),
             clock,
+            tracer: slipway_telemetry::Tracer::default(),
         };
         let service = Service::start(config).expect("it starts");
         Coordinator { service: Some(service), url, _data: data, token: None, http: reqwest::Client::new() }

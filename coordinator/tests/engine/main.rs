@@ -38,6 +38,7 @@ fn engine(tasks: &Tasks, scheduler: Options) -> Engine {
         clock: Arc::new(SystemClock::new(None)),
         scheduler,
         estimates: Estimates::default(),
+        tracer: slipway_telemetry::Tracer::default(),
     };
     Engine::start(tasks, options)
 }

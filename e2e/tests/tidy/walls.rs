@@ -7,7 +7,7 @@ use crate::{
 
 /// Crates of `shared/` that touch the outside world. Every other one is of the pure floor: no runtime, network, file
 /// system, environment or clock.
-const IO_FLOOR: [&str; 8] = [
+const IO_FLOOR: [&str; 9] = [
     "slipway-process",
     "slipway-git",
     "slipway-kv",
@@ -16,6 +16,7 @@ const IO_FLOOR: [&str; 8] = [
     "slipway-storage",
     "slipway-protocol",
     "slipway-client",
+    "slipway-telemetry",
 ];
 
 /// The crates of the pure floor.
@@ -51,11 +52,12 @@ const PURE_FOREIGN: [&str; 22] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
-    ("reqwest", &["slipway-registry", "slipway-client"]),
+    ("reqwest", &["slipway-registry", "slipway-client", "slipway-telemetry"]),
+    ("prost", &["slipway-telemetry"]),
     ("axum", &["slipway-gateway", "slipway-worker", "slipway-coordinator"]),
     ("saphyr-parser", &["slipway-config"]),
     ("rsa", &["slipway-template"]),

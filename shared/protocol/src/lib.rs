@@ -65,6 +65,9 @@ pub struct Assignment {
     /// result uploads that again, as this attempt, instead of doing the job; one that does not does the job.
     #[serde(default)]
     pub again: Option<AttemptId>,
+    /// W3C trace context of the attempt; `None` = it is not traced.
+    #[serde(default)]
+    pub traceparent: Option<String>,
 }
 
 /// How far an attempt is.

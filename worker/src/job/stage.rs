@@ -10,7 +10,7 @@ use slipway_protocol::{Assignment, Failure, Uploaded};
 use slipway_stages::{BaseImage, DockerfileInput, PlanBase, SourceId, StageBody, StagePlan};
 
 use super::{Runner, failure, git, imports, logs::LogPipe};
-use crate::{archive, progress::Progress};
+use crate::{archive, progress::Progress, traces};
 
 /// Builds a stage and stores it, untagged.
 pub(super) async fn build(
@@ -21,6 +21,7 @@ pub(super) async fn build(
     progress: &Progress,
 ) -> Result<Uploaded, Failure> {
     failpoint("worker.start");
+    let span = runner.traces.begin("run", assignment);
     let attempt = assignment.attempt.clone();
     let logs = LogPipe::open(&runner.tasks, runner.link.clone(), attempt, progress.clone());
     let built = match &plan.body {
@@ -32,10 +33,11 @@ pub(super) async fn build(
         }
     };
     logs.close().await;
-    let image = built?;
+    let image = traces::end(span, built)?;
     failpoint("worker.built");
     progress.step();
-    let uploaded = store(runner, assignment, plan, &image, started).await?;
+    let span = runner.traces.begin("upload", assignment);
+    let uploaded = traces::end(span, store(runner, assignment, plan, &image, started).await)?;
     failpoint("worker.uploaded");
     Ok(uploaded)
 }

@@ -200,7 +200,7 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
         group: None,
     };
     let attempt = AttemptId { job: id.to_owned(), number: 1, id: format!("s-{id}") };
-    Assignment { attempt, job: Job::Checksum(Box::new(input)), push_to: None, deadline, again: None }
+    Assignment { attempt, job: Job::Checksum(Box::new(input)), push_to: None, deadline, again: None, traceparent: None }
 }
 
 /// A worker that goes on for 100 seconds without a coordinator.
@@ -221,6 +221,7 @@ pub(crate) fn worker(
         backend: backend.clone(),
         sources: Arc::new(OneRepository(Arc::new(repository.expect("the checkout is a git repository")))),
         clock: clock.clone(),
+        tracer: slipway_telemetry::Tracer::default(),
     };
     Worker::new(setup, tasks.clone())
 }
