@@ -13,8 +13,8 @@ use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_storage::RepoStorage;
-use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
 use slipway_telemetry::{SpanContext, Tracer};
+use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

@@ -31,6 +31,7 @@ const LOOKS: usize = 600;
 struct Process {
     /// Arguments of the program.
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     log: PathBuf,
     server: Option<Server>,
 }
@@ -53,6 +54,14 @@ impl Cluster {
     /// # Errors
     /// When a part is missing or does not come up.
     pub fn start(coordinators: usize, workers: usize) -> Result<Self> {
+        Self::start_with(coordinators, workers, &[])
+    }
+
+    /// The same, with variables for coordinators and workers.
+    ///
+    /// # Errors
+    /// When a part is missing or does not come up.
+    pub fn start_with(coordinators: usize, workers: usize, variables: &[(&str, &str)]) -> Result<Self> {
         let etcd = Etcd::three().context("there is no etcd")?;
         let dir = tempfile::tempdir()?;
         // All ports are held until all are chosen, so that no two are the same.
@@ -73,6 +82,10 @@ impl Cluster {
             urls,
             dir,
         };
+        for process in cluster.coordinators.iter_mut().chain(&mut cluster.workers) {
+            let own = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            process.variables = own.collect();
+        }
         (0..coordinators).try_for_each(|number| cluster.start_coordinator(number, None))?;
         (0..workers).try_for_each(|number| cluster.start_worker(number, None))?;
         cluster.leader()?;
@@ -271,7 +284,7 @@ fn process(dir: &Path, kind: &str, number: usize, arguments: Vec<String>) -> Pro
     let data = dir.join(format!("{kind}-{number}"));
     let data = ["--data-dir".to_owned(), data.display().to_string(), "--log-verbose".to_owned()];
     let arguments = [vec![kind.to_owned()], arguments, data.to_vec()].concat();
-    Process { arguments, log: dir.join(format!("{kind}-{number}.log")), server: None }
+    Process { arguments, variables: Vec::new(), log: dir.join(format!("{kind}-{number}.log")), server: None }
 }
 
 fn worker(dir: &Path, urls: &[String], number: usize) -> Process {
@@ -296,7 +309,7 @@ impl Process {
         for (name, _) in environment.with_prefix("WERF_").chain(environment.with_prefix("SLIPWAY_")) {
             command.env_remove(name);
         }
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.variables.iter().cloned());
         command
     }
 

@@ -1,9 +1,11 @@
 //! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
 //!
-//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`Listener`].
+//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`Listener`],
+//! [`Collector`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
 pub mod cluster;
+pub mod collector;
 pub mod engine;
 pub mod listener;
 pub mod project;
@@ -12,6 +14,7 @@ pub mod registry;
 pub mod tree;
 
 pub use cluster::Cluster;
+pub use collector::Collector;
 pub use listener::Listener;
 pub use project::{Built, Project, Run};
 pub use proxy::{Action, Proxy};

@@ -32,11 +32,10 @@ impl Traces {
     }
 }
 
-/// It has ended like this.
-pub(crate) fn end<T>(mut span: Span, result: Result<T, Failure>) -> Result<T, Failure> {
-    if let Err(failure) = &result {
+/// It has ended, with this failure or well.
+pub(crate) fn end(mut span: Span, failure: Option<&Failure>) {
+    if let Some(failure) = failure {
         span.fail();
         failure.exit.into_iter().for_each(|exit| span.set_number("slipway.exit_code", exit));
     }
-    result
 }

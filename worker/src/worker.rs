@@ -8,9 +8,7 @@ use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcom
 use slipway_telemetry::Tracer;
 use tokio_util::sync::CancellationToken;
 
-use crate::{attempts::Attempts, contact::Contact, health::Status, job::Runner, sources::Sources,
-    traces::Traces,
-};
+use crate::{attempts::Attempts, contact::Contact, health::Status, job::Runner, sources::Sources, traces::Traces};
 
 /// How long a worker waits before it asks again when the coordinator is away.
 const AWAY: Duration = Duration::from_secs(1);
@@ -109,6 +107,8 @@ impl Worker {
                     }
                     self.obey(desired);
                 }
+                // A coordinator of the same process may end at the same moment: it is not missed.
+                Some(Err(_)) if stop.now.is_cancelled() => return self.attempts.stop_all(),
                 Some(Err(error)) => self.without(&mut contact, &error).await,
                 None => contact.quiet(self.clock.monotonic()),
             }

@@ -60,7 +60,7 @@ A `SLIPWAY_X` that stands for no flag is warned of; a `WERF_X` that stands for n
 Read beside these: `WERF_BUILDAH_MODE` (`docker`; `auto` and `native-chroot` mean `--backend native`), `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
 `DOCKER_CERT_PATH` (the engine, as for Docker's own client), `DOCKER_BUILDKIT` (`0` or `false`: the engine's classic builder;
 another value: BuildKit), `NO_COLOR`, `TERM`, `HOME`, `XDG_DATA_HOME`, `SLIPWAY_TOKEN` (the token for the
-coordinator), `TRACEPARENT` (handed on to the coordinator). How etcd is spoken to
+coordinator), `TRACEPARENT` and OpenTelemetry's variables ([traces.md](../operations/traces.md)). How etcd is spoken to
 ([etcd.md](etcd.md)) is said by `SLIPWAY_ETCD_CA_FILE`
 (the authority of its certificate; connections use TLS then), `SLIPWAY_ETCD_CERT_FILE` and `SLIPWAY_ETCD_KEY_FILE` (our own
 certificate), `SLIPWAY_ETCD_USER`, `SLIPWAY_ETCD_PASSWORD` or `SLIPWAY_ETCD_PASSWORD_FILE`.

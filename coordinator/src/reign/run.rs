@@ -116,12 +116,7 @@ impl Reign {
     }
 
     /// Everything that a build needs before the engine takes it.
-    async fn prepare(
-        &self,
-        entry: &Entry,
-        work: Option<Work>,
-        writer: &mut Writer,
-    ) -> Result<Prepared, BuildFailure> {
+    async fn prepare(&self, entry: &Entry, work: Option<Work>, writer: &mut Writer) -> Result<Prepared, BuildFailure> {
         let started = self.parts.tracer.now();
         let work = match work {
             Some(work) => work,

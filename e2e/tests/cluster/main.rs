@@ -6,6 +6,7 @@ mod etcd;
 mod images;
 mod once;
 mod reporting;
+mod traces;
 mod workers;
 
 use slipway_e2e::{Part, require};

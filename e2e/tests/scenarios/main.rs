@@ -20,3 +20,4 @@ mod results;
 mod shared;
 mod storages;
 mod templates;
+mod traces;

@@ -92,11 +92,8 @@ impl Exporter {
     /// Sends what comes until nobody is left who could send more.
     pub(crate) async fn run(mut self, mut items: mpsc::Receiver<Item>) {
         loop {
-            let next = if self.batch.is_empty() {
-                Ok(items.recv().await)
-            } else {
-                timeout_at(self.due, items.recv()).await
-            };
+            let next =
+                if self.batch.is_empty() { Ok(items.recv().await) } else { timeout_at(self.due, items.recv()).await };
             match next {
                 Ok(Some(Item::Span(scope, span))) => self.add(scope, *span).await,
                 Ok(Some(Item::Flush(reply))) => {

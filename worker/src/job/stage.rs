@@ -33,11 +33,14 @@ pub(super) async fn build(
         }
     };
     logs.close().await;
-    let image = traces::end(span, built)?;
+    traces::end(span, built.as_ref().err());
+    let image = built?;
     failpoint("worker.built");
     progress.step();
     let span = runner.traces.begin("upload", assignment);
-    let uploaded = traces::end(span, store(runner, assignment, plan, &image, started).await)?;
+    let uploaded = store(runner, assignment, plan, &image, started).await;
+    traces::end(span, uploaded.as_ref().err());
+    let uploaded = uploaded?;
     failpoint("worker.uploaded");
     Ok(uploaded)
 }
