@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     cancelled: AtomicU64,
     terms: AtomicU64,
     terms_lost: AtomicU64,
+    fences_refused: Arc<AtomicU64>,
     /// By call and status. A lock for one addition.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
@@ -61,6 +62,11 @@ impl Metrics {
         self.terms_lost.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts writes that the store refused because of the fence of a leader or of an attempt.
+    pub(crate) fn fences_refused(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.fences_refused)
+    }
+
     /// A call was answered.
     pub(crate) fn answered(&self, call: String, status: u16) {
         *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((call, status)).or_default() += 1;
@@ -83,8 +89,10 @@ impl Metrics {
         let store = gauges.store;
         page.one("slipway_etcd_txns_total", "counter", "Calls that wrote to the store.", store.txns);
         page.one("slipway_etcd_reads_total", "counter", "Calls that read from the store.", store.ranges);
-        let refused = "Writes that the store refused because their conditions did not hold, fences among them.";
-        page.one("slipway_fences_refused_total", "counter", refused, store.refused);
+        let refused = "Writes that the store refused because the fence of a leader or of an attempt had fallen.";
+        page.one("slipway_fences_refused_total", "counter", refused, read(&self.fences_refused));
+        let refused = "Writes that the store refused because their conditions did not hold, whatever these were.";
+        page.one("slipway_etcd_refused_total", "counter", refused, store.refused);
         page.one("slipway_etcd_unknown_total", "counter", "Writes whose outcome was not told.", store.unknown);
         page.head("slipway_http_requests_total", "counter", "Calls that were answered, by call and status.");
         for ((call, status), number) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {

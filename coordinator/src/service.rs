@@ -265,13 +265,14 @@ impl Ruler {
 
     fn parts(&self, leadership: &Leadership) -> Parts {
         let bases = Arc::new(RegistryBases(self.registry.clone()));
-        let fences = Fences::closed();
+        let fences = Fences::closed().counting(self.metrics.fences_refused());
         fences.set(leadership.fence());
         let (kv, clock) = (Arc::clone(&self.kv), Arc::clone(&self.clock));
         let places = Places::new(self.registry.clone(), kv, clock, fences, bases);
         Parts {
             term: leadership.term(),
-            store: Store::new(Arc::clone(&self.kv), leadership.fence(), leadership.lease()),
+            store: Store::new(Arc::clone(&self.kv), leadership.fence(), leadership.lease())
+                .counting(self.metrics.fences_refused()),
             places,
             mirrors: self.mirrors.clone(),
             spool: self.spool.join(leadership.term().to_string()),

@@ -3,7 +3,14 @@
 //! `build/NAME` says what a build is and how far it is; a request or a result that is too long for one value lies in
 //! pieces beside it, which are written before and deleted after it. Every write is fenced by the leader's term.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use slipway_kv::{Do, Kv, KvError, LeaseId, Outcome, Txn, When};
@@ -84,12 +91,19 @@ pub(crate) struct Store {
     kv: Arc<dyn Kv>,
     fence: Vec<When>,
     lease: LeaseId,
+    /// Counts writes that are refused because of the fence.
+    refused: Arc<AtomicU64>,
 }
 
 impl Store {
     /// The store as a leader has it: everything is written under the conditions of `fence`; `lease` ends with the term.
     pub(crate) fn new(kv: Arc<dyn Kv>, fence: Vec<When>, lease: LeaseId) -> Self {
-        Self { kv, fence, lease }
+        Self { kv, fence, lease, refused: Arc::default() }
+    }
+
+    /// The same, counting in `refused` the writes that are refused because of the fence.
+    pub(crate) fn counting(self, refused: Arc<AtomicU64>) -> Self {
+        Self { refused, ..self }
     }
 
     /// All builds.
@@ -143,7 +157,10 @@ impl Store {
                 }
                 Ok(Created::New(Box::new(there)))
             }
-            None => Err(StoreError::Deposed),
+            None => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Err(StoreError::Deposed)
+            }
         }
     }
 
@@ -287,7 +304,14 @@ impl Store {
             tries += 1;
             match slipway_kv::once(&*self.kv, txn.clone()).await {
                 Ok(Outcome::Done(_)) => return Ok(()),
-                Ok(Outcome::Refused) | Err(KvError::LeaseGone) => return Err(StoreError::Deposed),
+                Ok(Outcome::Refused) => {
+                    // With more conditions than the fence it is not known which of them did not hold.
+                    if txn.when == self.fence {
+                        self.refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return Err(StoreError::Deposed);
+                }
+                Err(KvError::LeaseGone) => return Err(StoreError::Deposed),
                 Err(error) if error.is_retryable() && tries < TRIES => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(unavailable(error)),
             }

@@ -68,12 +68,18 @@ async fn a_cancelled_build_is_known_as_such_until_it_ends() {
 #[tokio::test]
 async fn a_leader_that_was_deposed_writes_nothing() {
     let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
-    let store = store(Arc::clone(&kv)).await;
+    let count = Arc::new(AtomicU64::new(0));
+    let store = store(Arc::clone(&kv)).await.counting(Arc::clone(&count));
+    create(&store, "build-old", "x").await;
+    create(&store, "build-old", "x").await;
+    assert_eq!(count.load(Ordering::Relaxed), 0, "a name that is taken is no fence");
+    let before = keys(&*kv).await;
     let gone = Txn { when: Vec::new(), then: vec![Do::Delete("leader".to_owned())] };
     slipway_kv::once(&*kv, gone).await.expect("it is deleted");
     let refused = store.create(summary("build-one"), "f".to_owned(), "x".repeat(LARGE)).await;
     assert!(matches!(refused, Err(StoreError::Deposed)), "{refused:?}");
-    assert!(keys(&*kv).await.is_empty());
+    assert!(count.load(Ordering::Relaxed) > 0, "refusals are counted");
+    assert_eq!(keys(&*kv).await, before);
 }
 
 #[tokio::test]

@@ -209,6 +209,7 @@ impl KvLedger {
                 When::ModifiedAt(_, at) => entry.map(|entry| entry.modified).unwrap_or_default() == *at,
             };
             if !holds {
+                self.fences.refused_one();
                 return Err(StorageError::Fenced(format!("this process does not lead any more: `{}`", when.key())));
             }
         }

@@ -147,7 +147,11 @@ impl SharedPublisher {
             Commit::Fenced => {
                 let now = self.ledger.read(seen.digest).await?;
                 let own = now.of_attempt(&candidate.attempt).is_some_and(Kept::is_live);
-                Ok(if own { Round::Again } else { Round::Fenced })
+                if own {
+                    return Ok(Round::Again);
+                }
+                self.ledger.fences.refused_one();
+                Ok(Round::Fenced)
             }
         }
     }

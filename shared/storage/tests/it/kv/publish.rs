@@ -118,7 +118,9 @@ async fn who_does_not_lead_any_more_writes_nothing() {
     let lead = |name: &str| Txn { when: vec![], then: vec![Do::Delete("leader".to_owned()), Do::put(name, "x")] };
     let take = |name: &str| Txn { when: vec![], then: vec![Do::put("leader", name)] };
     let Outcome::Done(term) = once(&*lab.kv, take("old")).await.unwrap() else { panic!("it is carried out") };
-    let fences = Fences::closed();
+    let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let refusals = || count.load(std::sync::atomic::Ordering::Relaxed);
+    let fences = Fences::closed().counting(Arc::clone(&count));
     let old = publisher(&lab.kv, &lab.place, fences.clone(), Attempts::OfCoordinator);
     let refused = old.ledger().attach().await.unwrap_err();
     assert!(matches!(refused, StorageError::Fenced(_)), "{refused}");
@@ -129,10 +131,13 @@ async fn who_does_not_lead_any_more_writes_nothing() {
     let candidate = lab.candidate("stage", A, "attempt");
     let refused = old.publish(&candidate, &For(A)).await.unwrap_err();
     assert!(matches!(refused, StorageError::Fenced(_)), "{refused}");
+    assert_eq!(refusals(), 1);
     assert!(old.ledger().grant("another").await.is_err());
+    assert_eq!(refusals(), 2);
     assert_eq!(lab.storage.tags(), []);
     fences.set(vec![When::CreatedAt("leader".to_owned(), next)]);
     assert!(matches!(old.publish(&candidate, &For(A)).await.unwrap(), Verdict::Won(_)));
+    assert_eq!(refusals(), 2, "what is not refused is not counted");
 }
 
 /// A process whose lease ended publishes as another attempt, with a manifest of its own.
