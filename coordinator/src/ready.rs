@@ -46,7 +46,7 @@ pub(crate) fn build(request: &SubmitRequest, graph: Graph) -> Build {
         copy_from_local: false,
     };
     let options =
-        BuildOptions { parallel: request.parallel, require_built: request.require_built, ..BuildOptions::default() };
+        BuildOptions { parallel: request.parallel, require_built: request.require_built, schedule: request.schedule };
     Build::new(graph, &Arc::new(settings), options)
 }
 

@@ -20,7 +20,7 @@ use crate::{
     failure::{Exit, Failure},
     flags::{
         backend::{BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
-        building::{BuildingFlags, SCHEDULE},
+        building::BuildingFlags,
         cluster as cluster_flags,
         cluster::{COORDINATOR, DETACH},
         log::Level,
@@ -83,7 +83,7 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
         let spelled = values.spelling(&COORDINATOR);
         anyhow::bail!("{spelled}: a cluster keeps stages in a repository: give one with --{}", REPO.name);
     }
-    let others = [&SYNCHRONIZATION, &SCHEDULE, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &COMPRESSION];
+    let others = [&SYNCHRONIZATION, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &COMPRESSION];
     if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
         anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
     }
@@ -377,6 +377,7 @@ fn cluster_request(
         platform: settings.platform,
         dev: settings.dev,
         parallel: flags.building.cluster_limit.map(usize::from),
+        schedule: flags.building.schedule,
         require_built: flags.building.require_built,
         detached: flags.detach,
         traceparent: None,

@@ -8,7 +8,10 @@ use slipway_kv::MemoryKv;
 use slipway_parts::Registry;
 use slipway_process::Tasks;
 use slipway_protocol::{BuildEvent, BuildState, BuildSummary, Code, SubmitRequest, TimedEvent};
-use slipway_stages::build::BuildFailure;
+use slipway_stages::{
+    Progress,
+    build::{BuildFailure, Schedule},
+};
 
 use crate::{
     worker::Worker,
@@ -96,6 +99,31 @@ async fn a_build_runs_to_its_end_and_its_events_are_told_once_and_in_order() {
     let again = lab.coordinator.events("build-two", "").await;
     assert!(!end(&again).as_ref().expect("it succeeds")[0].rebuilt());
     assert_eq!(worker.built().len(), 2, "nothing was built again");
+}
+
+/// `c` needs `b` only, which is done long before `a`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_set_by_set_starts_no_image_before_all_of_the_earlier_sets_are_done() {
+    let Some(lab) = Lab::start(Lab::limits()).await else { return };
+    let _worker = lab.worker(false);
+    let shell = "{beforeInstall: [x], install: [x], beforeSetup: [x], setup: [x]}";
+    let base = lab.request.config.split("from: ").nth(1).and_then(|rest| rest.lines().next()).expect("a base");
+    let config = format!(
+        "project: shop\nconfigVersion: 1\n---\nimage: a\nfrom: {base}\nshell: {shell}\n---\nimage: b\nfrom: {base}\n---\n\
+         image: c\nfromImage: b\nshell: {{setup: [y]}}\n"
+    );
+    let images = ["a", "c"].map(|name| slipway_config::ImageName(name.to_owned()));
+    let schedule = Schedule::Sets;
+    let request = SubmitRequest { config, images: images.to_vec(), schedule, ..lab.request.clone() };
+    lab.coordinator.submitted("build-sets", &request).await;
+    let events = lab.coordinator.events("build-sets", "").await;
+    assert!(end(&events).is_ok(), "{events:?}");
+    let place = |wanted: Progress| {
+        let is_it = |event: &TimedEvent| event.event == BuildEvent::Progress(wanted.clone());
+        events.iter().position(is_it).unwrap_or_else(|| panic!("{wanted:?} in {events:?}"))
+    };
+    let [a, c] = images;
+    assert!(place(Progress::ImageDone(a)) < place(Progress::ImageStarted(c)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use slipway_oci::{Platform, Repo};
 use slipway_paths::TreePath;
 use slipway_stages::{
     Progress, StageKind,
-    build::{BuildFailure, BuiltImage},
+    build::{BuildFailure, BuiltImage, Schedule},
 };
 
 /// A build as its client names it, so that a submit whose answer was lost can be repeated: 8 to 64 characters out of
@@ -77,6 +77,9 @@ pub struct SubmitRequest {
     pub dev: bool,
     /// How many images may be under way at once; `None` = no limit.
     pub parallel: Option<usize>,
+    /// In which order images start.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// A stage that would have to be built is an error.
     pub require_built: bool,
     /// Whether the build goes on when nobody follows it.

@@ -49,7 +49,14 @@ fn plan() -> StagePlan {
 fn an_assignment_reads_back() {
     let attempt = AttemptId { job: "k".to_owned(), number: 1, id: "s-1".to_owned() };
     let job = Job::Stage(Box::new(plan()));
-    let run = vec![Assignment { attempt: attempt.clone(), job, push_to: Some(at().repo), deadline: None, again: None, traceparent: None }];
+    let run = vec![Assignment {
+        attempt: attempt.clone(),
+        job,
+        push_to: Some(at().repo),
+        deadline: None,
+        again: None,
+        traceparent: None,
+    }];
     let record = StageRecord {
         id: plan().parent.expect("a parent"),
         platform: Platform::host(),

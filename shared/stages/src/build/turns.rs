@@ -6,7 +6,8 @@ use super::ranks::Ranks;
 use crate::graph::Graph;
 
 /// In which order the images of a build are started.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// As soon as an image's own needs are done; that with the longest path of users first.
     #[default]
