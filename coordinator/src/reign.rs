@@ -90,7 +90,7 @@ impl Reign {
         let options = EngineOptions {
             seed: random_id(),
             clock: Arc::clone(&parts.clock),
-            scheduler: if open == 0 { scheduler::Options::cluster() } else { scheduler::Options::taking_over() },
+            scheduler: patience(&parts.limits, open > 0),
             estimates: LearnedFile::new(parts.durations.clone()).load(),
             tracer: parts.tracer.clone(),
         };
@@ -286,4 +286,10 @@ impl Reign {
     fn spool_of(&self, name: &BuildName) -> PathBuf {
         self.parts.spool.join(name.as_str())
     }
+}
+
+/// How patient the scheduler of a term is, which begins with open builds of an earlier one or without.
+fn patience(limits: &Limits, takes_over: bool) -> scheduler::Options {
+    let options = if takes_over { scheduler::Options::taking_over() } else { scheduler::Options::cluster() };
+    scheduler::Options { quiet: limits.quiet, deadline: limits.deadline, ..options }
 }

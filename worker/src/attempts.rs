@@ -158,8 +158,9 @@ async fn run(runner: &Runner, assignment: &Assignment, result: Option<Uploaded>,
         Ok(ended) => ended.unwrap_or_else(|panicked| broken(&panicked.to_string())),
         Err(_) => {
             let deadline = assignment.deadline.unwrap_or_default().as_secs();
-            let why = format!("run the job: it was not done within {deadline} s and was stopped");
-            Phase::Failed(Failure { retryable: true, why, exit: None, line: None, tail: Vec::new(), lost: None })
+            let why = format!("run the job: it was not done within {deadline} s, which is the limit, and was stopped");
+            // What takes that long here takes as long elsewhere.
+            Phase::Failed(Failure { retryable: false, why, exit: None, line: None, tail: Vec::new(), lost: None })
         }
     }
 }

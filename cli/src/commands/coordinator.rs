@@ -28,7 +28,7 @@ const MEMORY: &str = "memory";
 
 /// Runs a coordinator until the process is told to end.
 pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
-    let flags = CoordinatorFlags::from_values(&desk.values);
+    let flags = CoordinatorFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let listen = address(&flags.listen).await?;
     check_loopback(&flags, listen.ip())?;
     let kv = store(&desk, &flags)?;
@@ -52,7 +52,7 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
         kv,
         data,
         registry,
-        limits: Limits::default(),
+        limits: Limits { quiet: flags.job_quiet, deadline: flags.job_deadline, ..Limits::default() },
         lease: LEASE,
         environment: desk.world.environment.clone(),
         clock,

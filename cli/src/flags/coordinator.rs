@@ -1,9 +1,11 @@
 //! How a coordinator is set up.
 
+use std::time::Duration;
+
 use super::{
     flag::{CommandName, Flag, Werf},
-    resolve::Values,
-    service::DATA_DIR,
+    resolve::{FlagError, Values},
+    service::{DATA_DIR, seconds},
 };
 
 const ONLY: &[CommandName] = &[CommandName::Coordinator];
@@ -37,7 +39,21 @@ pub(crate) const NO_AUTH: Flag =
 pub(crate) const TLS_CERT: Flag = own(Flag::text("tls-cert", "FILE", "Certificate chain, as PEM; needs --tls-key"));
 pub(crate) const TLS_KEY: Flag = own(Flag::text("tls-key", "FILE", "Key of the certificate, as PEM"));
 
-pub(super) const FLAGS: &[Flag] = &[LISTEN, ADVERTISE, ETCD, ETCD_PREFIX, TOKENS_FILE, NO_AUTH, TLS_CERT, TLS_KEY];
+pub(crate) const JOB_QUIET: Flag = own(Flag::number(
+    "job-quiet",
+    "SECONDS",
+    "How long a job may show no sign of progress before it is stopped and tried elsewhere; 0: for ever",
+)
+.default("600"));
+pub(crate) const JOB_DEADLINE: Flag = own(Flag::number(
+    "job-deadline",
+    "SECONDS",
+    "How long an attempt at a job may run before it is stopped and the job fails; 0: for ever",
+)
+.default("21600"));
+
+pub(super) const FLAGS: &[Flag] =
+    &[LISTEN, ADVERTISE, ETCD, ETCD_PREFIX, TOKENS_FILE, NO_AUTH, TLS_CERT, TLS_KEY, JOB_QUIET, JOB_DEADLINE];
 
 /// How a coordinator is set up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,12 +74,20 @@ pub(crate) struct CoordinatorFlags {
     pub(crate) no_auth: bool,
     /// `--tls-cert` and `--tls-key`
     pub(crate) tls: (Option<String>, Option<String>),
+    /// `--job-quiet`; `None` = for ever.
+    pub(crate) job_quiet: Option<Duration>,
+    /// `--job-deadline`; `None` = for ever.
+    pub(crate) job_deadline: Option<Duration>,
 }
 
 impl CoordinatorFlags {
     /// What the flags and variables say.
-    pub(crate) fn from_values(values: &Values) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When a value is out of its range.
+    pub(crate) fn from_values(values: &Values) -> Result<Self, FlagError> {
+        let limit = |flag| Ok::<_, FlagError>(Some(seconds(values, flag, 0)?).filter(|limit| !limit.is_zero()));
+        Ok(Self {
             listen: values.text(&LISTEN).unwrap_or_default(),
             advertise: values.text(&ADVERTISE),
             etcd: values.list(&ETCD),
@@ -72,6 +96,8 @@ impl CoordinatorFlags {
             tokens_file: values.text(&TOKENS_FILE),
             no_auth: values.switch(&NO_AUTH),
             tls: (values.text(&TLS_CERT), values.text(&TLS_KEY)),
-        }
+            job_quiet: limit(&JOB_QUIET)?,
+            job_deadline: limit(&JOB_DEADLINE)?,
+        })
     }
 }

@@ -72,18 +72,6 @@ impl WorkerFlags {
     /// # Errors
     /// When a value is out of its range, or a name or address is malformed.
     pub(crate) fn from_values(values: &Values) -> Result<Self, FlagError> {
-        let number = |flag: &Flag, range: std::ops::RangeInclusive<i64>| match values.number(flag) {
-            None => Ok(None),
-            Some(number) if range.contains(&number) => Ok(Some(number)),
-            Some(number) => {
-                let (spelled, least, most) = (values.spelling(flag), range.start(), range.end());
-                Err(FlagError(format!("{spelled}: {number} is not between {least} and {most}")))
-            }
-        };
-        let seconds = |flag: &Flag, least: i64| {
-            let seconds = number(flag, least..=LONGEST)?.unwrap_or_default();
-            Ok::<_, FlagError>(Duration::from_secs(seconds.unsigned_abs()))
-        };
         let health = values.text(&HEALTH_LISTEN).map(|text| {
             let refuse = |_| FlagError(format!("--health-listen: `{text}` is no address; write 127.0.0.1:9090"));
             text.parse().map_err(refuse)
@@ -91,12 +79,33 @@ impl WorkerFlags {
         Ok(Self {
             name: values.text(&NAME).map(|name| checked_name(&name)).transpose()?,
             data_dir: values.text(&DATA_DIR),
-            slots: number(&SLOTS, 1..=MOST_SLOTS)?.and_then(|slots| u16::try_from(slots).ok()),
-            hold: seconds(&HOLD, 0)?,
-            drain_limit: seconds(&DRAIN_LIMIT, 0)?,
+            slots: number(values, &SLOTS, 1..=MOST_SLOTS)?.and_then(|slots| u16::try_from(slots).ok()),
+            hold: seconds(values, &HOLD, 0)?,
+            drain_limit: seconds(values, &DRAIN_LIMIT, 0)?,
             health: health.transpose()?,
         })
     }
+}
+
+/// A number within its range; `None` = it was not given and has no default.
+fn number(values: &Values, flag: &Flag, range: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, FlagError> {
+    match values.number(flag) {
+        None => Ok(None),
+        Some(number) if range.contains(&number) => Ok(Some(number)),
+        Some(number) => {
+            let (spelled, least, most) = (values.spelling(flag), range.start(), range.end());
+            Err(FlagError(format!("{spelled}: {number} is not between {least} and {most}")))
+        }
+    }
+}
+
+/// A time in seconds, of a flag that has a default.
+///
+/// # Errors
+/// When it is shorter than `least`, or longer than a year.
+pub(super) fn seconds(values: &Values, flag: &Flag, least: i64) -> Result<Duration, FlagError> {
+    let seconds = number(values, flag, least..=LONGEST)?.unwrap_or_default();
+    Ok(Duration::from_secs(seconds.unsigned_abs()))
 }
 
 /// A name that can be part of an address and of a label.
