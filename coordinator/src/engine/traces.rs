@@ -106,7 +106,7 @@ impl Traces {
     fn given(&mut self, attempt: &AttemptId, worker: &str, why: Why) {
         let Some(job) = self.jobs.get(&attempt.job) else { return };
         let parent = Some(job.context);
-        if !matches!(why, Why::Doubled | Why::Adopted) {
+        if !matches!(why, Why::Doubled | Why::Adopted | Why::Again) {
             drop(self.tracer.child("queue", parent).since(job.since));
         }
         // Named after the attempt: a coordinator that takes it over goes on with the same span.
@@ -161,6 +161,10 @@ impl Traces {
 pub(super) fn published(span: &mut Span, published: &Published) {
     match published {
         Published::Settled(outcome) => span.set(keys::OUTCOME, outcome_name(outcome)),
+        Published::Vanished(_) => {
+            span.fail();
+            span.set(keys::OUTCOME, "vanished");
+        }
         Published::Failed(_) => {
             span.fail();
             span.set(keys::OUTCOME, "failed");

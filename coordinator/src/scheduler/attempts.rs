@@ -50,6 +50,7 @@ impl Why {
             Self::Retry => "retry",
             Self::Doubled => "doubled",
             Self::Adopted => "adopted",
+            Self::Again => "again",
         }
     }
 

@@ -54,7 +54,9 @@ pub(super) async fn upload_again(
 ) -> Result<Uploaded, Failure> {
     tracing::info!(attempt = %assignment.attempt, digest = %plan.digest, "uploading a result again");
     let image = LocalImage { id: result.image_id.clone() };
+    let span = runner.traces.begin("upload", assignment);
     let stored = store(runner, assignment, plan, &image, runner.clock.monotonic()).await;
+    traces::end(span, stored.as_ref().err());
     // Whatever stops it, the next try builds: the image may be what is wrong.
     let uploaded = stored.map_err(|failure| Failure { retryable: true, ..failure })?;
     Ok(Uploaded { took: result.took + uploaded.took, ..uploaded })
