@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use slipway_kv::{Counted, Kv};
+use slipway_kv::{Batched, Counted, Kv};
 use slipway_process::{Clock, Environment, Tasks};
 use slipway_registry::Client;
 use slipway_storage::kv::Fences;
@@ -122,9 +122,11 @@ impl Service {
         let (standing, stands) = watch::channel(nobody);
         let (stop, leading, serving, background) = (CancellationToken::new(), Tasks::new(), Tasks::new(), Tasks::new());
         let ruler = Ruler {
+            // Leases and leadership wait for nobody.
             candidate: Candidate::new(Arc::new(store.clone()), config.url, config.lease),
             standing,
-            kv: Arc::new(store.clone()),
+            // What many stages and builds write at the same time goes in few proposals, each under its own conditions.
+            kv: Arc::new(Batched::new(Arc::new(store.clone()), &background)),
             mirrors: mirrors.clone(),
             spool,
             durations: config.data.join("durations.json"),

@@ -7,6 +7,7 @@
 //! bench makespan [GRAPHS [MILLISECONDS]]   time over the lower bound; MILLISECONDS is what an image takes on average
 //! bench sets [GRAPHS [MILLISECONDS]]       the same set by set, 300 images on 16 workers, as a ratio
 //! bench throughput [IMAGES]                jobs that take no time
+//! bench etcd ADDRESS [IMAGES]              the same with the records of stages in an etcd
 //! bench dispatch [BUILDS]                  from the wish for a job to its start on a worker
 //! bench plan                               a plan of 20,000 stages: time, and memory when it is built
 //! bench soak [BUILDS]                      memory over many builds
@@ -16,6 +17,7 @@ mod graphs;
 mod ledger;
 mod parts;
 mod statistics;
+mod stored;
 mod time;
 mod workers;
 mod world;
@@ -45,11 +47,12 @@ fn main() -> std::process::ExitCode {
             "makespan" => parts::makespan(number(1, 200), number(2, 100)).await,
             "sets" => parts::sets(number(1, 10), number(2, 100)).await,
             "throughput" => parts::throughput(number(1, 5_000)).await,
+            "etcd" => parts::etcd(arguments.get(1).map(String::as_str).unwrap_or_default(), number(2, 2_500)).await,
             "dispatch" => parts::dispatch(number(1, 2_000)).await,
             "plan" => parts::plan().await,
             "soak" => parts::soak(number(1, 10_000)).await,
             _ => {
-                say("bench makespan|sets|throughput|dispatch|plan|soak [NUMBER [MILLISECONDS]]");
+                say("bench makespan|sets|throughput|etcd|dispatch|plan|soak [NUMBER [MILLISECONDS]]");
                 return std::process::ExitCode::from(2);
             }
         }

@@ -99,6 +99,33 @@ pub(crate) async fn throughput(images: u64) {
     const WORKERS: usize = 50;
     let world = World::new(&Time::real(), WORKERS, 4, Estimates::default());
     world.workers_are_there(WORKERS).await;
+    let rate = jobs_a_second(&world, images).await;
+    say(&format!("jobs that take no time, 50 workers       {rate:.0} a second (goal 2000), {} jobs", images * 2));
+    world.end().await;
+}
+
+/// The same with every stage recorded in etcd, and what that costs.
+pub(crate) async fn etcd(address: &str, images: u64) {
+    const WORKERS: usize = 50;
+    let (world, counted) = World::stored(&Time::real(), WORKERS, 4, address).await;
+    world.workers_are_there(WORKERS).await;
+    let before = counted.counts();
+    let rate = jobs_a_second(&world, images).await;
+    let after = counted.counts();
+    let each = |before: u64, after: u64| (after - before) as f64 / (images * 2) as f64;
+    say(&format!(
+        "the same, recorded in one etcd           {rate:.0} a second (goal 300), {} jobs; a stage: {:.2} transactions \
+         (goal 3) in {:.2} proposals, {:.2} reads",
+        images * 2,
+        each(before.parts, after.parts),
+        each(before.txns, after.txns),
+        each(before.ranges, after.ranges),
+    ));
+    world.end().await;
+}
+
+/// How fast a build of images of two stages goes whose commands take no time.
+async fn jobs_a_second(world: &World, images: u64) -> f64 {
     let text: String =
         (0..images).map(|image| format!("---\nimage: i{image}\nfrom: base:{image}\nshell: {{setup: [a]}}\n")).collect();
     let build =
@@ -106,9 +133,7 @@ pub(crate) async fn throughput(images: u64) {
     let start = world.clock.monotonic();
     finished(world.hand_in(build).await).await;
     let took = world.clock.monotonic() - start;
-    let rate = (images * 2) as f64 / took.as_secs_f64();
-    say(&format!("jobs that take no time, 50 workers       {rate:.0} a second (goal 2000), {} jobs", images * 2));
-    world.end().await;
+    (images * 2) as f64 / took.as_secs_f64()
 }
 
 /// From the wish for a job to its start, and from the submit of its build, with workers that are not all busy.

@@ -14,15 +14,17 @@ use slipway_coordinator::{
 };
 use slipway_digest::CommitId;
 use slipway_git::{ArchiveOptions, Authored, Change, CommitInfo, GitError, GitView, TreeSummary};
+use slipway_kv::Counted;
 use slipway_oci::{Platform, Repo};
 use slipway_paths::{Scope, TreePath};
 use slipway_process::{Clock, Tasks};
 use slipway_stages::{BaseImage, Build, BuildOptions, Graph, Settings, build::JobKey};
-use slipway_storage::{MemoryRecords, MemoryStorage, Publisher};
+use slipway_storage::{MemoryRecords, MemoryStorage, Publisher, StageStorage};
 use tokio::sync::mpsc;
 
 use crate::{
     ledger::{MemoryLedger, NoLocks},
+    stored::Stored,
     time::Time,
     workers::{self, Starts},
 };
@@ -84,25 +86,45 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// An engine with so many workers.
+    /// An engine with so many workers, which keeps its records in memory.
     pub(crate) fn new(time: &Time, workers: usize, slots: u16, estimates: Estimates) -> Self {
-        let (tasks, storage) = (Tasks::new(), MemoryStorage::new("memory"));
-        let clock = time.clock();
+        let storage = MemoryStorage::new("memory");
         let publisher = Publisher::new(
             Arc::new(storage.clone()),
             Arc::new(MemoryLedger::default()),
             Arc::new(NoLocks),
-            Arc::clone(&clock),
+            time.clock(),
         );
+        let stages = Arc::new(storage.clone());
+        Self::with(time, (workers, slots), estimates, storage, (stages, publisher), Tasks::new())
+    }
+
+    /// The same with the records in etcd; and the counter of what they cost.
+    pub(crate) async fn stored(time: &Time, workers: usize, slots: u16, etcd: &str) -> (Self, Counted) {
+        let (tasks, storage) = (Tasks::new(), MemoryStorage::new("memory"));
+        let Stored { stages, publisher, counted } = Stored::open(etcd, &repo(), &storage, time.clock(), &tasks).await;
+        let places = (stages, publisher);
+        (Self::with(time, (workers, slots), Estimates::default(), storage, places, tasks), counted)
+    }
+
+    fn with(
+        time: &Time,
+        (workers, slots): (usize, u16),
+        estimates: Estimates,
+        storage: MemoryStorage,
+        (stages, publisher): (Arc<dyn StageStorage>, Publisher),
+        tasks: Tasks,
+    ) -> Self {
+        let clock = time.clock();
         let outside = Outside {
             git: Arc::new(NoFiles),
-            primary: Arc::new(storage.clone()),
+            primary: stages,
             local: None,
             bases: Arc::new(AnyBase),
             records: Arc::new(MemoryRecords::default()),
             history: None,
             publisher: Arc::new(publisher),
-            push_to: Some(Repo { host: "registry".to_owned(), path: "p".to_owned() }),
+            push_to: Some(repo()),
         };
         let options = EngineOptions {
             seed: "bench".to_owned(),
@@ -162,6 +184,10 @@ impl World {
     pub(crate) async fn end(self) {
         self.tasks.shut_down().await;
     }
+}
+
+fn repo() -> Repo {
+    Repo { host: "registry".to_owned(), path: "p".to_owned() }
 }
 
 /// Reads the events of a build to its end.

@@ -6,8 +6,9 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use slipway_digest::{Millis, StageId};
-use slipway_kv::{Counted, Do, Fault, Faulty, Kv, Outcome, Txn, When, once};
+use slipway_kv::{Batched, Counted, Do, Fault, Faulty, Kv, Outcome, Txn, When, once};
 use slipway_process::Tasks;
 use slipway_stages::StageRecord;
 use slipway_storage::{
@@ -358,4 +359,75 @@ async fn eight_at_once_store_one_stage() {
     assert_eq!(verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Won(_))).count(), 1);
     assert!(verdicts.iter().all(|verdict| verdict.stage() == verdicts[0].stage()), "{verdicts:?}");
     assert_eq!(lab.storage.tags().len(), 1);
+}
+
+/// Commits that travel together are judged each by its own conditions.
+#[tokio::test]
+async fn one_refused_commit_does_not_fail_those_that_travel_with_it() {
+    let lab = Lab::new();
+    let counted = Counted::new(lab.kv.clone());
+    let batched: Arc<dyn Kv> = Arc::new(Batched::new(Arc::new(counted.clone()), &Tasks::new()));
+    let term = leads(&lab.kv, "one").await;
+    let fences = Fences::closed();
+    fences.set(vec![term]);
+    let leader = publisher(&batched, &lab.place, fences, Attempts::OfCoordinator);
+    leader.ledger().attach().await.unwrap();
+    let ledger = leader.ledger();
+    let mut ready = Vec::new();
+    for number in 0..40 {
+        let candidate = lab.candidate(&format!("stage {number}"), A, &format!("attempt-{number}"));
+        let fence = ledger.grant(&candidate.attempt).await.unwrap();
+        let seen = ledger.read(candidate.record.id.digest).await.unwrap();
+        // Every fourth is cancelled before it commits.
+        if number % 4 == 0 {
+            ledger.cancel(&candidate.attempt).await.unwrap();
+        }
+        ready.push((candidate, seen, fence));
+    }
+    let before = counted.counts();
+    let commits = join_all(ready.iter().map(|(candidate, seen, fence)| ledger.commit(candidate, seen, fence))).await;
+    let after = counted.counts();
+    for (number, commit) in commits.into_iter().enumerate() {
+        match number % 4 {
+            0 => assert_eq!(commit.unwrap(), Commit::Fenced, "{number}"),
+            _ => assert!(matches!(commit.unwrap(), Commit::Won(_)), "{number}"),
+        }
+    }
+    assert_eq!((after.parts - before.parts, after.refused - before.refused), (40, 10));
+    assert!(after.txns - before.txns <= 4, "they travel together: {before:?} {after:?}");
+    // What was committed is tagged, and costs three transactions in all: leave, commit, intent cleared.
+    let before = counted.counts();
+    let recovered = leader.recover().await.unwrap();
+    assert_eq!(
+        (recovered, counted.counts().parts - before.parts),
+        (Recovered { tagged: 30, ..Recovered::default() }, 30)
+    );
+}
+
+/// When another leads, none of what the former leader sends together is carried out.
+#[tokio::test]
+async fn a_former_leader_commits_nothing_however_much_it_sends_together() {
+    let lab = Lab::new();
+    let batched: Arc<dyn Kv> = Arc::new(Batched::new(lab.kv.clone(), &Tasks::new()));
+    let fences = Fences::closed();
+    fences.set(vec![leads(&lab.kv, "one").await]);
+    let former = publisher(&batched, &lab.place, fences, Attempts::OfCoordinator);
+    former.ledger().attach().await.unwrap();
+    let candidates: Vec<_> =
+        (0..20).map(|number| lab.candidate(&format!("stage {number}"), A, &format!("attempt-{number}"))).collect();
+    for candidate in &candidates {
+        former.ledger().grant(&candidate.attempt).await.unwrap();
+    }
+    leads(&lab.kv, "two").await;
+    let verdicts = join_all(candidates.iter().map(|candidate| former.publish(candidate, &For(A)))).await;
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Err(StorageError::Fenced(_)))), "{verdicts:?}");
+    assert!(lab.storage.tags().is_empty());
+}
+
+/// Somebody leads from now on; the condition of his term.
+async fn leads(kv: &Arc<dyn Kv>, name: &str) -> When {
+    once(&**kv, Txn { when: vec![], then: vec![Do::Delete("leader".to_owned())] }).await.unwrap();
+    let put = Txn { when: vec![], then: vec![Do::put("leader", name)] };
+    let Ok(Outcome::Done(term)) = once(&**kv, put).await else { panic!("nobody leads") };
+    When::CreatedAt("leader".to_owned(), term)
 }
