@@ -1,5 +1,7 @@
 //! The embedded mode: engine and worker inside this process.
 
+mod agreed;
+mod asked;
 mod bases;
 mod outside;
 mod shared;
@@ -7,17 +9,18 @@ mod shared;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use slipway_client::Token;
 use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, Submission, scheduler::Options};
 use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
-use slipway_storage::RepoStorage;
 use slipway_telemetry::{SpanContext, Tracer};
 use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::agreed::Agreed;
 pub(crate) use self::shared::{Shared, share};
 
 use crate::{
@@ -48,6 +51,8 @@ pub(crate) struct BuildRequest {
     pub(crate) repo: Option<Repo>,
     /// Where builds agree on the stored stages.
     pub(crate) synchronization: Synchronization,
+    /// What names this process to a coordinator by which builds agree.
+    pub(crate) token: Option<Token>,
     /// What builds.
     pub(crate) host: HostOptions,
     /// The clock.
@@ -108,33 +113,44 @@ async fn agreed(
     tasks: &Tasks,
     tell: &mut impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
-    let opened = shared::open(&request, host);
+    let opened = Agreed::open(&request, host);
     let opened = request.interrupted.run_until_cancelled(opened).await;
     let opened = opened.ok_or(BuildError::Build(BuildFailure::Cancelled))?;
-    let Some((shared, storage)) = opened.map_err(BuildError::Setup)? else {
+    let Some(agreed) = opened.map_err(BuildError::Setup)? else {
         return run(request, host, None, tasks, tell).await;
     };
-    let live = shared.begin(&request.settings.project).await.map_err(BuildError::Setup)?;
-    let mut result = run(request, host, Some((&shared, storage)), tasks, tell).await;
+    let begun = request.interrupted.run_until_cancelled(agreed.begin(&request.settings.project)).await;
+    let live = match begun.ok_or(BuildError::Build(BuildFailure::Cancelled)) {
+        Ok(begun) => begun.map_err(BuildError::Setup),
+        Err(cancelled) => Err(cancelled),
+    };
+    let live = match live {
+        Ok(live) => live,
+        Err(error) => {
+            agreed.close().await;
+            return Err(error);
+        }
+    };
+    let mut result = run(request, host, Some(&agreed), tasks, tell).await;
     if let Ok(outcome) = &result
-        && let Err(error) = shared.end(&live, &outcome.images).await
+        && let Err(error) = agreed.end(&live, &outcome.images).await
     {
         result = Err(BuildError::Setup(error));
     }
-    shared.close().await;
+    agreed.close().await;
     result
 }
 
 async fn run(
     request: BuildRequest,
     host: &Host,
-    shared: Option<(&Shared, Arc<RepoStorage>)>,
+    agreed: Option<&Agreed>,
     tasks: &Tasks,
     tell: &mut impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
     let git: Arc<dyn GitView> = Arc::new(request.repository.clone());
-    let alone = shared.is_none();
-    let outside = outside::outside(&request, host, shared, &git);
+    let alone = agreed.is_none();
+    let outside = outside::outside(&request, host, agreed, &git);
     let recovered = outside.publisher.recover().await;
     recovered
         .with_context(|| format!("finish what interrupted builds left in {}", outside.primary.name()))

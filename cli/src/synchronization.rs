@@ -1,12 +1,16 @@
 //! Where builds agree on the stored stages: `--synchronization`.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use slipway_client::Addresses;
 use slipway_kv::{EtcdAddress, EtcdOptions};
 use slipway_process::Environment;
 
 /// The three that there are, for messages.
-const THREE: &str = "use `:local` (builds of this host), `etcd://HOST:PORT[,HOST:PORT…][/PREFIX]` (builds of many hosts), \
-                     or the URL of a coordinator";
+pub(crate) const THREE: &str = "use `:local` (builds of this host), `etcd://HOST:PORT[,HOST:PORT…][/PREFIX]` (builds of many hosts), \
+                     or `http(s)://HOST:PORT[,…]` (a coordinator that keeps the records)";
+
+/// The lock server that werf uses by default.
+const LOCK_SERVER: &str = "//synchronization.werf.io";
 
 /// Where builds agree.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +19,8 @@ pub(crate) enum Synchronization {
     Local,
     /// In etcd.
     Etcd(EtcdAddress, EtcdOptions),
+    /// At a coordinator of many hosts: one of these addresses leads.
+    Coordinator(Vec<String>),
 }
 
 impl Synchronization {
@@ -27,9 +33,7 @@ impl Synchronization {
             return Ok(Self::Local);
         }
         if text.starts_with("http://") || text.starts_with("https://") {
-            bail!(
-                "not supported yet: --synchronization with the URL of a coordinator; lock servers of werf are not used: {THREE}"
-            );
+            return coordinator(text, has_repo);
         }
         if !text.starts_with("etcd://") {
             bail!("--synchronization: `{}` is not spoken to: {THREE}", shown(text));
@@ -41,6 +45,18 @@ impl Synchronization {
         let options = EtcdOptions::from_environment(environment).map_err(|error| anyhow!(error))?;
         Ok(Self::Etcd(address, options))
     }
+}
+
+fn coordinator(text: &str, has_repo: bool) -> Result<Synchronization> {
+    if text.contains(LOCK_SERVER) {
+        bail!("--synchronization: {text}: werf's lock server is not spoken to: {THREE}");
+    }
+    let urls: Vec<String> = text.split(',').map(str::to_owned).collect();
+    Addresses::new(&urls).context("--synchronization")?;
+    if !has_repo {
+        bail!("--synchronization {text}: stages of the local storage are on this host only; give --repo, too");
+    }
+    Ok(Synchronization::Coordinator(urls))
 }
 
 /// Without what may be a password.
@@ -63,14 +79,19 @@ mod tests {
         let address = "etcd://a:1,b:2/x".parse().expect("an address");
         assert_eq!(said("etcd://a:1,b:2/x", true), Ok(Synchronization::Etcd(address, EtcdOptions::default())));
         assert!(said("etcd://a:1", false).is_err_and(|error| error.contains("give --repo")));
-        for text in ["kubernetes://ns:context@base64:secret@", "redis://a", "", "local"] {
+        for text in
+            ["kubernetes://ns:context@base64:secret@", "https://synchronization.werf.io", "redis://a", "", "local"]
+        {
             let error = said(text, true).expect_err(text);
             assert!(error.contains(":local") && error.contains("etcd://") && error.contains("coordinator"), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
-        for text in ["http://lock.server", "https://coordinator"] {
+        let urls = vec!["http://a:1".to_owned(), "https://b".to_owned()];
+        assert_eq!(said("http://a:1,https://b", true), Ok(Synchronization::Coordinator(urls)));
+        assert!(said("http://a:1", false).is_err_and(|error| error.contains("give --repo")));
+        for text in ["http://", "http://user:secret@a", "http://a,redis://b"] {
             let error = said(text, true).expect_err(text);
-            assert!(error.starts_with("not supported yet: --synchronization"), "{error}");
+            assert!(error.starts_with("--synchronization") && !error.contains("secret"), "{error}");
         }
     }
 }

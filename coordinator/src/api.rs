@@ -12,6 +12,7 @@ mod health;
 mod openapi;
 mod route;
 pub mod serve;
+mod stages;
 mod workers;
 
 use std::sync::Arc;
@@ -139,6 +140,10 @@ impl Api {
             Call::Cancel => self.cancel(&request).await,
             Call::Sync => self.sync(&request, body).await,
             Call::Logs => self.logs(&request, body).await,
+            Call::FindStages => self.find_stages(body).await,
+            Call::PublishStage => self.publish_stage(&request, body).await,
+            Call::RejectStage => self.reject_stage(&request, body).await,
+            Call::KeepBuild => self.keep_build(body).await,
         }
     }
 

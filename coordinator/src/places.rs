@@ -98,6 +98,11 @@ impl Places {
 }
 
 impl Place {
+    /// What publishes, for those who ask.
+    pub(crate) fn shared(&self) -> &SharedPublisher {
+        &self.shared
+    }
+
     /// What is kept beside the stages of a project.
     pub(crate) fn records(&self, project: &str) -> Arc<dyn Records> {
         let records = Arc::new(self.repo.records(project).unlisted());

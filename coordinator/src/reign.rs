@@ -4,6 +4,7 @@
 //! it goes on, and what it might still write is refused by the term's fence.
 
 mod entry;
+mod ledger;
 mod peers;
 mod run;
 mod submit;
@@ -71,6 +72,8 @@ pub(crate) struct Reign {
     builds: Mutex<BTreeMap<BuildName, Arc<Entry>>>,
     submitting: Mutex<BTreeSet<BuildName>>,
     peers: Peers,
+    /// Repositories that builds elsewhere use.
+    lent: ledger::Lent,
     /// A push has been taken.
     pushed: Notify,
     followers: Arc<Semaphore>,
@@ -103,6 +106,7 @@ impl Reign {
             tasks,
             builds: Mutex::default(),
             submitting: Mutex::default(),
+            lent: ledger::Lent::default(),
             pushed: Notify::new(),
         });
         tracing::info!(term = reign.term(), builds = kept.len(), open, "leading");

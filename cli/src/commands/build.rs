@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, pin::Pin, sync::Arc};
 
 use anyhow::Context as _;
-use slipway_client::Client;
+use slipway_client::{Client, Token};
 use slipway_config::{Config, GitWorktree, ImageKind, ImageName};
 use slipway_digest::CommitId;
 use slipway_oci::Repo;
@@ -45,6 +45,8 @@ struct Flags {
     storage: StorageFlags,
     repo: Option<Repo>,
     synchronization: Synchronization,
+    /// For the coordinator by which builds agree.
+    token: Option<Token>,
     report: Option<ReportFile>,
     /// The cluster that builds; `None` = this process does.
     cluster: Option<Client>,
@@ -63,8 +65,10 @@ impl Flags {
         check_cluster(session, cluster.is_some(), storage.repo.is_some()).map_err(Failure::usage)?;
         let synchronization =
             Synchronization::new(&storage.synchronization, storage.repo.is_some(), &world.environment);
+        let token = cluster_flags::token(&session.values, &world.environment, &session.here);
         Ok(Self {
             synchronization: synchronization.map_err(Failure::usage)?,
+            token: token.map_err(Failure::usage)?,
             cluster,
             detach: session.values.switch(&DETACH),
             building: BuildingFlags::from_values(&session.values),
@@ -340,6 +344,7 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         repository: project.repository.clone(),
         repo: flags.repo.clone(),
         synchronization: flags.synchronization.clone(),
+        token: flags.token.clone(),
         host,
         clock: Arc::clone(&world.clock),
         interrupted: world.interrupted.clone(),

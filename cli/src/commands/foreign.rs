@@ -15,7 +15,7 @@ const FOREIGN: [(&str, &str); 11] = [
     ("rollback", "roll a release back with `helm rollback`"),
     (
         "synchronization",
-        "no lock server is needed: builds of one host lock files, those of many share an etcd by `--synchronization etcd://…`",
+        "no lock server is needed: builds of one host lock files, those of many share an etcd or a coordinator by `--synchronization`",
     ),
     ("telemetry", "nothing is ever sent: there is nothing to turn off"),
 ];

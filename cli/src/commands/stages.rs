@@ -103,11 +103,20 @@ async fn open(desk: &Desk) -> Result<(Shared, Repo), Failure> {
     let flags = StorageFlags::from_values(&desk.values);
     let environment = &desk.world.environment;
     let synchronization = Synchronization::new(&flags.synchronization, flags.repo.is_some(), environment);
-    let Synchronization::Etcd(address, options) = synchronization.map_err(Failure::usage)? else {
-        return Err(Failure::usage(anyhow!(
-            "stages of the local storage have no records: name the etcd that the builds share with --synchronization \
-             etcd://HOST:PORT"
-        )));
+    let (address, options) = match synchronization.map_err(Failure::usage)? {
+        Synchronization::Etcd(address, options) => (address, options),
+        Synchronization::Local => {
+            return Err(Failure::usage(anyhow!(
+                "stages of the local storage have no records: name the etcd that the builds share with \
+                 --synchronization etcd://HOST:PORT"
+            )));
+        }
+        Synchronization::Coordinator(_) => {
+            return Err(Failure::usage(anyhow!(
+                "a coordinator lets builds publish and nothing else: name the etcd that it uses with --synchronization \
+                 etcd://HOST:PORT"
+            )));
+        }
     };
     let repo = flags.repo.clone().ok_or_else(|| Failure::usage(anyhow!("give --repo: whose stages?")))?;
     let repo: Repo = repo.parse().context("--repo").map_err(Failure::usage)?;

@@ -7,23 +7,18 @@ use slipway_git::GitView;
 use slipway_locks::FileLocks;
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
 
-use super::{BuildRequest, bases::FoundBases, shared::Shared};
+use super::{BuildRequest, agreed::Agreed, bases::FoundBases};
 use crate::host::Host;
 
 /// What the engine asks and commits to.
-pub(super) fn outside(
-    request: &BuildRequest,
-    host: &Host,
-    shared: Option<(&Shared, Arc<RepoStorage>)>,
-    git: &Arc<dyn GitView>,
-) -> Outside {
+pub(super) fn outside(request: &BuildRequest, host: &Host, agreed: Option<&Agreed>, git: &Arc<dyn GitView>) -> Outside {
     let service = request.host.service();
     let client = host.client.clone();
     let project = &request.settings.project;
     let local = host.engine.stage_storage(project);
-    let publisher = shared.as_ref().map(|(shared, _)| shared.publisher());
-    let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match (&request.repo, shared) {
-        (Some(_), Some((shared, storage))) => (shared.stages(), shared.records(&storage, project), Some(local)),
+    let publisher = agreed.map(Agreed::publisher);
+    let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match (&request.repo, agreed) {
+        (Some(_), Some(agreed)) => (agreed.stages(), agreed.records(project), Some(local)),
         (Some(repo), None) => {
             let storage = RepoStorage::new(client.clone(), repo.clone());
             let records = storage.records(project);

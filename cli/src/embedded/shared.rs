@@ -2,22 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use slipway_kv::{Batched, EtcdAddress, EtcdKv, EtcdOptions, Kv, Sessions};
 use slipway_locks::KvLocks;
 use slipway_oci::Repo;
 use slipway_process::{Clock, Tasks, random_id};
-use slipway_stages::build::BuiltImage;
 use slipway_storage::{
     Publisher, Records, RepoStorage, StageStorage,
     kv::{Attempts, Fences, KvLedger, LiveBuild, LiveBuilds, SharedPublisher, SharedRecords, SharedStages},
 };
 
-use super::BuildRequest;
-use crate::{
-    host::{Host, RegistryOptions, client},
-    synchronization::Synchronization,
-};
+use crate::host::{RegistryOptions, client};
 
 /// How long a process may be silent before its locks and attempts are given up.
 const TTL: Duration = Duration::from_secs(60);
@@ -89,22 +84,12 @@ impl Shared {
         Ok(self.builds.begin(&random_id(), &format!("{project} on {}", holder())).await?)
     }
 
-    /// A build ends well, if its stages are still there.
+    /// A build ends. Whether it was known all the time.
     ///
     /// # Errors
-    /// When a stage was cleaned up because etcd took this build for dead, or etcd does not answer.
-    pub(crate) async fn end(&self, build: &LiveBuild, images: &[BuiltImage]) -> Result<()> {
-        if self.builds.end(build).await? {
-            return Ok(());
-        }
-        tracing::warn!("etcd took this build for dead for a while: its stages are verified again");
-        for stage in images.iter().flat_map(|image| &image.stages) {
-            let verified = self.ledger().place().verify(&stage.record.at).await;
-            if let Err(error) = verified {
-                bail!("stage {} was removed while this build ran: {error}; build again", stage.record.id);
-            }
-        }
-        Ok(())
+    /// When etcd does not answer.
+    pub(crate) async fn end(&self, build: &LiveBuild) -> Result<bool> {
+        Ok(self.builds.end(build).await?)
     }
 
     /// Lets go of all that other processes may wait for.
@@ -114,19 +99,6 @@ impl Shared {
         }
         self.tasks.shut_down().await;
     }
-}
-
-/// What many hosts share with a build, if they do; and the repository.
-///
-/// # Errors
-/// When etcd does not answer, or refuses.
-pub(super) async fn open(request: &BuildRequest, host: &Host) -> Result<Option<(Shared, Arc<RepoStorage>)>> {
-    let (Synchronization::Etcd(address, options), Some(repo)) = (&request.synchronization, &request.repo) else {
-        return Ok(None);
-    };
-    let storage = Arc::new(RepoStorage::new(host.client.clone(), repo.clone()));
-    let shared = Shared::open(address, options, Arc::clone(&storage), Arc::clone(&request.clock)).await?;
-    Ok(Some((shared, storage)))
 }
 
 /// The shared ledger of a repository, without a build.
@@ -144,7 +116,7 @@ pub(crate) async fn share(
 }
 
 /// This process, for messages of others.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "another host" } else { host.trim() };
     format!("{host}, process {}", std::process::id())

@@ -56,7 +56,11 @@ pub(crate) fn client(
     Client::new(addresses, token, Arc::clone(clock)).map(Some).map_err(|error| FlagError(error.to_string()))
 }
 
-fn token(values: &Values, environment: &Environment, here: &Path) -> Result<Option<Token>, FlagError> {
+/// What names this process to a coordinator, if anything does.
+///
+/// # Errors
+/// When it cannot be read, or is malformed.
+pub(crate) fn token(values: &Values, environment: &Environment, here: &Path) -> Result<Option<Token>, FlagError> {
     let (spelled, text) = match values.text(&TOKEN_FILE) {
         Some(file) => {
             let spelled = format!("{} {file}", values.spelling(&TOKEN_FILE));

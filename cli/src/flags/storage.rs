@@ -28,7 +28,7 @@ pub(crate) const SYNCHRONIZATION: Flag = Flag::text(
     "synchronization",
     "ADDRESS",
     "Where builds agree on the stored stages: `:local` (those of this host), `etcd://HOST:PORT[,HOST:PORT…][/PREFIX]`, or \
-     the URL of a coordinator",
+     `http(s)://HOST:PORT[,…]` (a coordinator that keeps the records)",
 )
 .short('S')
 .default(":local")

@@ -65,7 +65,7 @@ fn foreign_and_later_commands_say_what_to_do() {
 fn what_is_not_supported_yet_is_never_ignored() {
     let run = |arguments: &[&str]| Sandbox::new().run(arguments);
     run(&["build", "--secondary-repo", "r"]).ends(2, &["Error: not supported yet: --secondary-repo\n"]);
-    run(&["build", "-S", "http://locks"]).ends(2, &["not supported yet: --synchronization", "etcd://HOST:PORT"]);
+    run(&["build", "-S", "http://locks"]).ends(2, &["--synchronization http://locks", "give --repo"]);
     run(&["build", "-S", "kubernetes://ns"])
         .ends(2, &["is not spoken to", ":local", "etcd://HOST:PORT", "coordinator"]);
     run(&["build", "-S", "etcd://a:1"]).ends(2, &["give --repo"]);

@@ -23,6 +23,10 @@ pub(crate) enum Call {
     Cancel,
     Sync,
     Logs,
+    FindStages,
+    PublishStage,
+    RejectStage,
+    KeepBuild,
 }
 
 impl Call {
@@ -45,6 +49,10 @@ impl Call {
             Self::Cancel => "cancel",
             Self::Sync => "sync",
             Self::Logs => "logs",
+            Self::FindStages => "find_stages",
+            Self::PublishStage => "publish_stage",
+            Self::RejectStage => "reject_stage",
+            Self::KeepBuild => "keep_build",
         }
     }
 }
@@ -121,6 +129,30 @@ pub(crate) const ROUTES: &[Route] = &[
         .gives("Desired"),
     route(Call::Logs, "POST", "/v1/workers/{name}/logs", WORKER, "Hand over lines of output of an attempt")
         .takes("LogLines"),
+    route(
+        Call::FindStages,
+        "POST",
+        "/v1/stages/find",
+        SUBMIT,
+        "Look up stored stages, for a build that runs elsewhere",
+    )
+    .takes("FindStages")
+    .gives("FoundStages"),
+    route(
+        Call::PublishStage,
+        "POST",
+        "/v1/stages/publish",
+        SUBMIT,
+        "Make an uploaded stage the stored one, or say which is",
+    )
+    .takes("PublishStage")
+    .gives("StagePublished"),
+    route(Call::RejectStage, "POST", "/v1/stages/reject", SUBMIT, "Take a stage out of use whose image is lost")
+        .takes("RejectStage")
+        .gives("StageRejected"),
+    route(Call::KeepBuild, "POST", "/v1/stages/builds", SUBMIT, "Say that a build elsewhere runs, or has ended")
+        .takes("KeepBuild")
+        .gives("BuildKept"),
 ];
 
 /// What was found of a request.

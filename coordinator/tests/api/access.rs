@@ -26,6 +26,10 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/builds/build-one/cancel", &["submit", "admin"]),
     ("POST", "/v1/workers/one/sync", &["worker", "admin"]),
     ("POST", "/v1/workers/one/logs", &["worker", "admin"]),
+    ("POST", "/v1/stages/find", &["submit", "admin"]),
+    ("POST", "/v1/stages/publish", &["submit", "admin"]),
+    ("POST", "/v1/stages/reject", &["submit", "admin"]),
+    ("POST", "/v1/stages/builds", &["submit", "admin"]),
 ];
 
 fn tokens() -> String {

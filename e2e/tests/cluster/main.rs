@@ -1,5 +1,6 @@
 //! Scenarios on a cluster of real processes, a file each, in one program.
 
+mod agreed;
 mod basic;
 mod coordinators;
 mod etcd;

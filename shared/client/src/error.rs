@@ -6,7 +6,7 @@ use slipway_protocol::Code;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClientError {
     /// No coordinator took the call for as long as it was tried.
-    #[error("{doing}: no coordinator answers: {why}; check --coordinator, or try again when one is up")]
+    #[error("{doing}: no coordinator answers: {why}; check the address, or try again when one is up")]
     Away {
         /// What was being done.
         doing: String,

@@ -5,7 +5,7 @@
 //! means the same when it arrives twice.
 //!
 //! Reading order: this file, [`addresses`] (which coordinator), `call` (one call, repeated), [`builds`] (what commands
-//! ask), [`events`] (following a build), `known` (what was told already), [`link`] (a worker's link), `spool` (its
+//! ask), `ledger` (what builds of this host ask), [`events`] (following a build), `known` (what was told already), [`link`] (a worker's link), `spool` (its
 //! log lines on their way).
 
 pub mod addresses;
@@ -16,6 +16,7 @@ mod connection;
 mod error;
 pub mod events;
 mod known;
+mod ledger;
 pub mod link;
 mod spool;
 

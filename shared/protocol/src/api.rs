@@ -15,6 +15,10 @@
 //! | `POST /v1/builds/NAME/cancel` | | [`BuildSummary`](crate::BuildSummary) |
 //! | `POST /v1/workers/NAME/sync` | [`Report`](crate::Report) | [`Desired`](crate::Desired), held until there is news |
 //! | `POST /v1/workers/NAME/logs` | [`LogLines`] | nothing; lines known already are passed over |
+//! | `POST /v1/stages/find` | [`FindStages`](crate::FindStages) | [`FoundStages`](crate::FoundStages) |
+//! | `POST /v1/stages/publish` | [`PublishStage`](crate::PublishStage) | [`StagePublished`](crate::StagePublished) |
+//! | `POST /v1/stages/reject` | [`RejectStage`](crate::RejectStage) | [`StageRejected`](crate::StageRejected) |
+//! | `POST /v1/stages/builds` | [`KeepBuild`](crate::KeepBuild) | [`BuildKept`](crate::BuildKept) |
 //! | `GET /readyz` | | [`Readiness`]; 503 when it is not ready |
 //! | `GET /livez`, `/metrics`, `/v1/openapi.json` | | |
 

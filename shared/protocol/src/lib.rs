@@ -4,11 +4,13 @@
 //! themselves. In the embedded mode the same values pass through channels; between processes they travel as JSON, by
 //! the paths in [`api`].
 //!
-//! Reading order: this file (workers), [`builds`] (clients), [`api`] (how both reach a coordinator).
+//! Reading order: this file (workers), [`builds`] (clients), [`api`] (how both reach a coordinator), [`ledger`]
+//! (builds that run elsewhere).
 
 pub mod api;
 pub mod builds;
 mod capabilities;
+pub mod ledger;
 
 use std::{fmt, time::Duration};
 
@@ -22,6 +24,10 @@ pub use builds::{
     BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, SubmitRequest, TimedEvent,
 };
 pub use capabilities::{Capabilities, Requirements};
+pub use ledger::{
+    BuildKept, FindStages, FoundStages, JudgedStage, KeepBuild, PublishStage, RejectStage, StagePublished,
+    StageRejected,
+};
 
 /// One try at one job.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]

@@ -4,6 +4,7 @@
 //! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
 //! imports will need) under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
 
+pub mod asked;
 pub mod conformance;
 pub mod journal;
 pub mod kv;

@@ -138,6 +138,13 @@ impl StagePlace for MemoryStorage {
         }))
     }
 
+    async fn identify(&self, claimed: &StageRecord) -> Result<(StageRecord, Option<String>), StorageError> {
+        self.with(|state| match state.images.get(&claimed.at) {
+            Some(record) => Ok((record.clone(), state.attempts.get(&claimed.at).cloned())),
+            None => Err(StorageError::Gone(claimed.at.to_string())),
+        })
+    }
+
     async fn copy(&self, image: &ImageAt, attempt: &str) -> Result<ImageAt, StorageError> {
         self.with(|state| {
             let record = state.images.get(image).cloned();

@@ -1,6 +1,7 @@
 //! Publishing: how a built stage becomes the stored one.
 //!
-//! Reading order: this file, [`host`] (on one host), [`kv::publish`](crate::kv::publish) (on many).
+//! Reading order: this file, [`host`] (on one host), [`kv::publish`](crate::kv::publish) (on many),
+//! [`asked`](crate::asked) (through somebody who does).
 
 pub mod host;
 
@@ -14,7 +15,7 @@ use slipway_stages::StageRecord;
 
 pub use host::{FAILPOINTS, HostPublisher};
 
-use crate::{Candidate, Ledger, StageStorage, StorageError, kv::SharedPublisher};
+use crate::{Candidate, Ledger, StageStorage, StorageError, asked::AskedPublisher, kv::SharedPublisher};
 
 /// Decides which of the stored stages is suitable: the oldest one whose commits are ancestors of the one being built.
 #[async_trait]
@@ -66,6 +67,7 @@ pub struct Publisher(Way);
 enum Way {
     Host(HostPublisher),
     Shared(SharedPublisher),
+    Asked(AskedPublisher),
 }
 
 impl Publisher {
@@ -84,6 +86,11 @@ impl Publisher {
         Self(Way::Shared(publisher))
     }
 
+    /// A publisher whose ledger another process keeps.
+    pub fn asked(publisher: AskedPublisher) -> Self {
+        Self(Way::Asked(publisher))
+    }
+
     /// Lets an attempt commit, once; a coordinator says so of each result that it takes. Where attempts need no leave,
     /// it does nothing.
     ///
@@ -91,7 +98,7 @@ impl Publisher {
     /// [`StorageError::Fenced`] when this process does not lead.
     pub async fn admit(&self, attempt: &str) -> Result<(), StorageError> {
         match &self.0 {
-            Way::Host(_) => Ok(()),
+            Way::Host(_) | Way::Asked(_) => Ok(()),
             Way::Shared(publisher) => publisher.ledger().grant(attempt).await.map(drop),
         }
     }
@@ -102,7 +109,7 @@ impl Publisher {
     /// As [`admit`](Self::admit).
     pub async fn dismiss(&self, attempt: &str) -> Result<(), StorageError> {
         match &self.0 {
-            Way::Host(_) => Ok(()),
+            Way::Host(_) | Way::Asked(_) => Ok(()),
             Way::Shared(publisher) => publisher.ledger().cancel(attempt).await,
         }
     }
@@ -117,6 +124,7 @@ impl Publisher {
         match &self.0 {
             Way::Host(publisher) => publisher.publish(candidate, judge).await,
             Way::Shared(publisher) => publisher.publish(candidate, judge).await,
+            Way::Asked(publisher) => publisher.publish(candidate, judge).await,
         }
     }
 
@@ -129,6 +137,8 @@ impl Publisher {
         match &self.0 {
             Way::Host(publisher) => publisher.recover().await,
             Way::Shared(publisher) => publisher.recover().await,
+            // Who keeps the ledger does so.
+            Way::Asked(_) => Ok(Recovered::default()),
         }
     }
 }

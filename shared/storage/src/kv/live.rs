@@ -1,11 +1,14 @@
 //! Running builds: a key per build while it runs, on the lease of its process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use slipway_kv::{Do, KvError, Outcome, Sessions, Txn, When, once};
+use slipway_kv::{Do, KvError, LeaseId, Outcome, Revision, Sessions, Txn, When, once};
 
 use super::{ledger::KvLedger, patience::failed};
 use crate::StorageError;
+
+/// How often a key is put anew whose lease ends at once.
+const MAX_ROUNDS: u32 = 10;
 
 /// Tells the ledger of builds that run in this process.
 #[derive(Clone)]
@@ -65,6 +68,63 @@ impl LiveBuilds {
             // Unknown counts as gone: verifying once too often does no harm.
             Ok(Outcome::Refused) | Err(KvError::Unknown(_)) => Ok(false),
             Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+impl KvLedger {
+    /// A build whose process has no access to the store runs: its key stands for `ttl` from now on. Answers since when
+    /// it has stood without a gap.
+    ///
+    /// # Errors
+    /// When the store does not answer, or [`StorageError::Fenced`].
+    pub async fn keep_live(&self, build: &str, note: &str, ttl: Duration) -> Result<Revision, StorageError> {
+        let key = self.keys.live(build);
+        for _ in 0..MAX_ROUNDS {
+            if let Some(entry) = self.get(key.clone()).await? {
+                let Some(lease) = entry.lease else { return Ok(entry.created) };
+                match self.patience.call(|| self.kv.renew(lease)).await {
+                    Ok(_) => return Ok(entry.created),
+                    // Its key goes with it.
+                    Err(KvError::LeaseGone) => continue,
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            let lease = self.patience.call(|| self.kv.grant(ttl)).await.map_err(failed)?.lease;
+            let then = vec![Do::Put(key.clone(), note.as_bytes().to_vec(), Some(lease))];
+            match self.write(Txn { when: vec![When::Absent(key.clone())], then }).await? {
+                Some(Outcome::Done(created)) => return Ok(created),
+                Some(Outcome::Refused) => {
+                    self.check_fences().await?;
+                    self.revoke(lease).await;
+                }
+                None => {}
+            }
+        }
+        Err(StorageError::Unavailable(format!("note that build {build} runs: its lease ends at once; build again")))
+    }
+
+    /// A build has ended that was kept by [`keep_live`](Self::keep_live). Answers since when its key had stood.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn end_live(&self, build: &str) -> Result<Option<Revision>, StorageError> {
+        let key = self.keys.live(build);
+        let Some(entry) = self.get(key.clone()).await? else { return Ok(None) };
+        let when = vec![When::CreatedAt(key.clone(), entry.created)];
+        if self.write(Txn { when, then: vec![Do::Delete(key)] }).await? == Some(Outcome::Refused) {
+            self.check_fences().await?;
+        }
+        if let Some(lease) = entry.lease {
+            self.revoke(lease).await;
+        }
+        Ok(Some(entry.created))
+    }
+
+    /// Ends a lease that nobody needs; without it, it ends by itself.
+    async fn revoke(&self, lease: LeaseId) {
+        if let Err(error) = self.kv.revoke(lease).await {
+            tracing::debug!("end the lease of a build: {error}");
         }
     }
 }

@@ -42,6 +42,11 @@ pub trait StagePlace: StageStorage {
     async fn list(&self) -> Result<Listing, StorageError>;
     /// Reads what is under a stage's tag.
     async fn read(&self, id: StageId) -> Result<Reading, StorageError>;
+    /// What an untagged image says of itself, which claims to be this stage, and the attempt that its manifest names.
+    ///
+    /// # Errors
+    /// [`StorageError::Gone`] when there is no such image, [`StorageError::Broken`] when it is no stage of that digest.
+    async fn identify(&self, claimed: &StageRecord) -> Result<(StageRecord, Option<String>), StorageError>;
     /// Stores the same image once more, untagged, with a manifest of its own that names `attempt`. Config and layers are
     /// not copied.
     ///

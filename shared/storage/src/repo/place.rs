@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use slipway_digest::StageId;
 use slipway_oci::{ATTEMPT_ANNOTATION, ImageAt};
+use slipway_registry::RawManifest;
+use slipway_stages::StageRecord;
 
 use super::{RepoStorage, parse};
 use crate::{
@@ -45,14 +47,15 @@ impl StagePlace for RepoStorage {
             Err(error) => return Err(error),
         };
         match self.read_stage(id, &raw).await {
-            Ok(stage) => {
-                let attempt =
-                    parse(&raw).ok().and_then(|manifest| manifest.annotations.get(ATTEMPT_ANNOTATION).cloned());
-                Ok(Reading::Stage(Box::new(stage), attempt))
-            }
+            Ok(stage) => Ok(Reading::Stage(Box::new(stage), attempt(&raw))),
             Err(StorageError::Broken { why, .. }) => Ok(Reading::NoStage(why)),
             Err(error) => Err(error),
         }
+    }
+
+    async fn identify(&self, claimed: &StageRecord) -> Result<(StageRecord, Option<String>), StorageError> {
+        let raw = self.get(&claimed.at).await?;
+        Ok((self.read_stage(claimed.id, &raw).await?, attempt(&raw)))
     }
 
     async fn copy(&self, image: &ImageAt, attempt: &str) -> Result<ImageAt, StorageError> {
@@ -72,4 +75,9 @@ impl StagePlace for RepoStorage {
         let put = tiny::put(&self.client, &self.repo, &names::rejected(id), labels).await;
         put.map_err(|error| self.failed(error))
     }
+}
+
+/// The attempt that a manifest names.
+fn attempt(raw: &RawManifest) -> Option<String> {
+    parse(raw).ok().and_then(|manifest| manifest.annotations.get(ATTEMPT_ANNOTATION).cloned())
 }

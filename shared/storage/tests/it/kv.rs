@@ -1,5 +1,6 @@
 //! The ledger of many hosts.
 
+mod asked;
 mod attach;
 mod crash;
 mod lab;

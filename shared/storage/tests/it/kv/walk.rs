@@ -121,6 +121,11 @@ impl StagePlace for Stepped<MemoryStorage> {
         self.0.read(id).await
     }
 
+    async fn identify(&self, claimed: &StageRecord) -> Result<(StageRecord, Option<String>), StorageError> {
+        yield_now().await;
+        self.0.identify(claimed).await
+    }
+
     async fn copy(&self, image: &ImageAt, attempt: &str) -> Result<ImageAt, StorageError> {
         yield_now().await;
         self.0.copy(image, attempt).await
