@@ -2,11 +2,13 @@
 
 use std::{fmt, path::PathBuf};
 
-use slipway_native::Compression;
+use slipway_native::{Compression, rootless};
 use slipway_process::Environment;
 
 /// The variable by which werf is told to build without a Docker server.
 const BUILDAH_MODE: &str = "WERF_BUILDAH_MODE";
+/// The variable that says how layers lie on each other there.
+const STORAGE_DRIVER: &str = "WERF_BUILDAH_STORAGE_DRIVER";
 /// Values of it that mean "without a Docker server".
 const DAEMONLESS: [&str; 3] = ["auto", "native-chroot", "native-rootless"];
 /// Where an engine listens when nobody says otherwise.
@@ -63,12 +65,15 @@ pub(crate) struct Wanted {
     pub(crate) backend: Option<String>,
     /// `WERF_BUILDAH_MODE`, when set.
     pub(crate) buildah_mode: Option<String>,
+    /// Whether this is root, of all ids.
+    pub(crate) as_root: bool,
 }
 
 impl Wanted {
     /// From the flag and the environment.
     pub(crate) fn new(backend: Option<String>, environment: &Environment) -> Self {
-        Self { backend, buildah_mode: environment.non_empty(BUILDAH_MODE).map(str::to_owned) }
+        let as_root = !rootless::is_needed() && !rootless::is_inside();
+        Self { backend, buildah_mode: environment.non_empty(BUILDAH_MODE).map(str::to_owned), as_root }
     }
 }
 
@@ -121,9 +126,8 @@ impl Wanted {
             (Some("docker"), _) => named(Backend::Docker, "chosen by --backend".to_owned()),
             (Some("native"), _) => named(Backend::Native, "chosen by --backend".to_owned()),
             (Some(other), _) => Err(NoBackend::Refused(format!("not supported yet: --backend {other}"))),
-            (None, Some("native-rootless")) => Err(NoBackend::Refused(format!(
-                "not supported yet: {BUILDAH_MODE}=native-rootless; use native-chroot as root, unset the variable, or say \
-                 --backend docker"
+            (None, Some("native-rootless")) if self.as_root => Err(NoBackend::Refused(format!(
+                "{BUILDAH_MODE}=native-rootless is for users other than root, and this is root: use native-chroot or auto"
             ))),
             (None, Some(mode)) if DAEMONLESS.contains(&mode) => {
                 named(Backend::Native, format!("chosen by {BUILDAH_MODE}={mode}: no Docker engine"))
@@ -172,6 +176,20 @@ const START: &str = "Start one, or set DOCKER_HOST to the address of one that ru
 fn no_engine(address: &EngineAddress, problem: &str) -> String {
     let from = if address.host.is_some() { " (from DOCKER_HOST)" } else { " (DOCKER_HOST is not set)" };
     format!("no container engine answers: tried the Docker engine at {address}{from}: {problem}")
+}
+
+/// Checks what the variable wants layers to lie on each other by.
+///
+/// # Errors
+/// When that is not built.
+pub(crate) fn native_driver(environment: &Environment) -> Result<(), NoBackend> {
+    match environment.non_empty(STORAGE_DRIVER) {
+        None | Some("overlay") => Ok(()),
+        Some("vfs") => Err(NoBackend::Refused(format!(
+            "not supported yet: {STORAGE_DRIVER}=vfs with the native backend; use overlay, or unset the variable"
+        ))),
+        Some(other) => Err(NoBackend::Refused(format!("{STORAGE_DRIVER}: `{other}` is none of: overlay, vfs"))),
+    }
 }
 
 /// Why the native backend cannot build these images with this toolbox, when it cannot.
@@ -228,7 +246,7 @@ mod tests {
 
     fn wanted(backend: &str, mode: &str) -> Wanted {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Wanted { backend: some(backend), buildah_mode: some(mode) }
+        Wanted { backend: some(backend), buildah_mode: some(mode), as_root: true }
     }
 
     #[test]
@@ -248,7 +266,7 @@ mod tests {
             ("buildah", "docker", true, true, "not supported yet: --backend buildah"),
             ("", "auto", true, true, "native: chosen by WERF_BUILDAH_MODE=auto"),
             ("", "native-chroot", true, true, "native: chosen by WERF_BUILDAH_MODE=native-chroot"),
-            ("", "native-rootless", true, true, "not supported yet: WERF_BUILDAH_MODE=native-rootless"),
+            ("", "native-rootless", true, true, "WERF_BUILDAH_MODE=native-rootless is for users other than root"),
             (
                 "",
                 "chroot",
@@ -290,6 +308,18 @@ mod tests {
         assert!(check_compression(Backend::Docker, Compression::Gzip).is_ok());
         let refused = check_compression(Backend::Docker, Compression::Zstd).expect_err("gzip only").to_string();
         assert!(refused.contains("use --backend native"), "{refused}");
+    }
+
+    #[test]
+    fn only_overlay_is_built() {
+        for (value, refused) in
+            [("", None), ("overlay", None), ("vfs", Some("not supported yet")), ("zfs", Some("`zfs` is none"))]
+        {
+            let environment: Environment = [(STORAGE_DRIVER, value)].into_iter().collect();
+            let said = native_driver(&environment).err().map(|error| error.to_string());
+            assert_eq!(said.is_some(), refused.is_some(), "{value}");
+            assert!(said.unwrap_or_default().contains(refused.unwrap_or_default()), "{value}");
+        }
     }
 
     #[test]

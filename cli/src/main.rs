@@ -40,6 +40,7 @@ const LINGER: Duration = Duration::from_millis(200);
 fn main() -> ExitCode {
     // Before anything else: sandboxes are made by processes without threads.
     let sandbox = slipway_native::sandbox::enter(std::env::args_os());
+    let sandbox = sandbox.or_else(|| slipway_native::rootless::enter(std::env::args_os()));
     if let Some(code) = sandbox.or_else(|| slipway_native::check::enter(std::env::args_os())) {
         return code;
     }

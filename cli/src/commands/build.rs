@@ -1,11 +1,12 @@
 //! `slipway build`.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, pin::Pin, sync::Arc};
 
 use anyhow::Context as _;
 use slipway_client::{Client, Token};
 use slipway_config::{Config, GitWorktree, ImageKind, ImageName};
 use slipway_digest::CommitId;
+use slipway_native::{check, rootless};
 use slipway_oci::Repo;
 use slipway_process::random_id;
 use slipway_protocol::{BuildName, SubmitRequest};
@@ -17,6 +18,7 @@ use crate::{
     choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
     cluster::{self, ClusterRequest},
     embedded::{self, BuildRequest},
+    engine as engines,
     failure::{Exit, Failure},
     flags::{
         backend::{BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
@@ -267,8 +269,18 @@ async fn backend(
     let trying = try_backends(session, engine, &asked, lacks);
     let tried = session.world.interrupted.run_until_cancelled(trying).await;
     let tried = tried.ok_or_else(Failure::interrupted)?;
-    let choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
+    let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
     choose::check_compression(choice.backend, flags.backend.compression).map_err(refused)?;
+    if choice.backend == Backend::Native {
+        choose::native_driver(&session.world.environment).map_err(Failure::usage)?;
+        if rootless::is_needed() {
+            // Nothing was done or said yet: the program begins anew, as another one.
+            let failed = rootless::start_again(Path::new(engines::OWN_PROGRAM), std::env::args_os().skip(1));
+            return Err(Failure::from(anyhow::Error::new(failed).context("start again in a user namespace")));
+        }
+        let why = if rootless::is_inside() { "as this is not root" } else { "as this is root" };
+        choice.why = format!("{}; {}, {why}", choice.why, check::mode());
+    }
     let repo = flags.repo.as_ref().map(ToString::to_string);
     let home = session.home.display().to_string();
     let said = choose::announcement(&choice, engine, &home, &config.project, repo.as_deref());

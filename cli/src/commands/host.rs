@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use serde::Serialize;
 use slipway_layers::{Store, store::Options};
-use slipway_native::check::{self, Surroundings};
+use slipway_native::{
+    check::{self, Surroundings},
+    rootless,
+};
 use slipway_process::Tasks;
 
 use super::session::Desk;
@@ -43,6 +46,8 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
         let docker = Backend::new("docker", docker.map(|()| format!("an engine answers at {address}")));
         let findings = check::check(&surroundings).await;
         let native = match embedded::probe_native(&home).await {
+            // Each build makes a namespace first; the parts of one were tried above.
+            Ok(()) if rootless::is_needed() => Ok("in a user namespace that each build makes".to_owned()),
             Ok(()) => {
                 engine::trial(&home).await.map(|()| format!("a command ran in a sandbox, in {}", store.display()))
             }

@@ -381,3 +381,62 @@ fn a_cleanup_leaves_running_builds_alone() -> Result<()> {
     assert_eq!(again.run.built().len(), 3, "{}", again.run.stderr);
     Ok(())
 }
+
+/// Runs a program as a user who is not root and has some ids of the host. `$0` is a directory of that user, the rest the program.
+const AS_USER: &str = "set -e; printf 'nobody:100000:65536\\n' | tee \"$0/subuid\" > \"$0/subgid\"; touch /etc/subuid /etc/subgid; \
+                       mount --bind \"$0/subuid\" /etc/subuid; mount --bind \"$0/subgid\" /etc/subgid; export HOME=\"$0\" TMPDIR=\"$0\"; \
+                       exec setpriv --reuid nobody --regid nogroup --clear-groups \"$@\"";
+
+/// Stages of a user who is not root are those of root, and commands are root of their images.
+#[test]
+fn a_user_without_root_builds_too() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let helpers = ["newuidmap", "newgidmap", "setpriv"]
+        .into_iter()
+        .find(|name| slipway_process::child::command(name).arg("--version").output().is_err());
+    if let Some(name) = helpers {
+        slipway_parts::skip("rootless", &format!("{name} is not installed"));
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("rootless")?);
+    let base = base(&registry)?;
+    project.write("src/a", "1")?;
+    project.config(&format!(
+        "image: app\nfrom: {base}\ngit: [{{add: /src, to: /app, owner: app}}]\nshell:\n  install:\n  - mkdir -p /d/e; echo a > /d/a\n  \
+         setup:\n  - rm -r /d; mkdir /d; echo c > /d/c; chown 7:8 /d/c; id -u > /id; chmod 4755 /id\n"
+    ))?;
+    project.commit("first")?;
+    let by_root = project.build_with(&["--backend", "native", "--repo", &registry.repo("root")], &NO_ENGINE)?;
+    let home = tempfile::tempdir()?;
+    let place = home.path().to_str().expect("a UTF-8 path");
+    for directory in [home.path(), project.path()] {
+        slipway_process::child::command("chown").args(["-R", "nobody:nogroup"]).arg(directory).status()?;
+    }
+    let wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", AS_USER, place];
+    let (own, repo) = (format!("{place}/own"), registry.repo("user"));
+    let arguments = ["build", "--backend", "native", "--home-dir", &own, "--repo", &repo];
+    let run = project.slipway_by(&wrapper, &arguments)?;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("native-rootless, as this is not root"), "{}", run.stderr);
+    assert!(run.stderr.contains("commands see this host's network"), "{}", run.stderr);
+    assert_eq!(run.built().len(), by_root.run.built().len(), "{}", run.stderr);
+    assert_eq!(digests(&registry, "root")?, digests(&registry, "user")?);
+    let again = project.slipway_by(&wrapper, &arguments)?;
+    assert!(again.code == 0 && again.built().is_empty(), "{}", again.stderr);
+    // Docker runs the result, and finds the same in it.
+    let of_root = by_root.image("app");
+    let of_user = format!("{repo}:{}", newest(&registry, "user", &of_root)?);
+    let differing = difference(&tree::files(&of_root)?, &tree::files(&of_user)?);
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    assert_eq!(engine::sh(&of_user, "cat /id")?.trim(), "0");
+    engine::forget_labelled(project.name())
+}
+
+/// The tag in a repository with the digest that another image has.
+fn newest(registry: &Registry, name: &str, like: &str) -> Result<String> {
+    let digest = like.rsplit_once(':').and_then(|(_, tag)| tag.split_once('-')).expect("a tag").0;
+    let tags = registry.tags(name)?;
+    Ok(tags.into_iter().find(|tag| tag.starts_with(digest)).expect("the same stage"))
+}

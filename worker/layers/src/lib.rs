@@ -14,6 +14,7 @@ pub mod root;
 pub mod store;
 pub mod tar;
 pub mod unpack;
+pub mod userns;
 
 pub use error::LayerError;
 pub use store::{ChainId, Layer, Store};

@@ -16,7 +16,7 @@ use crate::{
     error::shown,
     root::Dir,
     tar::TarWriter,
-    unpack::{OPAQUE, OPAQUE_XATTR, WHITEOUT, is_whiteout},
+    unpack::{OPAQUE, WHITEOUT, is_whiteout, opaque_xattr},
 };
 
 /// Attributes that overlay writes for itself.
@@ -121,7 +121,7 @@ impl<W: Write> Packer<'_, W> {
         self.append(&entry, io::empty())?;
         let doing = |error: io::Error| LayerError::io(format!("read `{}`", shown(&path)), error);
         let inner = parent.enter(name).map_err(doing)?;
-        if *self.view != View::Tree && parent.xattr(name, OPAQUE_XATTR).map_err(doing)?.as_deref() == Some(b"y") {
+        if *self.view != View::Tree && parent.xattr(name, opaque_xattr()).map_err(doing)?.as_deref() == Some(b"y") {
             self.mark([&path, b"/".as_slice(), OPAQUE].concat())?;
         }
         self.children(&inner, &path)

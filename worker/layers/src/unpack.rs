@@ -20,14 +20,19 @@ use crate::{
     error::shown,
     root::{Dir, Root},
     tar::TarReader,
+    userns,
 };
 
 /// What the name of a file that deletes another begins with.
 pub const WHITEOUT: &[u8] = b".wh.";
 /// The file that hides everything that lower layers have in its directory.
 pub const OPAQUE: &[u8] = b".wh..wh..opq";
+
 /// How overlay says so.
-pub(crate) const OPAQUE_XATTR: &[u8] = b"trusted.overlay.opaque";
+pub(crate) fn opaque_xattr() -> &'static [u8] {
+    if userns::inside() { b"user.overlay.opaque" } else { b"trusted.overlay.opaque" }
+}
+
 /// Directories that many systems have as symbolic links: an archive that brings the directory must not replace the link,
 /// which would hide half of the system.
 const USUAL_LINKS: [&[u8]; 10] =
@@ -362,7 +367,7 @@ fn link(directory: &Dir, file: &[u8], parent: &Dir, name: &[u8]) -> io::Result<(
 
 fn set_opaque(parent: &Dir, name: &[u8]) -> io::Result<()> {
     let directory = parent.open(name, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
-    let key = OsStr::from_bytes(OPAQUE_XATTR);
+    let key = OsStr::from_bytes(opaque_xattr());
     Ok(fsetxattr(&directory, key, b"y", XattrFlags::empty())?)
 }
 

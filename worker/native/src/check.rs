@@ -3,7 +3,7 @@
 //! Some of it must be tried in a process without threads: for that the program starts itself again ([`enter`]).
 
 mod cgroups;
-mod ids;
+pub(crate) mod ids;
 mod kernel;
 mod namespaces;
 mod programs;
@@ -20,7 +20,7 @@ use slipway_oci::Platform;
 use slipway_process::random_id;
 use tokio::sync::mpsc;
 
-use crate::{NativeBackend, probe};
+use crate::{NativeBackend, probe, rootless};
 
 pub use namespaces::enter;
 
@@ -146,7 +146,7 @@ pub fn native(store: &Path) -> Result<(), String> {
 
 /// The name of the mode that the native backend has here.
 pub fn mode() -> &'static str {
-    if rustix::process::geteuid().is_root() { CHROOT } else { ROOTLESS }
+    if rootless::is_needed() || rootless::is_inside() { ROOTLESS } else { CHROOT }
 }
 
 /// First argument of the process that tries namespaces.

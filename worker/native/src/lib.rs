@@ -5,7 +5,7 @@
 //! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`] and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
 //! (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
 //!
-//! It needs root. Dockerfiles are not built here yet.
+//! Without root, a program first starts itself again by [`rootless`]. Dockerfiles are not built here yet.
 
 mod accounts;
 mod cgroup;
@@ -22,6 +22,7 @@ mod place;
 pub mod probe;
 mod pull;
 mod push;
+pub mod rootless;
 mod run;
 pub mod sandbox;
 mod storage;

@@ -62,6 +62,7 @@ pub enum Commands {
 /// # Errors
 /// What is missing, and what to do about it.
 pub fn probe() -> Result<(), String> {
+    as_root()?;
     find_filter()?;
     passes_on()?;
     let state = State::open().map_err(|error| format!("use {STATE}: {error}"))?;
@@ -82,6 +83,14 @@ fn passes_on() -> Result<(), String> {
     match read("/proc/sys/net/ipv4/ip_forward").trim() {
         "1" => Ok(()),
         _ => Err("this host passes no packets on; set it up with: sysctl -w net.ipv4.ip_forward=1".to_owned()),
+    }
+}
+
+/// Only the host's root may change its network.
+fn as_root() -> Result<(), String> {
+    match slipway_layers::userns::inside() || !rustix::process::geteuid().is_root() {
+        true => Err("not supported yet: networks for commands of builds without root".to_owned()),
+        false => Ok(()),
     }
 }
 
@@ -133,6 +142,7 @@ impl Networks {
 
     /// A cable of one's own, up on the host's side. Sets the rules when this process is their first user. Blocks.
     pub(crate) fn cable(&self) -> io::Result<Cable> {
+        as_root().map_err(io::Error::other)?;
         let state = State::open()?;
         let (pool, mtu) = self.rules(&state)?;
         let (number, lock) = state.free_from(self.turn.fetch_add(1, Ordering::Relaxed) % TURNS)?;
@@ -183,7 +193,7 @@ impl Networks {
 
     /// Removes cables and rules that nobody uses; answers how many there were. Blocks.
     pub(crate) fn sweep() -> io::Result<u32> {
-        if !Path::new(STATE).exists() {
+        if as_root().is_err() || !Path::new(STATE).exists() {
             return Ok(0);
         }
         let state = State::open()?;

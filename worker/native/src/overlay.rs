@@ -14,6 +14,7 @@ use rustix::{
         fsopen,
     },
 };
+use slipway_layers::userns;
 
 /// The writable part of a mount; both directories are on one file system.
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +57,15 @@ fn configure(context: &OwnedFd, lowers: &[PathBuf], writable: Option<Writable<'_
         fsconfig_set_flag(context.as_fd(), "volatile")?;
     }
     // Layers of ours are read by others too: nothing in them may need these.
-    for option in ["index", "metacopy", "redirect_dir"] {
+    for option in ["index", "metacopy"] {
         fsconfig_set_string(context.as_fd(), option, "off")?;
     }
+    // Without root its marks are attributes of users, and links of directories must not even be followed.
+    let links = if userns::inside() { "nofollow" } else { "off" };
+    if userns::inside() {
+        fsconfig_set_flag(context.as_fd(), "userxattr")?;
+    }
+    fsconfig_set_string(context.as_fd(), "redirect_dir", links)?;
     Ok(fsconfig_create(context.as_fd())?)
 }
 

@@ -6,9 +6,9 @@ use rustix::mount::MountAttrFlags;
 use slipway_layers::{Store, store::Options};
 use slipway_process::random_id;
 
-use crate::overlay;
+use crate::{overlay, rootless};
 
-/// Tries an overlay in the store that lies in `root`; why the native backend cannot work here, when it cannot. Blocks.
+/// Tries an overlay in the store that lies in `root`, or, without root, whether a namespace can be made in which to try; why the native backend cannot work here, when it cannot. Blocks.
 ///
 /// # Errors
 /// What is missing, and what to do about it.
@@ -16,10 +16,8 @@ pub fn probe(root: &Path) -> Result<(), String> {
     if !cfg!(target_os = "linux") {
         return Err("the native backend needs Linux: use a virtual machine, or WSL2 on Windows".to_owned());
     }
-    if !rustix::process::geteuid().is_root() {
-        return Err(
-            "not supported yet: the native backend without root; run as root, or use --backend docker".to_owned()
-        );
+    if rootless::is_needed() {
+        return rootless::probe();
     }
     let store = Store::open(root, &Options { limit: None }).map_err(|error| error.to_string())?;
     let work = store.work(&format!("probe-{}", random_id())).map_err(|error| error.to_string())?;

@@ -6,6 +6,8 @@ mod limits;
 mod network;
 #[path = "native/parts.rs"]
 mod parts;
+#[path = "native/rootless.rs"]
+mod rootless;
 #[path = "native/sandbox.rs"]
 mod sandbox;
 

@@ -69,7 +69,7 @@ fn marks_of_overlay_become_deletions() {
     root.make(b"null", &Kind::Char(1, 3)).expect("a device");
     fs::create_dir(from.path().join("opaque")).expect("a directory");
     fs::write(from.path().join("opaque/.a"), "x").expect("a file");
-    let overlay = [(OPAQUE_XATTR.to_vec(), b"y".to_vec()), (b"trusted.overlay.origin".to_vec(), b"o".to_vec())];
+    let overlay = [(opaque_xattr().to_vec(), b"y".to_vec()), (b"trusted.overlay.origin".to_vec(), b"o".to_vec())];
     root.dress(b"opaque", (0, 0), None, &overlay).expect("attributes");
     let view = View::Upper { never: vec![b"stub".to_vec()] };
     let bytes = packed(from.path(), &view);

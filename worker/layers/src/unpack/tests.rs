@@ -161,7 +161,7 @@ fn deletions_become_those_of_overlay() {
     ];
     run(&entries, directory.path(), &Purpose::Layer).expect("a layer");
     let root = Root::open(directory.path()).expect("a root").directory(b"").expect("a directory");
-    let opaque = |name: &str| root.xattr(name.as_bytes(), OPAQUE_XATTR).expect("a look").is_some();
+    let opaque = |name: &str| root.xattr(name.as_bytes(), opaque_xattr()).expect("a look").is_some();
     let deleted = |name: &str| is_whiteout(&root.look(name.as_bytes()).expect("a look").expect(name));
     assert!(deleted("gone") && !deleted("is-file") && !deleted("became-file"));
     assert!(opaque("opaque") && opaque("became-dir") && opaque("is-dir"));

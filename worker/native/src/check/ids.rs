@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::{Finding, ROOTLESS, State, Surroundings, namespaces::Tried, programs};
 
 /// How many ids an image may use.
-const WANTED: u32 = 65_536;
+pub(crate) const WANTED: u32 = 65_536;
 const NAME: &str = "subordinate-ids";
 
 /// Lets the helpers map the ids of this user into a new user namespace.
@@ -48,14 +48,14 @@ async fn mapped(surroundings: &Surroundings, uid: u32, user: &str) -> Result<Fin
 }
 
 /// The name of a user.
-fn name_of(uid: u32) -> Option<String> {
+pub(crate) fn name_of(uid: u32) -> Option<String> {
     let text = fs::read_to_string("/etc/passwd").ok()?;
     let found = text.lines().find(|line| line.split(':').nth(2).and_then(|id| id.parse().ok()) == Some(uid))?;
     found.split(':').next().map(str::to_owned)
 }
 
 /// The first range of a user that is long enough: its start and its length.
-fn range(text: &str, user: &str, uid: u32) -> Option<(u32, u32)> {
+pub(crate) fn range(text: &str, user: &str, uid: u32) -> Option<(u32, u32)> {
     let ranges = text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let whose = fields.next()?;

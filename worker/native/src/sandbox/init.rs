@@ -21,6 +21,7 @@ use rustix::{
     process::{Signal, pivot_root, set_parent_process_death_signal, umask},
     system::sethostname,
 };
+use slipway_layers::userns;
 use slipway_process::child::command;
 
 use super::{BROKEN, Spec, filter, rights};
@@ -82,10 +83,11 @@ fn become_shell() -> Step<std::convert::Infallible> {
     step("make mounts private", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
     let toolbox = step("mount the toolbox", toolbox(&spec))?;
     let files = step("open the files of the host", host_files(&spec))?;
+    let systems = step("make /proc and /sys", Systems::make())?;
     step("enter the root", enter(&root))?;
     drop(root);
     umask(Mode::empty());
-    step("mount /proc, /dev and /sys", systems())?;
+    step("mount /proc, /dev and /sys", systems.place())?;
     step("place the toolbox", place(&toolbox, MOUNT))?;
     for (path, file) in files {
         // A link of the image that leads nowhere has no place for it.
@@ -150,31 +152,65 @@ fn place(mount: &impl AsFd, at: impl AsRef<Path>) -> io::Result<()> {
     Ok(move_mount(mount.as_fd(), "", CWD, at.as_ref(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-fn systems() -> io::Result<()> {
-    let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let nothing = plain | MountAttrFlags::MOUNT_ATTR_NODEV;
-    place(&made("proc", &[], nothing)?, "/proc")?;
-    place(&made("sysfs", &[], nothing | MountAttrFlags::MOUNT_ATTR_RDONLY)?, "/sys")?;
-    place(&made("tmpfs", &[("mode", "755"), ("size", "65536k")], MountAttrFlags::MOUNT_ATTR_NOSUID)?, "/dev")?;
-    for (name, major, minor) in DEVICES {
-        mknodat(
-            CWD,
-            format!("/dev/{name}"),
-            FileType::CharacterDevice,
-            Mode::from_raw_mode(0o666),
-            makedev(major, minor),
-        )?;
+/// What is made while the host's is still seen: the kernel gives a process without root no view of processes and devices
+/// that it does not have already.
+struct Systems {
+    processes: OwnedFd,
+    devices: Option<Vec<OwnedFd>>,
+    system: OwnedFd,
+}
+
+impl Systems {
+    fn make() -> io::Result<Self> {
+        let processes = made("proc", &[], nothing())?;
+        let system = made("sysfs", &[], nothing() | MountAttrFlags::MOUNT_ATTR_RDONLY);
+        if !userns::inside() {
+            return Ok(Self { processes, devices: None, system: system? });
+        }
+        let one = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let devices = DEVICES.iter().map(|(name, ..)| open_tree(CWD, format!("/dev/{name}"), one));
+        let system = match system {
+            Ok(made) => made,
+            // It is the network's, and that of the host is not ours: its owner keeps it from being written.
+            Err(_) => open_tree(CWD, "/sys", one | OpenTreeFlags::AT_RECURSIVE)?,
+        };
+        Ok(Self { processes, devices: Some(devices.collect::<Result<_, _>>()?), system })
     }
-    for (name, to) in LINKS {
-        std::os::unix::fs::symlink(to, format!("/dev/{name}"))?;
+
+    fn place(&self) -> io::Result<()> {
+        let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        place(&self.processes, "/proc")?;
+        place(&self.system, "/sys")?;
+        place(&made("tmpfs", &[("mode", "755"), ("size", "65536k")], MountAttrFlags::MOUNT_ATTR_NOSUID)?, "/dev")?;
+        for (at, (name, major, minor)) in DEVICES.into_iter().enumerate() {
+            let path = format!("/dev/{name}");
+            match self.devices.as_ref().and_then(|devices| devices.get(at)) {
+                Some(device) => {
+                    File::create(&path)?;
+                    place(device, &path)?;
+                }
+                None => {
+                    let mode = Mode::from_raw_mode(0o666);
+                    mknodat(CWD, path, FileType::CharacterDevice, mode, makedev(major, minor))?;
+                }
+            }
+        }
+        for (name, to) in LINKS {
+            std::os::unix::fs::symlink(to, format!("/dev/{name}"))?;
+        }
+        for name in ["pts", "shm", "mqueue"] {
+            fs::create_dir(format!("/dev/{name}"))?;
+        }
+        let terminals = made("devpts", &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")], plain)?;
+        place(&terminals, "/dev/pts")?;
+        place(&made("tmpfs", &[("mode", "1777"), ("size", "65536k")], nothing())?, "/dev/shm")?;
+        place(&made("mqueue", &[], nothing())?, "/dev/mqueue")
     }
-    for name in ["pts", "shm", "mqueue"] {
-        fs::create_dir(format!("/dev/{name}"))?;
-    }
-    let terminals = made("devpts", &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")], plain)?;
-    place(&terminals, "/dev/pts")?;
-    place(&made("tmpfs", &[("mode", "1777"), ("size", "65536k")], nothing)?, "/dev/shm")?;
-    place(&made("mqueue", &[], nothing)?, "/dev/mqueue")
+}
+
+/// Attributes of what nothing is run from.
+fn nothing() -> MountAttrFlags {
+    MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_NODEV
 }
 
 fn made(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {

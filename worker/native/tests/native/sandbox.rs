@@ -99,6 +99,21 @@ async fn commands_have_what_systems_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn commands_on_the_network_of_the_host_change_nothing_of_it() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let attempt = slipway_process::random_id();
+    let setup =
+        slipway_backend::Setup { attempt, platform: slipway_oci::Platform::host(), network: Some("host".to_owned()) };
+    let opened = slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await;
+    let text = "PATH=/.werf/stapel/embedded/bin:$PATH; [[ -d /sys/class/net/lo ]] && echo seen; \
+                (echo 1 > /sys/kernel/mm/ksm/run) 2>/dev/null || busybox ip link add d0 type dummy 2>/dev/null || echo not";
+    let (ended, said) = harness.run(opened.expect("a workspace").as_mut(), &[(1, text)], &[]).await;
+    assert_eq!((ended.is_ok(), said), (true, vec!["seen".to_owned(), "not".to_owned()]));
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn daemons_of_a_stage_end_with_it() {
     let Some(native) = Native::start().await else { return };
     let harness = Harness::new(&native.backend, &native.base);
