@@ -50,7 +50,7 @@ impl Engine {
                     toolbox: places(),
                     compression: options.compression,
                     program: PathBuf::from(OWN_PROGRAM),
-                    commands: Commands::Own,
+                    commands: if options.strangers { Commands::Strangers } else { Commands::Own },
                     limits: options.native_limits()?,
                     clock: Arc::new(SystemClock::new(None)),
                 };
@@ -91,6 +91,19 @@ impl Engine {
         match self {
             Self::Docker(docker, _) => docker.platform().clone(),
             Self::Native(_) => Platform::host(),
+        }
+    }
+
+    /// The networks that commands of strangers can have, and what is missing of them, in words.
+    pub(crate) async fn networks(&self, tasks: &Tasks) -> (Vec<String>, Option<String>) {
+        let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        match self {
+            // What the engine knows is the engine's to say.
+            Self::Docker(..) => (Vec::new(), None),
+            Self::Native(_) => match tasks.blocking(slipway_native::network::probe).await {
+                Ok(()) => (all(&["default", "none"]), None),
+                Err(why) => (all(&["none"]), Some(why)),
+            },
         }
     }
 

@@ -61,6 +61,8 @@ pub(crate) struct HostOptions {
     pub(crate) tmp: Option<PathBuf>,
     /// Which builder of the engine builds Dockerfiles.
     pub(crate) builder: BuilderChoice,
+    /// Whether the commands that run are of others than who started this process: they must not see the host's network.
+    pub(crate) strangers: bool,
     /// What the layers of the native backend may take.
     pub(crate) limit: Limit,
     /// Bytes of memory and processes that the commands of one stage may use.
@@ -95,6 +97,7 @@ impl HostOptions {
             home,
             tmp: tmp.map(PathBuf::from),
             builder,
+            strangers: false,
             limit: flags.limit,
             together: (flags.memory, flags.pids),
             ulimits: environment.non_empty(ULIMIT).map(str::to_owned),

@@ -134,6 +134,18 @@ impl Cluster {
         self.add_worker_at(&urls)
     }
 
+    /// Adds one more worker that needs no engine.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn add_native_worker(&mut self) -> Result<()> {
+        let number = self.workers.len();
+        let mut process = worker(self.dir.path(), &self.urls, number);
+        process.arguments.extend(["--backend".to_owned(), "native".to_owned()]);
+        self.workers.push(process);
+        self.start_worker(number, None)
+    }
+
     /// Adds one more worker that is given these addresses of coordinators.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
     };
     let data = home::directory(flags.data_dir.as_deref(), &world.environment)?;
     let lock = lock(&data)?;
-    let host = host_options(&desk, &data).await?;
+    let options = HostOptions { strangers: true, ..host_options(&desk, &data).await? };
     let health = match flags.health {
         Some(address) => {
             let bound = TcpListener::bind(address).await;
@@ -50,12 +50,13 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
         None => None,
     };
     let tasks = Tasks::new();
-    let opened = world.interrupted.run_until_cancelled(Host::open(&host, &tasks)).await;
+    let opened = world.interrupted.run_until_cancelled(Host::open(&options, &tasks)).await;
     let opened = opened.ok_or_else(Failure::interrupted)?;
     let result = match opened {
         Ok(host) => {
             let tracer = Tracer::open(&desk.world.environment, "slipway-worker", Arc::clone(&desk.world.clock));
-            let setup = setup(&desk, &flags, (name, &data), (client, &host), &tasks);
+            let capabilities = capabilities(options.backend, &host, &tasks).await;
+            let setup = setup(&desk, &flags, (name, &data), (client, &host, capabilities), &tasks);
             let worker = Worker::new(Setup { tracer: tracer.clone(), ..setup }, tasks.clone());
             work(&desk, &flags, worker, health, &tasks).await;
             host.shut_down().await;
@@ -78,7 +79,7 @@ fn setup(
     desk: &Desk,
     flags: &WorkerFlags,
     (name, data): (String, &Path),
-    (client, host): (Client, &Host),
+    (client, host, capabilities): (Client, &Host, Capabilities),
     tasks: &Tasks,
 ) -> Setup {
     let origin = client.clone();
@@ -87,9 +88,9 @@ fn setup(
     let link = LinkOptions { worker: name.clone(), spool: data.join("service/output") };
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let slots = flags.slots.unwrap_or_else(|| u16::try_from(cpus).unwrap_or(u16::MAX));
-    let platforms = vec![host.engine.platform()];
     desk.printer.info(&format!(
-        "Worker {name} with {slots} slots for {}, data in {}",
+        "Worker {name} with {slots} slots and the backend {} for {}, data in {}",
+        capabilities.backend,
         client.addresses().current(),
         data.display()
     ));
@@ -97,7 +98,7 @@ fn setup(
         name,
         boot: random_id(),
         slots,
-        capabilities: Capabilities { backend: "docker".to_owned(), platforms, ..Capabilities::default() },
+        capabilities,
         hold: flags.hold,
         link: Arc::new(HttpLink::new(client, link, tasks)),
         backend: host.backend(),
@@ -105,6 +106,17 @@ fn setup(
         clock: Arc::clone(&desk.world.clock),
         tracer: Tracer::default(),
     }
+}
+
+/// What jobs may ask of this worker.
+async fn capabilities(backend: Backend, host: &Host, tasks: &Tasks) -> Capabilities {
+    let (networks, lacks) = host.engine.networks(tasks).await;
+    if let Some(lacks) = lacks {
+        // Commands of strangers do not see the network of a worker.
+        tracing::warn!("commands can have no network of their own here, so jobs that run any go elsewhere: {lacks}");
+    }
+    let platforms = vec![host.engine.platform()];
+    Capabilities { backend: backend.to_string(), platforms, networks, ..Capabilities::default() }
 }
 
 /// Works until the user gives up, and then until what runs is done or has had its time.
@@ -161,16 +173,20 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
     };
-    // Commands of strangers do not see the network of a worker.
-    let later = || Err("not supported yet: a worker with the native backend".to_owned());
     let asked = wanted.asked().map_err(refused)?;
-    let tried = match asked {
-        Asked::Named(Backend::Native, _) => Tried { native: Some(later()), ..Tried::default() },
-        Asked::Named(Backend::Docker, _) | Asked::Any => {
-            Tried { docker: Some(embedded::probe(&engine).await), native: Some(later()) }
-        }
-    };
+    let mut tried = Tried::default();
+    if !matches!(asked, Asked::Named(Backend::Native, _)) {
+        tried.docker = Some(embedded::probe(&engine).await);
+    }
+    if !matches!(asked, Asked::Named(Backend::Docker, _)) && !matches!(tried.docker, Some(Ok(()))) {
+        tried.native = Some(embedded::probe_native(data).await);
+    }
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
+    if choice.backend == Backend::Native
+        && let Some(lacks) = choose::native_lacks(&[], backend.toolbox.as_deref())
+    {
+        return Err(Failure::usage(anyhow!("{lacks}")));
+    }
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
     let places = (data.to_owned(), desk.values.text(&TMP_DIR));
     Ok(HostOptions::new((choice.backend, engine), (&backend, &storage), environment, places))

@@ -21,6 +21,11 @@ use crate::{
     scheduler::{self, Near, Want, estimates::Class},
 };
 
+/// The network that commands see unless something else is asked for.
+const DEFAULT_NETWORK: &str = "default";
+/// The backend that builds Dockerfiles.
+const DOCKERFILES: &str = "docker";
+
 /// A stage that a build wants.
 pub(super) struct WantedStage {
     pub(super) key: JobKey,
@@ -58,7 +63,7 @@ impl Owner {
             (keys::PLATFORM, plan.platform.to_string()),
         ];
         let class = Class { project: plan.project.clone(), image: image.0, kind: plan.kind.name().to_owned() };
-        let requires = Requirements { platform: Some(plan.platform.to_string()), ..Requirements::default() };
+        let requires = requirements(&plan);
         let want = Want { rank, class, requires, near: near(&plan, base_size) };
         let subscriber = Subscriber::Build(build, key.clone());
         self.want(build, &key, Wanted { job: Job::Stage(plan), want, subscriber, about });
@@ -226,6 +231,24 @@ impl Owner {
             Subscriber::Question(..) => None,
         };
         Some(subscribers.iter().filter_map(route).collect())
+    }
+}
+
+/// What a stage needs of the worker that builds it.
+fn requirements(plan: &StagePlan) -> Requirements {
+    let platform = Some(plan.platform.to_string());
+    let usual = || Some(DEFAULT_NETWORK.to_owned());
+    match &plan.body {
+        // A worker that keeps commands off its network must be able to give them one of their own.
+        StageBody::Shell { .. } => Requirements { platform, network: usual(), ..Requirements::default() },
+        // No other backend builds them yet.
+        StageBody::Dockerfile(input) => {
+            let network = input.network.clone().filter(|network| !network.is_empty()).or_else(usual);
+            Requirements { platform, network, backend: Some(DOCKERFILES.to_owned()), ..Requirements::default() }
+        }
+        StageBody::Nothing | StageBody::Git(_) | StageBody::Imports(_) | StageBody::Respec(_) | StageBody::Copy(_) => {
+            Requirements { platform, ..Requirements::default() }
+        }
     }
 }
 

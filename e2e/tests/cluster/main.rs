@@ -5,6 +5,7 @@ mod basic;
 mod coordinators;
 mod etcd;
 mod images;
+mod native;
 mod once;
 mod reporting;
 mod traces;

@@ -12,6 +12,8 @@ pub struct Capabilities {
     pub backend: String,
     /// Platforms that it builds for; empty = any.
     pub platforms: Vec<Platform>,
+    /// Networks that the commands of its jobs can have: `default`, `host`, `none`; empty = any.
+    pub networks: Vec<String>,
     /// Thousandths of a CPU that its jobs share; 0 = not said, so it limits nothing.
     pub cpu_millis: u64,
     /// Memory in MiB that its jobs share; 0 = not said, so it limits nothing.
@@ -28,6 +30,8 @@ pub struct Requirements {
     pub backend: Option<String>,
     /// What it is built for, as text; `None` = it does not matter.
     pub platform: Option<String>,
+    /// The network that its commands see; `None` = it runs none.
+    pub network: Option<String>,
     /// Thousandths of a CPU that it takes while it runs.
     pub cpu_millis: u64,
     /// Memory in MiB that it takes while it runs.
@@ -48,6 +52,10 @@ impl Requirements {
         };
         if let Some(platform) = self.platform.as_ref().filter(|platform| !builds(platform)) {
             missing.push(format!("platform {platform}"));
+        }
+        let has = |network: &String| worker.networks.is_empty() || worker.networks.contains(network);
+        if let Some(network) = self.network.as_ref().filter(|network| !has(network)) {
+            missing.push(format!("the network {network} for commands"));
         }
         if worker.cpu_millis > 0 && self.cpu_millis > worker.cpu_millis {
             missing.push(format!("{} thousandths of a CPU", self.cpu_millis));
@@ -75,6 +83,7 @@ mod tests {
         let worker = Capabilities {
             backend: "docker".to_owned(),
             platforms: vec![arm],
+            networks: vec!["none".to_owned()],
             cpu_millis: 2000,
             memory_mib: 1024,
             labels: labels("disk", "ssd"),
@@ -87,6 +96,8 @@ mod tests {
         assert_eq!(needs(|_| {}), "");
         assert_eq!(needs(|needs| needs.platform = Some("linux/arm64".to_owned())), "");
         assert_eq!(needs(|needs| needs.platform = Some("linux/amd64".to_owned())), "platform linux/amd64");
+        assert_eq!(needs(|needs| needs.network = Some("none".to_owned())), "");
+        assert_eq!(needs(|needs| needs.network = Some("default".to_owned())), "the network default for commands");
         assert_eq!(needs(|needs| needs.backend = Some("buildah".to_owned())), "backend buildah");
         assert_eq!(needs(|needs| (needs.cpu_millis, needs.memory_mib) = (2000, 1024)), "");
         assert_eq!(needs(|needs| needs.cpu_millis = 2001), "2001 thousandths of a CPU");
