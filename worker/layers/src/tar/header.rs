@@ -31,6 +31,9 @@ impl Header {
         if told != unsigned && told != signed {
             return Err(LayerError::Bad("read an archive: a header's checksum is wrong: it is damaged".to_owned()));
         }
+        if header.dialect() == Dialect::V7 && header.0[257..265] != [0; 8] {
+            return Err(LayerError::Bad("read an archive: a header is of an unknown dialect".to_owned()));
+        }
         Ok(header)
     }
 

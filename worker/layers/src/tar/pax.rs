@@ -5,6 +5,9 @@ use crate::{LayerError, entry::Time, error::shown};
 /// Prefix of records with extended attributes.
 pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
 
+/// What some programs take for the empty name or for nothing, and others for the header's own.
+const NEVER_EMPTY: [&[u8]; 4] = [b"path", b"linkpath", b"size", b"GNU.sparse.name"];
+
 /// Records in the order in which they stand.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records(pub(super) Vec<(Vec<u8>, Vec<u8>)>);
@@ -22,7 +25,11 @@ impl Records {
             }
             let record = &body[space + 1..length - 1];
             let equals = record.iter().position(|byte| *byte == b'=').filter(|at| *at > 0).ok_or_else(bad)?;
-            records.push((record[..equals].to_vec(), record[equals + 1..].to_vec()));
+            let (key, value) = (record[..equals].to_vec(), record[equals + 1..].to_vec());
+            if value.is_empty() && NEVER_EMPTY.contains(&key.as_slice()) {
+                return Err(bad_value(&key, &value));
+            }
+            records.push((key, value));
             body = &body[length..];
         }
         if body.iter().any(|byte| *byte != 0) {

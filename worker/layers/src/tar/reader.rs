@@ -58,6 +58,19 @@ struct Prelude {
     link: Option<Vec<u8>>,
 }
 
+impl Prelude {
+    /// Of two that say the same thing, programs take different ones.
+    fn check(&self, records: &Records) -> Result<(), LayerError> {
+        let both = |long: &Option<Vec<u8>>, keys: &[&[u8]]| {
+            long.is_some() && keys.iter().any(|key| records.get(key).is_some())
+        };
+        if both(&self.name, &[b"path", b"GNU.sparse.name"]) || both(&self.link, &[b"linkpath"]) {
+            return Err(bad("an entry has a name of GNU's and one of pax"));
+        }
+        Ok(())
+    }
+}
+
 impl<R: Read> TarReader<R> {
     /// A reader of `input`.
     pub fn new(input: R, limits: Limits) -> Self {
@@ -78,10 +91,10 @@ impl<R: Read> TarReader<R> {
                 return if loose { Err(bad("it ends between a header and its file")) } else { Ok(None) };
             };
             match header.kind() {
-                b'x' => prelude.records = Some(Records::parse(&self.body(&header, MAX_PAX)?)?),
+                b'x' => once(&mut prelude.records, Records::parse(&self.body(&header, MAX_PAX)?)?)?,
                 b'g' => check_global(&Records::parse(&self.body(&header, MAX_PAX)?)?)?,
-                b'L' => prelude.name = Some(self.long_name(&header)?),
-                b'K' => prelude.link = Some(self.long_name(&header)?),
+                b'L' => once(&mut prelude.name, self.long_name(&header)?)?,
+                b'K' => once(&mut prelude.link, self.long_name(&header)?)?,
                 _ => return self.entry(&header, prelude).map(Some),
             }
         }
@@ -160,12 +173,16 @@ impl<R: Read> TarReader<R> {
         Ok(name)
     }
 
-    fn entry(&mut self, header: &Header, prelude: Prelude) -> Result<Entry, LayerError> {
-        let records = prelude.records.unwrap_or_default();
+    fn entry(&mut self, header: &Header, mut prelude: Prelude) -> Result<Entry, LayerError> {
+        let records = prelude.records.take().unwrap_or_default();
+        prelude.check(&records)?;
         let path = records.name(b"GNU.sparse.name")?.or(records.name(b"path")?);
         let path = path.or(prelude.name).unwrap_or_else(|| header.name());
         let link = records.name(b"linkpath")?.or(prelude.link).unwrap_or_else(|| header.link());
         self.count(&path, &link)?;
+        if path.is_empty() && header.kind() != b'5' {
+            return Err(bad("a file has no name"));
+        }
         let stored = stored(header, &records, &path)?;
         let kind = self.kind(header, &records, &path, link, stored)?;
         if let Kind::File { size, .. } = &kind {
@@ -219,9 +236,22 @@ impl<R: Read> TarReader<R> {
             let small = |number| u32::try_from(number).map_err(|_| bad("a device has a negative number"));
             Ok((small(major)?, small(minor)?))
         };
-        let old_directory = header.dialect() == Dialect::V7 && header.name().ends_with(b"/");
+        let has_map = records.0.iter().any(|(key, _)| key.starts_with(b"GNU.sparse."));
+        if has_map && !matches!(header.kind(), 0 | b'0') {
+            return Err(bad("something that is no plain file has holes"));
+        }
+        if header.kind() == b'S' && header.dialect() != Dialect::Gnu {
+            return Err(bad("a file has holes in a form that its dialect does not have"));
+        }
+        let named_as_directory = path.ends_with(b"/");
+        let old = header.dialect() == Dialect::V7;
         match header.kind() {
-            0 | b'0' if old_directory => self.empty(path, stored, Kind::Directory),
+            0 if named_as_directory => self.empty(path, stored, Kind::Directory),
+            b'0' if named_as_directory && old => self.empty(path, stored, Kind::Directory),
+            // Some programs make a directory of it, some a file.
+            b'0' | b'7' | b'S' if named_as_directory => {
+                Err(LayerError::Bad(format!("read an archive: the file `{}` is named as a directory", shown(path))))
+            }
             0 | b'0' | b'7' => self.file(records, path, stored),
             b'S' => {
                 let map = sparse::old_gnu(header, &mut self.input)?.check(stored, path)?;
@@ -285,6 +315,14 @@ impl<R: Read> Read for TarReader<R> {
         }
         self.remaining -= count as u64;
         Ok(count)
+    }
+}
+
+/// Takes what may be said once.
+fn once<T>(place: &mut Option<T>, value: T) -> Result<(), LayerError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(bad("an entry has two headers of one kind")),
     }
 }
 

@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
