@@ -3,8 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::Path,
     time::SystemTime,
@@ -12,7 +11,7 @@ use std::{
 
 use slipway_oci::{BlobDigest, ImageConfig};
 
-use super::{ChainId, Store, lease, work};
+use super::{ChainId, Store, lease};
 use crate::LayerError;
 
 /// How many, and how much.
@@ -191,9 +190,11 @@ impl Store {
     fn each_work(&self, mut see: impl FnMut(&Path, bool)) -> io::Result<()> {
         for name in listed(&self.path("work"))? {
             let path = self.path("work").join(name);
-            // One without a lock is just being made, or removed.
-            let Ok(lock) = File::options().read(true).write(true).open(path.join(work::LOCK)) else { continue };
-            see(&path, lock.try_lock().is_err());
+            // One that has vanished since it was listed is nobody's.
+            let dead = self.dead(&path)?.is_some();
+            if dead || path.exists() {
+                see(&path, !dead);
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Store;
+use super::{Store, work::MAKERS};
 
 /// How long configs and notes of images are kept that no stage names; they are fetched again when they are needed.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -32,7 +32,8 @@ impl Store {
             let found = found?;
             let Ok(lock) = OpenOptions::new().write(true).open(found.path()) else { continue };
             // Whoever waits for it looks, once it is his, whether it is still the one in this place.
-            if found.file_name() != "room" && lock.try_lock().is_ok() {
+            let lasting = found.file_name() == "room" || found.file_name() == MAKERS;
+            if !lasting && lock.try_lock().is_ok() {
                 fs::remove_file(found.path())?;
             }
         }

@@ -9,6 +9,8 @@ use std::{
 use super::Store;
 use crate::LayerError;
 
+/// Name of the lock that makers of directories share.
+pub(super) const MAKERS: &str = "work";
 /// Name of the file in it that its owner locks.
 pub(super) const LOCK: &str = "lock";
 
@@ -46,8 +48,11 @@ impl Store {
             let why = format!("`{name}` cannot name a directory: only letters, digits and dashes can");
             return Err(LayerError::Bad(why));
         }
+        // A sweep must not see the lock before it is held.
+        let made = self.makers(false).map_err(doing)?;
         fs::create_dir(&path).map_err(doing)?;
         let lock = lock_in(&path).map_err(doing)?;
+        drop(made);
         Ok(Work { path, _lock: lock })
     }
 
@@ -60,14 +65,34 @@ impl Store {
         let mut gone = 0;
         for found in fs::read_dir(self.path("work")).map_err(doing)? {
             let path = found.map_err(doing)?.path();
-            // One without a lock file is just being made, unless its maker died in that very moment.
-            let Ok(lock) = OpenOptions::new().read(true).write(true).open(path.join(LOCK)) else { continue };
-            if lock.try_lock().is_ok() && remove(&path).is_ok() {
+            let Some(_dead) = self.dead(&path).map_err(doing)? else { continue };
+            if remove(&path).is_ok() {
                 gone += 1;
             }
         }
         self.prune().map_err(doing)?;
         Ok(gone)
+    }
+}
+
+impl Store {
+    /// The lock of a directory whose owner is dead; `None` while he lives.
+    pub(super) fn dead(&self, path: &Path) -> io::Result<Option<File>> {
+        let _nobody = self.makers(true)?;
+        // One without a lock file is of a maker that died in that very moment, or is being removed.
+        let Ok(lock) = OpenOptions::new().read(true).write(true).open(path.join(LOCK)) else { return Ok(None) };
+        Ok(lock.try_lock().is_ok().then_some(lock))
+    }
+
+    /// Shared by those who make a directory and lock it; alone for whoever asks which ones are locked.
+    fn makers(&self, alone: bool) -> io::Result<File> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path("locks").join(MAKERS))?;
+        if alone {
+            file.lock()?
+        } else {
+            file.lock_shared()?
+        }
+        Ok(file)
     }
 }
 

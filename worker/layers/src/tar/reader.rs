@@ -165,7 +165,8 @@ impl<R: Read> TarReader<R> {
     fn long_name(&mut self, header: &Header) -> Result<Vec<u8>, LayerError> {
         let limit = self.limits.name as u64 + BLOCK as u64;
         let mut name = self.body(header, limit)?;
-        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        // Without its end some programs read on behind it.
+        let end = name.iter().position(|byte| *byte == 0).ok_or_else(|| bad("a long name has no end"))?;
         if name[end..].iter().any(|byte| *byte != 0) {
             return Err(bad("a long name holds a NUL byte"));
         }
