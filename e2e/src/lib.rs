@@ -16,7 +16,7 @@ pub mod tree;
 pub use cluster::Cluster;
 pub use collector::Collector;
 pub use listener::Listener;
-pub use project::{Built, Project, Run};
+pub use project::{Built, Project, Run, builds_dockerfiles};
 pub use proxy::{Action, Proxy};
 pub use registry::Registry;
 pub use slipway_parts::{Part, require};

@@ -11,14 +11,21 @@ use anyhow::{Context as _, Result, bail};
 use slipway_process::{Environment, child};
 use tempfile::TempDir;
 
+use crate::registry::Registry;
+
 /// How long a started program may run.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
+
+/// The variable that names the backend of all builds that name none; Docker's when it is not set.
+const BACKEND: &str = "SLIPWAY_TEST_BACKEND";
 
 /// A project with its own home directory for the program.
 pub struct Project {
     dir: TempDir,
     home: TempDir,
     name: String,
+    /// What has the base image, where the backend knows none of an engine.
+    bases: Option<Registry>,
 }
 
 /// How a run of the program ended.
@@ -39,7 +46,9 @@ impl Project {
     /// When git fails.
     pub fn new(name: &str) -> Result<Self> {
         let unique = &slipway_process::random_id()[..8];
-        let project = Self { dir: tempfile::tempdir()?, home: tempfile::tempdir()?, name: format!("{name}-{unique}") };
+        let (dir, home, name) = (tempfile::tempdir()?, tempfile::tempdir()?, format!("{name}-{unique}"));
+        let bases = if backend().is_some_and(|backend| backend != "docker") { Some(bases()?) } else { None };
+        let project = Self { dir, home, name, bases };
         project.git(&["init", "--quiet", "--initial-branch=main"])?;
         project.git(&["config", "user.name", "Test"])?;
         project.git(&["config", "user.email", "test@localhost"])?;
@@ -66,7 +75,11 @@ impl Project {
     /// # Errors
     /// When the file cannot be written.
     pub fn config(&self, documents: &str) -> Result<()> {
-        let documents = documents.replace("BASE", crate::engine::base_image());
+        let base = match &self.bases {
+            Some(bases) => bases.repo(BASE),
+            None => crate::engine::base_image().to_owned(),
+        };
+        let documents = documents.replace("BASE", &base);
         self.write("werf.yaml", format!("project: {}\nconfigVersion: 1\n---\n{documents}", self.name))
     }
 
@@ -200,8 +213,38 @@ impl Project {
             }
         }
         command.env("SLIPWAY_HOME_DIR", self.home.path());
+        if let Some(backend) = backend() {
+            command.env("SLIPWAY_BACKEND", backend);
+        }
         command
     }
+}
+
+/// Name of the base image in a registry of a project.
+const BASE: &str = "base:1";
+
+/// The backend of builds that name none.
+pub fn backend() -> Option<String> {
+    Environment::from_process().non_empty(BACKEND).map(str::to_owned)
+}
+
+/// Whether builds that name no backend build Dockerfiles; said aloud when not.
+pub fn builds_dockerfiles() -> bool {
+    let builds = backend().is_none_or(|backend| backend == "docker");
+    if !builds {
+        slipway_parts::skip("native", "the native backend builds no Dockerfiles yet");
+    }
+    builds
+}
+
+/// A registry with the base image.
+fn bases() -> Result<Registry> {
+    let registry = Registry::start()?;
+    let name = registry.repo(BASE);
+    crate::engine::run(&["tag", crate::engine::base_image(), &name])?;
+    crate::engine::run(&["push", "--quiet", &name])?;
+    crate::engine::run(&["rmi", &name])?;
+    Ok(registry)
 }
 
 /// A successful build and its report.

@@ -29,7 +29,7 @@ pub(super) fn base(registry: &Registry) -> Result<String> {
 
 /// Commands of one stage each, and what they are about: every image has a lower stage made by the first, and an upper
 /// one made by the second.
-const IMAGES: [(&str, &str, &str); 16] = [
+const IMAGES: [(&str, &str, &str); 18] = [
     ("plain", "echo a > /a", "echo b > /b"),
     ("deleted", "mkdir /d; echo a > /d/a; echo b > /d/b", "rm /d/a"),
     ("deleted-dir", "mkdir -p /d/e; echo a > /d/e/a; echo b > /d/b", "rm -r /d/e"),
@@ -41,6 +41,8 @@ const IMAGES: [(&str, &str, &str); 16] = [
     ("link-to-dir", "mkdir /real; ln -s real /d; echo a > /real/a", "rm /d; mkdir /d; echo b > /d/b"),
     ("dir-to-link", "mkdir /d; echo a > /d/a", "rm -r /d; ln -s /bin /d"),
     ("hard-links", "echo a > /a; ln /a /b; mkdir /d; ln /a /d/c", "echo new > /x; ln /x /d/y; chmod 600 /b"),
+    ("holes", "truncate -s 3M /s; echo end >> /s", "truncate -s 1M /t; echo x | dd of=/s bs=1 seek=9 conv=notrunc"),
+    ("twice-moved", "mkdir -p /d/e/f; echo a > /d/e/f/a", "mv /d/e /e; ln -s /e /d/e; mkdir /d/f"),
     ("modes", "echo a > /a; chmod 4755 /a; mkdir -m 3777 /d", "chmod 640 /a; chmod 711 /d; chmod 1777 /etc"),
     ("owners", "echo a > /a; chown app:app /a; mkdir /d; chown 7:8 /d", "chown -R 9:10 /d /a; chown -h app /bin/sh"),
     ("specials", "mkfifo /p; mknod /n c 1 3; mknod /blk b 7 200", "rm /p; mkdir /p"),
