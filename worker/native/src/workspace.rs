@@ -81,7 +81,8 @@ fn mount(shared: &Shared, layers: &[Layer], work: &Work) -> io::Result<(Root, Ve
     drop(image);
     lowers.insert(0, own);
     let writable = overlay::Writable { upper: &upper, work: &scratch };
-    let root = overlay::mount(&lowers, Some(writable), MountAttrFlags::empty())?;
+    // Nodes of devices are files of an image, and nothing that a command opens: it might be the host's disk.
+    let root = overlay::mount(&lowers, Some(writable), MountAttrFlags::MOUNT_ATTR_NODEV)?;
     Ok((Root::of(root), made))
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, makedev, mknodat},
+    fs::{CWD, Mode},
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
         UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_change, mount_remount,
@@ -45,8 +45,7 @@ const HIDDEN: [&str; 12] = [
 /// Parts that may be read only.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 /// Devices of every system.
-const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links of `/dev`.
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -152,11 +151,11 @@ fn place(mount: &impl AsFd, at: impl AsRef<Path>) -> io::Result<()> {
     Ok(move_mount(mount.as_fd(), "", CWD, at.as_ref(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-/// What is made while the host's is still seen: the kernel gives a process without root no view of processes and devices
-/// that it does not have already.
+/// What is made while the host's is still seen: the kernel gives a process without root no view of processes that it does
+/// not have already. Devices are the host's own, one by one: where commands can make nodes, none opens anything.
 struct Systems {
     processes: OwnedFd,
-    devices: Option<Vec<OwnedFd>>,
+    devices: Vec<OwnedFd>,
     system: OwnedFd,
 }
 
@@ -164,36 +163,27 @@ impl Systems {
     fn make() -> io::Result<Self> {
         let processes = made("proc", &[], nothing())?;
         let system = made("sysfs", &[], nothing() | MountAttrFlags::MOUNT_ATTR_RDONLY);
-        if !userns::inside() {
-            return Ok(Self { processes, devices: None, system: system? });
-        }
         let one = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let devices = DEVICES.iter().map(|(name, ..)| open_tree(CWD, format!("/dev/{name}"), one));
+        let devices = DEVICES.iter().map(|name| open_tree(CWD, format!("/dev/{name}"), one));
         let system = match system {
             Ok(made) => made,
+            Err(error) if !userns::inside() => return Err(error),
             // It is the network's, and that of the host is not ours: its owner keeps it from being written.
             Err(_) => open_tree(CWD, "/sys", one | OpenTreeFlags::AT_RECURSIVE)?,
         };
-        Ok(Self { processes, devices: Some(devices.collect::<Result<_, _>>()?), system })
+        Ok(Self { processes, devices: devices.collect::<Result<_, _>>()?, system })
     }
 
     fn place(&self) -> io::Result<()> {
         let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         place(&self.processes, "/proc")?;
         place(&self.system, "/sys")?;
-        place(&made("tmpfs", &[("mode", "755"), ("size", "65536k")], MountAttrFlags::MOUNT_ATTR_NOSUID)?, "/dev")?;
-        for (at, (name, major, minor)) in DEVICES.into_iter().enumerate() {
+        let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        place(&made("tmpfs", &[("mode", "755"), ("size", "65536k")], quiet)?, "/dev")?;
+        for (name, device) in DEVICES.iter().zip(&self.devices) {
             let path = format!("/dev/{name}");
-            match self.devices.as_ref().and_then(|devices| devices.get(at)) {
-                Some(device) => {
-                    File::create(&path)?;
-                    place(device, &path)?;
-                }
-                None => {
-                    let mode = Mode::from_raw_mode(0o666);
-                    mknodat(CWD, path, FileType::CharacterDevice, mode, makedev(major, minor))?;
-                }
-            }
+            File::create(&path)?;
+            place(device, &path)?;
         }
         for (name, to) in LINKS {
             std::os::unix::fs::symlink(to, format!("/dev/{name}"))?;

@@ -113,6 +113,20 @@ async fn commands_on_the_network_of_the_host_change_nothing_of_it() {
     native.end().await;
 }
 
+/// A node can be made, for an image, and opens nothing: the host's disks and memory are out of reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_of_the_host_are_not_opened() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let text = "while read -r major minor rest; do [[ $major == [0-9]* ]] && list+=\" b:$major:$minor\"; done < /proc/partitions; \
+                for node in $list c:1:1 c:1:3 c:1:5 c:1:11 c:10:229; do IFS=: read -r kind major minor <<< $node; \
+                for place in /bin /dev /dev/shm; do busybox mknod $place/node $kind $major $minor 2>/dev/null || :; \
+                (exec 3< $place/node) 2>/dev/null && echo opened $node in $place; busybox rm -f $place/node; done; done; \
+                head -c 1 /dev/zero | wc -c; echo x > /dev/null";
+    assert_eq!(said(&harness, text).await, ["1"]);
+    native.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn daemons_of_a_stage_end_with_it() {
     let Some(native) = Native::start().await else { return };
