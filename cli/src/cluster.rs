@@ -2,14 +2,14 @@
 //!
 //! Nothing that it loses on the way is lost: connections and coordinators may go, and the build goes on.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use slipway_client::{Client, ClientError, Events, Told};
 use slipway_digest::CommitId;
 use slipway_git::{GitError, Remote, Repository};
 use slipway_process::Tasks;
-use slipway_protocol::{BuildEvent, BuildName, MissingRequest, SubmitRequest};
+use slipway_protocol::{BuildEvent, BuildName, BuildSummary, MissingRequest, SubmitRequest};
 use slipway_stages::build::BuildFailure;
 use tokio_util::sync::CancellationToken;
 
@@ -161,8 +161,33 @@ async fn push(request: &ClusterRequest) -> anyhow::Result<()> {
 }
 
 async fn push_once(request: &ClusterRequest, commits: Vec<CommitId>) -> Result<(), GitError> {
-    let remote = remote(&request.client, &request.submit.project);
-    let repository = request.repository.clone();
+    push_from(&request.repository, &request.client, &request.submit.project, commits).await
+}
+
+/// Pushes what a build waits for that somebody else has submitted, as far as the repository around `here` has it.
+pub(crate) async fn bring(client: &Client, name: &BuildName, here: &Path) {
+    let Ok(BuildSummary { project, waits_for, .. }) = client.build(name).await else { return };
+    if waits_for.is_empty() {
+        return;
+    }
+    let number = waits_for.len();
+    let pushed = match Repository::open(here) {
+        Ok(repository) => push_from(&repository, client, &project, waits_for).await,
+        Err(error) => Err(error),
+    };
+    match pushed {
+        Ok(()) => tracing::info!("pushed {number} commits that the build waits for"),
+        Err(error) => tracing::warn!("{error}; the build waits for it: attach in a clone of the project"),
+    }
+}
+
+async fn push_from(
+    repository: &Repository,
+    client: &Client,
+    project: &str,
+    commits: Vec<CommitId>,
+) -> Result<(), GitError> {
+    let (remote, repository) = (remote(client, project), repository.clone());
     Tasks::new().blocking(move || repository.push(&remote, &commits)).await
 }
 

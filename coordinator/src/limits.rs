@@ -33,6 +33,8 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// How long a build waits for commits that this coordinator does not have.
     pub sources: Duration,
+    /// The same for a detached build, whose client is gone and pushes nothing by itself.
+    pub detached_sources: Duration,
     /// How long a job may show no sign of progress before it is stopped and tried elsewhere; `None` = for ever.
     pub quiet: Option<Duration>,
     /// How long an attempt at a job may run before the job fails; `None` = for ever.
@@ -56,6 +58,7 @@ impl Default for Limits {
             workers: 2000,
             heartbeat: Duration::from_secs(10),
             sources: Duration::from_secs(1800),
+            detached_sources: Duration::from_secs(180),
             quiet: Some(Duration::from_secs(600)),
             deadline: Some(Duration::from_secs(6 * 3600)),
         }

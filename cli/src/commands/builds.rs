@@ -1,6 +1,6 @@
 //! `slipway attach|cancel|logs|explain` and `slipway builds list|show`: builds that were submitted before.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use clap::ArgMatches;
@@ -29,7 +29,7 @@ pub(crate) async fn attach(desk: Desk, matches: &ArgMatches) -> Result<(), Failu
     desk.printer.info(&format!("Build {name} of {} at commit {commit} for {}", summary.project, summary.repo));
     let display = Display::new(Arc::clone(&desk.printer), 0);
     let ended = tokio::select! {
-        ended = follow(&client, &name, |event| display.show(&event)) => ended,
+        ended = follow(&client, &name, &desk.here, |event| display.show(&event)) => ended,
         () = desk.world.interrupted.cancelled() => {
             desk.printer.info(&format!("The build goes on; `slipway cancel {name}` gives it up"));
             return Err(Failure::interrupted());
@@ -45,6 +45,7 @@ pub(crate) async fn attach(desk: Desk, matches: &ArgMatches) -> Result<(), Failu
 async fn follow(
     client: &Client,
     name: &BuildName,
+    here: &Path,
     mut tell: impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
     let mut events = client.events(name.clone(), cluster::PATIENCE);
@@ -52,7 +53,14 @@ async fn follow(
         match cluster::next(&mut events, name).await? {
             Told::Event(BuildEvent::Finished(Ok(images))) => return Ok(BuildOutcome { images }),
             Told::Event(BuildEvent::Finished(Err(failure))) => return Err(BuildError::Build(failure)),
-            Told::Event(event) => DisplayEvent::told(event).into_iter().for_each(&mut tell),
+            Told::Event(event) => {
+                let is_notice = matches!(event, BuildEvent::Notice(_));
+                DisplayEvent::told(event).into_iter().for_each(&mut tell);
+                if is_notice {
+                    // It may wait for commits that whoever submitted it cannot push any more.
+                    cluster::bring(client, name, here).await;
+                }
+            }
             Told::Lost(why) => tracing::info!("the connection to the coordinator was lost ({why}); connecting again"),
         }
     }
@@ -176,6 +184,7 @@ mod tests {
             submitted: 1_589_786_063_772,
             ended: None,
             failure: None,
+            waits_for: Vec::new(),
         };
         let expected = "build-0001  running    2020-05-18T07:14:23.772Z  shop  0123456789ab  r.example/shop\n";
         assert_eq!(line(&build), expected);

@@ -2,10 +2,14 @@
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use slipway_digest::CommitId;
 use slipway_protocol::{BuildName, BuildState, BuildSummary};
 use tokio_util::sync::CancellationToken;
 
 use crate::{engine::BuildId, spool::Spool, store::Kept};
+
+/// Most commits that a build is said to wait for.
+const NAMED: usize = 1000;
 
 /// A build.
 pub(crate) struct Entry {
@@ -37,6 +41,11 @@ impl Entry {
     /// What is told of it.
     pub(crate) fn summary(&self) -> BuildSummary {
         self.lock().summary.clone()
+    }
+
+    /// It waits for these commits; none = it does not.
+    pub(super) fn waits_for(&self, commits: &[CommitId]) {
+        self.lock().summary.waits_for = commits.iter().take(NAMED).copied().collect();
     }
 
     /// Whether it has ended.

@@ -126,7 +126,7 @@ impl Reign {
         let image = work.request.images.first().cloned().unwrap_or_else(nameless);
         let unanswered = |why: String| BuildFailure::Unanswered { image: image.clone(), why };
         let opened = async {
-            self.wait_for_commits(&work.request, writer).await?;
+            self.wait_for_commits(entry, &work.request, writer).await?;
             let place = self.parts.places.open(&work.request.repo).await?;
             let outside = self.outside(&work.request, &place)?;
             Ok((place, outside))
@@ -175,27 +175,41 @@ impl Reign {
     }
 
     /// Waits until all commits of a build are here. After a change of leader they may have to be pushed again.
-    async fn wait_for_commits(&self, request: &SubmitRequest, writer: &mut Writer) -> Result<(), String> {
+    async fn wait_for_commits(
+        &self,
+        entry: &Entry,
+        request: &SubmitRequest,
+        writer: &mut Writer,
+    ) -> Result<(), String> {
         let commits = ready::commits(request);
-        let deadline = self.parts.clock.monotonic() + self.parts.limits.sources;
+        let limits = &self.parts.limits;
+        // A client that follows pushes again by itself.
+        let patience = if request.detached { limits.detached_sources } else { limits.sources };
+        let deadline = self.parts.clock.monotonic() + patience;
         let mut told = false;
         loop {
             let pushed = self.pushed.notified();
             let missing = self.parts.mirrors.missing(&request.project, &commits).await;
             let missing = missing.map_err(|error| error.to_string())?;
+            entry.waits_for(&missing);
             let Some(first) = missing.first() else { return Ok(()) };
             if self.parts.clock.monotonic() >= deadline {
                 return Err(format!(
-                    "commit {first} is not on this coordinator, and nobody has pushed it again: the build was \
-                     submitted to another coordinator, which is gone; build again"
+                    "commit {first} is not on this coordinator, and nobody has pushed it within {} s: the build was \
+                     submitted to another coordinator, which is gone; run `slipway build` again",
+                    patience.as_secs()
                 ));
             }
             if !std::mem::replace(&mut told, true) {
-                let notice = format!("the leader has changed: waiting for commit {first} to be pushed again");
+                let how = format!("; `slipway attach {}` in a clone that has it does so", entry.name());
+                let how = if request.detached { how } else { String::new() };
+                let within = patience.as_secs();
+                let notice =
+                    format!("the leader has changed: waiting {within} s for commit {first} to be pushed again{how}");
                 writer.append([BuildEvent::Notice(notice)]).await;
             }
             // Either way it looks again.
-            let _ = tokio::time::timeout(LOOK_EVERY.min(self.parts.limits.sources), pushed).await;
+            let _ = tokio::time::timeout(LOOK_EVERY.min(patience), pushed).await;
         }
     }
 
@@ -277,7 +291,7 @@ fn ended(summary: BuildSummary, ending: &Ending, now: u64) -> BuildSummary {
         let text = text(failure);
         text.lines().next().unwrap_or_default().chars().take(500).collect()
     });
-    BuildSummary { state, ended: Some(now), failure, ..summary }
+    BuildSummary { state, ended: Some(now), failure, waits_for: Vec::new(), ..summary }
 }
 
 fn text(failure: &BuildFailure) -> String {

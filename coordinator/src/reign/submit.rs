@@ -51,6 +51,7 @@ impl Reign {
             submitted: self.parts.clock.unix_millis(),
             ended: None,
             failure: None,
+            waits_for: Vec::new(),
         };
         let created = self.parts.store.create(summary, fingerprint.clone(), text).await;
         match created.map_err(|error| self.refused(error))? {

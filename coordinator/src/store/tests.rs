@@ -23,6 +23,7 @@ fn summary(name: &str) -> BuildSummary {
         submitted: 7,
         ended: None,
         failure: None,
+        waits_for: Vec::new(),
     }
 }
 

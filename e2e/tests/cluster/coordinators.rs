@@ -86,3 +86,26 @@ fn an_upload_that_vanishes_before_it_is_published_is_made_again_and_nothing_runs
     engine::sh(&next.image("a"), "cat /made")?;
     cluster.nothing_left()
 }
+
+#[test]
+fn who_attaches_brings_what_only_the_dead_leader_had() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::start(2, 0)?;
+    let project = Project::new("brought")?;
+    project.write("src/file", "1")?;
+    cluster.config(&project, "image: a\nfrom: BASE\ngit: [{add: /src, to: /app}]\n")?;
+    project.commit("first")?;
+    let detached = Run::wait(cluster.start_build(&project, &["--detach"])?)?;
+    assert_eq!(detached.code, 0, "{}", detached.stderr);
+    let name = detached.stdout.trim();
+    cluster.kill_coordinator(cluster.leader()?);
+    cluster.leader()?;
+    cluster.add_worker()?;
+    let attached = cluster.ask(&project, &["attach", name])?;
+    assert_eq!(attached.code, 0, "{}\n{}", attached.stderr, cluster.logs());
+    assert!(attached.stderr.contains("`slipway attach"), "{}", attached.stderr);
+    assert_eq!(cluster.stages(&project)?.len(), 2);
+    cluster.nothing_left()
+}

@@ -200,6 +200,9 @@ pub struct BuildSummary {
     pub ended: Option<u64>,
     /// Why it failed, in a line.
     pub failure: Option<String>,
+    /// Commits that it waits for: this coordinator lacks them, and who has them should push them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<CommitId>,
 }
 
 slipway_digest::travels_as_text!(BuildName, EventId);

@@ -20,6 +20,7 @@ fn summary() -> BuildSummary {
         submitted: 1,
         ended: None,
         failure: None,
+        waits_for: Vec::new(),
     }
 }
 
