@@ -14,6 +14,7 @@ use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, 
 use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
+use slipway_protocol::Requirements;
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_telemetry::{SpanContext, Tracer};
 use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
@@ -180,12 +181,14 @@ async fn run(
         sources: Arc::new(OneRepository(git)),
         clock: Arc::clone(&request.clock),
         tracer: request.tracer.clone(),
+        holds: None,
     };
     let worker = Worker::new(setup, tasks.clone());
     let stopped = stop.clone();
     let mut working = tasks.spawn(async move { caught(worker.run(stopped)).await });
     let build = Build::new(request.graph, &Arc::new(request.settings), request.options);
-    let submitted = engine.submit(Submission { build, outside, trace: request.trace }).await;
+    let submitted =
+        engine.submit(Submission { build, outside, trace: request.trace, requires: Requirements::default() }).await;
     let Some((id, mut events)) = submitted else {
         return Err(BuildError::Setup(anyhow::anyhow!("the build engine has stopped")));
     };

@@ -11,6 +11,7 @@
 pub(crate) mod arguments;
 pub(crate) mod backend;
 pub(crate) mod building;
+pub(crate) mod capacity;
 pub(crate) mod cluster;
 pub(crate) mod coordinator;
 pub(crate) mod export;

@@ -21,7 +21,7 @@ use std::{
 use slipway_config::ImageName;
 use slipway_oci::ImageAt;
 use slipway_process::{Clock, Tasks, caught};
-use slipway_protocol::{AttemptId, Desired, Job, Report};
+use slipway_protocol::{AttemptId, Desired, Job, Report, Requirements};
 use slipway_stages::{
     Answer, Build, BuildEvent, Progress, Question, StageKind, StageRecord, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
@@ -61,6 +61,8 @@ pub struct Submission {
     pub outside: Outside,
     /// The span that it belongs to; `None` = it is not traced.
     pub trace: Option<SpanContext>,
+    /// What each of its jobs needs of a worker, beside its platform.
+    pub requires: Requirements,
 }
 
 /// What an engine is made of.

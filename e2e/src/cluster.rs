@@ -248,6 +248,11 @@ impl Cluster {
         project.slipway(&[arguments, &["--coordinator", &self.urls()]].concat())
     }
 
+    /// What a coordinator measures; `None` = it does not answer.
+    pub fn metrics(&self, coordinator: usize) -> Option<String> {
+        get(&format!("{}/metrics", self.urls[coordinator]))
+    }
+
     /// The tags of a project's stages. Each digest has one, each is a complete image, and each is the recorded winner.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 
 use crate::{
+    holds::Holds,
     progress::Progress,
     sources::Sources,
     traces::{self, Traces},
@@ -27,6 +28,7 @@ pub(crate) struct Runner {
     pub(crate) tasks: Tasks,
     pub(crate) link: Arc<dyn CoordinatorLink>,
     pub(crate) traces: Traces,
+    pub(crate) holds: Holds,
 }
 
 impl Runner {
@@ -50,8 +52,20 @@ impl Runner {
         result.unwrap_or_else(Phase::Failed)
     }
 
+    /// Looks which images of an earlier process the engine still has.
+    pub(crate) async fn take_up(&self) {
+        let mut found = Vec::new();
+        for image in self.holds.noted().await {
+            if self.backend.config(&LocalImage { id: image.id.clone() }).await.is_ok() {
+                found.push(image);
+            }
+        }
+        self.holds.take_up(found);
+    }
+
     /// Removes what a lost attempt has built. Failing to is not worth a failure: cleaning up comes again.
     pub(crate) async fn discard(&self, image: &BlobDigest) {
+        self.holds.forget(image).await;
         if let Err(error) = self.backend.remove(&LocalImage { id: image.clone() }).await {
             tracing::debug!("remove the image {} of a lost attempt: {error}", image.short());
         }

@@ -10,6 +10,7 @@ mod archive;
 mod attempts;
 mod contact;
 pub mod health;
+mod holds;
 mod job;
 mod progress;
 pub mod sources;

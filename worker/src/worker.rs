@@ -1,6 +1,6 @@
 //! The sync loop: state up, desired state down.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
@@ -8,10 +8,14 @@ use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcom
 use slipway_telemetry::Tracer;
 use tokio_util::sync::CancellationToken;
 
-use crate::{attempts::Attempts, contact::Contact, health::Status, job::Runner, sources::Sources, traces::Traces};
+use crate::{
+    attempts::Attempts, contact::Contact, health::Status, holds::Holds, job::Runner, sources::Sources, traces::Traces,
+};
 
 /// How long a worker waits before it asks again when the coordinator is away.
 const AWAY: Duration = Duration::from_secs(1);
+/// How long the engine may take to say which images of an earlier process it has.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long a worker that has nothing left tries to say that it ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -37,6 +41,8 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
     /// Where the spans of its jobs go.
     pub tracer: Tracer,
+    /// The file in which it keeps which images it has at hand; `None` = it does not tell.
+    pub holds: Option<PathBuf>,
 }
 
 /// How a worker is asked to end.
@@ -58,19 +64,22 @@ pub struct Worker {
     link: Arc<dyn CoordinatorLink>,
     clock: Arc<dyn Clock>,
     attempts: Attempts,
+    runner: Arc<Runner>,
     status: Arc<Status>,
 }
 
 impl Worker {
     /// A worker that runs its jobs in `tasks`.
     pub fn new(setup: Setup, tasks: Tasks) -> Self {
-        let Setup { name, boot, slots, capabilities, hold, link, backend, sources, clock, tracer } = setup;
+        let Setup { name, boot, slots, capabilities, hold, link, backend, sources, clock, tracer, holds } = setup;
         let status = Arc::new(Status::new(slots));
         let traces = Traces::new(&tracer, &name, &capabilities.backend);
         let (time, work) = (Arc::clone(&clock), tasks.clone());
-        let runner = Runner { backend, sources, clock: time, tasks: work, link: link.clone(), traces };
-        let attempts = Attempts::new(Arc::new(runner), tasks);
-        Self { name, boot, slots, capabilities, hold, link, clock, attempts, status }
+        let runner =
+            Runner { backend, sources, clock: time, tasks: work, link: link.clone(), traces, holds: Holds::new(holds) };
+        let runner = Arc::new(runner);
+        let attempts = Attempts::new(Arc::clone(&runner), tasks);
+        Self { name, boot, slots, capabilities, hold, link, clock, attempts, runner, status }
     }
 
     /// What it tells of itself.
@@ -80,6 +89,8 @@ impl Worker {
 
     /// Works until it is asked to end, or is told that no more work will come.
     pub async fn run(&self, stop: Stop) {
+        // Known before the first report: the first jobs may go by it.
+        let _ = tokio::time::timeout(LOOK, self.runner.take_up()).await;
         let mut contact = Contact::new(self.clock.monotonic(), self.hold);
         let mut seq = 0;
         loop {
@@ -143,8 +154,8 @@ impl Worker {
             slots: self.slots,
             capabilities: self.capabilities.clone(),
             attempts,
+            holds: self.runner.holds.list(),
             drain,
-            ..Report::default()
         }
     }
 

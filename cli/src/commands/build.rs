@@ -9,7 +9,7 @@ use slipway_digest::CommitId;
 use slipway_native::{check, rootless};
 use slipway_oci::Repo;
 use slipway_process::random_id;
-use slipway_protocol::{BuildName, SubmitRequest};
+use slipway_protocol::{BuildName, Requirements, SubmitRequest};
 use slipway_stages::{BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_telemetry::{Span, SpanContext, Tracer};
 
@@ -23,6 +23,8 @@ use crate::{
     flags::{
         backend::{BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
         building::BuildingFlags,
+        capacity,
+        capacity::{JOB_CPU, JOB_LABEL, JOB_MEMORY},
         cluster as cluster_flags,
         cluster::{COORDINATOR, DETACH},
         log::Level,
@@ -52,6 +54,8 @@ struct Flags {
     report: Option<ReportFile>,
     /// The cluster that builds; `None` = this process does.
     cluster: Option<Client>,
+    /// What its jobs need of a worker of the cluster.
+    requires: Requirements,
     detach: bool,
 }
 
@@ -72,6 +76,7 @@ impl Flags {
             synchronization: synchronization.map_err(Failure::usage)?,
             token: token.map_err(Failure::usage)?,
             cluster,
+            requires: capacity::requirements(&session.values).map_err(Failure::usage)?,
             detach: session.values.switch(&DETACH),
             building: BuildingFlags::from_values(&session.values),
             backend: BackendFlags::from_values(&session.values).map_err(Failure::usage)?,
@@ -92,6 +97,11 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
     let others = [&SYNCHRONIZATION, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &COMPRESSION];
     if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
         anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
+    }
+    let of_cluster = [&JOB_CPU, &JOB_MEMORY, &JOB_LABEL];
+    if let Some(flag) = of_cluster.into_iter().find(|flag| !cluster && values.is_given(flag)) {
+        let spelled = values.spelling(flag);
+        anyhow::bail!("{spelled}: only a cluster has workers to choose from: give one with --coordinator");
     }
     if values.switch(&DETACH) && !cluster {
         anyhow::bail!("{}: only a cluster goes on by itself: give one with --coordinator", values.spelling(&DETACH));
@@ -394,6 +404,7 @@ fn cluster_request(
         platform: settings.platform,
         dev: settings.dev,
         parallel: flags.building.cluster_limit.map(usize::from),
+        requires: flags.requires.clone(),
         schedule: flags.building.schedule,
         require_built: flags.building.require_built,
         detached: flags.detach,

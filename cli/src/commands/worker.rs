@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::session::Desk;
 use crate::{
+    capacity,
     choose::{self, Asked, Backend, EngineAddress, NoBackend, Tried, Wanted},
     cluster, embedded,
     failure::Failure,
@@ -88,8 +89,16 @@ fn setup(
     let link = LinkOptions { worker: name.clone(), spool: data.join("service/output") };
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let slots = flags.slots.unwrap_or_else(|| u16::try_from(cpus).unwrap_or(u16::MAX));
+    let capabilities = Capabilities {
+        cpu_millis: flags.capacity.cpu_millis.unwrap_or_else(capacity::cpu_millis),
+        memory_mib: flags.capacity.memory_mib.unwrap_or_else(capacity::memory_mib),
+        labels: flags.capacity.labels.clone(),
+        ..capabilities
+    };
+    let (cpus, memory) = (capabilities.cpu_millis / 1000, capabilities.memory_mib);
     desk.printer.info(&format!(
-        "Worker {name} with {slots} slots and the backend {} for {}, data in {}",
+        "Worker {name} with {slots} slots, {cpus}.{:03} CPUs, {memory} MiB and the backend {} for {}, data in {}",
+        capabilities.cpu_millis % 1000,
         capabilities.backend,
         client.addresses().current(),
         data.display()
@@ -105,6 +114,7 @@ fn setup(
         sources: Arc::new(mirrors),
         clock: Arc::clone(&desk.world.clock),
         tracer: Tracer::default(),
+        holds: Some(data.join("service/holds")),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
+    capacity::CapacityFlags,
     flag::{CommandName, Flag, SERVERS, Werf},
     resolve::{FlagError, Values},
 };
@@ -64,6 +65,8 @@ pub(crate) struct WorkerFlags {
     pub(crate) drain_limit: Duration,
     /// `--health-listen`
     pub(crate) health: Option<SocketAddr>,
+    /// `--cpu`, `--memory`, `--label`
+    pub(crate) capacity: CapacityFlags,
 }
 
 impl WorkerFlags {
@@ -83,6 +86,7 @@ impl WorkerFlags {
             hold: seconds(values, &HOLD, 0)?,
             drain_limit: seconds(values, &DRAIN_LIMIT, 0)?,
             health: health.transpose()?,
+            capacity: CapacityFlags::from_values(values)?,
         })
     }
 }

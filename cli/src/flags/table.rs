@@ -1,7 +1,7 @@
 //! The table of all flags.
 
 use super::{
-    backend, building, cluster, coordinator, export,
+    backend, building, capacity, cluster, coordinator, export,
     flag::{CommandName, Flag},
     host, later, log, project, report, service, storage, unneeded,
 };
@@ -15,8 +15,10 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Export", export::FLAGS),
     ("Report", report::FLAGS),
     ("Cluster", cluster::FLAGS),
+    ("Jobs in a cluster", capacity::BUILD),
     ("Coordinator", coordinator::FLAGS),
     ("Worker", service::FLAGS),
+    ("What a worker has", capacity::WORKER),
     ("Host", host::FLAGS),
     ("Log", log::FLAGS),
     ("Not supported yet", later::FLAGS),

@@ -7,6 +7,7 @@ use std::{
 
 use slipway_config::ImageName;
 use slipway_process::Tasks;
+use slipway_protocol::Requirements;
 use slipway_stages::{
     Answer, Build, BuildEvent, Progress, StageKind, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
@@ -22,6 +23,7 @@ struct Running {
     outside: Arc<Outside>,
     /// The span that its jobs belong to.
     trace: Option<SpanContext>,
+    requires: Requirements,
     reader: mpsc::Sender<Event>,
     /// Events on their way to the reader. As many as the build has stages, so it needs no bound; log lines, of which
     /// there may be any number, go to the bounded reader directly.
@@ -56,11 +58,12 @@ impl Builds {
                 }
             }
         });
-        let Submission { build, outside, trace } = submission;
+        let Submission { build, outside, trace, requires } = submission;
         let running = Running {
             build,
             outside: Arc::new(outside),
             trace,
+            requires,
             reader,
             outgoing,
             stages: HashMap::new(),
@@ -112,6 +115,11 @@ impl Builds {
     /// The span that the jobs of a build belong to.
     pub(super) fn trace(&self, id: BuildId) -> Option<SpanContext> {
         self.running.get(&id).and_then(|running| running.trace)
+    }
+
+    /// What each job of a build needs of a worker.
+    pub(super) fn requires(&self, id: BuildId) -> Requirements {
+        self.running.get(&id).map(|running| running.requires.clone()).unwrap_or_default()
     }
 
     /// The name of a build's project.

@@ -63,7 +63,7 @@ impl Owner {
             (keys::PLATFORM, plan.platform.to_string()),
         ];
         let class = Class { project: plan.project.clone(), image: image.0, kind: plan.kind.name().to_owned() };
-        let requires = requirements(&plan);
+        let requires = requirements(&plan, self.builds.requires(build));
         let want = Want { rank, class, requires, near: near(&plan, base_size) };
         let subscriber = Subscriber::Build(build, key.clone());
         self.want(build, &key, Wanted { job: Job::Stage(plan), want, subscriber, about });
@@ -234,31 +234,43 @@ impl Owner {
     }
 }
 
-/// What a stage needs of the worker that builds it.
-fn requirements(plan: &StagePlan) -> Requirements {
+/// What a stage needs of the worker that builds it, beside what its build has asked for.
+fn requirements(plan: &StagePlan, asked: Requirements) -> Requirements {
     let platform = Some(plan.platform.to_string());
     let usual = || Some(DEFAULT_NETWORK.to_owned());
     match &plan.body {
         // A worker that keeps commands off its network must be able to give them one of their own.
-        StageBody::Shell { .. } => Requirements { platform, network: usual(), ..Requirements::default() },
+        StageBody::Shell { .. } => Requirements { platform, network: usual(), ..asked },
         // No other backend builds them yet.
         StageBody::Dockerfile(input) => {
             let network = input.network.clone().filter(|network| !network.is_empty()).or_else(usual);
-            Requirements { platform, network, backend: Some(DOCKERFILES.to_owned()), ..Requirements::default() }
+            Requirements { platform, network, backend: Some(DOCKERFILES.to_owned()), ..asked }
         }
         StageBody::Nothing | StageBody::Git(_) | StageBody::Imports(_) | StageBody::Respec(_) | StageBody::Copy(_) => {
-            Requirements { platform, ..Requirements::default() }
+            Requirements { platform, ..asked }
         }
     }
 }
 
-/// Stored stages that a stage is made from.
+/// Images that a stage is made from. Of those that are not ours nobody knows the size: no job waits for a worker that
+/// has one, but it is preferred.
 fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
     let near = |at: &ImageAt, bytes: u64| Near { image: at.digest.clone(), bytes };
     let base = match &plan.base {
         PlanBase::Stage { at, .. } => Some(near(at, base_size)),
-        PlanBase::None | PlanBase::External(_) => None,
+        PlanBase::External(image) => image.at.as_ref().map(|at| near(at, 0)),
+        PlanBase::None => None,
     };
+    let bases = match &plan.body {
+        StageBody::Dockerfile(input) => input.bases.as_slice(),
+        StageBody::Nothing
+        | StageBody::Git(_)
+        | StageBody::Shell { .. }
+        | StageBody::Respec(_)
+        | StageBody::Imports(_)
+        | StageBody::Copy(_) => &[],
+    };
+    let bases = bases.iter().filter_map(|base| base.at.as_ref()).map(|at| near(at, 0));
     let imported = match &plan.body {
         StageBody::Imports(inputs) => inputs.as_slice(),
         StageBody::Nothing
@@ -268,7 +280,7 @@ fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
         | StageBody::Dockerfile(_)
         | StageBody::Copy(_) => &[],
     };
-    base.into_iter().chain(imported.iter().map(|input| near(&input.image, 0))).collect()
+    base.into_iter().chain(bases).chain(imported.iter().map(|input| near(&input.image, 0))).collect()
 }
 
 /// The key of the job that answers a question about imported content.

@@ -133,7 +133,9 @@ impl Reign {
         };
         let (place, outside) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;
         let build = ready::build(&work.request, work.graph);
-        Ok(Prepared { submission: Submission { build, outside, trace: span.context() }, place, span })
+        let requires = work.request.requires.clone();
+        let submission = Submission { build, outside, trace: span.context(), requires };
+        Ok(Prepared { submission, place, span })
     }
 
     /// The span of a build: part of what its client does, when that says so.

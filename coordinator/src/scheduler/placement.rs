@@ -58,10 +58,12 @@ impl Scheduler {
 
     fn match_open(&self, turn: Turn) -> Option<Match> {
         let job = self.jobs.get(turn.1)?;
-        let mut best: Option<(u64, WorkerNo)> = None;
+        let mut best: Option<((u64, u64), WorkerNo)> = None;
         for (worker, bytes) in self.holders(job) {
-            if best.is_none_or(|(most, _)| bytes > most) && self.takes(worker, turn.1) {
-                best = Some((bytes, worker));
+            // Of several that have as much, the freest.
+            let free = self.workers.get(worker).map(super::workers::Worker::free).unwrap_or_default();
+            if best.is_none_or(|(most, _)| (bytes, free) > most) && self.takes(worker, turn.1) {
+                best = Some(((bytes, free), worker));
             }
         }
         let found = match best {

@@ -206,6 +206,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         dev: false,
         parallel: None,
+        requires: Default::default(),
         schedule: slipway_stages::build::Schedule::default(),
         require_built: false,
         detached: false,

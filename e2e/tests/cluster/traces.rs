@@ -33,7 +33,7 @@ fn one_build_is_one_trace_over_command_coordinator_and_worker() -> Result<()> {
     let collector = Collector::start()?;
     let endpoint = collector.endpoint();
     let collected = [(ENDPOINT, endpoint.as_str()), (HEADERS, "api-key=hush")];
-    let cluster = Cluster::start_with(1, 1, &collected)?;
+    let mut cluster = Cluster::start_with(1, 1, &collected)?;
     let project = Project::new("traced")?;
     cluster.config(&project, "image: app\nfrom: BASE\nshell: {install: [date > /one], setup: ['echo two']}\n")?;
     project.commit("first")?;
@@ -86,5 +86,21 @@ fn one_build_is_one_trace_over_command_coordinator_and_worker() -> Result<()> {
     assert_eq!(kinds, BTreeMap::from(expected));
     assert!(collector.headers().contains(&"api-key: hush".to_owned()));
     assert!(!format!("{spans:?}{}{}", run.stderr, cluster.logs()).contains("hush"));
+    // Another coordinator knows from the worker's own words who has the base image, and another build starts there.
+    cluster.add_worker()?;
+    cluster.kill_coordinator(0);
+    cluster.start_coordinator(0, None)?;
+    wait("both workers", || cluster.metrics(0).filter(|text| text.contains("slipway_workers{state=\"alive\"} 2")))?;
+    let repo = cluster.registry.repo("another");
+    let run = project.slipway_with(&["build", "--coordinator", &urls, "--repo", &repo], &collected)?;
+    assert_eq!(run.code, 0, "{}\n{}", run.stderr, cluster.logs());
+    let first = wait("the first stage", || {
+        let spans = collector.spans().into_iter().filter(|span| span.trace != TRACE).collect::<Vec<_>>();
+        let is_it = |span: &&Seen| span.attributes.get("slipway.stage").is_some_and(|stage| stage == "from");
+        let stage = named(&spans, "stage").into_iter().find(is_it)?;
+        let attempt = spans.iter().find(|span| span.parent == stage.id && span.name == "attempt")?;
+        Some(attempt.attributes.clone())
+    })?;
+    assert_eq!((first["slipway.worker"].as_str(), first["slipway.why"].as_str()), ("w0", "has_base"));
     Ok(())
 }

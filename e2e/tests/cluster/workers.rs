@@ -137,7 +137,7 @@ fn nobody_to_do_the_work_is_said_and_cured() -> Result<()> {
         return Ok(());
     }
     let listener = Listener::start()?;
-    let mut cluster = Cluster::start(1, 1)?;
+    let mut cluster = Cluster::start_with(1, 1, &[("SLIPWAY_LABEL", "disk=ssd"), ("SLIPWAY_MEMORY", "1GiB")])?;
     cluster.kill_worker(0);
     let project = project("waiting", &cluster, &listener)?;
     let client = cluster.start_build(&project, &[])?;
@@ -147,5 +147,17 @@ fn nobody_to_do_the_work_is_said_and_cured() -> Result<()> {
     let run = Run::wait(client)?;
     assert_eq!(run.code, 0, "{}\n{}", run.stderr, cluster.logs());
     assert_eq!(runs(&project, &listener), each_once());
+    // What its only worker has not, it does not wait for.
+    let (urls, repo) = (cluster.urls(), cluster.registry.repo("another"));
+    let build =
+        |more: &[&str]| project.slipway(&[&["build", "side", "--coordinator", &urls, "--repo", &repo], more].concat());
+    let run = build(&["--job-label", "disk=nvme", "--job-memory", "2GiB"])?;
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(run.stderr.contains("w0 lacks 2048 MiB of memory and label disk=nvme"), "{}", run.stderr);
+    let run = build(&["--platform", "linux/s390x"])?;
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert!(run.stderr.contains("w0 lacks platform linux/s390x"), "{}", run.stderr);
+    let run = build(&["--job-label", "disk=ssd", "--job-memory", "512MiB", "--job-cpu", "0.5"])?;
+    assert_eq!(run.code, 0, "{}", run.stderr);
     Ok(())
 }

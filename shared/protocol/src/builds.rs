@@ -12,6 +12,8 @@ use slipway_stages::{
     build::{BuildFailure, BuiltImage, Schedule},
 };
 
+use crate::Requirements;
+
 /// A build as its client names it, so that a submit whose answer was lost can be repeated: 8 to 64 characters out of
 /// `a-z`, `0-9` and `-`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -77,6 +79,9 @@ pub struct SubmitRequest {
     pub dev: bool,
     /// How many images may be under way at once; `None` = no limit.
     pub parallel: Option<usize>,
+    /// What each of its jobs needs of a worker, beside its platform.
+    #[serde(default)]
+    pub requires: Requirements,
     /// In which order images start.
     #[serde(default)]
     pub schedule: Schedule,

@@ -61,7 +61,9 @@ pub(super) async fn have(
     id: &BlobDigest,
 ) -> Result<LocalImage, slipway_backend::BackendError> {
     let image = LocalImage { id: id.clone() };
-    if runner.backend.config(&image).await.is_ok() { Ok(image) } else { runner.backend.pull(at).await }
+    let image = if runner.backend.config(&image).await.is_ok() { image } else { runner.backend.pull(at).await? };
+    runner.holds.note(&at.digest, &image.id).await;
+    Ok(image)
 }
 
 fn blocking(tar: ByteStream) -> impl io::Read + Send + 'static {

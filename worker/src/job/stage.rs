@@ -137,7 +137,9 @@ async fn base(runner: &Runner, plan: &StagePlan) -> Result<Option<LocalImage>, F
 
 async fn external(runner: &Runner, plan: &StagePlan, image: &BaseImage) -> Result<LocalImage, BackendError> {
     if let Some(at) = &image.at {
-        return runner.backend.pull(at).await;
+        let pulled = runner.backend.pull(at).await?;
+        runner.holds.note(&at.digest, &pulled.id).await;
+        return Ok(pulled);
     }
     let reference: Reference = image.reference.parse().map_err(refused)?;
     let found = runner.backend.local(&reference, &plan.platform).await?;
@@ -214,6 +216,7 @@ async fn store(
                 | StageBody::Respec(_)
                 | StageBody::Dockerfile(_) => failure::backend(&doing, error),
             })?;
+            runner.holds.note(&pushed.manifest, &image.id).await;
             (ImageAt { repo: repo.clone(), digest: pushed.manifest }, pushed.size)
         }
     };

@@ -222,6 +222,7 @@ pub(crate) fn worker(
         sources: Arc::new(OneRepository(Arc::new(repository.expect("the checkout is a git repository")))),
         clock: clock.clone(),
         tracer: slipway_telemetry::Tracer::default(),
+        holds: None,
     };
     Worker::new(setup, tasks.clone())
 }
