@@ -82,12 +82,17 @@ pub(super) fn of_records(records: &Records) -> Result<Pax, LayerError> {
     let bad = || LayerError::Bad("read an archive: a sparse file is described wrongly".to_owned());
     if let Some(major) = records.number(b"GNU.sparse.major")? {
         let minor = records.number(b"GNU.sparse.minor")?;
-        if (major, minor) != (1, Some(0)) {
+        let older = [&b"GNU.sparse.size"[..], b"GNU.sparse.map", b"GNU.sparse.offset", b"GNU.sparse.numbytes"];
+        if (major, minor) != (1, Some(0)) || older.iter().any(|key| records.get(key).is_some()) {
             return Err(bad());
         }
         return Ok(Pax::Ahead(records.number(b"GNU.sparse.realsize")?.ok_or_else(bad)?));
     }
-    let Some(size) = records.number(b"GNU.sparse.size")? else { return Ok(Pax::Dense) };
+    let Some(size) = records.number(b"GNU.sparse.size")? else {
+        // A description that lacks its beginning is one to some programs.
+        let described = records.0.iter().any(|(key, _)| key.starts_with(b"GNU.sparse."));
+        return if described { Err(bad()) } else { Ok(Pax::Dense) };
+    };
     let numbers: Vec<u64> = match records.get(b"GNU.sparse.map") {
         Some(map) => {
             map.split(|byte| *byte == b',').map(|text| pax::decimal(text).ok_or_else(bad)).collect::<Result<_, _>>()?
