@@ -103,6 +103,9 @@ pub(super) fn of_records(records: &Records) -> Result<Pax, LayerError> {
             parts.map(|(_, value)| pax::decimal(value).ok_or_else(bad)).collect::<Result<_, _>>()?
         }
     };
+    if records.number(b"GNU.sparse.numblocks")? != Some(numbers.len() as u64 / 2) {
+        return Err(bad());
+    }
     let spans = pairs(&numbers).ok_or_else(bad)?;
     Ok(Pax::Known(Map { size, spans }))
 }
