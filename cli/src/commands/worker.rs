@@ -192,10 +192,11 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
         tried.native = Some(embedded::probe_native(data).await);
     }
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
-    if choice.backend == Backend::Native
-        && let Some(lacks) = choose::native_lacks(&[], backend.toolbox.as_deref())
-    {
-        return Err(Failure::usage(anyhow!("{lacks}")));
+    if choice.backend == Backend::Native {
+        choose::native_driver(environment).map_err(refused)?;
+        if let Some(lacks) = choose::native_lacks(&[], backend.toolbox.as_deref()) {
+            return Err(Failure::usage(anyhow!("{lacks}")));
+        }
     }
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
     let places = (data.to_owned(), desk.values.text(&TMP_DIR));

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use slipway_kv::{EtcdAddress, EtcdKv, EtcdOptions, Kv, MemoryKv};
 use slipway_parts::{Etcd, Registry};
 use slipway_process::Tasks;
-use slipway_protocol::{BuildEvent, BuildState, BuildSummary, Code};
+use slipway_protocol::{BuildEvent, BuildState, BuildSummary, Code, SubmitRequest};
 
 use crate::{
     builds::{APP, end},
@@ -115,4 +115,25 @@ async fn an_etcd_that_is_away_for_a_while_costs_no_work() {
     let events = coordinator.events("build-one", "").await;
     assert!(end(&events).is_ok(), "{:?}", end(&events));
     assert_eq!(worker.built().len(), 2, "no stage was built twice: {:?}", worker.built());
+}
+
+/// Nobody follows a detached build: what only the dead leader had is not waited for as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_detached_build_that_nobody_helps_ends_soon_and_says_why() {
+    let Some(registry) = Registry::start() else { return };
+    let kv: Arc<dyn Kv> = Arc::new(MemoryKv::new());
+    let mut first = Coordinator::leading(Setup::new(Arc::clone(&kv))).await;
+    let project = Project::new();
+    let commit = project.commit("one");
+    first.push(&project, commit).expect("it is taken");
+    let asked = SubmitRequest { detached: true, ..request(registry.host(), APP, &["app"], commit) };
+    first.submitted("build-one", &asked).await;
+    first.stop().await;
+    let mut setup = Setup::new(kv);
+    setup.limits.detached_sources = Duration::from_millis(1);
+    let second = Coordinator::leading(setup).await;
+    let events = second.events("build-one", "").await;
+    let failure = end(&events).as_ref().expect_err("its commit is nowhere");
+    let text = format!("{failure:?}");
+    assert!(text.contains(&commit.to_string()) && text.contains("run `slipway build` again"), "{text}");
 }
