@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, ImageStore, LocalImage, Pushed, SpoolDir};
 use slipway_docker::{DockerBackend, DockerOptions, ToolboxSource};
 use slipway_gateway::Gateway;
-use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands};
+use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands, rootless};
 use slipway_oci::{Platform, Repo};
 use slipway_process::{SystemClock, Tasks};
 use slipway_registry::Client;
@@ -129,6 +129,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// Begins the program anew in a user namespace, as another one; answers only why that failed. For a time when nothing was
+/// done or said yet.
+pub(crate) fn start_again() -> anyhow::Error {
+    let failed = rootless::start_again(Path::new(OWN_PROGRAM), std::env::args_os().skip(1));
+    anyhow::Error::new(failed).context("start again in a user namespace")
 }
 
 /// Where the native backend keeps layers and images, below the home directory.

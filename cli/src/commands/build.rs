@@ -1,6 +1,6 @@
 //! `slipway build`.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, pin::Pin, sync::Arc};
 
 use anyhow::Context as _;
 use slipway_client::{Client, Token};
@@ -284,9 +284,7 @@ async fn backend(
     if choice.backend == Backend::Native {
         choose::native_driver(&session.world.environment).map_err(Failure::usage)?;
         if rootless::is_needed() {
-            // Nothing was done or said yet: the program begins anew, as another one.
-            let failed = rootless::start_again(Path::new(engines::OWN_PROGRAM), std::env::args_os().skip(1));
-            return Err(Failure::from(anyhow::Error::new(failed).context("start again in a user namespace")));
+            return Err(Failure::from(engines::start_again()));
         }
         let why = if rootless::is_inside() { "as this is not root" } else { "as this is root" };
         choice.why = format!("{}; {}, {why}", choice.why, check::mode());

@@ -4,6 +4,7 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use slipway_client::{Client, HttpLink, LinkOptions};
+use slipway_native::rootless;
 use slipway_process::{Tasks, random_id};
 use slipway_telemetry::Tracer;
 use slipway_worker::{Capabilities, Mirrors, Setup, Stop, Worker, health};
@@ -13,7 +14,7 @@ use super::session::Desk;
 use crate::{
     capacity,
     choose::{self, Asked, Backend, EngineAddress, NoBackend, Tried, Wanted},
-    cluster, embedded,
+    cluster, embedded, engine as engines,
     failure::Failure,
     flags::{
         backend::BackendFlags,
@@ -199,6 +200,12 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
         }
     }
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
+    if choice.backend == Backend::Native {
+        choose::native_driver(environment).map_err(Failure::usage)?;
+        if rootless::is_needed() {
+            return Err(Failure::from(engines::start_again()));
+        }
+    }
     let places = (data.to_owned(), desk.values.text(&TMP_DIR));
     Ok(HostOptions::new((choice.backend, engine), (&backend, &storage), environment, places))
 }

@@ -1,5 +1,7 @@
 //! The backend on this machine, with a base made of the host's static busybox and registries of the tests' own.
 
+#[path = "native/attacks.rs"]
+mod attacks;
 #[path = "native/limits.rs"]
 mod limits;
 #[path = "native/network.rs"]
