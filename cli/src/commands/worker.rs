@@ -200,11 +200,8 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
         }
     }
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
-    if choice.backend == Backend::Native {
-        choose::native_driver(environment).map_err(Failure::usage)?;
-        if rootless::is_needed() {
-            return Err(Failure::from(engines::start_again()));
-        }
+    if choice.backend == Backend::Native && rootless::is_needed() {
+        return Err(Failure::from(engines::start_again()));
     }
     let places = (data.to_owned(), desk.values.text(&TMP_DIR));
     Ok(HostOptions::new((choice.backend, engine), (&backend, &storage), environment, places))
