@@ -135,8 +135,9 @@ impl Page {
         for (state, number) in [("alive", alive), ("lost", scheduler.workers.len() - alive)] {
             self.labelled("slipway_workers", &format!("state=\"{state}\""), number as u64);
         }
-        let slots = scheduler.workers.iter().filter(|worker| worker.alive).map(|worker| u64::from(worker.slots)).sum();
-        self.one("slipway_slots", "gauge", "Slots of all workers that are heard.", slots);
+        let taking = scheduler.workers.iter().filter(|worker| worker.alive && !worker.drain);
+        let slots = taking.map(|worker| u64::from(worker.slots)).sum();
+        self.one("slipway_slots", "gauge", "Slots of all workers that take jobs.", slots);
         let counters = scheduler.counters;
         self.head("slipway_dedup_total", "counter", "What became of wishes for stages.");
         for (result, number) in [
