@@ -2,39 +2,33 @@
 //!
 //! All workers share this machine's engine, each with a data directory, and so leftovers, of its own.
 
+mod ask;
+mod process;
+
 use std::{
     collections::BTreeSet,
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Child,
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use slipway_parts::{Etcd, Server};
-use slipway_process::{Environment, child};
+use slipway_parts::{Etcd, Server, etcd::own_address};
 use tempfile::TempDir;
 
 use crate::{
     Proxy, Registry, engine,
-    project::{Built, Project, Run, program},
+    project::{Built, Project, Run},
 };
+use process::Process;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Looks before something that must come is given up: 60 seconds.
-const LOOKS: usize = 600;
-
-/// One process of the cluster.
-struct Process {
-    /// Arguments of the program.
-    arguments: Vec<String>,
-    variables: Vec<(String, String)>,
-    log: PathBuf,
-    server: Option<Server>,
-}
+/// Looks before something that must come is given up: two minutes.
+const LOOKS: usize = 1200;
 
 /// A running cluster; all of it is killed and removed when this is dropped.
 pub struct Cluster {
@@ -42,9 +36,13 @@ pub struct Cluster {
     pub etcd: Etcd,
     /// Where stages go.
     pub registry: Registry,
+    /// The registry's address, as coordinators, workers and clients know it.
+    host: String,
     urls: Vec<String>,
     coordinators: Vec<Process>,
     workers: Vec<Process>,
+    /// What workers and clients need beside the addresses.
+    variables: Vec<(String, String)>,
     dir: TempDir,
 }
 
@@ -57,37 +55,35 @@ impl Cluster {
         Self::start_with(coordinators, workers, &[])
     }
 
-    /// The same, with variables for coordinators and workers.
+    /// The same, with variables for every process.
     ///
     /// # Errors
     /// When a part is missing or does not come up.
     pub fn start_with(coordinators: usize, workers: usize, variables: &[(&str, &str)]) -> Result<Self> {
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let etcd = Etcd::three().context("there is no etcd")?;
-        let dir = tempfile::tempdir()?;
-        // All ports are held until all are chosen, so that no two are the same.
-        let held = (0..coordinators).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-        let addresses = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        drop(held);
+        let (dir, registry) = (tempfile::tempdir()?, Registry::start()?);
+        // An address of their own: nobody takes the port of one that is down.
+        let ports = free_ports(own_address(), coordinators)?;
         let endpoints = etcd.endpoints().join(",");
-        let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
-        let coordinator = |(number, address): (usize, &std::net::SocketAddr)| {
-            let own = ["--listen", &address.to_string(), "--etcd", &endpoints, "--no-auth"].map(str::to_owned);
-            process(dir.path(), "coordinator", number, own.to_vec())
+        let coordinator = |(number, address): (usize, &String)| {
+            let own = ["--listen", address, "--etcd", &endpoints, "--no-auth"].map(str::to_owned);
+            let process = Process::new(dir.path(), "coordinator", number, own.to_vec());
+            Process { variables: variables.clone(), ..process }
         };
         let mut cluster = Self {
-            coordinators: addresses.iter().enumerate().map(coordinator).collect(),
-            workers: (0..workers).map(|number| worker(dir.path(), &urls, number)).collect(),
-            registry: Registry::start()?,
+            coordinators: ports.iter().enumerate().map(coordinator).collect(),
+            urls: ports.iter().map(|address| format!("http://{address}")).collect(),
+            workers: Vec::new(),
+            host: registry.host().to_owned(),
+            registry,
             etcd,
-            urls,
+            variables,
             dir,
         };
-        for process in cluster.coordinators.iter_mut().chain(&mut cluster.workers) {
-            let own = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            process.variables = own.collect();
-        }
-        (0..coordinators).try_for_each(|number| cluster.start_coordinator(number, None))?;
-        (0..workers).try_for_each(|number| cluster.start_worker(number, None))?;
+        (0..coordinators).for_each(|number| cluster.start_coordinator(number, None));
+        (0..workers).for_each(|_| cluster.add_worker());
         cluster.leader()?;
         Ok(cluster)
     }
@@ -101,7 +97,7 @@ impl Cluster {
         engine::run(&["tag", engine::base_image(), &name])?;
         engine::run(&["push", "--quiet", &name])?;
         engine::run(&["image", "rm", &name])?;
-        Ok(name)
+        Ok(format!("{}/base:1", self.host))
     }
 
     /// Writes `werf.yaml` of a project: the meta section and the given documents. `BASE` stands for the base image.
@@ -117,21 +113,25 @@ impl Cluster {
         self.urls.join(",")
     }
 
+    /// Where a project's stages go.
+    pub fn repo(&self, project: &Project) -> String {
+        format!("{}/{}", self.host, project.name())
+    }
+
+    /// The name by which this machine's engine pulls an image of a build: it trusts only registries on loopback.
+    pub fn local(&self, image: &str) -> String {
+        image.replacen(&self.host, self.registry.host(), 1)
+    }
+
     /// Starts a coordinator that is down; `failpoint` is where it will be killed.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start_coordinator(&mut self, number: usize, failpoint: Option<&str>) -> Result<()> {
-        self.coordinators[number].start(failpoint)
+    pub fn start_coordinator(&mut self, number: usize, failpoint: Option<&str>) {
+        self.coordinators[number].start(failpoint);
     }
 
     /// Adds one more worker.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn add_worker(&mut self) -> Result<()> {
+    pub fn add_worker(&mut self) {
         let urls = self.urls.clone();
-        self.add_worker_at(&urls)
+        self.add_worker_at(&urls);
     }
 
     /// Adds one more worker that needs no engine.
@@ -147,13 +147,13 @@ impl Cluster {
     }
 
     /// Adds one more worker that is given these addresses of coordinators.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn add_worker_at(&mut self, urls: &[String]) -> Result<()> {
+    pub fn add_worker_at(&mut self, urls: &[String]) {
         let number = self.workers.len();
-        self.workers.push(worker(self.dir.path(), urls, number));
-        self.start_worker(number, None)
+        let own = ["--coordinator", &urls.join(","), "--name", &format!("w{number}"), "--slots", "4"];
+        let mut worker = Process::new(self.dir.path(), "worker", number, own.map(str::to_owned).to_vec());
+        worker.variables.clone_from(&self.variables);
+        self.workers.push(worker);
+        self.start_worker(number, None);
     }
 
     /// A proxy in front of a coordinator.
@@ -165,16 +165,18 @@ impl Cluster {
     }
 
     /// Starts a worker that is down; `failpoint` is where it will be killed.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start_worker(&mut self, number: usize, failpoint: Option<&str>) -> Result<()> {
-        self.workers[number].start(failpoint)
+    pub fn start_worker(&mut self, number: usize, failpoint: Option<&str>) {
+        self.workers[number].start(failpoint);
     }
 
     /// Kills a coordinator.
     pub fn kill_coordinator(&mut self, number: usize) {
         self.coordinators[number].server = None;
+    }
+
+    /// Asks a coordinator to end, and waits until it has: another leads at once.
+    pub fn stop_coordinator(&mut self, number: usize) {
+        self.coordinators[number].stop();
     }
 
     /// Kills a worker.
@@ -184,9 +186,7 @@ impl Cluster {
 
     /// Asks a worker to end, and waits until it has.
     pub fn stop_worker(&mut self, number: usize) {
-        if let Some(server) = self.workers[number].server.take() {
-            server.stop();
-        }
+        self.workers[number].stop();
     }
 
     /// The process of a worker.
@@ -202,7 +202,7 @@ impl Cluster {
     /// # Errors
     /// When it lives on.
     pub fn worker_dies(&mut self, number: usize) -> Result<()> {
-        self.workers[number].dies()
+        self.workers[number].dies().with_context(|| self.logs())
     }
 
     /// Waits until a coordinator has been killed at its failpoint.
@@ -210,7 +210,7 @@ impl Cluster {
     /// # Errors
     /// When it lives on.
     pub fn coordinator_dies(&mut self, number: usize) -> Result<()> {
-        self.coordinators[number].dies()
+        self.coordinators[number].dies().with_context(|| self.logs())
     }
 
     /// Waits until a coordinator leads; answers its number.
@@ -218,8 +218,32 @@ impl Cluster {
     /// # Errors
     /// When none does.
     pub fn leader(&self) -> Result<usize> {
-        wait("a leader", || self.urls.iter().position(|url| is_leader(url)))
-            .with_context(|| format!("a leader:\n{}", self.logs()))
+        let leader = || self.urls.iter().position(|url| ask::is_leader(url));
+        wait("a leader", leader).with_context(|| self.logs())
+    }
+
+    /// Waits until a coordinator has found that the store is away: whatever it led, nothing is decided there any more.
+    ///
+    /// # Errors
+    /// When it goes on.
+    pub fn leads_no_more(&self, number: usize) -> Result<()> {
+        let is_over = || ask::is_without_store(&self.urls[number]).then_some(());
+        wait("an end of leadership", is_over).with_context(|| self.logs())
+    }
+
+    /// Waits until the leader counts so many workers that take jobs, by its own measurements.
+    ///
+    /// # Errors
+    /// When it never does.
+    pub fn workers_known(&self, wanted: u64) -> Result<()> {
+        wait(&format!("{wanted} workers"), || (self.measure("slipway_slots") == Some(wanted * 4)).then_some(()))
+            .with_context(|| self.logs())
+    }
+
+    /// A measurement of the leader, by its name and labels; `None` when nobody leads.
+    pub fn measure(&self, name: &str) -> Option<u64> {
+        let leader = self.urls.iter().find(|url| ask::is_leader(url))?;
+        ask::measurement(leader, name)
     }
 
     /// Builds a project on this cluster, with a report.
@@ -227,7 +251,8 @@ impl Cluster {
     /// # Errors
     /// When the build fails.
     pub fn build(&self, project: &Project) -> Result<Built> {
-        let built = project.build(&["--coordinator", &self.urls(), "--repo", &self.registry.repo(project.name())]);
+        let (urls, repo) = (self.urls(), self.repo(project));
+        let built = project.build_with(&["--coordinator", &urls, "--repo", &repo], &self.variables());
         built.with_context(|| self.logs())
     }
 
@@ -236,8 +261,9 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started.
     pub fn start_build(&self, project: &Project, more: &[&str]) -> Result<Child> {
-        let (urls, repo) = (self.urls(), self.registry.repo(project.name()));
-        project.start(&[&["build", "--coordinator", &urls, "--repo", &repo][..], more].concat(), &[])
+        let (urls, repo) = (self.urls(), self.repo(project));
+        let all = [&["build", "--coordinator", &urls, "--repo", &repo][..], more].concat();
+        project.start(&all, &self.variables())
     }
 
     /// Runs a command that asks this cluster.
@@ -245,7 +271,23 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started.
     pub fn ask(&self, project: &Project, arguments: &[&str]) -> Result<Run> {
-        project.slipway(&[arguments, &["--coordinator", &self.urls()]].concat())
+        project.slipway_with(&[arguments, &["--coordinator", &self.urls()]].concat(), &self.variables())
+    }
+
+    /// Runs `slipway stages …` for a project, on this cluster's registry and etcd.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn stages_command(&self, project: &Project, command: &str) -> Result<Run> {
+        let members: Vec<String> = self.etcd.endpoints();
+        let members = members.iter().map(|url| url.trim_start_matches("http://")).collect::<Vec<_>>().join(",");
+        let (repo, at) = (self.repo(project), format!("etcd://{members}"));
+        let arguments = ["stages", command, "--repo", &repo, "--synchronization", &at];
+        let run = project.slipway_with(&arguments, &self.variables())?;
+        if run.code != 0 {
+            bail!("slipway stages {command}: {run:?}");
+        }
+        Ok(run)
     }
 
     /// What a coordinator measures; `None` = it does not answer.
@@ -258,19 +300,23 @@ impl Cluster {
     /// # Errors
     /// When that is not so, or the registry or etcd does not answer.
     pub fn stages(&self, project: &Project) -> Result<Vec<String>> {
-        let stages = self.registry.stages(project.name())?;
+        let stages = self.verified(project)?;
         let digests: BTreeSet<&str> = stages.iter().map(|tag| &tag[..56]).collect();
         if digests.len() != stages.len() {
             bail!("a digest has two tags: {stages:#?}");
         }
+        Ok(stages)
+    }
+
+    /// The tags of a project's stages; a digest may have several, for commits neither of which came before the other.
+    /// Each is a complete image and recorded.
+    ///
+    /// # Errors
+    /// When that is not so, or the registry or etcd does not answer.
+    pub fn verified(&self, project: &Project) -> Result<Vec<String>> {
+        let stages = self.registry.stages(project.name())?;
         stages.iter().try_for_each(|tag| self.registry.config(project.name(), tag).map(drop))?;
-        let members: Vec<String> = self.etcd.endpoints();
-        let members = members.iter().map(|url| url.trim_start_matches("http://")).collect::<Vec<_>>().join(",");
-        let (repo, at) = (self.registry.repo(project.name()), format!("etcd://{members}"));
-        let verified = project.slipway(&["stages", "verify", "--repo", &repo, "--synchronization", &at])?;
-        if verified.code != 0 {
-            bail!("the recorded stages are not right: {verified:?}");
-        }
+        self.stages_command(project, "verify")?;
         Ok(stages)
     }
 
@@ -295,55 +341,24 @@ impl Cluster {
         });
         said.collect()
     }
+
+    /// What clients need beside the addresses.
+    fn variables(&self) -> Vec<(&str, &str)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
 }
 
-fn process(dir: &Path, kind: &str, number: usize, arguments: Vec<String>) -> Process {
-    let data = dir.join(format!("{kind}-{number}"));
-    let data = ["--data-dir".to_owned(), data.display().to_string(), "--log-verbose".to_owned()];
-    let arguments = [vec![kind.to_owned()], arguments, data.to_vec()].concat();
-    Process { arguments, variables: Vec::new(), log: dir.join(format!("{kind}-{number}.log")), server: None }
-}
-
-fn worker(dir: &Path, urls: &[String], number: usize) -> Process {
-    let own = ["--coordinator", &urls.join(","), "--name", &format!("w{number}"), "--slots", "4"];
-    process(dir, "worker", number, own.map(str::to_owned).to_vec())
-}
-
-impl Process {
-    fn start(&mut self, failpoint: Option<&str>) -> Result<()> {
-        let mut command = self.command();
-        if let Some(failpoint) = failpoint {
-            command.env("SLIPWAY_FAILPOINT", failpoint);
-        }
-        self.server = None;
-        self.server = Some(Server::start(&mut command, &self.log));
-        Ok(())
-    }
-
-    fn command(&self) -> Command {
-        let mut command = child::command(program());
-        let environment = Environment::from_process();
-        for (name, _) in environment.with_prefix("WERF_").chain(environment.with_prefix("SLIPWAY_")) {
-            command.env_remove(name);
-        }
-        command.args(&self.arguments).envs(self.variables.iter().cloned());
-        command
-    }
-
-    fn dies(&mut self) -> Result<()> {
-        let log = self.log.clone();
-        let server = self.server.as_mut().context("it is up")?;
-        wait("its death", || (!server.is_running()).then_some(()))
-            .with_context(|| fs::read_to_string(log).unwrap_or_default())?;
-        self.server = None;
-        Ok(())
-    }
+/// So many free ports of an address, as `ADDRESS:PORT`.
+fn free_ports(address: Ipv4Addr, count: usize) -> Result<Vec<String>> {
+    // All are held until all are chosen, so that no two are the same.
+    let held = (0..count).map(|_| TcpListener::bind((address, 0))).collect::<Result<Vec<_>, _>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect()
 }
 
 /// Waits until a look answers something.
 ///
 /// # Errors
-/// When it does not within 60 seconds.
+/// When it does not within two minutes.
 pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
     for _ in 0..LOOKS {
         if let Some(seen) = look() {
@@ -351,28 +366,27 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
         }
         thread::sleep(PAUSE);
     }
-    bail!("waited 60 seconds for {what}")
+    bail!("waited two minutes for {what}")
 }
 
-fn is_leader(url: &str) -> bool {
-    get(&format!("{url}/readyz")).is_some_and(|body| body.contains("\"leader\":true"))
-}
-
-/// The body of an answer; `None` when there is none.
-fn get(url: &str) -> Option<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    let (address, path) = url.strip_prefix("http://")?.split_once('/')?;
-    runtime.block_on(async {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let ask = async {
-            let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
-            let head = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.ok()?;
-            answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+/// Runs scenarios side by side, on so many clusters: most of the time they wait.
+///
+/// # Errors
+/// The first failure.
+///
+/// # Panics
+/// When a scenario does.
+pub fn side_by_side<T: Copy + Send>(clusters: usize, all: &[T], run: impl Fn(&[T]) -> Result<()> + Sync) -> Result<()> {
+    let run = &run;
+    thread::scope(|scope| {
+        let share = |number| all.iter().copied().skip(number).step_by(clusters).collect::<Vec<T>>();
+        let start = |number| {
+            let share = share(number);
+            scope.spawn(move || run(&share))
         };
-        tokio::time::timeout(Duration::from_secs(2), ask).await.ok().flatten()
+        let running: Vec<_> = (0..clusters).map(start).collect();
+        let ended = running.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        ended.collect::<Vec<_>>().into_iter().collect()
     })
 }
 

@@ -65,6 +65,11 @@ impl Listener {
         format!("until wget -q -O /dev/null http://{}:{}/{AFTER}{id}; do sleep 0.2; done", self.host, self.port)
     }
 
+    /// Reports `id` itself: who waits for it goes on.
+    pub fn note(&self, id: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
+    }
+
     /// How often each id was reported so far.
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();

@@ -49,12 +49,24 @@ impl Etcd {
     /// # Panics
     /// When they do not come up, or are required and missing.
     pub fn with(members: usize, arguments: &[&str]) -> Option<Self> {
+        Self::start_at(own_address, members, arguments)
+    }
+
+    /// So many members at an address of this machine; `None`, said aloud, when this machine has no etcd.
+    ///
+    /// # Panics
+    /// When they do not come up, or are required and missing.
+    pub fn at(address: Ipv4Addr, members: usize) -> Option<Self> {
+        Self::start_at(|| address, members, &[])
+    }
+
+    fn start_at(address: impl Fn() -> Ipv4Addr, members: usize, arguments: &[&str]) -> Option<Self> {
         if !require(&[Part::Etcd]) {
             return None;
         }
         let mut last = String::new();
         for _ in 0..STARTS {
-            let mut etcd = Self::place(members, arguments);
+            let mut etcd = Self::place(address(), members, arguments);
             match etcd.start_all() {
                 Ok(()) => return Some(etcd),
                 Err(log) if log.contains("address already in use") => last = log,
@@ -64,9 +76,8 @@ impl Etcd {
         panic!("etcd finds no port:\n{last}");
     }
 
-    fn place(members: usize, arguments: &[&str]) -> Self {
+    fn place(address: Ipv4Addr, members: usize, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let address = own_address();
         // All are held until all are chosen, so that no two are the same.
         let listen = |_| TcpListener::bind((address, 0)).expect("a free port");
         let held: Vec<TcpListener> = (0..members * 2).map(listen).collect();
@@ -218,8 +229,9 @@ fn ctl(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// An address of loopback that no other server of this machine uses.
-fn own_address() -> Ipv4Addr {
+/// An address of loopback that no other server of this machine uses, and that no connection comes from: its ports stay
+/// free when the server that listened there is down.
+pub fn own_address() -> Ipv4Addr {
     let random = u32::from_str_radix(&random_id()[..6], 16).expect("hexadecimal digits");
     let [_, a, b, c] = random.to_be_bytes();
     // Not 127.0.…, where everybody else is, and no broadcast address.

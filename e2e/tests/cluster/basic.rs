@@ -28,7 +28,7 @@ fn it_builds_shows_and_reports_as_an_embedded_build_does() -> Result<()> {
     assert_eq!(runs(&project, &listener), each_once());
 
     // The same stages serve a build on this host, and it finds them all.
-    let embedded = project.build(&["--repo", &cluster.registry.repo(project.name())])?;
+    let embedded = project.build(&["--repo", &cluster.repo(&project)])?;
     assert!(embedded.run.built().is_empty(), "{}", embedded.run.stderr);
     assert_eq!(embedded.image("web"), first.image("web"));
     cluster.nothing_left()
@@ -80,7 +80,7 @@ fn uncommitted_work_and_files_from_disk_go_along() -> Result<()> {
     let built = cluster.build(&project)?;
     assert_eq!(engine::sh(&built.image("ctx"), "cat /ctx/generated")?, "on disk only\n");
     project.write("src/file", "not committed\n")?;
-    let (urls, repo) = (cluster.urls(), cluster.registry.repo(project.name()));
+    let (urls, repo) = (cluster.urls(), cluster.repo(&project));
     let dev = project.build(&["--dev", "--coordinator", &urls, "--repo", &repo])?;
     assert_eq!(engine::sh(&dev.image("app"), "cat /app/file")?, "not committed\n");
     cluster.nothing_left()

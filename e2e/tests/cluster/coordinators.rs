@@ -1,7 +1,7 @@
 //! Coordinators that die, from submit to tag.
 
 use anyhow::Result;
-use slipway_e2e::{Cluster, Listener, Project, Run, engine};
+use slipway_e2e::{Cluster, Listener, Project, Run, cluster::side_by_side, engine};
 
 use crate::{
     can_run,
@@ -9,10 +9,13 @@ use crate::{
 };
 
 /// Where the leader is killed, and at which passage.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 11] = [
     "submit.stored",
+    "attach.begun",
+    "attach.recorded",
     "publish.look:2",
     "publish.verify:2",
+    "publish.granted:3",
     "publish.commit:1",
     "publish.commit:4",
     "publish.tag:1",
@@ -20,40 +23,62 @@ const STEPS: [&str; 8] = [
     "publish.clear:3",
 ];
 
+/// Who is there after it.
+#[derive(Clone, Copy, Debug)]
+enum After {
+    /// The other one leads, and the dead one comes back to stand by.
+    Both,
+    /// The dead one comes back, and leads again.
+    Itself,
+    /// The other one leads alone.
+    Other,
+}
+
 #[test]
 fn killed_at_every_step_another_leads_and_nothing_runs_twice() -> Result<()> {
     if !can_run() {
         return Ok(());
     }
     let listener = Listener::start()?;
-    for step in STEPS {
+    let after = [After::Both, After::Itself, After::Other].into_iter().cycle();
+    let all: Vec<(&str, After)> = STEPS.into_iter().zip(after).collect();
+    side_by_side(3, &all, |steps| {
         let mut cluster = Cluster::start(2, 2)?;
-        let leader = cluster.leader()?;
-        // The other one leads while this one is armed; then it leads again.
-        cluster.kill_coordinator(1 - leader);
-        cluster.kill_coordinator(leader);
-        cluster.start_coordinator(leader, Some(step))?;
-        cluster.leader()?;
-        cluster.start_coordinator(1 - leader, None)?;
-        let project = project("led", &cluster, &listener)?;
-        let client = cluster.start_build(&project, &["--log-verbose"])?;
-        cluster.coordinator_dies(leader)?;
-        let run = Run::wait(client)?;
-        assert_eq!(run.code, 0, "{step}:\n{}\n{}", run.stderr, cluster.logs());
-        assert_eq!(runs(&project, &listener), each_once(), "{step}:\n{}", cluster.logs());
-        assert_eq!(cluster.stages(&project)?.len(), ALL, "{step}");
-        let shown = run.built();
-        let mut once = shown.clone();
-        once.sort();
-        once.dedup();
-        assert_eq!(once.len(), shown.len(), "{step}: something was shown twice:\n{}", run.stderr);
-        assert_eq!(run.stderr.matches("app/setup said-by-app").count(), 1, "{step}:\n{}", run.stderr);
-        let next = cluster.build(&project)?;
-        assert!(next.run.built().is_empty(), "{step}: {}", next.run.stderr);
-        engine::sh(&next.image("web"), "cat /app/file /tools/made")?;
-        cluster.nothing_left()?;
+        steps.iter().try_for_each(|(step, after)| killed_at(&mut cluster, &listener, step, *after))
+    })
+}
+
+fn killed_at(cluster: &mut Cluster, listener: &Listener, step: &str, after: After) -> Result<()> {
+    // The first one leads, armed; the other one stands by, if it is to take over.
+    cluster.stop_coordinator(1);
+    cluster.stop_coordinator(0);
+    cluster.start_coordinator(0, Some(step));
+    cluster.leader()?;
+    cluster.workers_known(2)?;
+    if !matches!(after, After::Itself) {
+        cluster.start_coordinator(1, None);
     }
-    Ok(())
+    let project = project("led", cluster, listener)?;
+    let client = cluster.start_build(&project, &["--log-verbose"])?;
+    cluster.coordinator_dies(0)?;
+    if !matches!(after, After::Other) {
+        cluster.start_coordinator(0, None);
+    }
+    let run = Run::wait(client)?;
+    let place = format!("{step}, then {after:?}");
+    assert_eq!(run.code, 0, "{place}:\n{}\n{}", run.stderr, cluster.logs());
+    assert_eq!(runs(&project, listener), each_once(), "{place}:\n{}", cluster.logs());
+    assert_eq!(cluster.stages(&project)?.len(), ALL, "{place}");
+    let shown = run.built();
+    let mut once = shown.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), shown.len(), "{place}: something was shown twice:\n{}", run.stderr);
+    assert_eq!(run.stderr.matches("app/setup said-by-app").count(), 1, "{place}:\n{}", run.stderr);
+    let next = cluster.build(&project)?;
+    assert!(next.run.built().is_empty(), "{place}: {}", next.run.stderr);
+    engine::sh(&next.image("web"), "cat /app/file /tools/made")?;
+    cluster.nothing_left()
 }
 
 #[test]
@@ -65,9 +90,9 @@ fn an_upload_that_vanishes_before_it_is_published_is_made_again_and_nothing_runs
     let mut cluster = Cluster::start(1, 0)?;
     cluster.kill_coordinator(0);
     // It dies when it is about to publish the second stage, whose upload is complete.
-    cluster.start_coordinator(0, Some("publish.look:2"))?;
+    cluster.start_coordinator(0, Some("publish.look:2"));
     cluster.leader()?;
-    cluster.add_worker()?;
+    cluster.add_worker();
     let project = Project::new("vanished")?;
     let report = listener.report(&format!("{}-setup", project.name()));
     cluster.config(&project, &format!("image: a\nfrom: BASE\nshell: {{setup: ['{report}', date > /made]}}\n"))?;
@@ -75,7 +100,7 @@ fn an_upload_that_vanishes_before_it_is_published_is_made_again_and_nothing_runs
     let client = cluster.start_build(&project, &[])?;
     cluster.coordinator_dies(0)?;
     assert_eq!(cluster.registry.lose_untagged(project.name())?, 1, "{}", cluster.logs());
-    cluster.start_coordinator(0, None)?;
+    cluster.start_coordinator(0, None);
     let run = Run::wait(client)?;
     assert_eq!(run.code, 0, "{}\n{}", run.stderr, cluster.logs());
     assert_eq!(runs(&project, &listener).values().sum::<usize>(), 1, "{}", cluster.logs());
