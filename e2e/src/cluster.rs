@@ -2,6 +2,7 @@
 //!
 //! All workers share this machine's engine, each with a data directory, and so leftovers, of its own.
 
+mod apart;
 mod ask;
 mod process;
 
@@ -23,6 +24,7 @@ use crate::{
     Proxy, Registry, engine,
     project::{Built, Project, Run},
 };
+pub use apart::Island;
 use process::Process;
 
 /// Pause between two looks.
@@ -135,22 +137,22 @@ impl Cluster {
     }
 
     /// Adds one more worker that needs no engine.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn add_native_worker(&mut self) -> Result<()> {
-        let number = self.workers.len();
-        let mut process = worker(self.dir.path(), &self.urls, number);
-        process.arguments.extend(["--backend".to_owned(), "native".to_owned()]);
-        self.workers.push(process);
-        self.start_worker(number, None)
+    pub fn add_native_worker(&mut self) {
+        let urls = self.urls.clone();
+        self.add_worker_with(&urls, &["--backend", "native"]);
     }
 
     /// Adds one more worker that is given these addresses of coordinators.
     pub fn add_worker_at(&mut self, urls: &[String]) {
+        self.add_worker_with(urls, &[]);
+    }
+
+    fn add_worker_with(&mut self, urls: &[String], more: &[&str]) {
         let number = self.workers.len();
-        let own = ["--coordinator", &urls.join(","), "--name", &format!("w{number}"), "--slots", "4"];
-        let mut worker = Process::new(self.dir.path(), "worker", number, own.map(str::to_owned).to_vec());
+        let (urls, name) = (urls.join(","), format!("w{number}"));
+        let own = [&["--coordinator", &urls, "--name", &name, "--slots", "4"], more].concat();
+        let own = own.into_iter().map(str::to_owned).collect();
+        let mut worker = Process::new(self.dir.path(), "worker", number, own);
         worker.variables.clone_from(&self.variables);
         self.workers.push(worker);
         self.start_worker(number, None);
@@ -229,6 +231,15 @@ impl Cluster {
     pub fn leads_no_more(&self, number: usize) -> Result<()> {
         let is_over = || ask::is_without_store(&self.urls[number]).then_some(());
         wait("an end of leadership", is_over).with_context(|| self.logs())
+    }
+
+    /// Waits until a coordinator knows that another one leads.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn stands_by(&self, number: usize) -> Result<()> {
+        let stands_by = || ask::stands_by(&self.urls[number]).then_some(());
+        wait("a coordinator that stands by", stands_by).with_context(|| self.logs())
     }
 
     /// Waits until the leader counts so many workers that take jobs, by its own measurements.

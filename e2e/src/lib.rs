@@ -1,13 +1,14 @@
 //! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
 //!
-//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`Listener`],
-//! [`Collector`].
+//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`net`],
+//! [`Listener`], [`Collector`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
 pub mod cluster;
 pub mod collector;
 pub mod engine;
 pub mod listener;
+pub mod net;
 pub mod project;
 pub mod proxy;
 pub mod registry;

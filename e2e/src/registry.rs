@@ -19,6 +19,18 @@ impl Registry {
         slipway_parts::Registry::start().map(Self).context("there is no docker-registry")
     }
 
+    /// Starts a registry on a free port of all addresses of this machine; it is called by that of loopback.
+    ///
+    /// # Errors
+    /// When this machine has none.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn everywhere() -> Result<Self> {
+        let setup = slipway_parts::registry::Setup { everywhere: true, ..Default::default() };
+        slipway_parts::Registry::with(setup).map(Self).context("there is no docker-registry")
+    }
+
     /// Starts the registry again, on the same port and data, after its process was killed.
     ///
     /// # Panics

@@ -28,6 +28,8 @@ pub struct Setup {
     pub tls: bool,
     /// Its addresses are without host, so that a proxy before it need not change them.
     pub relative: bool,
+    /// It listens at all addresses of this machine, and is called by that of loopback.
+    pub everywhere: bool,
 }
 
 /// A running registry on a port of loopback that the kernel chose. It is killed, and its files are removed, when this is
@@ -65,9 +67,11 @@ impl Registry {
         if setup.tls {
             make_certificate(place);
         }
-        let mut server = serve(place, setup, "127.0.0.1:0");
+        let mut server = serve(place, setup, if setup.everywhere { "0.0.0.0:0" } else { "127.0.0.1:0" });
         let listening = server.ready(listening_at);
         let host = listening.unwrap_or_else(|log| panic!("docker-registry does not start:\n{log}"));
+        let port = host.rsplit(':').next().expect("a port");
+        let host = format!("127.0.0.1:{port}");
         Some(Self { server: Some(server), host, setup, directory })
     }
 
@@ -77,7 +81,9 @@ impl Registry {
     /// When it does not come up.
     pub fn restart(&mut self) {
         self.kill();
-        let mut server = serve(self.directory.path(), self.setup, &self.host);
+        let port = self.host.rsplit(':').next().expect("a port");
+        let address = if self.setup.everywhere { format!("0.0.0.0:{port}") } else { self.host.clone() };
+        let mut server = serve(self.directory.path(), self.setup, &address);
         let up = server.ready(|_| TcpStream::connect(&self.host).ok());
         up.unwrap_or_else(|log| panic!("docker-registry does not start again:\n{log}"));
         self.server = Some(server);
@@ -157,6 +163,6 @@ fn make_certificate(place: &Path) {
 /// The address that the registry says it listens at.
 fn listening_at(log: &str) -> Option<String> {
     let (_, rest) = log.split_once("listening on ")?;
-    let end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':'))?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ':' | '[' | ']'))?;
     Some(rest[..end].to_owned())
 }

@@ -7,6 +7,12 @@ pub(super) fn is_leader(url: &str) -> bool {
     get(&format!("{url}/readyz")).is_some_and(|body| body.contains("\"leader\":true"))
 }
 
+/// Whether the coordinator at this URL knows that another one leads, and where.
+pub(super) fn stands_by(url: &str) -> bool {
+    let readiness = get(&format!("{url}/readyz")).unwrap_or_default();
+    readiness.contains("\"leader\":false") && readiness.contains("\"url\":\"http")
+}
+
 /// Whether the coordinator at this URL knows that its store is away: it decides nothing any more.
 pub(super) fn is_without_store(url: &str) -> bool {
     get(&format!("{url}/readyz")).is_some_and(|body| body.contains("the store by which a leader is found"))

@@ -1,9 +1,11 @@
 //! Scenarios on a cluster of real processes, a file each, in one program.
 
 mod agreed;
+mod apart;
 mod basic;
 mod coordinators;
 mod etcd;
+mod example;
 mod images;
 mod native;
 mod once;

@@ -32,7 +32,7 @@ fn what_one_backend_has_built_another_builds_on() -> Result<()> {
     project.write("src/file", "1")?;
     configure(&project, &cluster, "one")?;
     project.commit("first")?;
-    cluster.add_native_worker()?;
+    cluster.add_native_worker();
     let first = Run::wait(cluster.start_build(&project, &[])?)?;
     if first.stderr.contains("lacks the network default for commands") {
         // Where sandboxes can have no network of their own, commands of strangers do not get the host's.
@@ -45,7 +45,7 @@ fn what_one_backend_has_built_another_builds_on() -> Result<()> {
 
     // The other one builds the upper stage anew, on the lower ones of the first.
     cluster.stop_worker(0);
-    cluster.add_worker()?;
+    cluster.add_worker();
     let same = cluster.build(&project)?;
     assert!(same.run.built().is_empty(), "{}", same.run.stderr);
     configure(&project, &cluster, "two")?;
@@ -60,7 +60,7 @@ fn what_one_backend_has_built_another_builds_on() -> Result<()> {
     let config = std::fs::read_to_string(project.path().join("werf.yaml"))?;
     project.write("werf.yaml", format!("{config}---\nimage: web\nfromImage: app\nshell: {{setup: date > /web}}\n---\nimage: file\ndockerfile: Dockerfile\n"))?;
     project.commit("third")?;
-    cluster.start_worker(0, None)?;
+    cluster.start_worker(0, None);
     let third = cluster.build(&project)?;
     assert_eq!(engine::sh(&third.image("web"), "cat /mark /by 2>/dev/null || true")?, "three\n");
     assert_eq!(engine::sh(&third.image("file"), "cat /by")?, "docker\n");
