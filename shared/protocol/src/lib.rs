@@ -8,11 +8,12 @@
 //! (builds that run elsewhere).
 
 pub mod api;
+mod attempt;
 pub mod builds;
 mod capabilities;
 pub mod ledger;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use slipway_digest::Checksum;
@@ -20,6 +21,7 @@ use slipway_oci::{BlobDigest, ImageAt, Repo};
 use slipway_stages::{ImportInput, StagePlan, StageRecord};
 
 pub use api::{Code, LogLines, Readiness, Refusal};
+pub use attempt::AttemptId;
 pub use builds::{
     BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, SubmitRequest, TimedEvent,
 };
@@ -28,23 +30,6 @@ pub use ledger::{
     BuildKept, FindStages, FoundStages, JudgedStage, KeepBuild, PublishStage, RejectStage, StagePublished,
     StageRejected,
 };
-
-/// One try at one job.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
-pub struct AttemptId {
-    /// The job: equal jobs have equal keys.
-    pub job: String,
-    /// Which try, from 1.
-    pub number: u32,
-    /// Unlike any other attempt's, ever: goes into the manifest and into names of containers.
-    pub id: String,
-}
-
-impl fmt::Display for AttemptId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.id)
-    }
-}
 
 /// What a worker can be asked to do.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]

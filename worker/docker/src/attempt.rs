@@ -20,12 +20,16 @@ const MAX_NAME: usize = 128;
 /// # Errors
 /// [`BackendError::Refused`] when the attempt's name could not be part of a container's.
 pub(crate) fn container_name(attempt: &str) -> Result<String, BackendError> {
+    check(attempt).map(|()| format!("{CONTAINER}{attempt}"))
+}
+
+/// An attempt's name becomes part of names of containers and files.
+fn check(attempt: &str) -> Result<(), BackendError> {
     let plain = !attempt.is_empty() && attempt.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if plain && attempt.len() <= MAX_NAME {
-        Ok(format!("{CONTAINER}{attempt}"))
-    } else {
-        Err(BackendError::Refused(format!("`{attempt}` cannot name a build: only letters, digits and dashes can")))
+        return Ok(());
     }
+    Err(BackendError::Refused(format!("`{attempt}` cannot name a build: only letters, digits and dashes can")))
 }
 
 /// The attempt that a container belongs to by its name, with or without the engine's leading slash.
@@ -44,6 +48,7 @@ pub(crate) struct Alive {
 impl Alive {
     /// Takes the lock of an attempt.
     pub(crate) fn declare(directory: &Path, attempt: &str) -> Result<Self, BackendError> {
+        check(attempt)?;
         let path = directory.join(attempt);
         let take = || {
             fs::create_dir_all(directory)?;
@@ -113,6 +118,8 @@ mod tests {
         assert_eq!(attempt_of("/werf.build.x"), Some("x"));
         for bad in ["", "a/b", "..", "a.b", &"x".repeat(200)] {
             assert!(container_name(bad).is_err(), "{bad}");
+            let home = tempfile::tempdir().expect("a directory");
+            assert!(matches!(Alive::declare(home.path(), bad), Err(BackendError::Refused(_))), "{bad}");
         }
     }
 }
