@@ -19,6 +19,13 @@ impl Api {
             let why = format!("the report is of worker `{}`, the path says `{}`", report.worker, request.name);
             return Err(refuse(Code::Invalid, why));
         }
+        if report.attempts.len() > self.limits.attempts {
+            let (held, limit) = (report.attempts.len(), self.limits.attempts);
+            return Err(refuse(
+                Code::TooLarge,
+                format!("the report has {held} attempts, and at most {limit} are taken"),
+            ));
+        }
         let synced = tokio::select! {
             synced = link.sync(report) => synced,
             () = reign.over() => return Err(not_leader(None)),

@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 use super::{BuildId, Event, LogRoute, Submission};
 use crate::{outside::Outside, scheduler};
 
+/// Notices that a build is told; further ones are left out.
+const NOTICES: usize = 1000;
+
 struct Running {
     build: Build,
     outside: Arc<Outside>,
@@ -25,8 +28,8 @@ struct Running {
     trace: Option<SpanContext>,
     requires: Requirements,
     reader: mpsc::Sender<Event>,
-    /// Events on their way to the reader. As many as the build has stages, so it needs no bound; log lines, of which
-    /// there may be any number, go to the bounded reader directly.
+    /// Events on their way to the reader. There are a few for each stage of the build and [`NOTICES`], so it needs no
+    /// bound, and the owner must not wait; log lines, of which there may be any number, go to the bounded reader directly.
     outgoing: mpsc::UnboundedSender<Event>,
     /// Which stage a job builds, for its log lines.
     stages: HashMap<String, (ImageName, StageKind)>,
@@ -36,6 +39,8 @@ struct Running {
     recording: bool,
     /// What the reader was last told to know.
     notice: Option<String>,
+    /// How many notices it was told.
+    notices: usize,
 }
 
 /// All builds of an engine.
@@ -70,6 +75,7 @@ impl Builds {
             told_shallow: false,
             recording: false,
             notice: None,
+            notices: 0,
         };
         self.running.insert(id, running);
         id
@@ -152,8 +158,12 @@ impl Builds {
     /// Whether the reader of a build does not know this yet. From now on it does.
     pub(super) fn is_new(&mut self, id: BuildId, notice: &str) -> bool {
         let Some(running) = self.running.get_mut(&id) else { return false };
-        let known = running.notice.replace(notice.to_owned());
-        known.as_deref() != Some(notice)
+        if running.notices >= NOTICES || running.notice.as_deref() == Some(notice) {
+            return false;
+        }
+        running.notices += 1;
+        running.notice = Some(notice.to_owned());
+        true
     }
 
     pub(super) fn finish(&mut self, id: BuildId, result: Result<Vec<BuiltImage>, BuildFailure>) {

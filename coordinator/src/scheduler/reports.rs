@@ -41,6 +41,7 @@ impl Scheduler {
                 self.timers.set(Alarm::Worker(no), now + lease);
             }
         }
+        self.strays.keep_held(no, report);
         for (attempt, phase) in &report.attempts {
             match self.attempts.find(attempt).filter(|own| self.runs_on(*own, no)) {
                 Some(own) => self.heard(own, phase, now, effects),

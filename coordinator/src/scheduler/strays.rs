@@ -1,9 +1,12 @@
 //! Attempts that an earlier coordinator gave out. Builds that were under way then are submitted again, and will want
 //! the same jobs: until that has had time to happen, the workers go on with them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use slipway_protocol::{AttemptId, Phase};
+use slipway_protocol::{AttemptId, Phase, Report};
 
 use super::{
     Effect, Scheduler,
@@ -37,6 +40,16 @@ impl Strays {
     /// A worker has lost what it had.
     pub(super) fn lose(&mut self, worker: WorkerNo) {
         self.0.values_mut().for_each(|strays| strays.retain(|stray| stray.worker != worker));
+        self.0.retain(|_, strays| !strays.is_empty());
+    }
+
+    /// A worker holds no others than those that it reports: of one worker there are never more than in one report.
+    pub(super) fn keep_held(&mut self, worker: WorkerNo, report: &Report) {
+        if self.0.is_empty() {
+            return;
+        }
+        let held: HashSet<&AttemptId> = report.attempts.iter().map(|(held, _)| held).collect();
+        self.0.values_mut().for_each(|strays| strays.retain(|one| one.worker != worker || held.contains(&one.id)));
         self.0.retain(|_, strays| !strays.is_empty());
     }
 

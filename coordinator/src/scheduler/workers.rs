@@ -13,6 +13,8 @@ use super::attempts::AttemptNo;
 
 /// How many images are remembered per worker.
 const HELD: usize = 4096;
+/// How many ends of attempts a worker is told of at once. What it is not told of it stops all the same.
+const TOLD: usize = 8192;
 
 /// A worker's place among all.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -111,6 +113,14 @@ impl Worker {
         self.stopping.values().any(|(attempt, _)| attempt.job == job)
     }
 
+    /// It is to hear how an attempt ended.
+    fn tell(&mut self, attempt: AttemptId, outcome: Outcome) {
+        if self.settled.len() >= TOLD {
+            self.settled.remove(0);
+        }
+        self.settled.push(Told { attempt, outcome, seq: self.seq });
+    }
+
     pub(super) fn is_settled(&self, attempt: &AttemptId) -> bool {
         self.settled.iter().any(|told| told.attempt == *attempt)
     }
@@ -203,11 +213,11 @@ impl Workers {
 
     /// A worker says what it has: what it no longer holds needs no telling.
     pub(super) fn reported(&mut self, no: WorkerNo, report: &Report, now: Duration) {
-        let holds = |id: &str| report.attempts.iter().any(|(held, _)| held.id == id);
-        let runs = |id: &str| {
-            let running = |phase: &slipway_protocol::Phase| matches!(phase, slipway_protocol::Phase::Running { .. });
-            report.attempts.iter().any(|(held, phase)| held.id == id && running(phase))
-        };
+        let running = |phase: &slipway_protocol::Phase| matches!(phase, slipway_protocol::Phase::Running { .. });
+        let held: HashMap<&str, bool> =
+            report.attempts.iter().map(|(held, phase)| (held.id.as_str(), running(phase))).collect();
+        let holds = |id: &str| held.contains_key(id);
+        let runs = |id: &str| held.get(id) == Some(&true);
         self.change(no, |worker| {
             worker.settled.retain(|told| told.seq >= report.seq || holds(&told.attempt.id));
             let waits = |id: &str| worker.settled.iter().any(|told| told.attempt.id == id && told.seq >= report.seq);
@@ -263,8 +273,7 @@ impl Workers {
             if let Some(load) = worker.attempts.remove(&attempt).flatten() {
                 worker.stopping.insert(id.id.clone(), (id.clone(), load));
             }
-            let seq = worker.seq;
-            worker.settled.push(Told { attempt: id, outcome, seq });
+            worker.tell(id, outcome);
         });
     }
 
@@ -278,8 +287,7 @@ impl Workers {
             if running && !worker.stopping.contains_key(&id.id) {
                 worker.stopping.insert(id.id.clone(), (id.clone(), load));
             }
-            let seq = worker.seq;
-            worker.settled.push(Told { attempt: id.clone(), outcome: Outcome::Dropped, seq });
+            worker.tell(id.clone(), Outcome::Dropped);
         });
     }
 

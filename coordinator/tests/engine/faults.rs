@@ -39,7 +39,8 @@ async fn what_a_silent_worker_did_is_done_by_another() {
 #[tokio::test]
 async fn a_worker_that_is_heard_is_not_lost_however_long_it_takes() {
     let (world, tasks) = (World::new(), Tasks::new());
-    let engine = engine(&tasks, impatient());
+    // Long enough for a busy machine to be heard in.
+    let engine = engine(&tasks, Options { lease: Some(Duration::from_secs(3)), ..impatient() });
     let parts = (&engine, &world.storage);
     let worker = ScriptedWorker::start_as("w", Capabilities::default(), &tasks, parts, |_| Act::Hang);
     let mut build = Running::submit(&engine, &world, APP, 1).await;

@@ -149,3 +149,15 @@ fn a_result_for_an_earlier_coordinator_is_not_built_again() {
     assert!(effects.contains(&Effect::Commit(stray("k"), uploaded("k"))), "{effects:?}");
     assert_eq!(stage.scheduler.snapshot(stage.clock).counters.adopted, 1);
 }
+
+/// A worker that reports others each time leaves no more behind than one report holds.
+#[test]
+fn of_what_a_worker_says_to_hold_only_its_last_report_counts() {
+    let mut stage = Stage::new(Options { adopt: Duration::from_secs(30), ..options() });
+    for seq in 1..=100 {
+        stage.scheduler.apply(report(seq, vec![(stray(&format!("k{seq}")), RUNNING)]), START);
+    }
+    assert_eq!(stage.scheduler.orders("w").keep, [stray("k100")]);
+    stage.scheduler.apply(report(101, Vec::new()), START);
+    assert!(stage.scheduler.orders("w").keep.is_empty() && stage.scheduler.is_empty());
+}
