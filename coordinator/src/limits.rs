@@ -15,6 +15,16 @@ pub struct Limits {
     pub logs: usize,
     /// Bytes of a push to a mirror.
     pub push: u64,
+    /// Mirrors of projects.
+    pub mirrors: usize,
+    /// Mirrors that one token has made.
+    pub mirrors_of_one: usize,
+    /// How long a git program waits for its turn, and how long whoever speaks with it may pause.
+    pub git_pause: Duration,
+    /// How long a git program may take in all.
+    pub git_total: Duration,
+    /// Attempts in a worker's report.
+    pub attempts: usize,
     /// Builds that are not over.
     pub open_builds: usize,
     /// Builds that are over and still listed.
@@ -49,6 +59,11 @@ impl Default for Limits {
             report: 16 << 20,
             logs: 8 << 20,
             push: 4 << 30,
+            mirrors: 5000,
+            mirrors_of_one: 1000,
+            git_pause: Duration::from_secs(60),
+            git_total: Duration::from_secs(3600),
+            attempts: 4096,
             open_builds: 1000,
             ended_builds: 1000,
             retention: Duration::from_secs(24 * 3600),

@@ -15,12 +15,16 @@ use std::{
 use slipway_digest::CommitId;
 use slipway_git::Repository;
 use slipway_process::{Environment, random_id};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use program::{Git, GitFailure};
 
+use crate::limits::Limits;
+
 /// Git programs that run at once for clients and workers.
 const PROGRAMS: usize = 16;
+/// A file of a mirror: the name of the token that brought the project here.
+const MAKER: &str = "slipway-maker";
 /// Longest name of a project, in bytes.
 const LONGEST_NAME: usize = 100;
 /// What a mirror is told of pushes and fetches. Only `refs/slipway/*` is to be seen or written; no hook runs.
@@ -64,14 +68,26 @@ const CONFIG: &str = "[core]
 )]
 pub(crate) struct ProjectNameError(String);
 
+/// Why a project has no mirror.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoMirror {
+    /// There are too many, or the caller has made too many.
+    #[error("{0}")]
+    TooMany(String),
+    /// It cannot be made.
+    #[error(transparent)]
+    Git(#[from] GitFailure),
+}
+
 /// All mirrors. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Mirrors {
     root: Arc<Path>,
     path_variable: Arc<str>,
-    /// Most bytes of a push.
-    max_push: u64,
+    limits: Limits,
     programs: Arc<Semaphore>,
+    /// Mirrors are made one after the other, so that they can be counted.
+    making: Arc<Mutex<()>>,
 }
 
 impl Mirrors {
@@ -79,20 +95,21 @@ impl Mirrors {
     ///
     /// # Errors
     /// When the directory cannot be made.
-    pub(crate) fn open(root: PathBuf, environment: &Environment, max_push: u64) -> io::Result<Self> {
+    pub(crate) fn open(root: PathBuf, environment: &Environment, limits: Limits) -> io::Result<Self> {
         fs::create_dir_all(&root)?;
         let path = environment.non_empty("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
         Ok(Self {
             root: root.into(),
             path_variable: path.into(),
-            max_push,
+            limits,
             programs: Arc::new(Semaphore::new(PROGRAMS)),
+            making: Arc::default(),
         })
     }
 
-    /// Most bytes of a push.
-    pub(crate) fn max_push(&self) -> u64 {
-        self.max_push
+    /// How much is taken.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The directory of all mirrors.
@@ -120,28 +137,59 @@ impl Mirrors {
         self.root.join(format!("{project}.git"))
     }
 
-    /// Makes a project's mirror if there is none.
-    pub(crate) async fn ensure(&self, project: &str) -> Result<(), GitFailure> {
-        let target = self.directory(project);
-        if target.join("HEAD").exists() {
+    /// Whether a project has a mirror. The name must have been checked.
+    pub(crate) fn has(&self, project: &str) -> bool {
+        self.directory(project).join("HEAD").exists()
+    }
+
+    /// Makes a project's mirror if there is none. `maker` is whose mirror it is then, when those of one are counted.
+    ///
+    /// # Errors
+    /// When there are too many, or it cannot be made.
+    pub(crate) async fn ensure(&self, project: &str, maker: &str) -> Result<(), NoMirror> {
+        if self.has(project) {
             return Ok(());
         }
+        let _turn = self.making.lock().await;
+        if self.has(project) {
+            return Ok(());
+        }
+        self.check_count(maker)?;
         let fresh = self.root.join(format!(".new-{}", random_id()));
-        let made = self.make(&fresh, &target).await;
+        let made = self.make(&fresh, &self.directory(project), maker).await;
         if made.is_err() {
             // What is left of it is nobody's.
             let _ = fs::remove_dir_all(&fresh);
         }
-        made
+        Ok(made?)
     }
 
-    async fn make(&self, fresh: &Path, target: &Path) -> Result<(), GitFailure> {
+    fn check_count(&self, maker: &str) -> Result<(), NoMirror> {
+        let projects = self.projects();
+        let most = self.limits.mirrors;
+        if projects.len() >= most {
+            let why = format!("{most} projects are here already, and no more are taken; who runs the coordinator can");
+            return Err(NoMirror::TooMany(format!("{why} remove the mirrors of those that are gone")));
+        }
+        let most = self.limits.mirrors_of_one;
+        let is_his = |project: &&String| {
+            fs::read_to_string(self.directory(project).join(MAKER)).is_ok_and(|text| text.trim() == maker)
+        };
+        if projects.iter().filter(is_his).count() >= most {
+            let why = format!("`{maker}` has brought {most} projects here, and may not bring more; who runs the");
+            return Err(NoMirror::TooMany(format!("{why} coordinator can remove the mirrors of those that are gone")));
+        }
+        Ok(())
+    }
+
+    async fn make(&self, fresh: &Path, target: &Path, maker: &str) -> Result<(), GitFailure> {
         let purpose = "make a mirror for the project";
         let init = Git::new(self, &self.root, purpose).args(["init", "--quiet", "--bare"]).arg(fresh);
         init.run().await?;
         // Counted after it was decompressed, unlike the bytes that the endpoint counts.
-        let config = format!("{CONFIG}[receive]\n\tmaxInputSize = {}\n", self.max_push);
-        fs::write(fresh.join("config"), config).map_err(|error| GitFailure::new(purpose, error))?;
+        let config = format!("{CONFIG}[receive]\n\tmaxInputSize = {}\n", self.limits.push);
+        let written = fs::write(fresh.join("config"), config).and_then(|()| fs::write(fresh.join(MAKER), maker));
+        written.map_err(|error| GitFailure::new(purpose, error))?;
         match fs::rename(fresh, target) {
             Ok(()) => Ok(()),
             // Another call was faster.
@@ -155,7 +203,9 @@ impl Mirrors {
 
     /// The commits that the project's mirror lacks. Those that it has are kept from now on.
     pub(crate) async fn missing(&self, project: &str, commits: &[CommitId]) -> Result<Vec<CommitId>, GitFailure> {
-        self.ensure(project).await?;
+        if !self.has(project) {
+            return Ok(commits.to_vec());
+        }
         let _permit = self.permit().await;
         let mut missing = Vec::new();
         for commit in commits {

@@ -114,7 +114,7 @@ impl Service {
         let spool = config.data.join("spool");
         // What an earlier process has left is of an earlier term: nobody reads it any more.
         let _ = fs::remove_dir_all(&spool);
-        let mirrors = Mirrors::open(config.data.join("git"), &config.environment, config.limits.push);
+        let mirrors = Mirrors::open(config.data.join("git"), &config.environment, config.limits);
         let mirrors = mirrors.map_err(unusable)?;
         let store = Counted::new(config.kv);
         let metrics = Arc::new(Metrics::default());

@@ -1,9 +1,9 @@
 //! Git's smart HTTP, spoken by git's own program.
 //!
 //! A push may only write `refs/slipway/*`, is checked object by object and runs no hook: the mirror's configuration
-//! says so. Bodies stream through; a push has a limit.
+//! says so. Bodies stream through; they have limits of size and time, so that nobody who is slow keeps a program for long.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -16,7 +16,10 @@ use slipway_protocol::{Code, Refusal};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, ChildStdout},
-    sync::OwnedSemaphorePermit,
+    sync::{
+        OwnedSemaphorePermit,
+        mpsc::{self, error::SendTimeoutError},
+    },
 };
 
 use crate::{
@@ -25,13 +28,17 @@ use crate::{
         auth::{Caller, Role},
         route::Call,
     },
-    mirrors::{Git, Mirrors},
+    mirrors::{Git, Mirrors, NoMirror},
 };
 
 /// Longest request of a fetch, in bytes: it lists commits.
 const MAX_FETCH: u64 = 16 << 20;
-/// How long a body may pause, and how long git may think about it.
-const PAUSE: Duration = Duration::from_secs(300);
+/// The same when it is compressed: git expands it, to at most a thousand times as much.
+const MAX_COMPRESSED: u64 = 64 << 10;
+/// How long git may think about what it was sent.
+const THINKING: Duration = Duration::from_secs(300);
+/// Pieces of git's answer that wait for whoever reads it.
+const PIECES: usize = 4;
 /// Longest head of git's answer, in bytes.
 const MAX_HEAD: u64 = 16 * 1024;
 /// How much of git's answer is read at once.
@@ -49,28 +56,58 @@ pub(crate) async fn answer(
     let service = service(&request)?;
     let Request { mirrors, project, parts, tasks, .. } = request;
     Mirrors::check_name(project).map_err(|error| refuse(Code::Invalid, error.to_string()))?;
-    mirrors.ensure(project).await.map_err(unable)?;
-    let limit = if service == PUSH { mirrors.max_push() } else { MAX_FETCH };
-    let length = header_text(parts, header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
+    let limit = limit(service, parts, mirrors.limits().push)?;
+    if service == PUSH {
+        mirrors.ensure(project, &request.caller.name).await.map_err(no_mirror)?;
+    } else if !mirrors.has(project) {
+        return Err(refuse(Code::NotFound, format!("nothing of the project {project} was pushed here")));
     }
-    let permit = mirrors.permit().await;
+    let (pause, total) = (mirrors.limits().git_pause, mirrors.limits().git_total);
+    let busy = |_| refuse(Code::Busy, "too many pushes and fetches are under way here; try again later");
+    let permit = tokio::time::timeout(pause, mirrors.permit()).await.map_err(busy)?;
     let mut child = program(mirrors, project, parts).start().map_err(unable)?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(refuse(Code::Internal, "git was started without pipes"));
     };
     // Git may answer while the body comes: both are served at once. It answers a push only after all of it.
-    let feeding = tasks.spawn(feed(body, stdin, limit));
+    let feeding = tasks.spawn(async move {
+        let late = |_| Err(refuse(Code::Invalid, "the body took too long to come"));
+        tokio::time::timeout(total, feed(body, stdin, limit, pause)).await.unwrap_or_else(late)
+    });
     let mut output = BufReader::with_capacity(PIECE, stdout);
-    let head = tokio::time::timeout(PAUSE, head(&mut output)).await;
+    let head = tokio::time::timeout(THINKING, head(&mut output)).await;
     let head = head.map_err(|_| refuse(Code::Unavailable, "git takes too long to answer"))??;
     if parts.method == http::Method::POST && service == PUSH {
         let fed = feeding.await.ok().flatten();
         fed.unwrap_or_else(|| Err(refuse(Code::Unavailable, "the coordinator is ending")))?;
     }
     let running = Running { child, output, _permit: permit, done: Some(pushed) };
-    Ok(respond(head, running))
+    let (pieces, taken) = mpsc::channel(PIECES);
+    let who = (project.to_owned(), Arc::clone(&request.caller.name));
+    tasks.spawn(async move {
+        let ended = tokio::time::timeout(total, running.hand_over(&pieces, pause)).await;
+        if !ended.unwrap_or(false) {
+            tracing::warn!(project = who.0, caller = %who.1, "a git program was ended: nobody took its answer in time");
+        }
+    });
+    Ok(respond(head, taken))
+}
+
+/// How many bytes a request may have.
+fn limit(service: &str, parts: &Parts, push: u64) -> Result<u64, Refusal> {
+    let is_compressed = parts.headers.contains_key(header::CONTENT_ENCODING);
+    let limit = match (service == PUSH, is_compressed) {
+        // Git never does that, and what git expands of a push before its objects begin has no other limit.
+        (true, true) => return Err(refuse(Code::Invalid, "a push is not taken with a `Content-Encoding`")),
+        (true, false) => push,
+        (false, true) => MAX_COMPRESSED,
+        (false, false) => MAX_FETCH,
+    };
+    let length = header_text(parts, header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    Ok(limit)
 }
 
 /// A call of git.
@@ -135,11 +172,11 @@ fn header_text(parts: &Parts, name: HeaderName) -> Option<&str> {
 }
 
 /// Passes a body on to git.
-async fn feed(body: Body, mut stdin: ChildStdin, limit: u64) -> Result<(), Refusal> {
+async fn feed(body: Body, mut stdin: ChildStdin, limit: u64, pause: Duration) -> Result<(), Refusal> {
     let mut pieces = body.into_data_stream();
     let mut left = limit;
     loop {
-        let piece = tokio::time::timeout(PAUSE, pieces.next()).await;
+        let piece = tokio::time::timeout(pause, pieces.next()).await;
         let piece = match piece.map_err(|_| refuse(Code::Invalid, "the body stopped coming"))? {
             None => break,
             Some(piece) => piece.map_err(|error| refuse(Code::Invalid, format!("the body broke off: {error}")))?,
@@ -192,20 +229,17 @@ struct Running<D> {
     done: Option<D>,
 }
 
-fn respond<D: FnOnce() + Send + 'static>(head: (StatusCode, Vec<(String, String)>), running: Running<D>) -> Response {
-    let pieces = stream::unfold(Some(running), |running| async {
-        let mut running = running?;
-        let mut piece = vec![0; PIECE];
-        match running.output.read(&mut piece).await {
-            Ok(0) => {
-                running.end().await;
-                None
-            }
-            Ok(read) => {
-                piece.truncate(read);
-                Some((Ok(Bytes::from(piece)), Some(running)))
-            }
-            Err(error) => Some((Err(error), None)),
+/// A piece of git's answer; `None` is its end.
+type Piece = Option<Bytes>;
+
+fn respond(head: (StatusCode, Vec<(String, String)>), taken: mpsc::Receiver<Piece>) -> Response {
+    let pieces = stream::unfold(Some(taken), |taken| async {
+        let mut taken = taken?;
+        match taken.recv().await {
+            Some(Some(piece)) => Some((Ok(piece), Some(taken))),
+            Some(None) => None,
+            // Whoever reads must not take what came so far for all of it.
+            None => Some((Err(io::Error::other("the answer of git breaks off")), None)),
         }
     });
     let mut answer = Response::new(Body::from_stream(pieces));
@@ -220,8 +254,37 @@ fn respond<D: FnOnce() + Send + 'static>(head: (StatusCode, Vec<(String, String)
 }
 
 impl<D: FnOnce()> Running<D> {
+    /// Hands git's answer over as it is taken; `false` when a piece was not taken in time. The program ends with this.
+    async fn hand_over(mut self, pieces: &mpsc::Sender<Piece>, pause: Duration) -> bool {
+        loop {
+            let mut piece = vec![0; PIECE];
+            let piece = match self.output.read(&mut piece).await {
+                Ok(0) => None,
+                Ok(read) => {
+                    piece.truncate(read);
+                    Some(Bytes::from(piece))
+                }
+                Err(error) => {
+                    tracing::debug!("read the answer of git: {error}");
+                    return true;
+                }
+            };
+            if piece.is_none() {
+                self.end().await;
+            }
+            let is_last = piece.is_none();
+            match pieces.send_timeout(piece, pause).await {
+                Ok(()) if is_last => return true,
+                Ok(()) => {}
+                // Whoever asked is gone.
+                Err(SendTimeoutError::Closed(_)) => return true,
+                Err(SendTimeoutError::Timeout(_)) => return false,
+            }
+        }
+    }
+
     async fn end(&mut self) {
-        let ended = tokio::time::timeout(PAUSE, self.child.wait()).await;
+        let ended = tokio::time::timeout(THINKING, self.child.wait()).await;
         if ended.is_ok_and(|status| status.is_ok_and(|status| status.success()))
             && let Some(done) = self.done.take()
         {
@@ -231,7 +294,14 @@ impl<D: FnOnce()> Running<D> {
 }
 
 fn too_large(limit: u64) -> Refusal {
-    refuse(Code::TooLarge, format!("the push is larger than {limit} bytes, the most that is taken here"))
+    refuse(Code::TooLarge, format!("the request is larger than {limit} bytes, the most that is taken here"))
+}
+
+fn no_mirror(error: NoMirror) -> Refusal {
+    match error {
+        NoMirror::TooMany(why) => refuse(Code::Forbidden, why),
+        NoMirror::Git(error) => unable(error),
+    }
 }
 
 fn unable(error: crate::mirrors::GitFailure) -> Refusal {

@@ -18,7 +18,7 @@ impl Mirrors {
     }
 
     /// The projects that have a mirror.
-    fn projects(&self) -> Vec<String> {
+    pub(super) fn projects(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.root()) else { return Vec::new() };
         let name = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".git").map(str::to_owned);
         let mut projects: Vec<String> = entries.flatten().filter_map(name).collect();

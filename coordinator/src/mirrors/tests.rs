@@ -3,7 +3,8 @@ use slipway_process::Environment;
 use super::*;
 
 fn mirrors(root: &Path) -> Mirrors {
-    Mirrors::open(root.join("git"), &Environment::from_process(), 1 << 20).expect("mirrors")
+    let limits = Limits { push: 1 << 20, mirrors: 4, mirrors_of_one: 2, ..Limits::default() };
+    Mirrors::open(root.join("git"), &Environment::from_process(), limits).expect("mirrors")
 }
 
 /// A repository with a commit; answers the commit.
@@ -38,6 +39,9 @@ async fn a_commit_is_missing_until_it_is_pushed_and_kept_then() {
     let source = directory.path().join("source");
     let commit = project(&mirrors, &source).await;
     assert_eq!(mirrors.missing("shop", &[commit]).await.expect("an answer"), [commit]);
+    assert!(!mirrors.has("shop"), "a question makes no mirror");
+    mirrors.ensure("shop", "ci").await.expect("a mirror");
+    assert_eq!(mirrors.missing("shop", &[commit]).await.expect("an answer"), [commit]);
     let push = |target: &'static str| {
         let target = format!("{commit}:refs/{target}");
         let mirror = mirrors.directory("shop");
@@ -58,7 +62,7 @@ async fn a_commit_is_missing_until_it_is_pushed_and_kept_then() {
 async fn a_commit_that_no_ref_holds_is_missing() {
     let directory = tempfile::tempdir().expect("a directory");
     let mirrors = mirrors(directory.path());
-    mirrors.ensure("shop").await.expect("a mirror");
+    mirrors.ensure("shop", "ci").await.expect("a mirror");
     let mirror = mirrors.directory("shop");
     let tree = Git::new(&mirrors, &mirror, "make a tree").args(["hash-object", "-t", "tree", "-w", "/dev/null"]);
     let tree = tree.run().await.expect("a tree");
@@ -68,4 +72,22 @@ async fn a_commit_that_no_ref_holds_is_missing() {
     });
     let commit: CommitId = commit.run().await.expect("a commit").trim().parse().expect("an id");
     assert_eq!(mirrors.missing("shop", &[commit]).await.expect("an answer"), [commit]);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_mirrors_and_only_so_many_of_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mirrors = mirrors(directory.path());
+    for project in ["a", "b", "a"] {
+        mirrors.ensure(project, "ci").await.expect("a mirror");
+    }
+    let refused = mirrors.ensure("c", "ci").await.expect_err("it has two").to_string();
+    assert!(refused.contains("`ci` has brought 2 projects here"), "{refused}");
+    assert!(!mirrors.has("c"));
+    for project in ["c", "d"] {
+        mirrors.ensure(project, "other").await.expect("a mirror");
+    }
+    let refused = mirrors.ensure("e", "third").await.expect_err("there are four").to_string();
+    assert!(refused.contains("4 projects are here already"), "{refused}");
+    mirrors.ensure("a", "ci").await.expect("it is there");
 }
