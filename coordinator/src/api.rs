@@ -108,7 +108,7 @@ impl Api {
     /// Who calls, if he may.
     fn admit(&self, route: &Route, parts: &Parts) -> Result<Caller, Refusal> {
         let roles = match route.access {
-            Access::Everybody => return Ok(Caller { role: auth::Role::Submit, name: "anybody".into() }),
+            Access::Everybody => return Ok(Caller::anybody(auth::Role::Submit)),
             Access::Roles(roles) => roles,
         };
         let unknown = || {

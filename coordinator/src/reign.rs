@@ -182,8 +182,12 @@ impl Reign {
     /// # Errors
     /// When there is none of this name.
     pub(crate) fn find(&self, name: &BuildName) -> Result<Arc<Entry>, Refusal> {
-        let missing = || refuse(Code::NotFound, format!("there is no build {name} here, or not any more"));
-        self.builds().get(name).cloned().ok_or_else(missing)
+        self.builds().get(name).cloned().ok_or_else(|| Self::unknown(name))
+    }
+
+    /// What is answered when there is no such build, or none that the caller may know of.
+    pub(crate) fn unknown(name: &BuildName) -> Refusal {
+        refuse(Code::NotFound, format!("there is no build {name} here, or not any more"))
     }
 
     /// Gives a build up; one that is over stays what it is.

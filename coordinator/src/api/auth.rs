@@ -12,6 +12,7 @@ use std::{
 
 use http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
+use slipway_oci::Repo;
 use slipway_process::Clock;
 
 /// Largest file that is read, in bytes.
@@ -57,7 +58,8 @@ pub enum TokensError {
     /// A line is none.
     #[error(
         "{}:{line}: {why}; a line is ROLE:NAME:SHA256, where ROLE is submit, worker or admin, and SHA256 that of the \
-         token in hexadecimal (`printf %s TOKEN | sha256sum`)",
+         token in hexadecimal (`printf %s TOKEN | sha256sum`); that of a submit token may end with \
+         :repos=REPO,REPO/*,…",
         path.display()
     )]
     Line {
@@ -83,6 +85,48 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
     /// What the file calls him; for logs.
     pub(crate) name: Arc<str>,
+    /// Where the stages of his builds may go; `None` = anywhere.
+    pub(crate) repos: Option<Arc<[Allowed]>>,
+}
+
+impl Caller {
+    /// Who has no name.
+    pub(crate) fn anybody(role: Role) -> Self {
+        Self { role, name: "anybody".into(), repos: None }
+    }
+
+    /// Whether builds to a repository are any business of his.
+    pub(crate) fn may_use(&self, repo: &Repo) -> bool {
+        self.repos.as_ref().is_none_or(|repos| repos.iter().any(|allowed| allowed.covers(repo)))
+    }
+}
+
+/// Repositories that a token is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Allowed {
+    /// This one.
+    One(Repo),
+    /// All whose path is longer than this one's and begins with it.
+    Below(Repo),
+}
+
+impl Allowed {
+    fn read(text: &str) -> Option<Self> {
+        match text.strip_suffix("/*") {
+            Some(above) => above.parse().ok().map(Self::Below),
+            None => text.parse().ok().map(Self::One),
+        }
+    }
+
+    fn covers(&self, repo: &Repo) -> bool {
+        match self {
+            Self::One(one) => one == repo,
+            Self::Below(above) => {
+                let rest = repo.path.strip_prefix(&above.path);
+                above.host == repo.host && rest.is_some_and(|rest| rest.starts_with('/'))
+            }
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -132,7 +176,7 @@ impl Guard {
     /// Who calls; `None` when he has no token, or an unknown one.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         let Some(tokens) = &self.0 else {
-            return is_meant_for_loopback(headers).then(|| Caller { role: Role::Admin, name: "anybody".into() });
+            return is_meant_for_loopback(headers).then(|| Caller::anybody(Role::Admin));
         };
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (given.next(), given.next()) else { return None };
@@ -229,7 +273,7 @@ fn read(path: &Path) -> Result<Vec<Line>, TokensError> {
 }
 
 fn line(text: &str) -> Result<Line, &'static str> {
-    let mut parts = text.splitn(3, ':');
+    let mut parts = text.splitn(4, ':');
     let (Some(role), Some(name), Some(checksum)) = (parts.next(), parts.next(), parts.next()) else {
         return Err("it has fewer than three parts");
     };
@@ -240,7 +284,18 @@ fn line(text: &str) -> Result<Line, &'static str> {
     }
     let mut bytes = [0; 32];
     hex::decode_to_slice(checksum, &mut bytes).map_err(|_| "its checksum is not of 64 hexadecimal digits")?;
-    Ok(Line { caller: Caller { role, name: name.into() }, checksum: bytes })
+    let repos = parts.next().map(repos).transpose()?;
+    if repos.is_some() && role != Role::Submit {
+        return Err("only a submit token can be for some repositories only");
+    }
+    Ok(Line { caller: Caller { role, name: name.into(), repos }, checksum: bytes })
+}
+
+fn repos(text: &str) -> Result<Arc<[Allowed]>, &'static str> {
+    let list = text.strip_prefix("repos=").ok_or("what follows its checksum is not `repos=`")?;
+    let read =
+        |one| Allowed::read(one).ok_or("its `repos=` names what is no repository: write REPO, or REPO/* for all below");
+    list.split(',').map(read).collect()
 }
 
 #[cfg(test)]
@@ -307,11 +362,36 @@ mod tests {
             (format!("# x\nroot:ci:{}", checksum("a")), ":2: its role is unknown"),
             (format!("submit::{}", checksum("a")), "its name is not"),
             ("submit:ci:abc".to_owned(), "its checksum is not"),
+            (format!("submit:ci:{}:shop", checksum("a")), "is not `repos=`"),
+            (format!("submit:ci:{}:repos=r.example/a,", checksum("a")), "names what is no repository"),
+            (format!("submit:ci:{}:repos=", checksum("a")), "names what is no repository"),
+            (format!("worker:w:{}:repos=r.example/a", checksum("a")), "only a submit token"),
             ("# nothing".to_owned(), "holds no token"),
         ] {
             fs::write(&path, &text).expect("the file");
             let error = Guard::tokens(&path, Arc::new(SystemClock::new(None))).err().expect("no tokens");
             assert!(error.to_string().contains(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_token_may_be_for_some_repositories_only() {
+        let line = format!("submit:ci:{}:repos=r.example:5000/team/*,r.example/shop", checksum("s"));
+        let caller = line_of(&line);
+        let may = |repo: &str| caller.may_use(&repo.parse().expect("a repository"));
+        for repo in ["r.example:5000/team/a", "r.example:5000/team/a/b", "r.example/shop"] {
+            assert!(may(repo), "{repo}");
+        }
+        for repo in
+            ["r.example:5000/team", "r.example:5000/teams/a", "r.example/team/a", "r.example/shop/a", "r.example/sho"]
+        {
+            assert!(!may(repo), "{repo}");
+        }
+        let anywhere = line_of(&format!("submit:ci:{}", checksum("s")));
+        assert!(anywhere.may_use(&"r.example/any".parse().expect("a repository")));
+    }
+
+    fn line_of(text: &str) -> Caller {
+        line(text).expect("a line").caller
     }
 }

@@ -46,6 +46,10 @@ impl Api {
         let reign = self.reign()?;
         let name = name(request)?;
         let submitted: SubmitRequest = answer::read(body, self.limits.submit).await?;
+        if !request.caller.may_use(&submitted.repo) {
+            let why = format!("the token `{}` may not build to {}", request.caller.name, submitted.repo);
+            return Err(refuse(Code::Forbidden, format!("{why}; `repos=` in the file of tokens says where it may")));
+        }
         let project = submitted.project.clone();
         let summary = reign.submit(&name, submitted).await?;
         tracing::info!(build = %name, project, caller = %request.caller.name, "a build is submitted");
@@ -60,31 +64,33 @@ impl Api {
             }
         };
         let mut all = self.reign()?.list();
+        all.retain(|summary| request.caller.may_use(&summary.repo));
         all.truncate(limit);
         Ok(answer::json(&all))
     }
 
     pub(super) fn show(&self, request: &Request<'_>) -> Result<Response, Refusal> {
-        Ok(answer::json(&self.reign()?.find(&name(request)?)?.summary()))
+        Ok(answer::json(&find(&*self.reign()?, request)?.summary()))
     }
 
     pub(super) async fn explain(&self, request: &Request<'_>) -> Result<Response, Refusal> {
         let reign = self.reign()?;
-        let entry = reign.find(&name(request)?)?;
+        let entry = find(&reign, request)?;
         Ok(answer::json(&reign.explain(&entry).await))
     }
 
     pub(super) async fn cancel(&self, request: &Request<'_>) -> Result<Response, Refusal> {
-        let name = name(request)?;
-        let summary = self.reign()?.cancel(&name).await?;
-        tracing::info!(build = %name, caller = %request.caller.name, "a build is cancelled");
+        let reign = self.reign()?;
+        let entry = find(&reign, request)?;
+        let summary = reign.cancel(entry.name()).await?;
+        tracing::info!(build = %entry.name(), caller = %request.caller.name, "a build is cancelled");
         Ok(answer::json(&summary))
     }
 
     /// The events of a build after some event, as they come, until it is over.
     pub(super) async fn events(&self, request: &Request<'_>) -> Result<Response, Refusal> {
         let reign = self.reign()?;
-        let entry = reign.find(&name(request)?)?;
+        let entry = find(&reign, request)?;
         let after = match parameter(request, "after").filter(|text| !text.is_empty()) {
             None => EventId::default(),
             Some(text) => text.parse().map_err(|error| refuse(Code::Invalid, format!("after: {error}")))?,
@@ -166,6 +172,13 @@ impl Following {
             () = tokio::time::sleep(self.heartbeat), if waiting => Ok(Some(Bytes::from_static(b"\n"))),
         }
     }
+}
+
+/// The build of a call, if it is any business of the caller's.
+fn find(reign: &Reign, request: &Request<'_>) -> Result<Arc<Entry>, Refusal> {
+    let name = name(request)?;
+    let entry = reign.find(&name)?;
+    if request.caller.may_use(&entry.summary().repo) { Ok(entry) } else { Err(Reign::unknown(&name)) }
 }
 
 fn name(request: &Request<'_>) -> Result<BuildName, Refusal> {

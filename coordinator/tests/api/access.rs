@@ -4,9 +4,11 @@ use std::{fmt::Write as _, sync::Arc};
 
 use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
+use slipway_coordinator::Limits;
 use slipway_kv::MemoryKv;
+use slipway_protocol::{BuildSummary, Report, SubmitRequest};
 
-use crate::world::{Coordinator, Project, Setup};
+use crate::world::{Coordinator, Project, Setup, refusal, request, soon};
 
 const CALLS: &[(&str, &str, &[&str])] = &[
     ("GET", "/livez", &["", "submit", "worker", "admin"]),
@@ -100,4 +102,67 @@ async fn git_shows_its_token() {
     assert!(fetch(&coordinator).expect_err("a client does not fetch").contains("403"));
     coordinator.token = Some("token of worker".to_owned());
     fetch(&coordinator).expect("a worker fetches by commit");
+}
+
+/// A token that is for some repositories only builds to them, and hears of no other build.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_held_to_its_repositories() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("tokens");
+    let line = |name: &str, rest: &str| format!("submit:{name}:{}{rest}\n", hex::encode(Sha256::digest(name)));
+    let text = line("all", "") + &line("team", ":repos=localhost:1/team/*") + &line("other", ":repos=localhost:1/x");
+    std::fs::write(&path, text).expect("the file");
+    let mut coordinator =
+        Coordinator::leading(Setup { tokens: Some(path), ..Setup::new(Arc::new(MemoryKv::new())) }).await;
+    let project = Project::new();
+    let commit = project.commit("one");
+    coordinator.token = Some("team".to_owned());
+    coordinator.push(&project, commit).expect("it is taken");
+    let elsewhere = request("localhost:1", "image: app\nfrom: BASE\n", &["app"], commit);
+    let (status, why) = refusal(coordinator.submit("build-one", &elsewhere).await).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(why.message.contains("`team` may not build to localhost:1/shop"), "{why:?}");
+    let ours = SubmitRequest { repo: "localhost:1/team/shop".parse().expect("a repository"), ..elsewhere.clone() };
+    coordinator.submitted("build-two", &ours).await;
+    coordinator.token = Some("all".to_owned());
+    coordinator.submitted("build-one", &elsewhere).await;
+    for (token, seen) in [("all", vec!["build-one", "build-two"]), ("team", vec!["build-two"]), ("other", vec![])] {
+        coordinator.token = Some(token.to_owned());
+        let listed: Vec<BuildSummary> = coordinator.get("/v1/builds").await.json().await.expect("a list");
+        let mut listed: Vec<&str> = listed.iter().map(|summary| summary.build.as_str()).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, seen, "{token}");
+        for name in ["build-one", "build-two"] {
+            let expected = if seen.contains(&name) { StatusCode::OK } else { StatusCode::NOT_FOUND };
+            for (method, call) in [("GET", ""), ("GET", "/explain"), ("POST", "/cancel")] {
+                let method: Method = method.parse().expect("a method");
+                let path = format!("/v1/builds/{name}{call}");
+                let status = coordinator.request(method, &path).send().await.expect("an answer").status();
+                assert_eq!(status, expected, "{token}: {path}");
+            }
+            let events = format!("/v1/builds/{name}/events");
+            assert_eq!(coordinator.get(&events).await.status(), expected, "{token}: {events}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_looked_at_before_it_is_believed() {
+    let limits = Limits { attempts: 2, ..Limits::default() };
+    let coordinator = Coordinator::leading(Setup { limits, ..Setup::new(Arc::new(MemoryKv::new())) }).await;
+    let sync = |ids: &[&str]| {
+        let phase = serde_json::json!({"Running": {"progress": 0}});
+        let attempts: Vec<_> =
+            ids.iter().map(|id| serde_json::json!([{"job": "j", "number": 1, "id": id}, phase])).collect();
+        let mut report = serde_json::to_value(Report { worker: "one".to_owned(), ..Report::default() }).expect("JSON");
+        report["attempts"] = attempts.into();
+        coordinator.request(Method::POST, "/v1/workers/one/sync").json(&report).send()
+    };
+    let (status, why) = refusal(sync(&["../../x"]).await.expect("an answer")).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(why.message.contains("letters, digits and dashes"), "{why:?}");
+    let (status, _) = refusal(sync(&["a", "b", "c"]).await.expect("an answer")).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let answer = soon("orders", sync(&["a", "b"])).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.expect("a text"));
 }
