@@ -154,9 +154,9 @@ fn program(mirrors: &Mirrors, project: &str, parts: &Parts) -> Git {
         .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
         // Who may push was decided before; git only asks whether there is somebody.
         .env("REMOTE_USER", "slipway");
+    // Not how long the body is: told that, git waits without rest for the end of a body that breaks off.
     for (name, variable) in [
         (header::CONTENT_TYPE, "CONTENT_TYPE"),
-        (header::CONTENT_LENGTH, "CONTENT_LENGTH"),
         (header::CONTENT_ENCODING, "HTTP_CONTENT_ENCODING"),
         (HeaderName::from_static("git-protocol"), "GIT_PROTOCOL"),
     ] {
