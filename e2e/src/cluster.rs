@@ -43,8 +43,10 @@ pub struct Cluster {
     urls: Vec<String>,
     coordinators: Vec<Process>,
     workers: Vec<Process>,
-    /// What workers and clients need beside the addresses.
+    /// What workers need beside the addresses.
     variables: Vec<(String, String)>,
+    /// The same of clients.
+    of_clients: Vec<(String, String)>,
     dir: TempDir,
 }
 
@@ -57,7 +59,7 @@ impl Cluster {
         Self::start_with(coordinators, workers, &[])
     }
 
-    /// The same, with variables for every process.
+    /// The same, with variables for coordinators and workers.
     ///
     /// # Errors
     /// When a part is missing or does not come up.
@@ -82,6 +84,7 @@ impl Cluster {
             registry,
             etcd,
             variables,
+            of_clients: Vec::new(),
             dir,
         };
         (0..coordinators).for_each(|number| cluster.start_coordinator(number, None));
@@ -303,7 +306,7 @@ impl Cluster {
 
     /// What a coordinator measures; `None` = it does not answer.
     pub fn metrics(&self, coordinator: usize) -> Option<String> {
-        get(&format!("{}/metrics", self.urls[coordinator]))
+        ask::get(&format!("{}/metrics", self.urls[coordinator]))
     }
 
     /// The tags of a project's stages. Each digest has one, each is a complete image, and each is the recorded winner.
@@ -355,7 +358,7 @@ impl Cluster {
 
     /// What clients need beside the addresses.
     fn variables(&self) -> Vec<(&str, &str)> {
-        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+        self.of_clients.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 }
 

@@ -76,6 +76,7 @@ impl Cluster {
             host,
             registry,
             etcd,
+            of_clients: variables.clone(),
             variables,
             dir,
         })

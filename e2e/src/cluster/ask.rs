@@ -25,7 +25,7 @@ pub(super) fn measurement(url: &str, name: &str) -> Option<u64> {
 }
 
 /// The body of an answer; `None` when there is none.
-fn get(url: &str) -> Option<String> {
+pub(super) fn get(url: &str) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let (address, path) = url.strip_prefix("http://")?.split_once('/')?;
     runtime.block_on(async {
