@@ -244,6 +244,10 @@ impl<R: Read> TarReader<R> {
         if header.kind() == b'S' && header.dialect() != Dialect::Gnu {
             return Err(bad("a file has holes in a form that its dialect does not have"));
         }
+        if header.kind() != b'S' && header.dialect() == Dialect::Gnu && header.0[386] != 0 {
+            // libarchive believes the map whatever the kind.
+            return Err(bad("something that is no file with holes has a map of them"));
+        }
         let named_as_directory = path.ends_with(b"/");
         let old = header.dialect() == Dialect::V7;
         match header.kind() {
