@@ -62,7 +62,12 @@ impl Listener {
 
     /// A shell command that waits until `id` is reported.
     pub fn wait_for(&self, id: &str) -> String {
-        format!("until wget -q -O /dev/null http://{}:{}/{AFTER}{id}; do sleep 0.2; done", self.host, self.port)
+        format!("until {}; do sleep 0.2; done", self.has(id))
+    }
+
+    /// A shell command that succeeds when `id` has been reported.
+    pub fn has(&self, id: &str) -> String {
+        format!("wget -q -O /dev/null http://{}:{}/{AFTER}{id}", self.host, self.port)
     }
 
     /// Reports `id` itself: who waits for it goes on.

@@ -9,7 +9,8 @@
 //! bench throughput [IMAGES]                jobs that take no time
 //! bench etcd ADDRESS [IMAGES]              the same with the records of stages in an etcd
 //! bench dispatch [BUILDS]                  from the wish for a job to its start on a worker
-//! bench plan                               a plan of 20,000 stages: time, and memory when it is built
+//! bench plan                               a plan of 20,000 stages
+//! bench memory                             memory while that is built
 //! bench soak [BUILDS]                      memory over many builds
 //! ```
 
@@ -49,10 +50,11 @@ fn main() -> std::process::ExitCode {
             "throughput" => parts::throughput(number(1, 5_000)).await,
             "etcd" => parts::etcd(arguments.get(1).map(String::as_str).unwrap_or_default(), number(2, 2_500)).await,
             "dispatch" => parts::dispatch(number(1, 2_000)).await,
-            "plan" => parts::plan().await,
+            "plan" => parts::plan(),
+            "memory" => parts::memory().await,
             "soak" => parts::soak(number(1, 10_000)).await,
             _ => {
-                say("bench makespan|sets|throughput|etcd|dispatch|plan|soak [NUMBER [MILLISECONDS]]");
+                say("bench makespan|sets|throughput|etcd|dispatch|plan|memory|soak [NUMBER [MILLISECONDS]]");
                 return std::process::ExitCode::from(2);
             }
         }

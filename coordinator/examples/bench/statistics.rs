@@ -23,6 +23,12 @@ pub(crate) fn most_resident_mib() -> f64 {
     status("VmHWM:")
 }
 
+/// Lets [`most_resident_mib`] begin anew.
+pub(crate) fn forget_most_resident() {
+    // Where the system does not offer it, what was before counts as well.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 fn status(name: &str) -> f64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse::<f64>().ok());

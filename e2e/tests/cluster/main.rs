@@ -7,6 +7,7 @@ mod coordinators;
 mod etcd;
 mod example;
 mod images;
+mod limits;
 mod native;
 mod once;
 mod reporting;
