@@ -11,8 +11,8 @@ use slipway_oci::Repo;
 use slipway_process::Clock;
 use slipway_registry::Client;
 use slipway_storage::{
-    Publisher, Records, RepoStorage, StageStorage,
-    kv::{Attempts, Fences, KvLedger, SharedPublisher, SharedRecords, SharedStages, StagePlace},
+    LedgerRecords, Publisher, Records, RepoStorage, StageStorage,
+    kv::{Attempts, Fences, KvLedger, SharedPublisher, SharedStages, StagePlace},
 };
 use tokio::sync::OnceCell;
 
@@ -106,7 +106,7 @@ impl Place {
     /// What is kept beside the stages of a project.
     pub(crate) fn records(&self, project: &str) -> Arc<dyn Records> {
         let records = Arc::new(self.repo.records(project).unlisted());
-        Arc::new(SharedRecords::new(records, self.shared.clone()))
+        Arc::new(LedgerRecords { records, ledger: self.shared.clone() })
     }
 
     async fn begin(&self, repo: &Repo) -> Result<(), String> {

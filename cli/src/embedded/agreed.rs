@@ -8,8 +8,8 @@ use slipway_oci::Repo;
 use slipway_process::Tasks;
 use slipway_stages::build::BuiltImage;
 use slipway_storage::{
-    Publisher, Records, RepoStorage, StageStorage,
-    asked::{AskedLedger, AskedPublisher, AskedRecords, AskedStages},
+    LedgerRecords, Publisher, Records, RepoStorage, StageStorage,
+    asked::{AskedLedger, AskedPublisher, AskedStages},
     kv::LiveBuild,
 };
 
@@ -87,7 +87,7 @@ impl Agreed {
             Way::Etcd(shared) => shared.records(&self.storage, project),
             Way::Coordinator { ledger, .. } => {
                 let records = Arc::new(self.storage.records(project).unlisted());
-                Arc::new(AskedRecords { records, ledger: Arc::clone(ledger) })
+                Arc::new(LedgerRecords { records, ledger: AskedPublisher(Arc::clone(ledger)) })
             }
         }
     }

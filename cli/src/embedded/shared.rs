@@ -8,8 +8,8 @@ use slipway_locks::KvLocks;
 use slipway_oci::Repo;
 use slipway_process::{Clock, Tasks, random_id};
 use slipway_storage::{
-    Publisher, Records, RepoStorage, StageStorage,
-    kv::{Attempts, Fences, KvLedger, LiveBuild, LiveBuilds, SharedPublisher, SharedRecords, SharedStages},
+    LedgerRecords, Publisher, Records, RepoStorage, StageStorage,
+    kv::{Attempts, Fences, KvLedger, LiveBuild, LiveBuilds, SharedPublisher, SharedStages},
 };
 
 use crate::host::{RegistryOptions, client};
@@ -73,7 +73,7 @@ impl Shared {
     /// What is kept beside the stages.
     pub(crate) fn records(&self, storage: &RepoStorage, project: &str) -> Arc<dyn Records> {
         let records = Arc::new(storage.records(project).unlisted());
-        Arc::new(SharedRecords::new(records, self.publisher.clone()))
+        Arc::new(LedgerRecords { records, ledger: self.publisher.clone() })
     }
 
     /// A build begins.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
+use slipway_digest::{Millis, StageDigest, StageId};
 use slipway_oci::{ImageAt, Platform};
 use slipway_stages::StageRecord;
 
 use crate::{
-    Candidate, ImportKey, Judge, Records, StageStorage, StorageError, Verdict,
+    Candidate, Judge, Rejects, StageStorage, StorageError, Verdict,
     kv::{SharedPublisher, StagePlace},
 };
 
@@ -209,34 +209,9 @@ impl StageStorage for AskedStages {
     }
 }
 
-/// Records beside the stages, whose rejections go to an asked ledger.
-#[derive(Clone)]
-pub struct AskedRecords {
-    /// The records.
-    pub records: Arc<dyn Records>,
-    /// The ledger.
-    pub ledger: Arc<dyn AskedLedger>,
-}
-
 #[async_trait]
-impl Records for AskedRecords {
-    async fn add_image(&self, image: &str) -> Result<bool, StorageError> {
-        self.records.add_image(image).await
-    }
-
-    async fn add_image_commit(&self, image: &str, commit: CommitId, stage: StageId) -> Result<bool, StorageError> {
-        self.records.add_image_commit(image, commit, stage).await
-    }
-
-    async fn import(&self, key: ImportKey) -> Result<Option<Checksum>, StorageError> {
-        self.records.import(key).await
-    }
-
-    async fn add_import(&self, key: ImportKey, source: StageId, checksum: Checksum) -> Result<bool, StorageError> {
-        self.records.add_import(key, source, checksum).await
-    }
-
+impl Rejects for AskedPublisher {
     async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError> {
-        self.ledger.reject(stage, why).await
+        self.0.reject(stage, why).await
     }
 }

@@ -31,5 +31,5 @@ pub use ledger::{Digest, KvLedger};
 pub use live::{LiveBuild, LiveBuilds};
 pub use place::{Listing, Reading, StagePlace};
 pub use publish::{FAILPOINTS, SharedPublisher};
-pub use stages::{SharedRecords, SharedStages};
+pub use stages::SharedStages;
 pub use value::{Kept, KeptState};

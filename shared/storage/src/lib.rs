@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod journal;
 pub mod kv;
 pub mod ledger;
+pub mod ledger_records;
 pub mod memory;
 pub mod names;
 pub mod publish;
@@ -19,6 +20,7 @@ mod tiny;
 
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};
+pub use ledger_records::{LedgerRecords, Rejects};
 pub use memory::MemoryStorage;
 pub use publish::{HostPublisher, Judge, Publisher, Recovered, Verdict};
 pub use records::{ImportKey, MemoryRecords, Records, RepoRecords};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
+use slipway_digest::{Millis, StageDigest, StageId};
 use slipway_oci::{ImageAt, Platform};
 use slipway_stages::StageRecord;
 
 use super::{ledger::KvLedger, publish::SharedPublisher};
-use crate::{ImportKey, Records, StageStorage, StorageError};
+use crate::{Rejects, StageStorage, StorageError};
 
 /// The stages of the ledger, as a storage. Its tags are never listed.
 #[derive(Clone)]
@@ -46,39 +46,9 @@ impl StageStorage for SharedStages {
     }
 }
 
-/// Records beside the stages, whose rejections go through the ledger.
-#[derive(Clone)]
-pub struct SharedRecords {
-    records: Arc<dyn Records>,
-    publisher: SharedPublisher,
-}
-
-impl SharedRecords {
-    /// `records`, but for rejections.
-    pub fn new(records: Arc<dyn Records>, publisher: SharedPublisher) -> Self {
-        Self { records, publisher }
-    }
-}
-
 #[async_trait]
-impl Records for SharedRecords {
-    async fn add_image(&self, image: &str) -> Result<bool, StorageError> {
-        self.records.add_image(image).await
-    }
-
-    async fn add_image_commit(&self, image: &str, commit: CommitId, stage: StageId) -> Result<bool, StorageError> {
-        self.records.add_image_commit(image, commit, stage).await
-    }
-
-    async fn import(&self, key: ImportKey) -> Result<Option<Checksum>, StorageError> {
-        self.records.import(key).await
-    }
-
-    async fn add_import(&self, key: ImportKey, source: StageId, checksum: Checksum) -> Result<bool, StorageError> {
-        self.records.add_import(key, source, checksum).await
-    }
-
+impl Rejects for SharedPublisher {
     async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError> {
-        self.publisher.reject_lost(stage, why).await
+        self.reject_lost(stage, why).await
     }
 }
