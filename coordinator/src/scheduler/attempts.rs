@@ -104,6 +104,19 @@ pub(super) struct Attempt {
     pub(super) slow_at: Duration,
 }
 
+impl Attempt {
+    /// One that a worker is to run from now on. An adopted one is run already.
+    pub(super) fn new(
+        id: AttemptId,
+        (job, worker): (JobNo, WorkerNo),
+        why: Why,
+        (now, slow_at): (Duration, Duration),
+    ) -> Self {
+        let (stage, accepted) = (Stage::Running, why == Why::Adopted);
+        Self { id, job, worker, why, again: None, started: now, stage, accepted, progress: 0, moved: now, slow_at }
+    }
+}
+
 /// All attempts of jobs that are not over.
 #[derive(Debug)]
 pub(super) struct Attempts {

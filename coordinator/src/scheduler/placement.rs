@@ -7,7 +7,7 @@ use slipway_protocol::Requirements;
 
 use super::{
     Scheduler,
-    attempts::{Attempt, Stage, Step, Why},
+    attempts::{Attempt, Step, Why},
     jobs::{Job, JobNo, Waits},
     queue::Turn,
     timers::Alarm,
@@ -153,20 +153,7 @@ impl Scheduler {
         let name = self.workers.name(worker).to_owned();
         self.steps.push(Step::Given { attempt: id.clone(), worker: name, why });
         let slow_at = now + self.slow_after(no);
-        let stage = Stage::Running;
-        let attempt = Attempt {
-            id,
-            job: no,
-            worker,
-            why,
-            again,
-            started: now,
-            stage,
-            accepted: false,
-            progress: 0,
-            moved: now,
-            slow_at,
-        };
+        let attempt = Attempt { again, ..Attempt::new(id, (no, worker), why, (now, slow_at)) };
         let attempt = self.attempts.add(attempt);
         self.timers.clear(Alarm::Job(no));
         if let Some(job) = self.jobs.get_mut(no) {

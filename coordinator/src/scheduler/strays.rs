@@ -10,7 +10,7 @@ use slipway_protocol::{AttemptId, Phase, Report};
 
 use super::{
     Effect, Scheduler,
-    attempts::{Attempt, AttemptNo, Stage, Step, Why},
+    attempts::{Attempt, AttemptNo, Step, Why},
     jobs::{JobNo, Key},
     timers::Alarm,
     workers::WorkerNo,
@@ -125,25 +125,12 @@ impl Scheduler {
     }
 
     fn take_in(&mut self, no: JobNo, id: AttemptId, worker: WorkerNo, now: Duration) -> AttemptNo {
-        let (why, stage) = (Why::Adopted, Stage::Running);
+        let why = Why::Adopted;
         let slow_at = now + self.slow_after(no);
         let number = id.number;
         let name = self.workers.name(worker).to_owned();
         self.steps.push(Step::Given { attempt: id.clone(), worker: name, why });
-        let again = None;
-        let attempt = Attempt {
-            id,
-            job: no,
-            worker,
-            why,
-            again,
-            started: now,
-            stage,
-            accepted: true,
-            progress: 0,
-            moved: now,
-            slow_at,
-        };
+        let attempt = Attempt::new(id, (no, worker), why, (now, slow_at));
         let attempt = self.attempts.add(attempt);
         if let Some(job) = self.jobs.get_mut(no) {
             job.number = job.number.max(number);
