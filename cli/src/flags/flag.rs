@@ -55,6 +55,16 @@ pub(crate) enum CommandName {
     HostCleanup,
 }
 
+/// The commands of two lists.
+pub(crate) const fn joined<const N: usize>(one: &[CommandName], other: &[CommandName]) -> [CommandName; N] {
+    let (mut all, mut at) = ([CommandName::Build; N], 0);
+    while at < N {
+        all[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    all
+}
+
 /// Commands that read a project.
 pub(crate) const PROJECT: &[CommandName] = &[
     CommandName::Build,
@@ -148,20 +158,7 @@ pub(crate) const EVERY: &[CommandName] = &[
 /// Commands about this host.
 pub(crate) const HOST: &[CommandName] = &[CommandName::HostCheck, CommandName::HostUsage, CommandName::HostCleanup];
 /// Commands that keep things on this host, or look after them.
-pub(crate) const HOMES: &[CommandName] = &[
-    CommandName::Build,
-    CommandName::Export,
-    CommandName::Plan,
-    CommandName::ConfigRender,
-    CommandName::ConfigList,
-    CommandName::ConfigGraph,
-    CommandName::IncludesUpdate,
-    CommandName::IncludesList,
-    CommandName::IncludesGet,
-    CommandName::HostCheck,
-    CommandName::HostUsage,
-    CommandName::HostCleanup,
-];
+pub(crate) const HOMES: &[CommandName] = &joined::<{ PROJECT.len() + HOST.len() }>(PROJECT, HOST);
 /// Commands that know what a build is: a plan takes all that its build takes.
 pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Export, CommandName::Plan];
 

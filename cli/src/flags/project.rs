@@ -1,24 +1,13 @@
 //! Which project, which of its files, and how much of its work tree counts.
 
 use super::{
-    flag::{CommandName, Flag, HOMES, PROJECT, Support, Werf},
+    flag::{CommandName, Flag, HOMES, PROJECT, Support, Werf, joined},
     resolve::{FlagError, Values},
 };
 use crate::{includes::Including, project::Reading};
 
 /// Commands that write temporary files.
-const HOST: &[CommandName] = &[
-    CommandName::Build,
-    CommandName::Export,
-    CommandName::Plan,
-    CommandName::ConfigRender,
-    CommandName::ConfigList,
-    CommandName::ConfigGraph,
-    CommandName::IncludesUpdate,
-    CommandName::IncludesList,
-    CommandName::IncludesGet,
-    CommandName::Worker,
-];
+const HOST: &[CommandName] = &joined::<{ PROJECT.len() + 1 }>(PROJECT, &[CommandName::Worker]);
 
 pub(crate) const DIR: Flag = Flag::text("dir", "DIR", "Project directory; the current one by default").on(PROJECT);
 pub(crate) const GIT_WORK_TREE: Flag = Flag::text(
