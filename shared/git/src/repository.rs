@@ -20,7 +20,7 @@ use crate::{
 /// Bytes of decoded objects that one call keeps: neighbouring trees are stored as differences of each other.
 const OBJECT_CACHE: usize = 8 * 1024 * 1024;
 
-/// A git repository, read-only. Cheap to clone.
+/// A git repository, read-only but for [`Repository::unshallow`]. Cheap to clone.
 #[derive(Clone)]
 pub struct Repository {
     /// The user's repository: refs, submodules, work tree.
