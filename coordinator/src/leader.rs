@@ -69,10 +69,17 @@ impl Candidate {
     /// Waits until nobody leads, and tries to; `None` when somebody else was faster.
     async fn attempt(&self, tell: &mut impl FnMut(News)) -> Result<Option<Leadership>, KvError> {
         let mut leader = Watched::open(Arc::clone(&self.kv), KEY).await?;
+        let mut told = None;
         while let Some(entry) = leader.state().get(KEY) {
-            let sign = serde_json::from_slice::<Sign>(&entry.value).ok();
-            tell(News::Led(sign.and_then(|sign| sign.url)));
-            leader.next().await?;
+            if told.replace(entry.created) != Some(entry.created) {
+                let sign = serde_json::from_slice::<Sign>(&entry.value).ok();
+                tell(News::Led(sign.and_then(|sign| sign.url)));
+            }
+            // A store that hangs is as silent as one where nothing happens; one that is asked tells them apart.
+            match tokio::time::timeout(self.ttl, leader.next()).await {
+                Ok(changes) => drop(changes?),
+                Err(_) => drop(slipway_kv::get(&*self.kv, KEY).await?),
+            }
         }
         self.claim().await
     }
@@ -138,7 +145,9 @@ impl Leadership {
 
 #[cfg(test)]
 mod tests {
-    use slipway_kv::MemoryKv;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use slipway_kv::{Fault, Faulty, MemoryKv};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -164,5 +173,26 @@ mod tests {
         assert!(second.term() > term);
         assert_eq!(slipway_kv::once(&*kv, early).await, Ok(Outcome::Refused), "the fence of the first holds it off");
         assert!(matches!(slipway_kv::once(&*kv, put(&second)).await, Ok(Outcome::Done(_))));
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_notices_that_the_store_answers_no_more() {
+        let kv: Arc<dyn Kv> = Arc::new(MemoryKv::default());
+        let _first = candidate(&kv, "http://one").win(|_| {}).await;
+        let away = Arc::new(AtomicBool::new(false));
+        let (is_away, led) = (Arc::clone(&away), News::Led(Some("http://one".to_owned())));
+        // What the store tells by itself still comes: nothing does.
+        let plan = move |_: &[Txn]| is_away.load(Ordering::Acquire).then_some(Fault::Away);
+        let faulty: Arc<dyn Kv> = Arc::new(Faulty::new(kv, Box::new(plan)));
+        let (heard, mut news) = mpsc::unbounded_channel();
+        let second = Candidate::new(faulty, None, Duration::from_millis(20));
+        let tasks = slipway_process::Tasks::new();
+        let _waiting = tasks.spawn(async move { second.win(move |news| drop(heard.send(news))).await.term() });
+        assert_eq!(news.recv().await.as_ref(), Some(&led));
+        away.store(true, Ordering::Release);
+        while news.recv().await.expect("it still waits") == led {}
+        away.store(false, Ordering::Release);
+        while news.recv().await.expect("it still waits") != led {}
+        tasks.shut_down().await;
     }
 }

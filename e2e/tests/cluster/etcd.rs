@@ -46,6 +46,8 @@ fn while_it_is_away_nothing_commits_and_afterwards_nothing_runs_twice() -> Resul
     (0..3).for_each(|member| cluster.etcd.halt(member));
     // What was committed before it went is tagged as long as the leader takes itself for one.
     cluster.leads_no_more(leader)?;
+    // Nor is the other one ready: it could not take over.
+    cluster.leads_no_more(1 - leader)?;
     let before = cluster.registry.stages(project.name())?;
     thread::sleep(AWAY);
     assert_eq!(cluster.registry.stages(project.name())?, before);
