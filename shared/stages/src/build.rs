@@ -278,7 +278,7 @@ impl Build {
             stages: Vec::new(),
         };
         let nodes = (0..images.len()).map(node).collect();
-        let turns = Turns::new(&graph, options.schedule);
+        let turns = Turns::new(&graph, options.schedule, options.parallel);
         let ranks = Ranks::new(&graph, &|_, _| Duration::from_secs(1));
         let mut build = Self {
             graph,

@@ -12,7 +12,9 @@ pub enum Schedule {
     /// As soon as an image's own needs are done; that with the longest path of users first.
     #[default]
     Ready,
-    /// Set by set: none before all of the earlier sets are done. For comparison.
+    /// Set by set: none before all of the earlier sets are done. With a limit, the images of a set are shared out evenly
+    /// before it starts, in the order of declaration, and each share is built one after another, as werf 2 does. For
+    /// comparison.
     Sets,
 }
 
@@ -49,11 +51,15 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    pub(super) fn new(graph: &Graph, schedule: Schedule) -> Self {
+    /// Of all images of `graph`, at most so many at once when there is a limit.
+    pub(super) fn new(graph: &Graph, schedule: Schedule, limit: Option<usize>) -> Self {
         let count = graph.images().len();
+        let mut needs: Vec<Vec<usize>> = (0..count).map(|image| graph.needs(image).to_vec()).collect();
+        if let (Schedule::Sets, Some(limit)) = (schedule, limit) {
+            share_out(&graph.levels(), limit, &mut needs);
+        }
         let mut users = vec![Vec::new(); count];
-        let needs = |image: usize| graph.needs(image);
-        (0..count).for_each(|image| needs(image).iter().for_each(|need| users[*need].push(image)));
+        needs.iter().enumerate().for_each(|(image, needs)| needs.iter().for_each(|need| users[*need].push(image)));
         let sets = match schedule {
             Schedule::Ready => vec![0; count],
             Schedule::Sets => graph.levels(),
@@ -62,7 +68,7 @@ impl Turns {
         sets.iter().for_each(|set| left[*set] += 1);
         let mut turns = Self {
             users,
-            missing: (0..count).map(|image| needs(image).len()).collect(),
+            missing: needs.iter().map(Vec::len).collect(),
             parts: vec![Part::Waits; count],
             sets,
             left,
@@ -150,5 +156,68 @@ impl Turns {
             let turn = self.turn(user);
             self.ready.remove(&turn);
         }
+    }
+}
+
+/// Lets each image wait for the one before it in its share of its set.
+fn share_out(sets: &[usize], limit: usize, needs: &mut [Vec<usize>]) {
+    let mut members = vec![Vec::new(); sets.iter().max().map_or(0, |last| last + 1)];
+    sets.iter().enumerate().for_each(|(image, set)| members[*set].push(image));
+    for images in members {
+        let shares = limit.clamp(1, images.len().max(1));
+        let (each, more) = (images.len() / shares, images.len() % shares);
+        let mut rest = images.as_slice();
+        for share in 0..shares {
+            let (mine, others) = rest.split_at(each + usize::from(share < more));
+            mine.windows(2).for_each(|pair| needs[pair[1]].push(pair[0]));
+            rest = others;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(schedule: Schedule, limit: Option<usize>) -> Turns {
+        let text: String = (0..5).map(|image| format!("---\nimage: i{image}\nfrom: base:1\n")).collect();
+        let text = format!("project: p\nconfigVersion: 1\n{text}---\nimage: i5\nfromImage: i0\n");
+        let images = slipway_config::parse("werf.yaml", &text).expect("a valid configuration").images;
+        Turns::new(&Graph::new(images), schedule, limit)
+    }
+
+    /// Starts all that may start.
+    fn start(turns: &mut Turns) -> Vec<usize> {
+        let mut started = Vec::new();
+        while let Some(image) = turns.next() {
+            turns.set(image, Part::Runs);
+            started.push(image);
+        }
+        started
+    }
+
+    #[test]
+    fn sets_with_a_limit_are_shared_out_beforehand() {
+        let mut turns = turns(Schedule::Sets, Some(2));
+        // Five images in two shares: 0, 1, 2 and 3, 4.
+        assert_eq!(start(&mut turns), [0, 3]);
+        turns.set(3, Part::Done);
+        assert_eq!(start(&mut turns), [4], "a share does not take from another");
+        turns.set(4, Part::Done);
+        assert_eq!(start(&mut turns), [0; 0], "the next set waits");
+        turns.set(0, Part::Done);
+        assert_eq!(start(&mut turns), [1]);
+        turns.set(1, Part::Done);
+        turns.set(2, Part::Done);
+        assert_eq!(start(&mut turns), [5]);
+    }
+
+    #[test]
+    fn sets_without_a_limit_start_whole() {
+        assert_eq!(start(&mut turns(Schedule::Sets, None)), [0, 1, 2, 3, 4]);
+        let mut ready = turns(Schedule::Ready, Some(2));
+        assert_eq!(start(&mut ready), [0, 1, 2, 3, 4], "the limit is for others to keep");
+        ready.set(0, Part::Done);
+        assert_eq!(start(&mut ready), [5]);
     }
 }
