@@ -10,13 +10,16 @@
 //! bench etcd ADDRESS [IMAGES]              the same with the records of stages in an etcd
 //! bench dispatch [BUILDS]                  from the wish for a job to its start on a worker
 //! bench plan                               a plan of 20,000 stages
-//! bench memory                             memory while that is built
 //! bench soak [BUILDS]                      memory over many builds
+//! bench project BASE                       prints a project of 20,000 stages
+//! bench fleet URL [WORKERS]                workers that only store, for a coordinator in a process of its own
 //! ```
 
+mod fleet;
 mod graphs;
 mod ledger;
 mod parts;
+mod shelf;
 mod statistics;
 mod stored;
 mod time;
@@ -36,6 +39,7 @@ fn main() -> std::process::ExitCode {
     let number = |position: usize, default: u64| {
         arguments.get(position).and_then(|text| text.parse().ok()).filter(|number| *number > 0).unwrap_or(default)
     };
+    let text = |position: usize| arguments.get(position).cloned().unwrap_or_default();
     let part = arguments.first().map(String::as_str).unwrap_or_default();
     // That everybody waits for time to pass can only be seen on one thread.
     let mut runtime = match part {
@@ -48,13 +52,14 @@ fn main() -> std::process::ExitCode {
             "makespan" => parts::makespan(number(1, 200), number(2, 100)).await,
             "sets" => parts::sets(number(1, 10), number(2, 100)).await,
             "throughput" => parts::throughput(number(1, 5_000)).await,
-            "etcd" => parts::etcd(arguments.get(1).map(String::as_str).unwrap_or_default(), number(2, 2_500)).await,
+            "etcd" => parts::etcd(&text(1), number(2, 2_500)).await,
             "dispatch" => parts::dispatch(number(1, 2_000)).await,
             "plan" => parts::plan(),
-            "memory" => parts::memory().await,
             "soak" => parts::soak(number(1, 10_000)).await,
+            "project" => say(fleet::project(|_| text(1)).trim_end()),
+            "fleet" => fleet::work(&text(1), number(2, 50)).await,
             _ => {
-                say("bench makespan|sets|throughput|etcd|dispatch|plan|memory|soak [NUMBER [MILLISECONDS]]");
+                say("bench makespan|sets|throughput|etcd|dispatch|plan|soak|project|fleet [NUMBER [MILLISECONDS]]");
                 return std::process::ExitCode::from(2);
             }
         }

@@ -10,9 +10,10 @@ use slipway_process::{Clock as _, SystemClock};
 use slipway_stages::{BuildEvent, BuildOptions, Progress, build::Schedule};
 
 use crate::{
+    fleet,
     graphs::{Dice, Plan, Shape},
     say,
-    statistics::{forget_most_resident, mean, most_resident_mib, quantile, resident_mib},
+    statistics::{mean, quantile, resident_mib},
     time::Time,
     world::{self, World, finished},
 };
@@ -41,7 +42,7 @@ pub(crate) async fn makespan(graphs: u64, millis: u64) {
     ));
 }
 
-/// Set by set against as soon as possible.
+/// Set by set, as werf 2 does it, against as soon as possible.
 pub(crate) async fn sets(graphs: u64, millis: u64) {
     const WORKERS: usize = 16;
     let (mut all, mut best) = (Vec::new(), Vec::new());
@@ -69,7 +70,10 @@ pub(crate) async fn sets(graphs: u64, millis: u64) {
 async fn run(plan: &Plan, workers: usize, schedule: Schedule, dice: &mut Dice) -> Duration {
     let world = World::new(&Time::idle(), workers, 1, learned(plan, dice));
     world.workers_are_there(workers).await;
-    let build = world::build(world::graph(&plan.config()), BuildOptions { schedule, ..BuildOptions::default() });
+    // Whoever builds in sets says beforehand how many images of one go at once.
+    let parallel = (schedule == Schedule::Sets).then_some(workers);
+    let options = BuildOptions { schedule, parallel, ..BuildOptions::default() };
+    let build = world::build(world::graph(&plan.config()), options);
     let start = world.clock.monotonic();
     finished(world.hand_in(build).await).await;
     let took = world.clock.monotonic() - start;
@@ -176,18 +180,9 @@ pub(crate) async fn dispatch(builds: u64) {
     world.end().await;
 }
 
-/// Images of the plan: each has five stages.
-const PLANNED: usize = 4_000;
-
-/// Images that stand on each other in a few levels.
+/// The images of [`fleet::project`].
 fn planned() -> Vec<slipway_config::Image> {
-    let image = |image: usize| {
-        let base = if image < 40 { format!("from: base:{image}") } else { format!("fromImage: i{}", image / 3) };
-        format!(
-            "---\nimage: i{image}\n{base}\nshell: {{beforeInstall: [a], install: [b], beforeSetup: [c], setup: [d{image}]}}\n"
-        )
-    };
-    let text = format!("project: bench\nconfigVersion: 1\n{}", (0..PLANNED).map(image).collect::<String>());
+    let text = fleet::project(|image| format!("base:{image}"));
     slipway_config::parse("werf.yaml", &text).expect("a valid configuration").images
 }
 
@@ -208,26 +203,6 @@ pub(crate) fn plan() {
         times.push(took.as_secs_f64() * 1e3);
     }
     say(&format!("a plan of 20,000 stages                  {:.1} ms (goal 50)", quantile(&times, 50)));
-}
-
-/// Memory while the plan is built, from the moment its configuration is read: whoever submits a build does that.
-pub(crate) async fn memory() {
-    let images = planned();
-    let before = resident_mib();
-    forget_most_resident();
-    let world = World::new(&Time::real(), 50, 4, Estimates::default());
-    world.workers_are_there(50).await;
-    let build = world::build(slipway_stages::Graph::new(images), BuildOptions::default());
-    let start = world.clock.monotonic();
-    finished(world.hand_in(build).await).await;
-    let took = world.clock.monotonic() - start;
-    say(&format!(
-        "memory while it is built                 {:.0} MiB at most (goal 100), {before:.0} MiB before, in {:.1} s; \
-         stages in memory and workers included",
-        most_resident_mib(),
-        took.as_secs_f64()
-    ));
-    world.end().await;
 }
 
 /// Memory over many builds.

@@ -15,22 +15,7 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
 
 /// What the process has in memory now, in MiB; 0 where the system does not say.
 pub(crate) fn resident_mib() -> f64 {
-    status("VmRSS:")
-}
-
-/// The most that the process has ever had in memory, in MiB.
-pub(crate) fn most_resident_mib() -> f64 {
-    status("VmHWM:")
-}
-
-/// Lets [`most_resident_mib`] begin anew.
-pub(crate) fn forget_most_resident() {
-    // Where the system does not offer it, what was before counts as well.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-fn status(name: &str) -> f64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
-    kib.unwrap_or_default() / 1024.0
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    line.and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
 }

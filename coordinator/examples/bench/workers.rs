@@ -1,4 +1,4 @@
-//! Workers that sleep as long as a stage's command says, and store nothing.
+//! Workers that sleep as long as a stage's command says, and store next to nothing.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,16 +6,13 @@ use std::{
     time::Duration,
 };
 
-use slipway_coordinator::{Engine, LocalLink};
-use slipway_digest::{Encoder, Millis, StageId};
-use slipway_oci::{BlobDigest, ImageAt, Repo};
+use futures::FutureExt as _;
 use slipway_process::Tasks;
-use slipway_protocol::{Assignment, AttemptId, CoordinatorLink, Desired, Job, Phase, Report, Uploaded};
-use slipway_stages::{StageBody, StagePlan, StageRecord};
-use slipway_storage::MemoryStorage;
+use slipway_protocol::{Assignment, AttemptId, CoordinatorLink, Desired, Job, Phase, Report};
+use slipway_stages::{StageBody, StagePlan};
 use tokio::sync::Notify;
 
-use crate::time::Time;
+use crate::{shelf::Shelf, time::Time};
 
 /// When jobs were begun, by key.
 pub(crate) type Starts = Arc<Mutex<HashMap<String, Duration>>>;
@@ -23,8 +20,8 @@ pub(crate) type Starts = Arc<Mutex<HashMap<String, Duration>>>;
 /// One worker.
 #[derive(Clone)]
 pub(crate) struct Worker {
-    link: Arc<LocalLink>,
-    storage: MemoryStorage,
+    link: Arc<dyn CoordinatorLink>,
+    shelf: Shelf,
     time: Time,
     starts: Starts,
     tasks: Tasks,
@@ -33,10 +30,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(engine: &Engine, storage: &MemoryStorage, time: &Time, starts: &Starts, tasks: &Tasks) -> Self {
+    pub(crate) fn new(
+        link: Arc<dyn CoordinatorLink>,
+        shelf: Shelf,
+        (time, starts, tasks): (&Time, &Starts, &Tasks),
+    ) -> Self {
         Self {
-            link: Arc::new(LocalLink::new(engine.clone())),
-            storage: storage.clone(),
+            link,
+            shelf,
             time: time.clone(),
             starts: Arc::clone(starts),
             tasks: tasks.clone(),
@@ -79,49 +80,34 @@ impl Worker {
     }
 
     fn begin(&self, assignment: Assignment) {
-        let attempt = assignment.attempt;
+        let attempt = assignment.attempt.clone();
         lock(&self.starts).insert(attempt.job.clone(), self.time.clock().monotonic());
         let time = match &assignment.job {
             Job::Stage(plan) => sleeps(plan),
             Job::Checksum(_) => Duration::ZERO,
         };
         self.held().insert(attempt.clone(), Phase::Running { progress: 0 });
-        if time.is_zero() {
-            return self.finish(&attempt, &assignment.job);
-        }
         let worker = self.clone();
-        self.tasks.spawn(async move {
-            worker.time.sleep(time).await;
-            worker.finish(&attempt, &assignment.job);
-        });
+        let work = async move {
+            if !time.is_zero() {
+                worker.time.sleep(time).await;
+            }
+            let phase = worker.shelf.result(&assignment).await;
+            worker.finish(&attempt, phase);
+        };
+        // What takes no time is done before the next report.
+        let mut work = Box::pin(work);
+        if work.as_mut().now_or_never().is_none() {
+            self.tasks.spawn(work);
+        }
     }
 
-    fn finish(&self, attempt: &AttemptId, job: &Job) {
-        let phase = match job {
-            Job::Stage(plan) => Phase::Uploaded(self.upload(plan, attempt)),
-            Job::Checksum(input) => Phase::Summed(Encoder::new("files").text(&input.add).finish()),
-        };
+    fn finish(&self, attempt: &AttemptId, phase: Phase) {
         if let Some(held) = self.held().get_mut(attempt) {
             *held = phase;
             self.time.did(1);
         }
         self.changed.notify_one();
-    }
-
-    fn upload(&self, plan: &StagePlan, attempt: &AttemptId) -> Uploaded {
-        let digest = BlobDigest::of(attempt.id.as_bytes());
-        let at = ImageAt { repo: Repo { host: "registry".to_owned(), path: "p".to_owned() }, digest: digest.clone() };
-        self.storage.upload(&StageRecord {
-            id: StageId { digest: plan.digest, stamp: Millis(0) },
-            platform: plan.platform.clone(),
-            at: at.clone(),
-            image_id: digest.clone(),
-            commits: plan.commits.clone(),
-            content: plan.content,
-            parent: plan.parent,
-            size: 1,
-        });
-        Uploaded { at, image_id: digest, size: 1, took: Duration::ZERO }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Phase>> {

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use slipway_coordinator::{
-    Bases, Engine, EngineOptions, Event, Outside, Submission,
+    Bases, Engine, EngineOptions, Event, LocalLink, Outside, Submission,
     scheduler::{Options, estimates::Estimates},
 };
 use slipway_digest::CommitId;
@@ -24,9 +24,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     ledger::{MemoryLedger, NoLocks},
+    shelf::Shelf,
     stored::Stored,
     time::Time,
-    workers::{self, Starts},
+    workers::{Starts, Worker},
 };
 
 struct NoFiles;
@@ -138,7 +139,8 @@ impl World {
         let starts = Starts::default();
         tasks.spawn(time.clone().pass());
         for number in 0..workers {
-            let worker = workers::Worker::new(&engine, &storage, time, &starts, &tasks);
+            let link = Arc::new(LocalLink::new(engine.clone()));
+            let worker = Worker::new(link, Shelf::Memory(storage.clone()), (time, &starts, &tasks));
             tasks.spawn(worker.run(format!("w{number}"), slots));
         }
         Self { engine, clock, starts, outside, tasks }
