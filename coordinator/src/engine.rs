@@ -3,6 +3,7 @@
 //! Everything reaches it as a message. It never waits: what takes time is a task that sends its result back.
 
 mod builds;
+mod commits;
 mod desk;
 mod jobs;
 mod settled;
@@ -32,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     answer,
     effect::{self, Published},
-    engine::{builds::Builds, desk::Desk, jobs::WantedStage, settled::Settled, traces::Traces},
+    engine::{builds::Builds, commits::Commits, desk::Desk, jobs::WantedStage, settled::Settled, traces::Traces},
     outside::Outside,
     scheduler::{
         self, Effect, Scheduler,
@@ -157,6 +158,7 @@ impl Engine {
             subscribers: HashMap::new(),
             jobs: HashMap::new(),
             settled: Settled::default(),
+            commits: Commits::default(),
             traces: Traces::new(tracer),
             drained: Vec::new(),
             routes: Arc::clone(&routes),
@@ -245,6 +247,7 @@ struct Owner {
     subscribers: HashMap<scheduler::Subscriber, Subscriber>,
     jobs: HashMap<scheduler::Key, JobEntry>,
     settled: Settled,
+    commits: Commits,
     traces: Traces,
     drained: Vec<oneshot::Sender<()>>,
     routes: Arc<AtomicU64>,

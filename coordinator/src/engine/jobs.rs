@@ -126,14 +126,17 @@ impl Owner {
         }
     }
 
-    pub(super) fn commit(&self, attempt: AttemptId, uploaded: slipway_protocol::Uploaded) {
+    pub(super) fn commit(&mut self, attempt: AttemptId, uploaded: slipway_protocol::Uploaded) {
         let Some(entry) = self.jobs.get(&attempt.job) else { return };
         let Job::Stage(plan) = entry.job.clone() else { return };
         let (outside, tasks, broken) = (Arc::clone(&entry.outside), self.tasks.clone(), attempt.clone());
         let doing = format!("publish stage {}", plan.digest);
         let mut span = self.traces.commit(&attempt);
+        let commits = self.commits.of(entry.outside.push_to.as_ref());
         let work = async move {
-            let published = effect::publish(&outside, &tasks, &plan, &attempt, uploaded).await;
+            // Never closed. What waits here is small: the commit itself is made when its turn comes.
+            let _turn = commits.acquire().await;
+            let published = Box::pin(effect::publish(&outside, &tasks, &plan, &attempt, uploaded)).await;
             traces::published(&mut span, &published);
             drop(span);
             Message::Published(attempt, published)
