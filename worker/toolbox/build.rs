@@ -10,18 +10,22 @@ use std::{
 };
 
 use flate2::{Compression, write::ZlibEncoder};
+use sha2::{Digest as _, Sha256};
 
 #[path = "src/elf.rs"]
 mod elf;
 
 /// Names another directory.
 const DIRECTORY: &str = "SLIPWAY_TOOLBOX_DIR";
+/// What lays the programs out.
+const LAYOUT: &str = "src/archive.rs";
 /// Changes when packages are installed, which may bring the programs.
 const INSTALLED: &str = "/var/lib/dpkg/status";
 
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/elf.rs");
+    println!("cargo:rerun-if-changed={LAYOUT}");
     println!("cargo:rerun-if-env-changed={DIRECTORY}");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names it"));
     let directory = env::var_os(DIRECTORY).map_or_else(|| PathBuf::from("/bin"), PathBuf::from);
@@ -33,8 +37,10 @@ fn main() -> io::Result<()> {
             pack(&out.join("bash.z"), &bash)?;
             pack(&out.join("busybox.z"), &busybox)?;
             format!(
-                "Some([Packed {{ bytes: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/bash.z\")), size: {} }}, \
-                 Packed {{ bytes: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/busybox.z\")), size: {} }}])",
+                "Some(Carried {{ name: \"{}\",\n\
+                 bash: Packed {{ bytes: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/bash.z\")), size: {} }},\n\
+                 busybox: Packed {{ bytes: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/busybox.z\")), size: {} }} }})",
+                name(&[&bash, &busybox, &fs::read(LAYOUT)?]),
                 bash.len(),
                 busybox.len()
             )
@@ -53,6 +59,16 @@ fn read(path: &Path, target: &str) -> Option<Vec<u8>> {
     }
     let bytes = fs::read(path).ok()?;
     (elf::machine(&bytes) == Some(target) && elf::needs_interpreter(&bytes) == Some(false)).then_some(bytes)
+}
+
+/// Names what is laid out, without laying it out.
+fn name(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn pack(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -24,10 +24,14 @@ const INNER: &str = ".werf/stapel";
 
 /// The directory to mount; made when it is missing. Blocks.
 pub(crate) fn directory(store: &Store, places: &Places) -> Result<PathBuf, BackendError> {
+    let all = store.root().join("toolbox");
+    let known = places.name().map(|name| all.join(name));
+    if let Some(place) = known.as_ref().filter(|place| place.exists()) {
+        return Ok(place.join(INNER));
+    }
     let programs = places.load().map_err(|error| BackendError::Refused(error.to_string()))?;
     let packed = archive(&programs).map_err(|error| BackendError::Engine(error.to_string()))?;
-    let all = store.root().join("toolbox");
-    let place = all.join(&packed.version);
+    let place = known.unwrap_or_else(|| all.join(&packed.version));
     if !place.exists() {
         make(store, &all, &place, &packed.bytes)?;
     }

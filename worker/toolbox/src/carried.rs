@@ -14,14 +14,27 @@ struct Packed {
 }
 
 /// bash and busybox, as the build found them.
-const CARRIED: Option<[Packed; 2]> = include!(concat!(env!("OUT_DIR"), "/carried.rs"));
+struct Carried {
+    /// Digest of both and of how they are laid out.
+    name: &'static str,
+    bash: Packed,
+    busybox: Packed,
+}
+
+/// What there is.
+const CARRIED: Option<Carried> = include!(concat!(env!("OUT_DIR"), "/carried.rs"));
+
+/// What names the programs that were there when this program was built, and their layout, without unpacking them.
+pub(crate) fn name() -> Option<&'static str> {
+    CARRIED.map(|carried| carried.name)
+}
 
 /// The programs that were there when this program was built; `None` when they were not.
 ///
 /// # Errors
 /// When they cannot be unpacked: the program file is damaged.
 pub fn carried() -> Result<Option<Programs>, ToolboxError> {
-    let Some([bash, busybox]) = CARRIED else { return Ok(None) };
+    let Some(Carried { bash, busybox, .. }) = CARRIED else { return Ok(None) };
     let unpacked = |packed: Packed| unpack(&packed).map_err(ToolboxError::Pack);
     Ok(Some(Programs { bash: unpacked(bash)?, busybox: unpacked(busybox)? }))
 }

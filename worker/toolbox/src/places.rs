@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Programs, ToolboxError, carried, elf};
+use crate::{
+    Programs, ToolboxError,
+    carried::{self, carried},
+    elf,
+};
 
 /// More than a static program takes.
 const MAX_PROGRAM: u64 = 64 * 1024 * 1024;
@@ -26,6 +30,14 @@ impl Places {
     /// The usual places, after these directories.
     pub fn new(directories: Vec<PathBuf>) -> Self {
         Self { directories, carried: true, host: PathBuf::from("/") }
+    }
+
+    /// A name, fit for a file's, of what [`load`](Self::load) gives, when that is known without reading it: unpacking
+    /// takes longer than running a small command.
+    pub fn name(&self) -> Option<String> {
+        let names = ["bash", "bash-static", "busybox"];
+        let chosen = self.directories.iter().any(|directory| names.iter().any(|name| directory.join(name).exists()));
+        carried::name().filter(|_| self.carried && !chosen).map(|name| format!("carried-{name}"))
     }
 
     /// Reads the programs. Takes a while: not for an async task.
@@ -111,7 +123,11 @@ mod tests {
         let empty = tempfile::tempdir().expect("a directory");
         let places = Places { host: empty.path().to_owned(), ..Places::new(Vec::new()) };
         match carried().expect("it can be unpacked") {
-            Some(programs) => assert!(places.load().expect("the carried ones") == programs),
+            Some(programs) => {
+                assert!(places.load().expect("the carried ones") == programs);
+                assert!(places.name().is_some_and(|name| name.starts_with("carried-")));
+                assert_eq!(Places { carried: false, ..places }.name(), None);
+            }
             None => assert!(matches!(places.load(), Err(ToolboxError::Missing(why)) if why.is_empty())),
         }
     }
@@ -128,7 +144,9 @@ mod tests {
         write(&own.join("busybox"), &program(4));
         assert_eq!(places.load().expect("the host's: one alone is none").bash, program(1));
         write(&own.join("bash"), &program(3));
-        let programs = Places { carried: true, ..places }.load().expect("its own");
+        let places = Places { carried: true, ..places };
+        assert_eq!(places.name(), None);
+        let programs = places.load().expect("its own");
         assert_eq!((programs.bash, programs.busybox), (program(3), program(4)));
     }
 
