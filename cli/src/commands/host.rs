@@ -5,7 +5,7 @@ mod usage;
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 use slipway_layers::{Store, store::Options};
 use slipway_native::{
@@ -91,6 +91,9 @@ pub(crate) async fn cleanup(desk: Desk) -> Result<(), Failure> {
     let dry_run = desk.values.switch(&DRY_RUN);
     let clean = move || -> Result<Cleaned, Failure> {
         let store = engine::store(&home);
+        if !dry_run {
+            slipway_native::network::clear().context("remove the rules of the sandboxes' network")?;
+        }
         let reclaimed = match store.exists() {
             true => {
                 Store::open(&store, &Options { limit: Some(limit) })?.reclaim(limit.saturating_sub(margin), dry_run)?

@@ -103,7 +103,7 @@ impl NativeBackend {
     /// When the store cannot be used.
     pub async fn open(options: NativeOptions) -> Result<Self, BackendError> {
         let NativeOptions { store, limit, client, toolbox, compression, program, commands, limits, clock } = options;
-        let networks = Networks::new(commands);
+        let networks = Networks::new(commands, &program);
         let tasks = Tasks::new();
         let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
         let store = opened.map_err(|error| error::layers("set up the native backend", error))?;
@@ -132,10 +132,10 @@ impl NativeBackend {
     /// # Errors
     /// When the disk fails.
     pub async fn shut_down(&self) -> Result<(), BackendError> {
+        // What serves a network is a task too.
+        self.shared.networks.release();
         self.shared.tasks.wait().await;
-        let (shared, store) = (Arc::clone(&self.shared), self.shared.store.clone());
-        let released = self.shared.tasks.blocking(move || shared.networks.release()).await;
-        released.map_err(|error| error::system("remove the rules of the sandboxes' network", error))?;
+        let store = self.shared.store.clone();
         let settled = self.shared.tasks.blocking(move || store.settle()).await;
         settled.map_err(|error| error::layers("end the native backend", error))
     }

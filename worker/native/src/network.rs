@@ -1,30 +1,41 @@
 //! The network that commands see unless they ask for another: one of their own, behind the host's address.
 //!
-//! A cable (a veth pair) leads from the host into each sandbox, with a network of four addresses. The rules that let it
-//! out are the same for all sandboxes of a host: the first user sets them, the last one removes them.
+//! A cable (a veth pair) leads from the host into each such network, which has four addresses. A network is made when
+//! there is none at hand; when a sandbox has ended and left no socket in it, the next one of this process takes it over.
+//! The rules that let it out are the same for all sandboxes of a host: the first user sets them, and they stay, for the
+//! builds to come, until [`clear`] removes them.
 //!
 //! What is in use is told by locks in `/run/slipway/net-N`, where N is the number of the host's network: `users` is
 //! shared by the processes that need the rules, `cable-M` is held by whoever has the cable M. They end with their
-//! processes, however those end; what nobody holds is garbage.
+//! processes, however those end, and so do networks and cables: what nobody holds is garbage.
 
 mod forward;
 mod netlink;
 mod pool;
 mod resolve;
 mod rules;
+pub(crate) mod space;
+mod standing;
 
 use std::{
     fs::{self, File, OpenOptions},
     io,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::MetadataExt as _,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU16, Ordering},
     },
 };
 
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    io::Errno,
+};
 use slipway_process::Tasks;
 
 pub(crate) use self::{forward::Forward, netlink::Netlink};
@@ -35,6 +46,8 @@ use self::{
 
 /// Where the locks are.
 const STATE: &str = "/run/slipway";
+/// The interfaces of the host.
+const INTERFACES: &str = "/sys/class/net";
 /// The thread's own network, by number.
 const OWN_NETWORK: &str = "/proc/thread-self/ns/net";
 /// Cables that are tried before a host is said to be full.
@@ -47,6 +60,11 @@ const INSIDE: &str = "eth0";
 const USUAL_MTU: u32 = 1500;
 /// Port of name servers.
 const NAMES: u16 = 53;
+/// Cables that a process keeps for later.
+const MAX_IDLE: usize = 16;
+/// Kinds of sockets that a network may be left with.
+const SOCKETS: [&str; 11] =
+    ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "icmp", "icmp6", "packet"];
 
 /// Whose commands run here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,12 +116,25 @@ fn find_filter() -> Result<Filter, String> {
     Filter::find().ok_or_else(|| "neither iptables nor nft is installed; install iptables".to_owned())
 }
 
-/// The networks of a process. Dropping it does not remove rules: [`Networks::release`] does, and else the next process.
+/// The networks of a process.
 #[derive(Debug)]
 pub(crate) struct Networks {
     commands: Commands,
+    /// This program, or one like it.
+    program: PathBuf,
     used: Mutex<Option<Used>>,
     turn: AtomicU16,
+    idle: Mutex<Idle>,
+    /// Held by whoever makes a cable: the kernel makes one at a time anyway.
+    making: Mutex<()>,
+}
+
+/// Cables that nobody uses now.
+#[derive(Debug, Default)]
+struct Idle {
+    cables: Vec<Cable>,
+    /// None are kept any more.
+    closed: bool,
 }
 
 /// What a process that needs the rules holds.
@@ -114,25 +145,24 @@ struct Used {
     _users: File,
 }
 
-/// The cable to one sandbox. When it is dropped, it is gone.
+/// A network for a sandbox, with the cable to it. When it is dropped, both go, at the kernel's leisure.
 #[derive(Debug)]
 pub(crate) struct Cable {
-    /// The end on the host.
-    name: String,
-    /// The other end, until it is in the sandbox.
-    pub(crate) peer: String,
+    /// The network.
+    space: OwnedFd,
     /// The host's address on it.
-    pub(crate) gateway: Ipv4Addr,
-    /// The sandbox's.
-    pub(crate) address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    /// Passes questions for names on, to this server.
+    forward: Option<(SocketAddr, Forward)>,
     _lock: File,
 }
 
 impl Networks {
-    pub(crate) fn new(commands: Commands) -> Self {
+    pub(crate) fn new(commands: Commands, program: &Path) -> Self {
         // Two processes begin at different places: fewer locks are tried.
         let turn = AtomicU16::new(u16::try_from(std::process::id() % u32::from(TURNS)).unwrap_or(0));
-        Self { commands, used: Mutex::new(None), turn }
+        let (used, idle, making) = (Mutex::new(None), Mutex::default(), Mutex::new(()));
+        Self { commands, program: program.to_owned(), used, turn, idle, making }
     }
 
     /// Whose commands run.
@@ -140,30 +170,65 @@ impl Networks {
         self.commands
     }
 
-    /// A cable of one's own, up on the host's side. Sets the rules when this process is their first user. Blocks.
+    /// A cable of one's own, up. Sets the rules when they are not there. Blocks.
     pub(crate) fn cable(&self) -> io::Result<Cable> {
         as_root().map_err(io::Error::other)?;
+        if let Some(cable) = self.idle().cables.pop() {
+            return Ok(cable);
+        }
+        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // One may have been made ready, or given back, meanwhile.
+        let ready = self.idle().cables.pop();
+        ready.map_or_else(|| self.make(), Ok)
+    }
+
+    /// Makes a cable for whoever asks next, unless there is one. Blocks.
+    pub(crate) fn prepare(&self) {
+        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.idle().closed || !self.idle().cables.is_empty() || as_root().is_err() {
+            return;
+        }
+        match self.make() {
+            Ok(cable) => self.keep(cable),
+            // Whoever needs one is told.
+            Err(error) => tracing::debug!("make a network ready: {error}"),
+        }
+    }
+
+    /// Takes a cable back after its sandbox has ended and left nothing in it. Those of strangers' commands are not used
+    /// again.
+    pub(crate) fn give_back(&self, cable: Cable) {
+        if self.commands == Commands::Own {
+            self.keep(cable);
+        }
+    }
+
+    fn keep(&self, cable: Cable) {
+        let mut idle = self.idle();
+        if !idle.closed && idle.cables.len() < MAX_IDLE {
+            idle.cables.push(cable);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make(&self) -> io::Result<Cable> {
         let state = State::open()?;
         let (pool, mtu) = self.rules(&state)?;
         let (number, lock) = state.free_from(self.turn.fetch_add(1, Ordering::Relaxed) % TURNS)?;
         let kind = if self.commands == Commands::Strangers { "s" } else { "o" };
         let name = format!("{CABLES}{kind}{number}");
-        let cable = Cable {
-            peer: peer(number),
-            gateway: pool.host(number),
-            address: pool.sandbox(number),
-            name: name.clone(),
-            _lock: lock,
-        };
-        let netlink = Netlink::open()?;
-        netlink.make_pair(&name, &cable.peer, mtu)?;
+        let gateway = pool.host(number);
+        let wanted = space::Wanted { name: name.clone(), mtu, address: pool.sandbox(number), gateway };
+        let cable = Cable { space: space::make(&self.program, &wanted)?, gateway, forward: None, _lock: lock };
         // Only the fourth version is translated: nothing else goes through.
-        for end in [&name, &cable.peer] {
-            set(&format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "1")?;
-        }
+        set(&format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1")?;
         // What pretends to be from elsewhere is not taken.
         set(&format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1")?;
-        netlink.address(&name, cable.gateway, BITS)?;
+        let netlink = Netlink::open()?;
+        netlink.address(&name, gateway, BITS)?;
         netlink.up(&name)?;
         Ok(cable)
     }
@@ -182,65 +247,78 @@ impl Networks {
         Ok((pool, mtu))
     }
 
-    /// Gives the rules up. Blocks.
-    pub(crate) fn release(&self) -> io::Result<()> {
-        let Ok(mut used) = self.used.lock() else { return Ok(()) };
-        if used.take().is_none() {
-            return Ok(());
-        }
-        State::open()?.end()
+    /// Gives up what is not in use; nothing is kept from now on.
+    pub(crate) fn release(&self) {
+        let cables = {
+            let mut idle = self.idle();
+            idle.closed = true;
+            std::mem::take(&mut idle.cables)
+        };
+        drop(cables);
     }
 
-    /// Removes cables and rules that nobody uses; answers how many there were. Blocks.
+    /// Removes cables that nobody uses; answers how many there were. Blocks.
     pub(crate) fn sweep() -> io::Result<u32> {
         if as_root().is_err() || !Path::new(STATE).exists() {
             return Ok(0);
         }
-        let state = State::open()?;
-        let removed = state.sweep_cables()?;
-        state.end()?;
-        Ok(removed)
+        State::open()?.sweep_cables()
     }
+}
+
+/// Removes the rules, unless a build uses them; whether there were any. Blocks for some milliseconds.
+///
+/// # Errors
+/// When they cannot be removed.
+pub fn clear() -> io::Result<bool> {
+    if as_root().is_err() || !Path::new(STATE).exists() {
+        return Ok(false);
+    }
+    State::open()?.end()
 }
 
 impl Cable {
-    /// What `/etc/resolv.conf` is in the sandbox, and what passes questions on when it has to be done.
-    pub(crate) fn names(&self) -> (String, Option<SocketAddr>) {
+    /// The network, as a path for another process, while this lives.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.space.as_raw_fd()))
+    }
+
+    /// What `/etc/resolv.conf` is in the sandbox. Where only the host reaches a name server, questions are passed on to it.
+    pub(crate) async fn names(&mut self, tasks: &Tasks) -> io::Result<String> {
         let names = resolve::through(&read("/etc/resolv.conf"), self.gateway);
-        (names.text, names.behind)
-    }
-
-    /// Passes questions for names on to a server of the host.
-    pub(crate) async fn forward(&self, tasks: &Tasks, to: SocketAddr) -> io::Result<Forward> {
-        forward::start(tasks, self.gateway, NAMES, to).await
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        // Usually it goes with the sandbox's network, at some time: here it is known to be gone.
-        if let Ok(netlink) = Netlink::open() {
-            let _ = netlink.remove(&self.name);
+        let now = self.forward.as_ref().map(|(server, _)| *server);
+        if now != names.behind {
+            self.forward = None;
         }
+        if let (Some(server), None) = (names.behind, &self.forward) {
+            self.forward = Some((server, forward::start(tasks, self.gateway, NAMES, server).await?));
+        }
+        Ok(names.text)
     }
 }
 
-/// Sets a new network of this thread up: nothing but a loopback.
+/// The sockets of this process's network, to be looked at when `/proc` is another's.
+pub(crate) fn sockets() -> io::Result<OwnedFd> {
+    Ok(File::open("/proc/self/net")?.into())
+}
+
+/// Whether no socket is left, not even one that waits for late packets.
+pub(crate) fn is_clean(sockets: &OwnedFd) -> bool {
+    SOCKETS.iter().all(|kind| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let listing = match openat(sockets, *kind, flags, Mode::empty()) {
+            Ok(listing) => File::from(listing),
+            // The kernel has none of the kind.
+            Err(error) => return error == Errno::NOENT,
+        };
+        // The first line names the columns.
+        io::read_to_string(listing).is_ok_and(|text| text.lines().count() == 1)
+    })
+}
+
+/// Sets a new network of this process up: nothing but a loopback.
 pub(crate) fn loopback() -> io::Result<()> {
     Netlink::open()?.up("lo")
-}
-
-/// Connects this thread's network to its end of a cable, which is there already.
-pub(crate) fn connect(address: Ipv4Addr, gateway: Ipv4Addr) -> io::Result<()> {
-    let netlink = Netlink::open()?;
-    netlink.address(INSIDE, address, BITS)?;
-    netlink.up(INSIDE)?;
-    netlink.default_route(INSIDE, gateway)
-}
-
-/// Gives an end of a cable from the network of `from` to that of this process.
-pub(crate) fn take(from: &Netlink, peer: &str) -> io::Result<()> {
-    from.give(peer, std::process::id(), INSIDE)
 }
 
 fn peer(number: u16) -> String {
@@ -261,6 +339,15 @@ fn set(path: &str, value: &str) -> io::Result<()> {
 
 /// The locks of a host's network.
 struct State(PathBuf);
+
+/// What rules were set, and for which pool.
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    filter: Filter,
+    pool: Pool,
+    /// They are those that this program would set.
+    current: bool,
+}
 
 impl State {
     fn open() -> io::Result<Self> {
@@ -295,44 +382,48 @@ impl State {
         let _one_at_a_time = self.change()?;
         let users = self.file("users")?;
         let alone = users.try_lock().is_ok();
+        let routes = pool::routes(&read("/proc/net/route"));
         let noted = self.noted();
-        if let Some((filter, pool)) = noted
-            && !alone
+        passes_on().map_err(io::Error::other)?;
+        if let Some(Noted { filter, pool, current }) = noted
+            // Others have cables with addresses of it.
+            && (!alone || (current && pool.is_free(&routes)))
             && filter.is_there()
         {
+            users.unlock()?;
             users.lock_shared()?;
             return Ok((pool, users));
         }
-        if let Some((filter, _)) = noted {
+        if let Some(Noted { filter, .. }) = noted {
             filter.remove()?;
         }
-        passes_on().map_err(io::Error::other)?;
         let filter = find_filter().map_err(io::Error::other)?;
         let pool = match noted {
-            // Others have cables with addresses of it.
-            Some((_, pool)) if !alone => Some(pool),
-            _ => Pool::free(&pool::routes(&read("/proc/net/route"))),
+            Some(Noted { pool, .. }) if !alone => Some(pool),
+            _ => Pool::free(&routes),
         };
         let full = || io::Error::other("every range of addresses for sandboxes is in use on this host: see `ip route`");
         let pool = pool.ok_or_else(full)?;
         // First the note: what was begun is removed by whoever comes next.
-        fs::write(self.0.join("rules"), format!("{} {}\n", filter.program(), pool.cidr()))?;
+        let note = format!("{} {} {}\n", filter.program(), pool.cidr(), filter.edition(pool));
+        fs::write(self.0.join("rules"), note)?;
         filter.put(pool)?;
         users.unlock()?;
         users.lock_shared()?;
         Ok((pool, users))
     }
 
-    /// Removes the rules unless somebody uses them.
-    fn end(&self) -> io::Result<()> {
+    /// Removes the rules unless somebody uses them; whether there were any.
+    fn end(&self) -> io::Result<bool> {
         let _one_at_a_time = self.change()?;
-        let Some((filter, _)) = self.noted() else { return Ok(()) };
+        let Some(Noted { filter, .. }) = self.noted() else { return Ok(false) };
         let users = self.file("users")?;
         if users.try_lock().is_err() {
-            return Ok(());
+            return Ok(false);
         }
         filter.remove()?;
-        fs::remove_file(self.0.join("rules"))
+        fs::remove_file(self.0.join("rules"))?;
+        Ok(true)
     }
 
     fn change(&self) -> io::Result<File> {
@@ -341,18 +432,19 @@ impl State {
         Ok(lock)
     }
 
-    /// What rules were set, and for which pool.
-    fn noted(&self) -> Option<(Filter, Pool)> {
+    /// What rules were set.
+    fn noted(&self) -> Option<Noted> {
         let text = fs::read_to_string(self.0.join("rules")).ok()?;
-        let (filter, pool) = text.split_once(' ')?;
-        Some((Filter::parse(filter)?, Pool::parse(pool)?))
+        let mut words = text.split_whitespace();
+        let (filter, pool) = (Filter::parse(words.next()?)?, Pool::parse(words.next()?)?);
+        Some(Noted { filter, pool, current: words.next() == Some(&filter.edition(pool)) })
     }
 
     fn sweep_cables(&self) -> io::Result<u32> {
         let mut removed = 0;
-        for found in fs::read_dir(&self.0)? {
+        for found in fs::read_dir(INTERFACES)? {
             let name = found?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("cable-")?.parse::<u16>().ok());
+            let number = name.to_str().and_then(|name| name.strip_prefix(CABLES)?.get(1..)?.parse::<u16>().ok());
             let Some(number) = number else { continue };
             let lock = self.file(&format!("cable-{number}"))?;
             if lock.try_lock().is_ok() {

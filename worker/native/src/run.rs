@@ -14,7 +14,7 @@ use crate::{
     Shared, accounts,
     cgroup::Group,
     error,
-    network::{Cable, Commands, Forward},
+    network::{Cable, Commands},
     sandbox::{self, Ended, Network, Running, Spec, Surroundings},
     stubs,
     workspace::Room,
@@ -92,6 +92,14 @@ impl Drop for Guard {
 }
 
 impl Guard {
+    /// Gives the network back, for the next stage to have it at once.
+    fn network_ended(&mut self, clean: bool) {
+        let cable = self.rest.as_mut().and_then(|(line, ..)| line.cable.take());
+        if let Some(cable) = cable.filter(|_| clean) {
+            self.shared.networks.give_back(cable);
+        }
+    }
+
     async fn follow(&mut self, mut output: Output) -> Result<(), BackendError> {
         let doing = "run the commands of a stage";
         let Some(running) = &mut self.running else { return Ok(()) };
@@ -102,7 +110,10 @@ impl Guard {
         self.running = None;
         match ended {
             Ended::Broken(why) => Err(BackendError::Engine(format!("set up the sandbox of a stage: {why}"))),
-            Ended::Exit(code) => ended_with(code, line, tail),
+            Ended::Exit { code, clean } => {
+                self.network_ended(clean);
+                ended_with(code, line, tail)
+            }
         }
     }
 }
@@ -174,15 +185,12 @@ struct Line {
     none: bool,
     /// `/etc/resolv.conf`; `None` = the host's.
     names: Option<String>,
-    _forward: Option<Forward>,
 }
 
 impl Line {
     fn network(&self) -> Network {
         match &self.cable {
-            Some(Cable { peer, address, gateway, .. }) => {
-                Network::Cable { peer: peer.clone(), address: *address, gateway: *gateway }
-            }
+            Some(cable) => Network::Ready(cable.path()),
             None if self.none => Network::None,
             None => Network::Host,
         }
@@ -211,7 +219,15 @@ async fn line(shared: &Arc<Shared>, wanted: Wanted) -> Result<Line, BackendError
         Err(error) => Err(error),
     };
     match made {
-        Ok(line) => Ok(line),
+        Ok(line) => {
+            if strangers {
+                let owned = Arc::clone(shared);
+                // The next command need not wait for its own.
+                let tasks = shared.tasks.clone();
+                shared.tasks.spawn(async move { tasks.blocking(move || owned.networks.prepare()).await });
+            }
+            Ok(line)
+        }
         Err(error) if strangers => Err(error::system("make a network for the commands of a stage", error)),
         Err(error) => {
             if shared.no_network.set(()).is_ok() {
@@ -222,13 +238,9 @@ async fn line(shared: &Arc<Shared>, wanted: Wanted) -> Result<Line, BackendError
     }
 }
 
-async fn connected(shared: &Shared, cable: Cable) -> io::Result<Line> {
-    let (text, behind) = cable.names();
-    let forward = match behind {
-        Some(server) => Some(cable.forward(&shared.tasks, server).await?),
-        None => None,
-    };
-    Ok(Line { cable: Some(cable), none: false, names: Some(text), _forward: forward })
+async fn connected(shared: &Shared, mut cable: Cable) -> io::Result<Line> {
+    let names = cable.names(&shared.tasks).await?;
+    Ok(Line { cable: Some(cable), none: false, names: Some(names) })
 }
 
 /// What the commands see of the host: its name servers, unless others are given, and names of their own.

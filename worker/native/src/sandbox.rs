@@ -13,11 +13,11 @@ mod outer;
 mod rights;
 mod start;
 
-use std::{collections::BTreeMap, ffi::OsString, net::Ipv4Addr, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::ProcessLimit;
+use crate::{limits::ProcessLimit, network::space};
 
 pub(crate) use start::{Ended, Running, start};
 
@@ -27,6 +27,8 @@ const OUTER: &str = "sandbox-outer";
 const INIT: &str = "sandbox-init";
 /// Exit code of a sandbox that could not be set up.
 const BROKEN: u8 = 125;
+/// What is said last when the network that was made before is as it was.
+const CLEAN: &[u8] = b"\0";
 
 /// Which network commands see.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,15 +37,8 @@ pub(crate) enum Network {
     None,
     /// The host's.
     Host,
-    /// Their own, behind the host's address.
-    Cable {
-        /// The end that goes into the sandbox.
-        peer: String,
-        /// The sandbox's address on it.
-        address: Ipv4Addr,
-        /// The host's.
-        gateway: Ipv4Addr,
-    },
+    /// One that was made before, by the path of its descriptor.
+    Ready(PathBuf),
 }
 
 /// What the outer process needs to know.
@@ -83,6 +78,8 @@ pub fn enter(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
         Some(outer::run(arguments.next()))
     } else if role == INIT {
         Some(init::run())
+    } else if role == space::ROLE {
+        Some(space::run(arguments.next()))
     } else {
         None
     }

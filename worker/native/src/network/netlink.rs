@@ -3,7 +3,7 @@
 use std::{
     io,
     net::Ipv4Addr,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use rustix::net::{
@@ -21,11 +21,11 @@ const ASK: u16 = 0x05;
 const CREATE: u16 = 0x0600;
 /// `NLMSG_ERROR`: the answer.
 const ANSWER: u16 = 2;
-/// Attributes of links: `IFLA_IFNAME`, `IFLA_MTU`, `IFLA_LINKINFO`, `IFLA_NET_NS_PID`.
+/// Attributes of links: `IFLA_IFNAME`, `IFLA_MTU`, `IFLA_LINKINFO`, `IFLA_NET_NS_FD`.
 const NAME: u16 = 3;
 const MTU: u16 = 4;
 const INFO: u16 = 18;
-const NAMESPACE_OF: u16 = 19;
+const NAMESPACE: u16 = 28;
 /// Inside of `INFO`: `IFLA_INFO_KIND`, `IFLA_INFO_DATA`; inside of that `VETH_INFO_PEER`.
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
@@ -57,9 +57,21 @@ impl Netlink {
 
     /// Makes a pair of interfaces that are one cable.
     pub(crate) fn make_pair(&self, name: &str, peer: &str, mtu: u32) -> io::Result<()> {
+        self.pair(name, mtu, (peer, None))
+    }
+
+    /// The same with the second one in another network.
+    pub(crate) fn make_pair_to(&self, name: &str, mtu: u32, (peer, network): (&str, BorrowedFd<'_>)) -> io::Result<()> {
+        self.pair(name, mtu, (peer, Some(network)))
+    }
+
+    fn pair(&self, name: &str, mtu: u32, (peer, network): (&str, Option<BorrowedFd<'_>>)) -> io::Result<()> {
         let mut other = link(0, 0, 0);
         attribute(&mut other, NAME, &text(peer));
         attribute(&mut other, MTU, &mtu.to_ne_bytes());
+        if let Some(network) = network {
+            attribute(&mut other, NAMESPACE, &network.as_raw_fd().to_ne_bytes());
+        }
         let mut data = Vec::new();
         attribute(&mut data, PEER, &other);
         let mut info = Vec::new();
@@ -70,14 +82,6 @@ impl Netlink {
         attribute(&mut body, MTU, &mtu.to_ne_bytes());
         attribute(&mut body, INFO, &info);
         self.ask(NEW_LINK, CREATE, &body)
-    }
-
-    /// Gives an interface to the network of a process, under another name.
-    pub(crate) fn give(&self, name: &str, to: u32, as_name: &str) -> io::Result<()> {
-        let mut body = link(self.number(name)?, 0, 0);
-        attribute(&mut body, NAMESPACE_OF, &to.to_ne_bytes());
-        attribute(&mut body, NAME, &text(as_name));
-        self.ask(NEW_LINK, 0, &body)
     }
 
     /// Removes an interface; its other end goes with it.
@@ -151,7 +155,7 @@ fn link(number: u32, flags: u32, mask: u32) -> Vec<u8> {
     bytes
 }
 
-fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());

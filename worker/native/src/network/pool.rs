@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use super::rules::CABLES;
+
 /// Pools that may be taken, 65,536 addresses each, in this order.
 const POOLS: [[u8; 2]; 6] = [[10, 209], [10, 77], [172, 29], [192, 168], [10, 143], [172, 22]];
 /// Bits of a pool's prefix.
@@ -27,7 +29,13 @@ pub(crate) struct Route {
 impl Pool {
     /// The first pool that no route leads to.
     pub(crate) fn free(routes: &[Route]) -> Option<Self> {
-        POOLS.into_iter().map(Self).find(|pool| !routes.iter().any(|route| pool.meets(route)))
+        POOLS.into_iter().map(Self).find(|pool| pool.is_free(routes))
+    }
+
+    /// Whether no route leads to it, but for those of our own cables.
+    pub(crate) fn is_free(self, routes: &[Route]) -> bool {
+        let strange = |route: &&Route| !route.device.starts_with(CABLES.as_bytes());
+        !routes.iter().filter(strange).any(|route| self.meets(route))
     }
 
     /// As [`Self::cidr`] writes it.
@@ -107,6 +115,10 @@ mod tests {
         let all = Route { to: u32::from(Ipv4Addr::new(10, 0, 0, 0)), mask: 0xff00_0000, device: [0; 16] };
         assert_eq!(Pool::free(&[all]).map(Pool::cidr).as_deref(), Some("172.29.0.0/16"));
         assert_eq!(way_out(&[]), None);
+        // A cable that is not gone yet.
+        let mut own = all;
+        own.device[..5].copy_from_slice(b"slwo7");
+        assert!(pool.is_free(&[own]) && !pool.is_free(&[own, all]));
     }
 
     #[test]

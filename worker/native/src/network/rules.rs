@@ -5,9 +5,10 @@
 
 use std::{io, io::Write as _, process::Stdio};
 
+use slipway_oci::BlobDigest;
 use slipway_process::child::command;
 
-use super::pool::Pool;
+use super::{pool::Pool, standing};
 
 /// Beginning of the names of cables to all sandboxes, and of those to sandboxes of strangers.
 pub(crate) const CABLES: &str = "slw";
@@ -45,11 +46,23 @@ impl Filter {
         }
     }
 
+    /// Names the rules: others have another name.
+    pub(crate) fn edition(self, pool: Pool) -> String {
+        BlobDigest::of(self.text(pool).as_bytes()).short().to_owned()
+    }
+
+    fn text(self, pool: Pool) -> String {
+        match self {
+            Self::Iptables => iptables(pool),
+            Self::Nft => nft(pool),
+        }
+    }
+
     /// Sets the rules, which are not there yet.
     pub(crate) fn put(self, pool: Pool) -> io::Result<()> {
         match self {
-            Self::Iptables => feed("iptables-restore", &["-w", "10", "--noflush"], &iptables(pool)),
-            Self::Nft => feed("nft", &["-f", "-"], &nft(pool)),
+            Self::Iptables => feed("iptables-restore", &["-w", "10", "--noflush"], &self.text(pool)),
+            Self::Nft => feed("nft", &["-f", "-"], &self.text(pool)),
         }
     }
 
@@ -57,8 +70,11 @@ impl Filter {
     pub(crate) fn is_there(self) -> bool {
         match self {
             Self::Iptables => {
-                runs("iptables", &["-w", "10", "-C", "FORWARD", "-j", "SLIPWAY-FORWARD"])
-                    && runs("iptables", &["-w", "10", "-t", "nat", "-C", "POSTROUTING", "-j", "SLIPWAY-NAT"])
+                let stands = |(table, from, to): &(&str, &str, &str)| standing::leads(table, from, to).unwrap_or(false);
+                let called = |(table, from, to): &(&str, &str, &str)| {
+                    runs("iptables", &["-w", "10", "-t", table, "-C", from, "-j", to])
+                };
+                JUMPS.iter().all(stands) || JUMPS.iter().all(called)
             }
             Self::Nft => runs("nft", &["list", "table", "ip", "slipway"]),
         }

@@ -8,7 +8,7 @@ use std::{
     process::{ExitCode, Stdio},
 };
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     net::{SendFlags, send},
@@ -16,17 +16,23 @@ use rustix::{
 };
 use slipway_process::child::command;
 
-use super::{BROKEN, INIT, Network, Surroundings};
-use crate::{
-    limits::ProcessLimit,
-    network::{self, Netlink},
-};
+use super::{BROKEN, CLEAN, INIT, Network, Surroundings};
+use crate::{limits::ProcessLimit, network};
 
 /// Runs to the end of the init; answers its exit code, 128 and more for a signal.
 pub(super) fn run(surroundings: Option<OsString>) -> ExitCode {
     let ended = enter(surroundings).map_err(|(doing, error)| format!("{doing}: {error}"));
-    match ended.and_then(|()| watch().map_err(|error| format!("start the init: {error}"))) {
-        Ok(code) => ExitCode::from(code),
+    let watched = ended.and_then(|sockets| {
+        let code = watch().map_err(|error| format!("start the init: {error}"))?;
+        Ok((sockets, code))
+    });
+    match watched {
+        Ok((sockets, code)) => {
+            if sockets.is_some_and(|sockets| network::is_clean(&sockets)) {
+                let _ = send(io::stdin(), CLEAN, SendFlags::NOSIGNAL);
+            }
+            ExitCode::from(code)
+        }
         Err(why) => {
             // Standard input is the socket to the worker.
             let _ = send(io::stdin(), why.as_bytes(), SendFlags::NOSIGNAL);
@@ -35,8 +41,9 @@ pub(super) fn run(surroundings: Option<OsString>) -> ExitCode {
     }
 }
 
-/// Enters the new namespaces, all but the one of processes, in which only children are.
-fn enter(surroundings: Option<OsString>) -> Result<(), (&'static str, io::Error)> {
+/// Enters the new namespaces, all but the one of processes, in which only children are; answers where the sockets of a
+/// network that was made before are looked at.
+fn enter(surroundings: Option<OsString>) -> Result<Option<OwnedFd>, (&'static str, io::Error)> {
     let at = |doing: &'static str| move |error: io::Error| (doing, error);
     close_strangers().map_err(at("close what was left open"))?;
     // Signals of the terminal are for the worker, which ends this process in its own way.
@@ -47,20 +54,19 @@ fn enter(surroundings: Option<OsString>) -> Result<(), (&'static str, io::Error)
     // Before the namespace of groups is made, whose root they are.
     doors.iter().try_for_each(|door| fs::write(door, "0")).map_err(at("enter the control group"))?;
     limits.iter().try_for_each(ProcessLimit::set).map_err(at("set a limit of processes"))?;
-    // It stays in the network that it is opened in.
-    let outside = match &network {
-        Network::Cable { .. } => Some(Netlink::open().map_err(at("ask for the host's network"))?),
+    let sockets = match &network {
+        Network::Ready(path) => {
+            let made = fs::File::open(path).map_err(at("open the network"))?;
+            setns(made, CloneFlags::CLONE_NEWNET).map_err(|error| ("enter the network", error.into()))?;
+            Some(network::sockets().map_err(at("look at the network"))?)
+        }
         Network::None | Network::Host => None,
     };
     unshare(namespaces(&network)).map_err(|error| ("make the namespaces", error.into()))?;
-    if network != Network::Host {
+    if network == Network::None {
         network::loopback().map_err(at("start the loopback"))?;
     }
-    if let (Network::Cable { peer, address, gateway }, Some(outside)) = (&network, outside) {
-        network::take(&outside, peer).map_err(at("take the end of a cable"))?;
-        network::connect(*address, *gateway).map_err(at("connect the network"))?;
-    }
-    Ok(())
+    Ok(sockets)
 }
 
 fn namespaces(network: &Network) -> CloneFlags {
@@ -69,7 +75,7 @@ fn namespaces(network: &Network) -> CloneFlags {
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
-    flags.set(CloneFlags::CLONE_NEWNET, *network != Network::Host);
+    flags.set(CloneFlags::CLONE_NEWNET, *network == Network::None);
     flags
 }
 

@@ -20,7 +20,7 @@ use rustix::{
 use slipway_process::child::async_command;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
-use super::{BROKEN, OUTER, Spec, Surroundings};
+use super::{BROKEN, CLEAN, OUTER, Spec, Surroundings};
 
 /// Longest message of a sandbox that could not be set up.
 const MAX_MESSAGE: u64 = 4096;
@@ -41,8 +41,13 @@ pub(crate) struct Running {
 /// How a sandbox ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
-    /// The shell ran; its exit code, 128 and more for a signal.
-    Exit(i64),
+    /// The shell ran.
+    Exit {
+        /// Its exit code, 128 and more for a signal.
+        code: i64,
+        /// The network that was made before is as it was.
+        clean: bool,
+    },
     /// It could not be set up, and why.
     Broken(String),
 }
@@ -89,12 +94,13 @@ impl Running {
     pub(crate) async fn wait(&mut self) -> io::Result<Ended> {
         let status = self.child.wait().await?;
         let code = code(status);
-        if code != i64::from(BROKEN) {
-            return Ok(Ended::Exit(code));
-        }
-        // A command may end with this code too: then nothing was said.
         let said = self.message()?;
-        Ok(if said.is_empty() { Ended::Exit(code) } else { Ended::Broken(said) })
+        let (why, clean) = said.strip_suffix(CLEAN).map_or((said.as_slice(), false), |why| (why, true));
+        // A command may end with this code too: then nothing else was said.
+        Ok(match code == i64::from(BROKEN) && !why.is_empty() {
+            true => Ended::Broken(String::from_utf8_lossy(why).into_owned()),
+            false => Ended::Exit { code, clean },
+        })
     }
 
     /// Ends everything in the sandbox, and waits until it is gone.
@@ -104,12 +110,12 @@ impl Running {
         let _ = tokio::time::timeout(PATIENCE, self.child.wait()).await;
     }
 
-    fn message(&mut self) -> io::Result<String> {
+    fn message(&mut self) -> io::Result<Vec<u8>> {
         // All other ends are closed: their processes have ended.
         self.socket.set_read_timeout(Some(PATIENCE))?;
         let mut said = Vec::new();
         (&self.socket).take(MAX_MESSAGE).read_to_end(&mut said)?;
-        Ok(String::from_utf8_lossy(&said).into_owned())
+        Ok(said)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio};
 use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, Logs, Script, Setup, Workspace, conformance::Harness,
 };
-use slipway_native::network::{Commands, probe};
+use slipway_native::network::{Commands, clear, probe};
 use slipway_oci::Platform;
 use slipway_process::{Environment, child::command};
 
@@ -119,8 +119,34 @@ async fn commands_reach_others_from_a_network_of_their_own() {
     assert_eq!((none.0.is_ok(), none.1), (true, vec!["not".to_owned()]));
     drop(other);
     native.end().await;
-    let left = ip("-o -4 addr");
-    assert!(!left.contains(&format!("inet {}/30", gateway[0])), "the cable is left: {left}");
+    // The kernel takes its time to remove what nobody holds.
+    while ip("-o -4 addr").contains(&format!("inet {}/30", gateway[0])) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_used_again_when_nothing_was_left_in_it() {
+    if !can() {
+        return;
+    }
+    let Some(native) = Native::start().await else { return };
+    let strangers = Native::of(None, Commands::Strangers).await.expect("it started before");
+    let place = "busybox ip -o -4 addr show eth0 | awk '{ print $4 }'";
+    let first = said(&native, place).await;
+    assert_eq!(said(&native, place).await, first);
+    // Whoever hangs up first leaves, nearly always, a socket that waits for late packets: nobody else could listen there.
+    let call = "busybox nc -l -p 7777 </dev/null >/dev/null & \
+                until (exec 3<>/dev/tcp/127.0.0.1/7777) 2>/dev/null; do :; done; wait";
+    let text = format!("{place}; until (( $(busybox wc -l </proc/net/tcp) > 1 )); do {call}; done");
+    assert_eq!(said(&native, &text).await, first);
+    let second = said(&native, place).await;
+    assert_ne!(second, first);
+    // A command that fails leaves no more than one that does not.
+    assert!(tried(&native, None, "exit 125").await.0.is_err());
+    assert_eq!(said(&native, place).await, second);
+    // Strangers get a new one each.
+    assert_ne!(said(&strangers, place).await, said(&strangers, place).await);
+    native.end().await;
+    strangers.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,11 +205,15 @@ fn again(network: &str, part: &str) -> std::process::ExitStatus {
     let own: PathBuf = std::env::current_exe().expect("a program");
     let mut again = command("ip");
     again.args(["netns", "exec", network]).arg(own).args(["--exact", "--nocapture"]);
-    again.arg("network::rules_come_with_the_first_user_and_go_with_the_last").env(PART, part).status().expect("a run")
+    again
+        .arg("network::rules_come_with_the_first_user_and_stay_until_they_are_cleared")
+        .env(PART, part)
+        .status()
+        .expect("a run")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_come_with_the_first_user_and_go_with_the_last() {
+async fn rules_come_with_the_first_user_and_stay_until_they_are_cleared() {
     match Environment::from_process().get(PART) {
         None => {}
         Some("closed") => return be_without().await,
@@ -227,12 +257,16 @@ async fn be_without() {
     assert!(!rules().contains("SLIPWAY"), "rules are left: {}", rules());
 }
 
+/// Waits until no cable is left: the kernel takes its time.
+fn no_cable() {
+    while ip("-o link").contains("slw") {}
+}
+
 /// After it, all is as before; leftovers of a killed process are gone too.
 async fn come_and_go() {
     let Some(native) = Native::start().await else { return };
     native.backend.sweep().await.expect("a sweep");
-    assert!(!ip("-o link").contains("slw"), "cables are left: {}", ip("-o link"));
-    assert!(!rules().contains("SLIPWAY"), "rules are left: {}", rules());
+    no_cable();
     let mut workspace = opened(&native, None).await;
     let (logs, mut lines) = tokio::sync::mpsc::channel(8);
     {
@@ -248,11 +282,23 @@ async fn come_and_go() {
     said(&other, "true").await;
     drop(workspace);
     native.end().await;
+    assert!(!clear().expect("rules are looked for"), "the rules are in use");
     assert!(rules().contains("MASQUERADE"));
     said(&other, "true").await;
     other.end().await;
+    no_cable();
+    // Those who come next find them, and put back what somebody removed.
+    let jump = "FORWARD -j SLIPWAY-FORWARD";
+    assert!(rules().contains(jump));
+    let gone = command("iptables").args(["-w", "10", "-D"]).args(jump.split(' ')).status().expect("iptables runs");
+    assert!(gone.success());
+    let third = Native::start().await.expect("it started before");
+    said(&third, "true").await;
+    assert_eq!(rules().matches(jump).count(), 1);
+    third.end().await;
+    assert!(clear().expect("rules are removed"));
     assert!(!rules().contains("SLIPWAY"), "rules are left: {}", rules());
-    assert!(!ip("-o link").contains("slw"), "cables are left: {}", ip("-o link"));
+    assert!(!clear().expect("rules are looked for"));
 }
 
 /// Is killed while a command runs.
