@@ -15,9 +15,7 @@ const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 impl Store {
     /// Removes old notes, and locks that nobody holds.
     pub(super) fn prune(&self) -> io::Result<()> {
-        let clock = self.path("clock");
-        fs::write(&clock, b"")?;
-        let now = fs::metadata(&clock)?.modified()?;
+        let now = self.now()?;
         for directory in ["known", "images"] {
             for found in fs::read_dir(self.path(directory))? {
                 let path = found?.path();

@@ -1,9 +1,15 @@
 //! What the disk may not have yet.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    time::{Duration, SystemTime},
+};
 
 use super::Store;
 use crate::LayerError;
+
+/// How long what has appeared may wait to be flushed together with what appears later.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A kind of thing that appears in the store; its name is that of its directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +45,33 @@ impl Store {
             }
             written => written,
         }
+    }
+
+    /// Settles when something has been waiting for it for more than ten seconds. A flush takes longer than many a stage
+    /// to build, and as long as others are writing; what it comes too late for is thrown away and built again.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn settle_in_time(&self) -> Result<(), LayerError> {
+        let doing = |error: io::Error| LayerError::io("look for what the disk may not have yet", error);
+        let marks = match fs::read_dir(self.path("unsettled").join(&self.0.boot)) {
+            Ok(marks) => marks,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(doing(error)),
+        };
+        let now = self.now().map_err(doing)?;
+        let is_due = |mark: fs::DirEntry| {
+            let since = mark.metadata().and_then(|about| about.modified()).unwrap_or(now);
+            now.duration_since(since).is_ok_and(|age| age > PATIENCE)
+        };
+        if marks.flatten().any(is_due) { self.settle() } else { Ok(()) }
+    }
+
+    /// Now, by the clock that files have their times from.
+    pub(super) fn now(&self) -> io::Result<SystemTime> {
+        let clock = self.path("clock");
+        fs::write(&clock, b"")?;
+        fs::metadata(&clock)?.modified()
     }
 
     /// Brings everything to the disk that has appeared so far. What was settled survives a stop of the machine.

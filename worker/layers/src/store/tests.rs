@@ -1,4 +1,9 @@
-use std::{fs, sync::Barrier, thread, time::SystemTime};
+use std::{
+    fs,
+    sync::Barrier,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use slipway_oci::{BlobDigest, Repo, manifest::Descriptor};
 
@@ -169,6 +174,26 @@ fn what_was_not_settled_is_thrown_away_at_another_boot() {
     assert!(after.image(&image).expect("a look").is_none());
     assert!(after.stages("shop", "d").expect("a listing").is_empty());
     assert_eq!(fs::read_dir(unsettled).expect("a listing").count(), 0);
+}
+
+/// What is new waits for company.
+#[test]
+fn what_has_waited_long_is_settled_with_all_else() {
+    let (_directory, store) = store(100);
+    store.settle_in_time().expect("nothing to do");
+    let marks = store.path("unsettled").join(&store.0.boot);
+    let waiting = || fs::read_dir(&marks).expect("a listing").count();
+    make(&store, None, "one", 1);
+    store.settle_in_time().expect("it is not due");
+    assert_eq!(waiting(), 1);
+    let mark = fs::read_dir(&marks).expect("a listing").next().expect("a mark").expect("a mark").path();
+    let past = store.now().expect("a time") - Duration::from_secs(11);
+    let times = fs::FileTimes::new().set_modified(past);
+    fs::File::options().write(true).open(mark).and_then(|file| file.set_times(times)).expect("a time");
+    make(&store, None, "two", 1);
+    assert_eq!(waiting(), 2);
+    store.settle_in_time().expect("the disk takes it");
+    assert_eq!(waiting(), 0);
 }
 
 #[test]
