@@ -79,6 +79,9 @@ pub struct Setup {
     pub platform: Platform,
     /// Network mode; the engine's default when `None`.
     pub network: Option<String>,
+    /// Where the image is pushed next, if anywhere. A backend may send what it has while it commits; the push is what
+    /// brings the image there, or says why not.
+    pub to: Option<Repo>,
 }
 
 /// A script to run in a workspace.

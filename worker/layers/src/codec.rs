@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 
-use flate2::{Compression as Level, GzBuilder, bufread::MultiGzDecoder, write::GzEncoder};
+use flate2::{Compression as Level, GzBuilder, bufread::MultiGzDecoder};
 use sha2::{Digest as _, Sha256};
 use slipway_oci::{
     BlobDigest,
@@ -189,56 +189,36 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-/// Compresses what is written.
-pub enum Encoder<W: Write> {
-    /// Passes on.
-    None(W),
-    /// Gzip.
-    Gzip(GzEncoder<W>),
-    /// Zstandard.
-    Zstd(zstd::stream::write::Encoder<'static, W>),
+/// Compresses pieces, each by itself: all of them behind each other are one stream to every reader.
+pub struct Press {
+    compression: Compression,
+    /// What pieces of zstd have in common; made with the first one.
+    zstd: Option<zstd::bulk::Compressor<'static>>,
 }
 
-impl<W: Write> Encoder<W> {
-    /// An encoder to `output`.
+impl Press {
+    /// A press for pieces of one archive.
+    pub fn new(compression: Compression) -> Self {
+        Self { compression, zstd: None }
+    }
+
+    /// The piece, compressed.
     ///
     /// # Errors
     /// When the compressor cannot be set up.
-    pub fn new(compression: Compression, output: W) -> io::Result<Self> {
-        Ok(match compression {
-            Compression::None => Self::None(output),
-            Compression::Gzip => Self::Gzip(GzBuilder::new().mtime(0).write(output, Level::new(GZIP_LEVEL))),
-            Compression::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(output, ZSTD_LEVEL)?),
-        })
-    }
-
-    /// Writes what is still held back.
-    ///
-    /// # Errors
-    /// When writing fails.
-    pub fn finish(self) -> io::Result<W> {
-        match self {
-            Self::None(output) => Ok(output),
-            Self::Gzip(encoder) => encoder.finish(),
-            Self::Zstd(encoder) => encoder.finish(),
-        }
-    }
-}
-
-impl<W: Write> Write for Encoder<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::None(output) => output.write(buffer),
-            Self::Gzip(encoder) => encoder.write(buffer),
-            Self::Zstd(encoder) => encoder.write(buffer),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::None(output) => output.flush(),
-            Self::Gzip(encoder) => encoder.flush(),
-            Self::Zstd(encoder) => encoder.flush(),
+    pub fn press(&mut self, piece: Vec<u8>) -> io::Result<Vec<u8>> {
+        match self.compression {
+            Compression::None => Ok(piece),
+            Compression::Gzip => {
+                let output = Vec::with_capacity(piece.len() / 2);
+                let mut encoder = GzBuilder::new().mtime(0).write(output, Level::new(GZIP_LEVEL));
+                encoder.write_all(&piece)?;
+                encoder.finish()
+            }
+            Compression::Zstd => match &mut self.zstd {
+                Some(zstd) => zstd.compress(&piece),
+                unmade => unmade.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?).compress(&piece),
+            },
         }
     }
 }
@@ -251,9 +231,7 @@ mod tests {
     fn what_is_compressed_comes_back() {
         let text = b"some text ".repeat(10_000);
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-            let mut encoder = Encoder::new(compression, Vec::new()).expect("an encoder");
-            encoder.write_all(&text).expect("memory takes it");
-            let packed = encoder.finish().expect("an end");
+            let packed = Press::new(compression).press(text.clone()).expect("memory takes it");
             assert_eq!(packed.len() < text.len() / 10, compression != Compression::None);
             let mut decoder = Decoder::new(packed.as_slice()).expect("a decoder");
             let mut plain = Vec::new();
@@ -268,23 +246,19 @@ mod tests {
     }
 
     #[test]
-    fn gzip_of_several_members_is_one_stream() {
-        let mut packed = Vec::new();
-        for part in ["one ", "two"] {
-            let mut encoder = Encoder::new(Compression::Gzip, Vec::new()).expect("an encoder");
-            encoder.write_all(part.as_bytes()).expect("memory takes it");
-            packed.extend(encoder.finish().expect("an end"));
+    fn several_pieces_are_one_stream() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let mut press = Press::new(compression);
+            let pieces = ["one ", "two"].map(|part| press.press(part.as_bytes().to_vec()).expect("memory takes it"));
+            let mut plain = String::new();
+            Decoder::new(pieces.concat().as_slice()).expect("a decoder").read_to_string(&mut plain).expect("text");
+            assert_eq!(plain, "one two");
         }
-        let mut plain = String::new();
-        Decoder::new(packed.as_slice()).expect("a decoder").read_to_string(&mut plain).expect("text");
-        assert_eq!(plain, "one two");
     }
 
     #[test]
     fn a_bomb_is_stopped() {
-        let mut encoder = Encoder::new(Compression::Zstd, Vec::new()).expect("an encoder");
-        io::copy(&mut io::repeat(0).take(9 << 20), &mut encoder).expect("memory takes it");
-        let packed = encoder.finish().expect("an end");
+        let packed = Press::new(Compression::Zstd).press(vec![0; 9 << 20]).expect("memory takes it");
         let mut decoder = Decoder::new(packed.as_slice()).expect("a decoder");
         assert_eq!(decoder.free, FREE);
         decoder.free = 8 << 20;

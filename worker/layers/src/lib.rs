@@ -4,7 +4,8 @@
 //!
 //! Reading order: [`entry`] (a file as archives describe it), [`tar`] (a strict reader and a deterministic writer),
 //! [`codec`] (compression and digests of streams), [`root`] (a directory that paths cannot leave), [`unpack`] (archive
-//! to directory) and [`pack`] (directory to archive) with the whiteouts of both, [`store`] (layers and images of a host).
+//! to directory) and [`pack`] (directory to archive) with the whiteouts of both, [`stream`] (directory to compressed
+//! archive, all steps at once), [`store`] (layers and images of a host).
 
 pub mod codec;
 pub mod entry;
@@ -12,6 +13,7 @@ mod error;
 pub mod pack;
 pub mod root;
 pub mod store;
+pub mod stream;
 pub mod tar;
 pub mod unpack;
 pub mod userns;

@@ -5,36 +5,53 @@ use std::{io, sync::Arc};
 use serde_json::{Value, json};
 use slipway_backend::{BackendError, LocalImage};
 use slipway_layers::{
-    ChainId, Layer, Store,
-    codec::Digesting,
+    ChainId, Layer, LayerError, Store,
+    codec::{Compression, Digesting},
     pack::{Packed, View, pack},
     root::Root,
     store::About,
+    stream::{self, Streamed},
 };
-use slipway_oci::{BlobDigest, ConfigChange, ImageConfig, change};
+use slipway_oci::{BlobDigest, ConfigChange, ImageConfig, Repo, change};
 
-use crate::{Shared, error, workspace::Room};
+use crate::{Shared, early, error, pipe, workspace::Room};
 
 /// Who made a layer, in the history of its image.
 const MADE_BY: &str = "slipway";
 
-/// Makes an image of a room; without one nothing was changed.
+/// What an image is made of: the one below, and what changed on it.
+pub(crate) struct Ground {
+    /// The config of the image below.
+    pub(crate) base: ImageConfig,
+    /// Its layers.
+    pub(crate) layers: Vec<Layer>,
+    /// Where the changes are; `None` = nothing was changed.
+    pub(crate) room: Option<Arc<Room>>,
+}
+
+/// Makes an image, and sends its layer to a repository on the way.
 pub(crate) async fn commit(
     shared: &Arc<Shared>,
-    base: ImageConfig,
-    layers: Vec<Layer>,
-    room: Option<Arc<Room>>,
+    ground: Ground,
     change: &ConfigChange,
+    to: Option<Repo>,
 ) -> Result<LocalImage, BackendError> {
-    let config = change::apply(&base.config, change);
-    let created = shared.now();
-    let store = shared.store.clone();
-    let make = move || -> Result<LocalImage, BackendError> {
+    let config = change::apply(&ground.base.config, change);
+    let (created, store, compression) = (shared.now(), shared.store.clone(), shared.compression);
+    let (output, sending) = match to.filter(|_| ground.room.is_some()) {
+        None => (None, None),
+        Some(to) => {
+            let (output, pieces) = pipe::pair();
+            (Some((compression, output)), Some(early::send(shared, to, pieces)))
+        }
+    };
+    let make = move || -> Result<(LocalImage, Option<Streamed>), BackendError> {
         let doing = "commit a stage";
+        let Ground { base, layers, room } = ground;
         let below = layers.last().map(|layer| layer.chain.clone());
-        let layer = match room {
-            Some(room) => keep(&store, room, below.as_ref())?,
-            None => None,
+        let (layer, streamed) = match room {
+            Some(room) => keep(&store, room, below.as_ref(), output)?,
+            None => (None, None),
         };
         let mut document = ImageConfig { config, ..base };
         let mut history = vec![step(&created, layer.is_none())];
@@ -48,9 +65,20 @@ pub(crate) async fn commit(
         document.created = Some(created);
         document.other.insert("history".to_owned(), Value::from(history));
         let id = store.put_image(&document.to_bytes()).map_err(|error| error::layers(doing, error))?;
-        Ok(LocalImage { id })
+        Ok((LocalImage { id }, streamed.filter(|_| layer.is_some())))
     };
-    shared.tasks.blocking(make).await
+    let Some(sending) = sending else { return shared.tasks.blocking(make).await.map(|(image, _)| image) };
+    let (made, sent) = tokio::join!(shared.tasks.blocking(make), sending);
+    match made {
+        Ok((image, streamed)) => {
+            sent.end(shared, streamed).await;
+            Ok(image)
+        }
+        Err(error) => {
+            sent.end(shared, None).await;
+            Err(error)
+        }
+    }
 }
 
 fn step(created: &str, is_empty: bool) -> Value {
@@ -61,8 +89,16 @@ fn step(created: &str, is_empty: bool) -> Value {
     step
 }
 
-/// Keeps the changes of a room as a layer; `None` when there are none.
-fn keep(store: &Store, room: Arc<Room>, below: Option<&ChainId>) -> Result<Option<Layer>, BackendError> {
+/// Where a layer goes while it is made.
+type Output = Option<(Compression, pipe::Chunks)>;
+
+/// Keeps the changes of a room as a layer; `None` when there are none. And what went out.
+fn keep(
+    store: &Store,
+    room: Arc<Room>,
+    below: Option<&ChainId>,
+    output: Output,
+) -> Result<(Option<Layer>, Option<Streamed>), BackendError> {
     let doing = "commit a stage";
     // Whatever worked in the room has ended; nothing is mounted on the directory when it is read.
     let room = Arc::into_inner(room)
@@ -70,20 +106,30 @@ fn keep(store: &Store, room: Arc<Room>, below: Option<&ChainId>) -> Result<Optio
     let Room { root, work, stubs, .. } = room;
     drop(root);
     let upper = Room::upper(&work);
-    let (diff_id, packed) = digest(&upper, stubs).map_err(|error| error::layers(doing, error))?;
+    let (diff_id, packed, streamed) = digest(&upper, stubs, output).map_err(|error| error::layers(doing, error))?;
     if packed.entries == 0 {
-        return Ok(None);
+        return Ok((None, None));
     }
     let chain = ChainId::of(below, &diff_id);
     let _room = store.admit(packed.size).map_err(|error| error::layers(doing, error))?;
     let about = About { diff_id, below: below.map(|chain| chain.hex().to_owned()), size: packed.size };
-    store.adopt(&chain, &upper, &about).map(Some).map_err(|error| error::layers(doing, error))
+    let layer = store.adopt(&chain, &upper, &about).map_err(|error| error::layers(doing, error))?;
+    Ok((Some(layer), streamed))
 }
 
-fn digest(upper: &std::path::Path, never: Vec<Vec<u8>>) -> Result<(BlobDigest, Packed), slipway_layers::LayerError> {
+fn digest(
+    upper: &std::path::Path,
+    never: Vec<Vec<u8>>,
+    output: Output,
+) -> Result<(BlobDigest, Packed, Option<Streamed>), LayerError> {
     let opened = Root::open(upper).and_then(|root| root.directory(b""));
-    let directory = opened.map_err(|error| slipway_layers::LayerError::io("open the changes", error))?;
-    let (digesting, packed) = pack(&directory, &View::Upper { never }, Digesting::new(io::sink()))?;
+    let directory = opened.map_err(|error| LayerError::io("open the changes", error))?;
+    let view = View::Upper { never };
+    if let Some((compression, output)) = output {
+        let streamed = stream::stream(&directory, &view, compression, output)?;
+        return Ok((streamed.diff_id.clone(), streamed.packed, Some(streamed)));
+    }
+    let (digesting, packed) = pack(&directory, &view, Digesting::new(io::sink()))?;
     let (_, digest, _) = digesting.finish();
-    Ok((digest, packed))
+    Ok((digest, packed, None))
 }

@@ -2,7 +2,7 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on `overlay` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`] and [`sandbox`] (commands), `commit`; `pull`, `push`, `files`
+//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`, `files`
 //! (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
 //!
 //! Without root, a program first starts itself again by [`rootless`]. Dockerfiles are not built here yet.
@@ -12,6 +12,7 @@ mod cgroup;
 pub mod check;
 mod commit;
 mod delete;
+mod early;
 mod error;
 mod files;
 pub mod limits;
@@ -127,7 +128,7 @@ impl NativeBackend {
         push::push(&self.shared, image, to, attempt, push::Notes::None).await
     }
 
-    /// Waits until everything that was given up is gone, and the disk has what was made.
+    /// Waits until everything that was given up is gone, and the disk has what was made more than ten seconds ago.
     ///
     /// # Errors
     /// When the disk fails.
@@ -136,7 +137,7 @@ impl NativeBackend {
         self.shared.networks.release();
         self.shared.tasks.wait().await;
         let store = self.shared.store.clone();
-        let settled = self.shared.tasks.blocking(move || store.settle()).await;
+        let settled = self.shared.tasks.blocking(move || store.settle_in_time()).await;
         settled.map_err(|error| error::layers("end the native backend", error))
     }
 }
@@ -261,7 +262,11 @@ impl ImageBuilder for NativeBackend {
 impl ContainerBackend for NativeBackend {
     async fn sweep(&self) -> Result<u32, BackendError> {
         let store = self.shared.store.clone();
-        let swept = self.shared.tasks.blocking(move || store.sweep()).await;
+        let sweep = move || {
+            let swept = store.sweep()?;
+            store.settle_in_time().map(|()| swept)
+        };
+        let swept = self.shared.tasks.blocking(sweep).await;
         let swept = swept.map_err(|error| error::layers("sweep", error))?;
         let cables = self.shared.tasks.blocking(Networks::sweep).await;
         let groups = self.shared.tasks.blocking(cgroup::sweep).await;

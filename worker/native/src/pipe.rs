@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 
 /// Bytes of a chunk.
 const CHUNK: usize = 256 * 1024;
-/// Chunks that may wait; the writer waits when there are more.
-const WAITING: usize = 8;
+/// Chunks that may wait; the writer waits when there are more. More than one request of an upload takes, so that
+/// nothing stops while a registry answers.
+const WAITING: usize = 24;
 
 /// A writer into a channel.
 pub(crate) struct Chunks {

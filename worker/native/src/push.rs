@@ -1,16 +1,16 @@
 //! Images to registries: what is there is referred to or mounted, what is not is packed and sent in one stream.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
 use slipway_backend::{BackendError, LocalImage, Pushed};
 use slipway_layers::{
     Layer, LayerError,
-    codec::{Compression, Digesting, Encoder},
-    pack::{View, pack},
+    pack::View,
     root::Root,
     store::{Known, Place},
+    stream,
 };
 use slipway_oci::{
     BlobDigest, Repo,
@@ -24,10 +24,6 @@ use crate::{Shared, error, pipe};
 const ATTEMPT: &str = "io.slipway.attempt";
 /// Layers that are looked for or sent at once.
 const AT_ONCE: usize = 4;
-/// Chunks of a layer between the one that packs and the one that compresses.
-const WAITING: usize = 4;
-/// Bytes of such a chunk.
-const CHUNK: usize = 256 * 1024;
 
 /// What a layer is remembered by, beside what it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +46,7 @@ pub(crate) async fn push(
     let (bytes, layers) = shared.image_bytes(image).await?;
     let size = bytes.len() as u64;
     let sent =
-        stream::iter(layers).map(|layer| blob(shared, layer, to, (&doing, notes))).buffered(AT_ONCE).try_collect();
+        streams::iter(layers).map(|layer| blob(shared, layer, to, (&doing, notes))).buffered(AT_ONCE).try_collect();
     let config = shared.client.put_blob(to, Bytes::from(bytes));
     let config = async { config.await.map_err(|error| error::registry(&doing, error)) };
     let (layers, _): (Vec<Descriptor>, BlobDigest) = tokio::try_join!(sent, config)?;
@@ -149,13 +145,6 @@ async fn copy(shared: &Shared, place: &Place, to: &Repo) -> Result<bool, Registr
     upload.finish(&place.descriptor.digest).await.map(|()| true)
 }
 
-/// What was sent.
-struct Sent {
-    digest: BlobDigest,
-    size: u64,
-    diff_id: BlobDigest,
-}
-
 /// Packs, digests, compresses, digests and sends a layer, all at the same time.
 async fn pack_and_send(
     shared: &Arc<Shared>,
@@ -166,7 +155,12 @@ async fn pack_and_send(
     let compression = shared.compression;
     let (chunks, mut receiver) = pipe::pair();
     let held = layer.clone();
-    let packing = shared.tasks.blocking(move || compress(&held, compression, chunks));
+    let packing = move || {
+        let root = Root::open(&held.diff()).and_then(|root| root.directory(b""));
+        let root = root.map_err(|error| LayerError::io("open a layer", error))?;
+        stream::stream(&root, &View::Upper { never: Vec::new() }, compression, chunks)
+    };
+    let packing = shared.tasks.blocking(packing);
     let client = shared.client.clone();
     let sending = async {
         let mut upload: Upload = client.start_upload(to).await?;
@@ -193,64 +187,4 @@ async fn pack_and_send(
     }
     upload.finish(&sent.digest).await.map_err(|error| error::registry(doing, error))?;
     Ok(Descriptor::new(compression.media_type(), sent.digest, sent.size))
-}
-
-/// One thread packs and digests, the other compresses and digests.
-fn compress(layer: &Layer, compression: Compression, output: pipe::Chunks) -> Result<Sent, LayerError> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<Vec<u8>>(WAITING);
-    let io = |error: io::Error| LayerError::io("pack a layer", error);
-    std::thread::scope(|scope| {
-        let packing = scope.spawn(move || {
-            let root = Root::open(&layer.diff()).and_then(|root| root.directory(b""));
-            let to = Digesting::new(Handing { sender, pending: Vec::with_capacity(CHUNK) });
-            let (digesting, _) = pack(&root.map_err(io)?, &View::Upper { never: Vec::new() }, to)?;
-            let (handing, diff_id, _) = digesting.finish();
-            handing.end().map_err(io)?;
-            Ok::<BlobDigest, LayerError>(diff_id)
-        });
-        let pressing = (|| {
-            let mut encoder = Encoder::new(compression, Digesting::new(output)).map_err(io)?;
-            for piece in receiver {
-                io::Write::write_all(&mut encoder, &piece).map_err(io)?;
-            }
-            let mut digesting = encoder.finish().map_err(io)?;
-            io::Write::flush(&mut digesting).map_err(io)?;
-            let (_, digest, size) = digesting.finish();
-            Ok::<_, LayerError>((digest, size))
-        })();
-        let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let (digest, size) = pressing?;
-        Ok(Sent { digest, size, diff_id: packed? })
-    })
-}
-
-/// Hands bytes to the other thread.
-struct Handing {
-    sender: std::sync::mpsc::SyncSender<Vec<u8>>,
-    pending: Vec<u8>,
-}
-
-impl Handing {
-    fn hand(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK));
-        self.sender.send(piece).map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody compresses any more"))
-    }
-
-    fn end(mut self) -> io::Result<()> {
-        self.hand()
-    }
-}
-
-impl io::Write for Handing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.pending.extend_from_slice(bytes);
-        if self.pending.len() >= CHUNK {
-            self.hand()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -11,7 +11,11 @@ use slipway_oci::{ConfigChange, ImageConfig};
 use slipway_paths::TreePath;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::{Shared, commit, delete, error, overlay, place, run, stubs};
+use crate::{
+    Shared,
+    commit::{self, Ground},
+    delete, error, overlay, place, run, stubs,
+};
 
 /// Deletions that wait, all together.
 const MAX_DELETIONS: usize = 1_000_000;
@@ -176,10 +180,9 @@ impl Workspace for NativeWorkspace {
     async fn commit(mut self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError> {
         self.delete_now().await?;
         let shared = Arc::clone(&self.shared);
-        let (base, layers) = (self.base.clone(), self.layers.clone());
-        let room = self.room.take();
-        let image = commit::commit(&shared, base, layers, room, &change);
-        image.await
+        let ground = Ground { base: self.base.clone(), layers: self.layers.clone(), room: self.room.take() };
+        let committed = commit::commit(&shared, ground, &change, self.setup.to.clone());
+        committed.await
     }
 }
 

@@ -46,6 +46,45 @@ fn repo(registry: &Registry, path: &str) -> Repo {
     Repo { host: registry.host().to_owned(), path: path.to_owned() }
 }
 
+/// A layer of some size is in its repository when the image is committed; a small one, or none, is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_layer_is_sent_while_it_is_made() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let to = repo(&registry, "early");
+    let committed = async |script: &'static str, to: &Repo| {
+        let harness = Harness::new(&native.backend, &native.base);
+        let (platform, network) = (Platform::host(), Some("none".to_owned()));
+        let setup = Setup { attempt: harness.attempt(), platform, network, to: Some(to.clone()) };
+        let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
+        let script = format!("PATH=/.werf/stapel/embedded/bin:$PATH; {script}");
+        let (ended, said) = harness.run(workspace.as_mut(), &[(1, &script)], &[]).await;
+        ended.unwrap_or_else(|error| panic!("{error}: {said:?}"));
+        workspace.commit(ConfigChange::default()).await.expect("an image")
+    };
+    let notes = || {
+        let listed = std::fs::read_dir(native.store().join("known")).expect("a listing").flatten();
+        listed.map(|found| std::fs::read_to_string(found.path()).expect("a note")).collect::<Vec<_>>()
+    };
+    committed("true", &to).await;
+    committed("echo small >/small", &to).await;
+    assert_eq!(notes(), Vec::<String>::new());
+    let large = committed("head -c 9000000 /dev/urandom >/large", &to).await;
+    let [note] = notes().try_into().expect("one note");
+    let digest = note.split('"').find(|text| text.starts_with("sha256:")).expect("a digest").to_owned();
+    let digest: BlobDigest = digest.parse().expect("a digest");
+    let size = parts::client().head_blob(&to, &digest).await.expect("an answer").expect("the layer");
+    assert!(size > 9_000_000 && note.contains(&size.to_string()), "{note}: {size}");
+    let pushed = native.backend.push(&large, &to, "attempt").await.expect("a push");
+    let manifest = parts::client().manifest(&to, pushed.manifest.as_str()).await.expect("an answer").expect("there");
+    assert!(String::from_utf8_lossy(&manifest.bytes).contains(digest.as_str()));
+    // A repository that takes nothing: the image is made, and the push says what is wrong.
+    let refusing = repo(&registry, "UPPER");
+    let image = committed("head -c 9000000 /dev/urandom >/large", &refusing).await;
+    assert!(native.backend.push(&image, &refusing, "attempt").await.is_err());
+    native.end().await;
+}
+
 /// Deletions, replaced directories, links, devices: what comes out of one store goes into another as it was.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_goes_to_a_repository_and_comes_back() {
@@ -143,7 +182,8 @@ async fn what_is_being_made_of_a_dead_process_is_swept() {
     let dead = native.store().join("work/dead");
     std::fs::create_dir_all(dead.join("upper")).expect("a directory");
     std::fs::write(dead.join("lock"), "").expect("a file");
-    let setup = Setup { attempt: "alive".to_owned(), platform: Platform::host(), network: Some("none".to_owned()) };
+    let setup =
+        Setup { attempt: "alive".to_owned(), platform: Platform::host(), network: Some("none".to_owned()), to: None };
     let mut alive = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
     alive.extract(archive(&[file("f", "x")]), "/", None, None).await.expect("files go in");
     assert_eq!(native.backend.sweep().await.expect("a sweep"), 1);

@@ -73,7 +73,12 @@ async fn workspace(
     let base = base(runner, plan).await?;
     failpoint("worker.pulled");
     progress.step();
-    let setup = Setup { attempt: assignment.attempt.id.clone(), platform: plan.platform.clone(), network: None };
+    let setup = Setup {
+        attempt: assignment.attempt.id.clone(),
+        platform: plan.platform.clone(),
+        network: None,
+        to: assignment.push_to.clone(),
+    };
     let opened = runner.backend.open(base.as_ref(), setup).await;
     let mut workspace = opened.map_err(|error| failure::backend("start a build container", error))?;
     progress.step();

@@ -72,6 +72,7 @@ async fn opened(native: &Native, network: Option<&str>) -> Box<dyn Workspace> {
         attempt: slipway_process::random_id(),
         platform: Platform::host(),
         network: network.map(str::to_owned),
+        to: None,
     };
     native.backend.open(Some(&native.base), setup).await.expect("a workspace")
 }

@@ -103,8 +103,12 @@ async fn commands_on_the_network_of_the_host_change_nothing_of_it() {
     let Some(native) = Native::start().await else { return };
     let harness = Harness::new(&native.backend, &native.base);
     let attempt = slipway_process::random_id();
-    let setup =
-        slipway_backend::Setup { attempt, platform: slipway_oci::Platform::host(), network: Some("host".to_owned()) };
+    let setup = slipway_backend::Setup {
+        attempt,
+        platform: slipway_oci::Platform::host(),
+        network: Some("host".to_owned()),
+        to: None,
+    };
     let opened = slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await;
     let text = "PATH=/.werf/stapel/embedded/bin:$PATH; [[ -d /sys/class/net/lo ]] && echo seen; \
                 (echo 1 > /sys/kernel/mm/ksm/run) 2>/dev/null || busybox ip link add d0 type dummy 2>/dev/null || echo not";
@@ -184,6 +188,7 @@ async fn networks_that_are_unknown_are_refused() {
         attempt: harness.attempt(),
         platform: slipway_oci::Platform::host(),
         network: Some("container:x".to_owned()),
+        to: None,
     };
     let mut workspace =
         slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await.expect("a workspace");
