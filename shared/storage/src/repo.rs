@@ -26,6 +26,9 @@ const AT_ONCE: usize = 8;
 /// Records that are remembered before those that nobody is reading are forgotten.
 const MAX_REMEMBERED: usize = 50_000;
 
+/// Verified manifests that are remembered; more are forgotten, and read again.
+const MAX_VERIFIED: usize = 256;
+
 /// Stages of one repository.
 #[derive(Debug)]
 pub struct RepoStorage {
@@ -36,6 +39,8 @@ pub struct RepoStorage {
     records: Mutex<HashMap<StageId, Arc<AsyncMutex<Remembered>>>>,
     /// The layers of manifests that were read.
     layers: Mutex<HashMap<BlobDigest, Vec<Descriptor>>>,
+    /// Manifests that were verified and are to be tagged next.
+    verified: Mutex<HashMap<BlobDigest, RawManifest>>,
 }
 
 /// What is known of the image under a stage's tag.
@@ -52,7 +57,8 @@ impl RepoStorage {
     /// The stages of `repo`.
     pub fn new(client: Client, repo: Repo) -> Self {
         let tags = Arc::new(TagIndex::new(client.clone(), repo.clone()));
-        Self { client, repo, tags, records: Mutex::default(), layers: Mutex::default() }
+        let (records, layers, verified) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { client, repo, tags, records, layers, verified }
     }
 
     /// The records that a project keeps beside its stages. They share the stages' listing.
@@ -169,6 +175,10 @@ impl RepoStorage {
         records.entry(id).or_default().clone()
     }
 
+    fn verified(&self) -> MutexGuard<'_, HashMap<BlobDigest, RawManifest>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn layers(&self) -> MutexGuard<'_, HashMap<BlobDigest, Vec<Descriptor>>> {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,7 +220,12 @@ impl StageStorage for RepoStorage {
                 });
             }
             None => {
-                let raw = self.get(&stage.at).await?;
+                // What was verified a moment ago need not be read again.
+                let verified = self.verified().remove(&stage.at.digest).filter(|_| stage.at.repo == self.repo);
+                let raw = match verified {
+                    Some(raw) => raw,
+                    None => self.get(&stage.at).await?,
+                };
                 let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes).await;
                 put.map_err(|error| self.failed(error))?;
             }
@@ -220,11 +235,18 @@ impl StageStorage for RepoStorage {
     }
 
     async fn verify(&self, image: &ImageAt) -> Result<(), StorageError> {
+        self.verified().remove(&image.digest);
         let raw = self.get(image).await?;
         let manifest = parse(&raw).map_err(|why| StorageError::Broken { what: image.to_string(), why })?;
         let blobs: Vec<Descriptor> = blobs(&manifest).cloned().collect();
         let checks = stream::iter(blobs).map(|blob| async move { self.verify_blob(image, &blob).await });
-        checks.buffer_unordered(AT_ONCE).try_collect().await
+        checks.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let mut verified = self.verified();
+        if verified.len() >= MAX_VERIFIED {
+            verified.clear();
+        }
+        verified.insert(raw.digest.clone(), raw);
+        Ok(())
     }
 
     async fn not_whole(&self, images: &[ImageAt]) -> Result<Vec<(ImageAt, String)>, StorageError> {
