@@ -59,8 +59,13 @@ pub fn stream(
     compression: Compression,
     output: impl Write,
 ) -> Result<Streamed, LayerError> {
+    stream_by(presses(), (directory, view), compression, output)
+}
+
+/// How many threads compress a layer on this machine.
+pub fn presses() -> usize {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    stream_by(processors.saturating_sub(1).clamp(1, MAX_PRESSES), (directory, view), compression, output)
+    processors.saturating_sub(1).clamp(1, MAX_PRESSES)
 }
 
 /// The same with so many threads that compress.
