@@ -17,7 +17,7 @@ fn every_dependency_is_used() {
         };
         // Where the whole crate is for tests, its test programs count.
         let production = if found.name == "slipway-e2e" { code(&["src", "tests"]) } else { code(&["src"]) };
-        let tests = code(&["src", "tests"]);
+        let tests = code(&["src", "tests", "examples"]);
         let unused = |names: &[String], code: &str| -> Vec<String> {
             names.iter().filter(|name| !code::has_word(code, &name.replace('-', "_"))).cloned().collect()
         };
