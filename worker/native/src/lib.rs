@@ -128,7 +128,7 @@ impl NativeBackend {
         push::push(&self.shared, image, to, attempt, push::Notes::None).await
     }
 
-    /// Waits until everything that was given up is gone, and the disk has what was made more than ten seconds ago.
+    /// Waits until everything that was given up is gone, and the disk has what was made more than a minute ago.
     ///
     /// # Errors
     /// When the disk fails.
@@ -262,11 +262,7 @@ impl ImageBuilder for NativeBackend {
 impl ContainerBackend for NativeBackend {
     async fn sweep(&self) -> Result<u32, BackendError> {
         let store = self.shared.store.clone();
-        let sweep = move || {
-            let swept = store.sweep()?;
-            store.settle_in_time().map(|()| swept)
-        };
-        let swept = self.shared.tasks.blocking(sweep).await;
+        let swept = self.shared.tasks.blocking(move || store.sweep()).await;
         let swept = swept.map_err(|error| error::layers("sweep", error))?;
         let cables = self.shared.tasks.blocking(Networks::sweep).await;
         let groups = self.shared.tasks.blocking(cgroup::sweep).await;

@@ -32,10 +32,6 @@ use std::{
     },
 };
 
-use rustix::{
-    fs::{Mode, OFlags, openat},
-    io::Errno,
-};
 use slipway_process::Tasks;
 
 pub(crate) use self::{forward::Forward, netlink::Netlink};
@@ -62,9 +58,9 @@ const USUAL_MTU: u32 = 1500;
 const NAMES: u16 = 53;
 /// Cables that a process keeps for later.
 const MAX_IDLE: usize = 16;
-/// Kinds of sockets that a network may be left with.
-const SOCKETS: [&str; 11] =
-    ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "icmp", "icmp6", "packet"];
+
+/// What tells how many sockets this process's network has.
+const SOCKETS: [&str; 2] = ["/proc/self/net/sockstat", "/proc/self/net/sockstat6"];
 
 /// Whose commands run here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -297,23 +293,28 @@ impl Cable {
     }
 }
 
-/// The sockets of this process's network, to be looked at when `/proc` is another's.
-pub(crate) fn sockets() -> io::Result<OwnedFd> {
-    Ok(File::open("/proc/self/net")?.into())
+/// What tells of the sockets in this process's network, to be read when `/proc` is another's.
+pub(crate) fn sockets() -> io::Result<Vec<File>> {
+    // The second is not there without the sixth version.
+    let found = SOCKETS.map(File::open).into_iter().filter(|file| !is_missing(file));
+    found.collect()
 }
 
-/// Whether no socket is left, not even one that waits for late packets.
-pub(crate) fn is_clean(sockets: &OwnedFd) -> bool {
-    SOCKETS.iter().all(|kind| {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let listing = match openat(sockets, *kind, flags, Mode::empty()) {
-            Ok(listing) => File::from(listing),
-            // The kernel has none of the kind.
-            Err(error) => return error == Errno::NOENT,
-        };
-        // The first line names the columns.
-        io::read_to_string(listing).is_ok_and(|text| text.lines().count() == 1)
-    })
+fn is_missing(file: &io::Result<File>) -> bool {
+    matches!(file, Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether no socket is left that outlives its process: none in use, none of TCP that waits for late packets. The
+/// listings of sockets would say so too, but to write one the kernel looks through all that the host could have.
+pub(crate) fn is_clean(sockets: Vec<File>) -> bool {
+    sockets.into_iter().all(|file| io::read_to_string(file).is_ok_and(|text| counts_none(&text)))
+}
+
+/// Whether every count of sockets is 0. What else stands there is of the whole host, or of sockets that are being freed.
+fn counts_none(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let counts = words.windows(2).filter(|pair| matches!(pair[0], "inuse" | "tw"));
+    words.contains(&"inuse") && counts.map(|pair| pair[1]).all(|count| count == "0")
 }
 
 /// Sets a new network of this process up: nothing but a loopback.
@@ -461,4 +462,23 @@ fn remove_cable(number: u16) -> bool {
     let kinds = [format!("{STRANGERS}{number}"), format!("{CABLES}o{number}"), peer(number)];
     // Both ends are one.
     kinds.iter().filter(|name| netlink.remove(name).is_ok()).count() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_that_are_left_are_seen() {
+        for (text, expected) in [
+            ("sockets: used 2\nTCP: inuse 0 orphan 3 tw 0 alloc 6 mem 221\nUDP: inuse 0 mem 0\n", true),
+            ("TCP6: inuse 0\nUDP6: inuse 0\n", true),
+            ("sockets: used 0\nTCP: inuse 0 orphan 0 tw 1 alloc 6 mem 221\nUDP: inuse 0 mem 0\n", false),
+            ("TCP: inuse 0 orphan 0 tw 0 alloc 6 mem 221\nUDP: inuse 1 mem 0\n", false),
+            ("TCP6: inuse 1\n", false),
+            ("", false),
+        ] {
+            assert_eq!(counts_none(text), expected, "{text}");
+        }
+    }
 }

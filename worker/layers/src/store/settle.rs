@@ -9,7 +9,7 @@ use super::Store;
 use crate::LayerError;
 
 /// How long what has appeared may wait to be flushed together with what appears later.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A kind of thing that appears in the store; its name is that of its directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +47,7 @@ impl Store {
         }
     }
 
-    /// Settles when something has been waiting for it for more than ten seconds. A flush takes longer than many a stage
+    /// Settles when something has been waiting for it for more than a minute. A flush takes longer than many a stage
     /// to build, and as long as others are writing; what it comes too late for is thrown away and built again.
     ///
     /// # Errors

@@ -187,7 +187,7 @@ fn what_has_waited_long_is_settled_with_all_else() {
     store.settle_in_time().expect("it is not due");
     assert_eq!(waiting(), 1);
     let mark = fs::read_dir(&marks).expect("a listing").next().expect("a mark").expect("a mark").path();
-    let past = store.now().expect("a time") - Duration::from_secs(11);
+    let past = store.now().expect("a time") - Duration::from_secs(61);
     let times = fs::FileTimes::new().set_modified(past);
     fs::File::options().write(true).open(mark).and_then(|file| file.set_times(times)).expect("a time");
     make(&store, None, "two", 1);

@@ -28,7 +28,7 @@ pub(super) fn run(surroundings: Option<OsString>) -> ExitCode {
     });
     match watched {
         Ok((sockets, code)) => {
-            if sockets.is_some_and(|sockets| network::is_clean(&sockets)) {
+            if sockets.is_some_and(network::is_clean) {
                 let _ = send(io::stdin(), CLEAN, SendFlags::NOSIGNAL);
             }
             ExitCode::from(code)
@@ -43,7 +43,7 @@ pub(super) fn run(surroundings: Option<OsString>) -> ExitCode {
 
 /// Enters the new namespaces, all but the one of processes, in which only children are; answers where the sockets of a
 /// network that was made before are looked at.
-fn enter(surroundings: Option<OsString>) -> Result<Option<OwnedFd>, (&'static str, io::Error)> {
+fn enter(surroundings: Option<OsString>) -> Result<Option<Vec<fs::File>>, (&'static str, io::Error)> {
     let at = |doing: &'static str| move |error: io::Error| (doing, error);
     close_strangers().map_err(at("close what was left open"))?;
     // Signals of the terminal are for the worker, which ends this process in its own way.
