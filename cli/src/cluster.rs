@@ -7,7 +7,8 @@ use std::{path::Path, time::Duration};
 use anyhow::Context as _;
 use slipway_client::{Client, ClientError, Events, Told};
 use slipway_digest::CommitId;
-use slipway_git::{GitError, Remote, Repository};
+use slipway_git::{GitError, GitView as _, Remote, Repository};
+use slipway_paths::{PathFilter, Scope};
 use slipway_process::Tasks;
 use slipway_protocol::{BuildEvent, BuildName, BuildSummary, MissingRequest, SubmitRequest};
 use slipway_stages::build::BuildFailure;
@@ -135,7 +136,9 @@ pub(crate) async fn submit(request: &ClusterRequest) -> anyhow::Result<()> {
 /// Pushes the commits that the coordinator lacks.
 async fn push(request: &ClusterRequest) -> anyhow::Result<()> {
     let submit = &request.submit;
-    let mut commits: Vec<CommitId> = submit.context_commits.values().copied().chain([submit.commit]).collect();
+    let upstreams = submit.upstreams.iter().map(|upstream| upstream.commit);
+    let own = submit.context_commits.values().copied().chain([submit.commit]);
+    let mut commits: Vec<CommitId> = own.chain(upstreams).chain(submit.submodules.iter().copied()).collect();
     commits.sort();
     commits.dedup();
     let asked = MissingRequest { commits };
@@ -164,21 +167,41 @@ async fn push_once(request: &ClusterRequest, commits: Vec<CommitId>) -> Result<(
     push_from(&request.repository, &request.client, &request.submit.project, commits).await
 }
 
-/// Pushes what a build waits for that somebody else has submitted, as far as the repository around `here` has it.
-pub(crate) async fn bring(client: &Client, name: &BuildName, here: &Path) {
+/// Pushes what a build waits for that somebody else has submitted, as far as the repository around `here`, its submodules
+/// and the copies of other repositories below `home` have it.
+pub(crate) async fn bring(client: &Client, name: &BuildName, here: &Path, home: &Path) {
     let Ok(BuildSummary { project, waits_for, .. }) = client.build(name).await else { return };
     if waits_for.is_empty() {
         return;
     }
     let number = waits_for.len();
-    let pushed = match Repository::open(here) {
-        Ok(repository) => push_from(&repository, client, &project, waits_for).await,
+    let (here, home) = (here.to_owned(), home.to_owned());
+    let looked = move || having(&here, &home, waits_for);
+    let pushed = match Tasks::new().blocking(looked).await {
+        Ok((repository, commits)) => push_from(&repository, client, &project, commits).await,
         Err(error) => Err(error),
     };
     match pushed {
         Ok(()) => tracing::info!("pushed {number} commits that the build waits for"),
         Err(error) => tracing::warn!("{error}; the build waits for it: attach in a clone of the project"),
     }
+}
+
+/// A repository that has as many of `commits` as can be, and those that it has; all of them, when it has none.
+fn having(here: &Path, home: &Path, commits: Vec<CommitId>) -> Result<(Repository, Vec<CommitId>), GitError> {
+    let store = home.join("snapshots");
+    let copies = slipway_git::upstream::copies(home);
+    let mut repository = Repository::open(here)?.with_commits_of(&store, &copies.iter().collect::<Vec<_>>())?;
+    let everything = Scope::Filter(PathFilter::default());
+    for commit in &commits {
+        if repository.commit(*commit).is_ok() {
+            let submodules = repository.submodules(*commit, &everything)?;
+            repository = repository.with_submodules(&store, &submodules)?;
+        }
+    }
+    let (here, absent): (Vec<_>, Vec<_>) = commits.into_iter().partition(|commit| repository.commit(*commit).is_ok());
+    // The error that names a commit comes from pushing it.
+    Ok(if here.is_empty() { (repository, absent) } else { (repository, here) })
 }
 
 async fn push_from(

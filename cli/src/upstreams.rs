@@ -1,12 +1,17 @@
 //! Repositories of others that a project takes files from: their copies on this host, and the commits that they are at.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::{Context as _, anyhow};
-use slipway_config::{BasicAuth, GitRevision, Image, ImageKind, RemoteGit, SecretSource};
+use slipway_config::{BasicAuth, Config, GitMapping, GitRevision, Image, ImageKind, ImageName, RemoteGit, SecretSource};
 use slipway_digest::CommitId;
 use slipway_git::{Address, Login, Repository, Speech, Upstream, Wanted};
+use slipway_paths::{PathFilter, Scope};
 use slipway_process::Environment;
+use slipway_protocol::UpstreamCommit;
 
 use crate::{failure::Failure, project::Project};
 
@@ -29,18 +34,22 @@ pub(crate) fn take(
     for image in images {
         let name = image.name().clone();
         let ImageKind::Stapel(stapel) = &mut image.kind else { continue };
-        for remote in stapel.git.iter_mut().filter_map(|mapping| mapping.remote.as_mut()) {
-            let key = (remote.url.clone(), format!("{:?}", remote.revision));
+        for mapping in &mut stapel.git {
+            let scope = scope(mapping);
+            let Some(remote) = mapping.remote.as_mut() else { continue };
+            let doing = || format!("image {name}: take files from {}", remote.name);
+            let upstream = open(remote, home, environment)?;
+            let key = (remote.url.clone(), remote.revision.to_string());
             let commit = match known.get(&key) {
                 Some(commit) => *commit,
                 None => {
-                    let doing = || format!("image {name}: take files from {}", remote.name);
-                    let upstream = open(remote, home, environment)?;
                     let commit = look_up(&upstream, remote).map_err(|failure| failure.context(doing()))?;
                     repositories.push(upstream.repository().with_context(doing).map_err(Failure::project)?);
                     *known.entry(key).or_insert(commit)
                 }
             };
+            let submodules = upstream.fetch_submodules(commit, &scope).with_context(doing);
+            repositories.extend(submodules.map_err(Failure::project)?);
             remote.commit = Some(commit.to_string());
         }
     }
@@ -51,22 +60,80 @@ pub(crate) fn take(
     Ok(())
 }
 
-/// Refuses other repositories where coordinator and workers would have to fetch them.
+/// The files of a mapping.
+fn scope(mapping: &GitMapping) -> Scope {
+    let (include, exclude) = (mapping.include.clone(), mapping.exclude.clone());
+    Scope::Filter(PathFilter { base: mapping.add.clone(), include, exclude, within: Vec::new() })
+}
+
+/// Refuses passwords in the configuration: a cluster stores its text.
 ///
 /// # Errors
-/// Names the first image that takes files from one.
-pub(crate) fn refuse_in_cluster(project: &Project, images: &[Image]) -> Result<(), Failure> {
+/// Names the first image that takes files from a repository whose description holds one.
+pub(crate) fn refuse_logins(project: &Project, config: &Config) -> Result<(), Failure> {
+    let Some((image, remote)) = config.upstreams().find(|(_, remote)| remote.tells_login()) else { return Ok(()) };
+    let (place, name) = (project.rendering.place(remote.position), image.name());
+    Err(Failure::project_text(format!(
+        "{place}: image {name}: the description of {} holds a name or password, which the cluster would store; take it out of \
+         the configuration: write `basicAuth` with `password: {{env: NAME}}` or `{{src: PATH}}`, or set up a credential helper \
+         of git",
+        remote.name
+    )))
+}
+
+/// What a cluster reads besides the commits of the project.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// Commits of other repositories.
+    pub(crate) upstreams: Vec<UpstreamCommit>,
+    /// Commits of submodules.
+    pub(crate) submodules: Vec<CommitId>,
+}
+
+/// Finds out what a cluster must be given, and leaves `project` with a repository that has all of it. Other repositories
+/// must have been [taken](take). Submodules that are not at hand are left out: an image that needs one says so. Blocks.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub(crate) fn for_cluster(
+    project: &mut Project,
+    images: &[Image],
+    contexts: &BTreeMap<ImageName, CommitId>,
+    home: &Path,
+) -> Result<Sources, Failure> {
+    let mut sources = Sources::default();
+    let mut wanted: BTreeSet<(CommitId, Scope)> = BTreeSet::new();
     for image in images {
-        let ImageKind::Stapel(stapel) = &image.kind else { continue };
-        if let Some(remote) = stapel.git.iter().find_map(|mapping| mapping.remote.as_ref()) {
-            let place = project.rendering.place(remote.position);
-            let name = image.name();
-            return Err(Failure::project_text(format!(
-                "{place}: not supported yet: git.url in a cluster (image {name})"
-            )));
+        let ImageKind::Stapel(stapel) = &image.kind else {
+            let commit = contexts.get(image.name()).copied().unwrap_or(project.commit);
+            wanted.insert((commit, Scope::Filter(PathFilter::default())));
+            continue;
+        };
+        for mapping in &stapel.git {
+            let commit = match &mapping.remote {
+                None => project.commit,
+                Some(remote) => {
+                    let commit = commit_id(remote.commit.as_deref().unwrap_or_default())?;
+                    let (url, revision) = (remote.url.clone(), remote.revision.to_string());
+                    sources.upstreams.push(UpstreamCommit { url, revision, commit });
+                    commit
+                }
+            };
+            wanted.insert((commit, scope(mapping)));
         }
     }
-    Ok(())
+    let mut submodules = Vec::new();
+    for (commit, scope) in wanted {
+        let found = project.repository.submodules(commit, &scope).context("find the submodules of the commit");
+        submodules.extend(found.map_err(Failure::project)?.into_iter().filter(|it| it.repository.is_some()));
+    }
+    let joined = project.repository.with_submodules(&home.join("snapshots"), &submodules);
+    project.repository = joined.context("read the project and its submodules together").map_err(Failure::project)?;
+    sources.upstreams.sort_by(|a, b| (&a.url, &a.revision).cmp(&(&b.url, &b.revision)));
+    sources.upstreams.dedup();
+    let commits: BTreeSet<CommitId> = submodules.into_iter().map(|submodule| submodule.commit).collect();
+    sources.submodules = commits.into_iter().collect();
+    Ok(sources)
 }
 
 /// The copy of a repository below `home`.

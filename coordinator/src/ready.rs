@@ -1,6 +1,9 @@
 //! From what a client submits to a build that can run: everything is read and checked here, too.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use slipway_config::{Config, Image, ImageKind, ImageName, closure};
 use slipway_protocol::SubmitRequest;
@@ -17,7 +20,9 @@ const MAX_COMMITS: usize = 10_000;
 /// What is wrong with the request.
 pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
     check(request)?;
-    let config = slipway_config::parse(&request.config_name, &request.config).map_err(|error| error.to_string())?;
+    let mut config = slipway_config::parse(&request.config_name, &request.config).map_err(|error| error.to_string())?;
+    check_logins(&config)?;
+    pin(&mut config, request);
     // The request's name counts: a variable or flag of the client may have replaced that of the configuration.
     slipway_config::check_project_name(&request.project).map_err(|error| error.to_string())?;
     let wanted: BTreeSet<&ImageName> = request.images.iter().collect();
@@ -30,6 +35,34 @@ pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
     let images = closure(&config, &chosen);
     check_supported(&config, &request.config_name, &images)?;
     Ok(Graph::new(images.into_iter().cloned().collect()))
+}
+
+/// Refuses passwords: what is submitted is stored, and may be read by whoever looks after the cluster.
+fn check_logins(config: &Config) -> Result<(), String> {
+    match config.upstreams().find(|(_, remote)| remote.tells_login()) {
+        Some((image, remote)) => Err(format!(
+            "image {}: the description of {} holds a name or password, which the cluster would store",
+            image.name(),
+            remote.name
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Tells the mappings of other repositories the commits that the request has for them.
+fn pin(config: &mut Config, request: &SubmitRequest) {
+    let known: BTreeMap<(&str, &str), String> = request
+        .upstreams
+        .iter()
+        .map(|upstream| ((upstream.url.as_str(), upstream.revision.as_str()), upstream.commit.to_string()))
+        .collect();
+    let stapel = config.images.iter_mut().filter_map(|image| match &mut image.kind {
+        ImageKind::Stapel(stapel) => Some(stapel),
+        ImageKind::Dockerfile(_) => None,
+    });
+    for remote in stapel.flat_map(|stapel| &mut stapel.git).filter_map(|mapping| mapping.remote.as_mut()) {
+        remote.commit = known.get(&(remote.url.as_str(), remote.revision.to_string().as_str())).cloned();
+    }
 }
 
 /// The build that a request is for.
@@ -52,7 +85,9 @@ pub(crate) fn build(request: &SubmitRequest, graph: Graph) -> Build {
 
 /// All commits that a build reads.
 pub(crate) fn commits(request: &SubmitRequest) -> Vec<slipway_digest::CommitId> {
-    let all: BTreeSet<_> = std::iter::once(request.commit).chain(request.context_commits.values().copied()).collect();
+    let upstreams = request.upstreams.iter().map(|upstream| upstream.commit);
+    let own = std::iter::once(request.commit).chain(request.context_commits.values().copied());
+    let all: BTreeSet<_> = own.chain(upstreams).chain(request.submodules.iter().copied()).collect();
     all.into_iter().collect()
 }
 
@@ -64,7 +99,8 @@ fn check(request: &SubmitRequest) -> Result<(), String> {
     if request.images.is_empty() {
         return Err("no image is named".to_owned());
     }
-    if request.images.len() > MAX_IMAGES || request.context_commits.len() > MAX_COMMITS {
+    let commits = request.context_commits.len() + request.upstreams.len() + request.submodules.len();
+    if request.images.len() > MAX_IMAGES || commits > MAX_COMMITS {
         return Err(format!("more than {MAX_IMAGES} images or {MAX_COMMITS} commits are named"));
     }
     if request.parallel == Some(0) {
@@ -76,12 +112,13 @@ fn check(request: &SubmitRequest) -> Result<(), String> {
 /// Refuses directives that cannot be built yet, as the client did.
 fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(), String> {
     let needed = |name: &ImageName| images.iter().any(|image| image.names.contains(name));
-    let remote = images.iter().find(|image| match &image.kind {
-        ImageKind::Stapel(stapel) => stapel.git.iter().any(|mapping| mapping.remote.is_some()),
-        ImageKind::Dockerfile(_) => false,
-    });
-    if let Some(image) = remote {
-        return Err(format!("{file}: not supported yet: git.url in a cluster (image {})", image.name()));
+    let lost = |image: &&Image| image.upstreams().any(|remote| remote.commit.is_none());
+    if let Some(image) = images.iter().copied().find(lost) {
+        return Err(format!(
+            "{file}: image {} takes files from another repository, and the request does not say at which commit: ask by \
+             `slipway build` of the coordinator's version",
+            image.name()
+        ));
     }
     check_networks(file, images)?;
     let refused = config.unsupported.iter().find(|refused| refused.image.as_ref().is_none_or(needed));

@@ -87,7 +87,12 @@ impl Sources for Mirrors {
         }
         let mirror = self.mirror(project).await?;
         let (fetched, origin) = (Arc::clone(&mirror), (self.origin)(project));
-        let fetch = move || if fetched.has(commit) { Ok(()) } else { fetched.fetch(&origin, commit) };
+        let fetch = move || {
+            if !fetched.has(commit) {
+                fetched.fetch(&origin, commit)?;
+            }
+            fetched.fetch_submodules(&origin, commit)
+        };
         self.tasks.blocking(fetch).await.map_err(|error| SourceError::NotBrought(error.to_string()))?;
         Ok(Arc::new(mirror.repository().clone()))
     }

@@ -39,7 +39,7 @@ use crate::{
     project::Project,
     report::ReportFile,
     synchronization::Synchronization,
-    upstreams,
+    upstreams::{self, Sources},
 };
 
 /// What the flags say, checked before anything is read.
@@ -155,14 +155,14 @@ async fn build_within(
         return Ok(None);
     }
     if flags.cluster.is_some() {
-        upstreams::refuse_in_cluster(&project, graph.images())?;
+        upstreams::refuse_logins(&project, &config)?;
     }
-    let checked = checked(session, (project, config.worktree), graph, platform.to_string());
-    let (project, graph, context_commits) = checked.await?;
+    let checked = checked(session, (project, config.worktree), graph, platform.to_string(), flags.cluster.is_some());
+    let Checked { project, graph, contexts, sources } = checked.await?;
     let settings = Settings {
         project: config.project.clone(),
         commit: project.commit,
-        context_commits,
+        context_commits: contexts,
         commit_time: project.authored.time,
         commit_time_human: timestamp::go(project.authored),
         project_dir: project.prefix.clone(),
@@ -175,7 +175,7 @@ async fn build_within(
     let commit = project.commit.to_string();
     trace::describe(span, &settings, flags.repo.as_ref());
     let built = if let (Some(client), Some(repo)) = (&flags.cluster, &flags.repo) {
-        let mut request = cluster_request(session, &flags, &project, (graph, settings), (client, repo))?;
+        let mut request = cluster_request(session, &flags, &project, (graph, settings, sources), (client, repo))?;
         span.set("slipway.build", request.name.as_str());
         request.submit.traceparent = span.traceparent();
         if flags.detach {
@@ -235,14 +235,24 @@ async fn detached(session: &Session, request: &ClusterRequest) -> Result<(), Fai
     Ok(())
 }
 
-/// The project, once its files are known to be committed and those of other repositories are here; the images, which know
-/// the commits of these; and the commits of contexts that hold files from disk.
+/// What is built, once its files are known to be committed and those of other repositories are here.
+struct Checked {
+    project: Project,
+    /// The images, which know the commits of other repositories.
+    graph: Graph,
+    /// Commits of contexts that hold files from disk.
+    contexts: BTreeMap<ImageName, CommitId>,
+    /// What a cluster must be given; nothing when this process builds.
+    sources: Sources,
+}
+
 async fn checked(
     session: &Session,
     (mut project, worktree): (Project, GitWorktree),
     graph: Graph,
     platform: String,
-) -> Result<(Project, Graph, BTreeMap<ImageName, CommitId>), Failure> {
+    cluster: bool,
+) -> Result<Checked, Failure> {
     let (mut images, home) = (graph.images().to_vec(), session.home.clone());
     let environment = session.world.environment.clone();
     let printer = Arc::clone(&session.printer);
@@ -251,7 +261,10 @@ async fn checked(
         upstreams::take(&mut project, &mut images, &home, &environment)?;
         let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
         giterminism::check(&project, &images, &platform, &contexts)?;
-        Ok((project, Graph::new(images), contexts.into_commits()))
+        let contexts = contexts.into_commits();
+        let gather = |project: &mut Project| upstreams::for_cluster(project, &images, &contexts, &home);
+        let sources = if cluster { gather(&mut project)? } else { Sources::default() };
+        Ok(Checked { project, graph: Graph::new(images), contexts, sources })
     };
     session.blocking(check).await
 }
@@ -378,7 +391,7 @@ fn cluster_request(
     session: &Session,
     flags: &Flags,
     project: &Project,
-    (graph, settings): (Graph, Settings),
+    (graph, settings, sources): (Graph, Settings, Sources),
     (client, repo): (&Client, &Repo),
 ) -> Result<ClusterRequest, Failure> {
     let name = format!("{}-{}", timestamp::day(session.world.clock.unix_millis()), &random_id()[..12]);
@@ -398,6 +411,8 @@ fn cluster_request(
         commit_time: settings.commit_time,
         commit_time_human: settings.commit_time_human,
         context_commits: settings.context_commits,
+        upstreams: sources.upstreams,
+        submodules: sources.submodules,
         project_dir: settings.project_dir,
         platform: settings.platform,
         dev: settings.dev,

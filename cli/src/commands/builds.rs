@@ -12,7 +12,8 @@ use crate::{
     cluster,
     failure::Failure,
     flags::cluster as cluster_flags,
-    flags::cluster::FOLLOW,
+    flags::{cluster::FOLLOW, project::HOME_DIR},
+    home,
     outcome::{BuildError, BuildOutcome},
     output::{Display, escape, events::DisplayEvent, failure::Files, summary, timestamp},
 };
@@ -23,13 +24,14 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Follows a build to its end. An interrupt leaves it alone.
 pub(crate) async fn attach(desk: Desk, matches: &ArgMatches) -> Result<(), Failure> {
     let (client, name) = (client(&desk)?, name(matches)?);
+    let home = home::directory(desk.values.text(&HOME_DIR).as_deref(), &desk.world.environment)?;
     let start = desk.world.clock.monotonic();
     let summary = client.build(&name).await?;
     let commit = summary.commit;
     desk.printer.info(&format!("Build {name} of {} at commit {commit} for {}", summary.project, summary.repo));
     let display = Display::new(Arc::clone(&desk.printer), 0);
     let ended = tokio::select! {
-        ended = follow(&client, &name, &desk.here, |event| display.show(&event)) => ended,
+        ended = follow(&client, &name, (&desk.here, &home), |event| display.show(&event)) => ended,
         () = desk.world.interrupted.cancelled() => {
             desk.printer.info(&format!("The build goes on; `slipway cancel {name}` gives it up"));
             return Err(Failure::interrupted());
@@ -45,7 +47,7 @@ pub(crate) async fn attach(desk: Desk, matches: &ArgMatches) -> Result<(), Failu
 async fn follow(
     client: &Client,
     name: &BuildName,
-    here: &Path,
+    (here, home): (&Path, &Path),
     mut tell: impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
     let mut events = client.events(name.clone(), cluster::PATIENCE);
@@ -58,7 +60,7 @@ async fn follow(
                 DisplayEvent::told(event).into_iter().for_each(&mut tell);
                 if is_notice {
                     // It may wait for commits that whoever submitted it cannot push any more.
-                    cluster::bring(client, name, here).await;
+                    cluster::bring(client, name, here, home).await;
                 }
             }
             Told::Lost(why) => tracing::info!("the connection to the coordinator was lost ({why}); connecting again"),

@@ -164,7 +164,7 @@ fn commands(commands: &[CommandName]) -> String {
         registries if registries == REGISTRIES => "build, export, plan, coordinator, worker, stages".to_owned(),
         repository if repository == REPOSITORY => "build, export, plan, stages".to_owned(),
         host if host == HOST => "host".to_owned(),
-        homes if homes == HOMES => "build, export, plan, config, includes, host".to_owned(),
+        homes if homes == HOMES => "build, export, plan, config, includes, host, attach".to_owned(),
         stages if stages == STAGES => "stages".to_owned(),
         cluster if cluster == CLUSTER => "those of a cluster".to_owned(),
         some => some.iter().map(word).collect::<Vec<_>>().join(", "),

@@ -40,7 +40,7 @@ fn look(git: &dyn GitView, question: &Question) -> Result<Answer, GitError> {
         Question::Ancestor { old, new, .. } => match git.is_ancestor(*old, *new) {
             Ok(yes) => Ok(Answer::Ancestor(Some(yes))),
             // A commit that is not here is no ancestor as far as anyone here can tell: the stage is left alone.
-            Err(GitError::Shallow(_) | GitError::Missing(_)) => Ok(Answer::Ancestor(None)),
+            Err(GitError::Shallow(_) | GitError::Missing(_) | GitError::Submodule { .. }) => Ok(Answer::Ancestor(None)),
             Err(error) => Err(error),
         },
         Question::Stored { .. } | Question::Base { .. } | Question::Imported { .. } => {

@@ -212,16 +212,24 @@ async fn wrong_requests_are_refused_with_what_is_wrong() {
     let Some(lab) = Lab::start(Lab::limits()).await else { return };
     let base = &lab.request;
     let missing = "2222222222222222222222222222222222222222";
+    let upstream = |url: &str| {
+        let mapping = format!("git: [{{url: '{url}', tag: v1, to: /lib}}]");
+        format!("project: shop\nconfigVersion: 1\n---\nimage: app\nfrom: base\n{mapping}\n")
+    };
     for (what, request) in [
         ("no image `web`", SubmitRequest { images: vec![slipway_config::ImageName("web".to_owned())], ..base.clone() }),
         ("werf.yaml:", SubmitRequest { config: "project: shop\nconfigVersion: 2\n".to_owned(), ..base.clone() }),
         ("bad project name `Shop`", SubmitRequest { project: "Shop".to_owned(), ..base.clone() }),
         ("cannot be a project", SubmitRequest { project: "../shop".to_owned(), ..base.clone() }),
+        (missing, SubmitRequest { submodules: vec![missing.parse().expect("an id")], ..base.clone() }),
+        ("does not say at which commit", SubmitRequest { config: upstream("https://host/a"), ..base.clone() }),
+        ("holds a name or password", SubmitRequest { config: upstream("https://me:pass@host/a"), ..base.clone() }),
         (missing, SubmitRequest { commit: missing.parse().expect("an id"), ..base.clone() }),
     ] {
         let (status, refusal) = refusal(lab.coordinator.submit("build-one", &request).await).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{what}");
         assert!(refusal.message.contains(what), "{what}: {}", refusal.message);
+        assert!(!refusal.message.contains("pass@"), "{}", refusal.message);
     }
     for (method, path, status) in [
         (Method::PUT, "/v1/builds/NO", StatusCode::BAD_REQUEST),

@@ -202,6 +202,8 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         commit_time: 0,
         commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
         context_commits: Default::default(),
+        upstreams: Vec::new(),
+        submodules: Vec::new(),
         project_dir: TreePath::root(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         dev: false,

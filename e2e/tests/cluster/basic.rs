@@ -86,6 +86,67 @@ fn uncommitted_work_and_files_from_disk_go_along() -> Result<()> {
     cluster.nothing_left()
 }
 
+/// Who asks for a build brings what it reads, by the rights that he has there; the cluster speaks to no other repository.
+#[test]
+fn other_repositories_and_submodules_come_from_who_asks() -> Result<()> {
+    if !can_run() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::start(1, 1)?;
+    let (library, module, deep) = (Project::new("library")?, Project::new("module")?, Project::new("deep")?);
+    deep.write("deep", "deep")?;
+    deep.commit("first")?;
+    module.write("file", "module")?;
+    submodule(&module, &deep, "below")?;
+    module.commit("first")?;
+    library.write("lib/file", "one")?;
+    submodule(&library, &module, "lib/module")?;
+    library.commit("first")?;
+    library.git(&["tag", "v1"])?;
+    let project = Project::new("upstreams")?;
+    submodule(&project, &module, "own")?;
+    cluster.config(
+        &project,
+        &format!(
+            "image: app\nfrom: BASE\ngit:\n- {{add: /own, to: /app}}\n- {{url: 'file://{}', tag: v1, add: /lib, to: /lib}}\n",
+            library.path().display()
+        ),
+    )?;
+    project.commit("first")?;
+    let first = cluster.build(&project)?;
+    let look = "cat /app/file /app/below/deep /lib/file /lib/module/file /lib/module/below/deep";
+    assert_eq!(engine::sh(&first.image("app"), look)?, "moduledeeponemoduledeep");
+    // What is stored serves again, on a worker that has fetched nothing and needs none of it.
+    cluster.kill_worker(0);
+    cluster.add_native_worker();
+    assert!(cluster.build(&project)?.run.built().is_empty());
+    // A change of a submodule is a patch; it comes from the new worker's own copy.
+    module.write("file", "changed")?;
+    module.commit("second")?;
+    let pull = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--remote", "own"];
+    project.git(&pull)?;
+    project.commit("second")?;
+    let second = cluster.build(&project)?;
+    assert_eq!(second.run.built(), ["app/gitLatestPatch"], "{}", second.run.stderr);
+    assert_eq!(engine::sh(&second.image("app"), look)?, "changeddeeponemoduledeep");
+    // A password is not for the cluster to keep.
+    let config = "image: app\nfrom: BASE\ngit: [{url: 'https://me:secret@host/a', tag: v1, to: /a}]\n";
+    cluster.config(&project, config)?;
+    project.commit("third")?;
+    let refused = Run::wait(cluster.start_build(&project, &[])?)?;
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("which the cluster would store"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("secret"), "{}", refused.stderr);
+    cluster.nothing_left()
+}
+
+fn submodule(outer: &Project, inner: &Project, path: &str) -> Result<()> {
+    let url = inner.path().display().to_string();
+    outer.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &url, path])?;
+    let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
+    outer.git(&[&["-c", "protocol.file.allow=always"], update.as_slice()].concat()).map(drop)
+}
+
 #[test]
 fn a_detached_build_goes_on_and_is_asked_about() -> Result<()> {
     if !can_run() {

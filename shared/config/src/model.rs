@@ -8,6 +8,7 @@ use slipway_paths::TreePath;
 use crate::Position;
 
 mod cleanup;
+mod remote;
 
 pub use cleanup::{Cleanup, KeepLimit, KeepPolicy, KeepReferences, Operator, ReferenceKind};
 

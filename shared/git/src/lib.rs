@@ -6,7 +6,7 @@
 //! submodules included), `tree`, `changes`, `archive`, `read` and `history` (one answer each), [`worktree`] (what is not
 //! committed), [`dev`] (a commit made of what is not committed), [`overlay`] (a commit with single files from disk) and
 //! [`included`] (one with files of other repositories); `store`
-//! holds the objects of such commits; [`transfer`] (commits on their way to other repositories), [`upstream`] (copies of
+//! holds the objects of such commits; [`submodules`] (repositories inside of repositories), [`transfer`] (commits on their way to other repositories), [`upstream`] (copies of
 //! other repositories).
 
 use std::io::Write;
@@ -25,6 +25,7 @@ mod program;
 mod read;
 pub mod repository;
 mod store;
+pub mod submodules;
 pub mod transfer;
 mod tree;
 mod unshallow;
@@ -35,6 +36,7 @@ pub use changes::{changes_checksum, changes_size};
 pub use included::TreeFile;
 pub use read::Trail;
 pub use repository::Repository;
+pub use submodules::Submodule;
 pub use transfer::{Mirror, Remote};
 pub use upstream::{Address, AddressError, Login, Speech, Upstream, Wanted};
 pub use worktree::{Dirty, DirtyKind, StatusOptions};
@@ -189,7 +191,8 @@ pub trait GitView: Send + Sync {
     fn tree(&self, at: CommitId, scope: &Scope) -> Result<TreeSummary, GitError>;
     /// What changed inside `scope`, sorted by path. Costs the difference, not the tree.
     fn changes(&self, from: CommitId, to: CommitId, scope: &Scope) -> Result<Vec<Change>, GitError>;
-    /// Whether `old` is `new` or an ancestor of it. A shallow history that ends first is [`GitError::Shallow`].
+    /// Whether `old` is `new` or an ancestor of it. A shallow history that ends first is [`GitError::Shallow`]; an ancestor
+    /// one of whose submodules is gone, so that nobody can tell what changed in it, is [`GitError::Submodule`].
     fn is_ancestor(&self, old: CommitId, new: CommitId) -> Result<bool, GitError>;
     /// Writes a tar of what `scope` holds at a commit: paths relative to its base, sorted, parents before children,
     /// files 0644 or 0755, directories 0755, owner 0:0, one time for all: equal input, equal bytes.

@@ -1,16 +1,17 @@
 //! One entry of a commit's tree. A submodule whose commit is at hand is a directory like any other.
 
-use std::{path::PathBuf, rc::Rc};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use gix::{ObjectId, objs::tree::EntryKind};
 use slipway_paths::TreePath;
 
-use crate::{FileMode, GitError};
+use crate::{FileMode, GitError, submodules::described};
 
 /// Deepest directory that is entered: deeper ones are no real tree.
 pub(crate) const MAX_DEPTH: usize = 1000;
-/// Most bytes of a `.gitmodules`.
-const MAX_GITMODULES: usize = 16 * 1024 * 1024;
 
 /// One commit of one repository, and where its submodules are looked for.
 pub(crate) struct Source {
@@ -51,8 +52,8 @@ impl Source {
     }
 
     /// The submodule at `path`, at `commit`: its work tree if that has the commit, else the copy among the
-    /// repository's own data.
-    fn submodule(&self, path: &TreePath, commit: ObjectId, root: &Node) -> Result<Self, GitError> {
+    /// repository's own data, else the repository itself, where it is a copy into which all commits of a project go.
+    pub(crate) fn submodule(&self, path: &TreePath, commit: ObjectId, root: &Node) -> Result<Self, GitError> {
         let missing = || GitError::Submodule { path: path.to_string(), commit: commit.to_string() };
         let home = self.submodule_homes(path, root)?.into_iter().find_map(|directory| {
             let home = gix::open(directory).ok()?;
@@ -60,12 +61,18 @@ impl Source {
             let stored = self.store.as_ref().is_some_and(|store| store.has_object(commit));
             (at_hand || stored).then_some((home, at_hand))
         });
-        let (home, at_hand) = home.ok_or_else(missing)?;
-        let objects = match (&self.store, at_hand) {
-            (Some(store), false) => gix::Repository::clone(store),
-            (_, true) | (None, false) => home.clone(),
+        let (objects, home) = match (home, &self.store) {
+            (Some((home, false)), Some(store)) => (gix::Repository::clone(store), home),
+            (Some((home, _)), _) => (home.clone(), home),
+            (None, _) if self.objects.has_object(commit) => (self.objects.clone(), self.home.clone()),
+            (None, _) => return Err(missing()),
         };
         Self::new(objects, home, self.store.clone(), commit)
+    }
+
+    /// Where the repository lies that refs and submodules are looked up in.
+    pub(crate) fn home_dir(&self) -> &Path {
+        self.home.git_dir()
     }
 
     /// Directories that may hold the submodule at `path`.
@@ -92,31 +99,9 @@ impl Source {
 
 /// The name that `.gitmodules` gives to the submodule at `path`, as a relative path that stays inside.
 fn submodule_name(root: &Node, path: &TreePath) -> Result<Option<PathBuf>, GitError> {
-    let Some(file) = root.child(b".gitmodules")? else { return Ok(None) };
-    if !matches!(file.kind, NodeKind::File(FileMode::Regular | FileMode::Executable)) {
-        return Ok(None);
-    }
-    let content = file.content()?;
-    if content.len() > MAX_GITMODULES {
-        return Err(GitError::Broken("`.gitmodules` is larger than 16 MiB".to_owned()));
-    }
-    let config = gix::config::File::from_bytes_no_includes(
-        &content,
-        gix::config::file::Metadata::default(),
-        gix::config::file::init::Options::default(),
-    )
-    .map_err(|error| GitError::broken("read `.gitmodules`", &error))?;
-    let Some(sections) = config.sections_by_name("submodule") else { return Ok(None) };
-    for section in sections {
-        let at = section.value("path").and_then(|value| TreePath::new(value.as_slice()).ok());
-        if at.as_ref() == Some(path)
-            && let Some(name) = section.header().subsection_name()
-            && TreePath::new(&**name).is_ok_and(|clean| clean.as_bytes() == &**name)
-        {
-            return Ok(gix::path::from_bstr(name).ok().map(std::borrow::Cow::into_owned));
-        }
-    }
-    Ok(None)
+    let is_clean = |name: &[u8]| TreePath::new(name).is_ok_and(|clean| clean.as_bytes() == name);
+    let named = described(root)?.into_iter().find(|entry| entry.path == *path && is_clean(&entry.name));
+    Ok(named.and_then(|entry| gix::path::from_byte_slice(&entry.name).ok().map(Path::to_owned)))
 }
 
 /// What a node is.

@@ -14,7 +14,7 @@ use slipway_paths::{Scope, TreePath};
 
 use crate::{
     ArchiveOptions, Change, CommitInfo, GitError, GitView, Trail, TreeSummary, archive, changes, history, node::Source,
-    read, tree,
+    read, submodules, tree,
 };
 
 /// Bytes of decoded objects that one call keeps: neighbouring trees are stored as differences of each other.
@@ -189,7 +189,11 @@ impl GitView for Repository {
     }
 
     fn is_ancestor(&self, old: CommitId, new: CommitId) -> Result<bool, GitError> {
-        history::is_ancestor(&self.main(), &self.objects(), old, new)
+        let yes = history::is_ancestor(&self.main(), &self.objects(), old, new)?;
+        if yes && old != new {
+            submodules::are_comparable(&self.source(old)?, &self.source(new)?)?;
+        }
+        Ok(yes)
     }
 
     fn archive(

@@ -4,12 +4,14 @@
 //! other side goes by git's environment: it is on no command line and in no file.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use slipway_digest::CommitId;
+use slipway_paths::{PathFilter, Scope};
 
 use crate::{GitError, GitView as _, Repository, program::Git};
 
@@ -141,6 +143,31 @@ impl Mirror {
         // A mirror that stays untidy costs room only; the next fetch tries again.
         let _ = self.tidy();
         Ok(())
+    }
+
+    /// Fetches the submodules of a commit that is here, those inside of them included. What the other side does not have is
+    /// left out: who reads it will say that it is not at hand. Blocks.
+    ///
+    /// # Errors
+    /// When `git` is missing or the other side does not answer.
+    pub fn fetch_submodules(&self, remote: &Remote, commit: CommitId) -> Result<(), GitError> {
+        let mut tried = BTreeSet::new();
+        loop {
+            let submodules = self.repository.submodules(commit, &Scope::Filter(PathFilter::default()))?;
+            // What is here without a ref of its own may not be whole.
+            let lacking = submodules.into_iter().filter(|it| !self.has(it.commit) && !tried.contains(&it.commit));
+            let lacking: BTreeSet<CommitId> = lacking.map(|submodule| submodule.commit).collect();
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            for commit in lacking {
+                tried.insert(commit);
+                match self.fetch(remote, commit) {
+                    Err(GitError::Program(said)) if said.contains("not our ref") => {}
+                    other => other?,
+                }
+            }
+        }
     }
 
     /// Keeps it small: the oldest of too many refs go, and what is loose is packed when there is much of it. What no ref

@@ -6,6 +6,7 @@
 
 mod address;
 mod call;
+mod submodules;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -60,6 +61,8 @@ impl std::fmt::Display for Wanted {
 /// The copy of another repository.
 #[derive(Debug)]
 pub struct Upstream {
+    /// A directory of ours: copies lie below it.
+    home: PathBuf,
     address: Address,
     speech: Speech,
     /// The bare repository.
@@ -73,7 +76,8 @@ impl Upstream {
     pub fn new(home: &Path, address: Address, speech: Speech) -> Self {
         let name = directory_name(&address);
         let root = home.join("git");
-        Self { lock: root.join(format!("{name}.lock")), directory: root.join(name), address, speech }
+        let (lock, directory) = (root.join(format!("{name}.lock")), root.join(name));
+        Self { home: home.to_owned(), lock, directory, address, speech }
     }
 
     /// Fetches what is missing of a commit, and says which it is. Blocks. A commit that was fetched before costs nothing;
@@ -260,6 +264,13 @@ impl Upstream {
     fn cannot_write(&self, error: &std::io::Error) -> GitError {
         GitError::Unusable(format!("{PURPOSE}: write {}: {error}", self.directory.display()))
     }
+}
+
+/// All copies below `home`; those that cannot be read are left out. Blocks.
+pub fn copies(home: &Path) -> Vec<Repository> {
+    let entries = fs::read_dir(home.join("git")).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.path().join("HEAD").is_file());
+    directories.filter_map(|entry| Repository::open(&entry.path()).ok()).collect()
 }
 
 /// The name of the directory for `address`: something to know it by, and what makes it unique.

@@ -71,6 +71,12 @@ pub struct SubmitRequest {
     pub commit_time_human: String,
     /// Commits that the contexts of some Dockerfile images come from, because they hold files from the client's disk.
     pub context_commits: BTreeMap<ImageName, CommitId>,
+    /// The commits that other repositories are at, for the whole build. The coordinator has them like the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamCommit>,
+    /// Commits of the submodules of all these, as far as they are needed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub submodules: Vec<CommitId>,
     /// The project directory in its repository.
     pub project_dir: TreePath,
     /// The target platform.
@@ -91,6 +97,18 @@ pub struct SubmitRequest {
     pub detached: bool,
     /// W3C trace context of the client.
     pub traceparent: Option<String>,
+}
+
+/// At which commit another repository is for a build. Who asks for the build has looked it up, by the rights that he has
+/// there: they do not go to the cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UpstreamCommit {
+    /// `url` of the mapping, as written.
+    pub url: String,
+    /// What names the commit there, as in `branch main`; `default` for the repository's own branch.
+    pub revision: String,
+    /// The commit.
+    pub commit: CommitId,
 }
 
 /// Which of these commits does the coordinator lack?

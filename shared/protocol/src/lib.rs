@@ -24,6 +24,7 @@ pub use api::{Code, LogLines, Readiness, Refusal};
 pub use attempt::AttemptId;
 pub use builds::{
     BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, SubmitRequest, TimedEvent,
+    UpstreamCommit,
 };
 pub use capabilities::{Capabilities, Requirements};
 pub use ledger::{

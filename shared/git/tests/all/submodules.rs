@@ -89,3 +89,49 @@ fn differences_in_a_submodule_are_seen_and_snapped() {
     let status = outer.open().uncommitted(&StatusOptions::default()).expect("status");
     assert_eq!(status[0].kind, DirtyKind::Submodule { commit: true, modified: false, untracked: true });
 }
+
+/// What a cluster has: one bare repository into which the commits of all go.
+#[test]
+fn a_submodule_whose_commit_lies_in_the_repository_itself_is_read_there() {
+    let Some((outer, inner)) = with_submodule() else { return };
+    let bare = TempDir::new().expect("a directory");
+    git_in(bare.path(), &["init", "--quiet", "--bare"]);
+    let push = |project: &Project| {
+        let to = bare.path().display().to_string();
+        project.git(&["push", "--quiet", &to, &format!("HEAD:refs/slipway/{}", project.head())]);
+    };
+    push(&outer);
+    let repository = Repository::open(bare.path()).expect("open");
+    let head = outer.head();
+    let found = repository.submodules(head, &all("")).expect("submodules");
+    assert_eq!((found.len(), found[0].commit, found[0].repository.is_none()), (1, inner.head(), true));
+    assert!(matches!(repository.tree(head, &all("")), Err(GitError::Submodule { .. })));
+    push(&inner);
+    assert_eq!(names(&repository, head), ["sub.txt", "sub/deep/x", "sub/lib.txt"]);
+    assert!(repository.submodules(head, &all("")).expect("submodules")[0].repository.is_some());
+    // Those that no file is taken of are none.
+    assert!(repository.submodules(head, &all("a")).expect("submodules").is_empty());
+    assert_eq!(repository.submodules(head, &all("libs/sub/deep")).expect("submodules").len(), 1);
+}
+
+#[test]
+fn a_commit_whose_submodule_is_gone_is_nothing_to_start_from() {
+    let Some((outer, inner)) = with_submodule() else { return };
+    let first = outer.head();
+    inner.git(&["checkout", "--quiet", "--orphan", "rewritten"]);
+    let rewritten = inner.write("lib.txt", "2").commit();
+    outer.git(&["rm", "--quiet", "--cached", "libs/sub"]);
+    outer.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{rewritten},libs/sub")]);
+    outer.git(&["commit", "--quiet", "--message", "rewritten"]);
+    let second = outer.head();
+    assert!(outer.open().is_ancestor(first, second).is_ok_and(|yes| yes), "the submodule is not used as it is now");
+    std::fs::remove_dir_all(outer.at("libs/sub")).expect("remove");
+    std::fs::remove_dir_all(outer.at(".git/modules")).expect("remove");
+    git_in(outer.root(), &["clone", "--quiet", "--bare", &inner.root().display().to_string(), ".git/modules/named"]);
+    git_in(&outer.at(".git/modules/named"), &["update-ref", "-d", "refs/heads/main"]);
+    git_in(&outer.at(".git/modules/named"), &["reflog", "expire", "--expire=now", "--all"]);
+    git_in(&outer.at(".git/modules/named"), &["gc", "--quiet", "--prune=now"]);
+    let repository = outer.open();
+    assert!(matches!(repository.is_ancestor(first, second), Err(GitError::Submodule { .. })));
+    assert_eq!(repository.tree(second, &all("libs/sub")).expect("it is at hand").files, 2);
+}

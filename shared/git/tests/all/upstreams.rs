@@ -228,3 +228,38 @@ fn files_of_another_repository_are_part_of_a_commit_of_ours() {
     let content = more.0.read(more.1, &path("included/file")).expect("readable").expect("a file");
     assert_eq!(content, b"theirs");
 }
+
+#[test]
+fn submodules_of_another_repository_are_fetched_where_files_are_taken_of_them() {
+    let Some((project, home, _)) = scene() else { return };
+    let (Some(inner), Some(innermost)) = (crate::fixture::project(), crate::fixture::project()) else { return };
+    innermost.write("deep", "deep").commit();
+    let add = |outer: &Project, inner: &Project, path: &str| {
+        outer.git(&["submodule", "--quiet", "add", &inner.root().display().to_string(), path]);
+    };
+    inner.write("lib", "lib");
+    add(&inner, &innermost, "below");
+    inner.commit();
+    add(&project, &inner, "libs/sub");
+    let commit = project.commit();
+    let copy = upstream(&home, &file_url(&project));
+    copy.fetch(&Wanted::Commit(commit)).expect("fetched");
+    assert_eq!(copy.fetch_submodules(commit, &all("file")).expect("none is needed").len(), 0);
+    let fetched = copy.fetch_submodules(commit, &all("")).expect("fetched");
+    assert_eq!(fetched.len(), 2);
+    let others: Vec<&Repository> = fetched.iter().collect();
+    let together = copy.repository().expect("a copy").with_commits_of(&home.path().join("store"), &others);
+    let together = together.expect("together");
+    let listed = together.list(commit, &all("libs")).expect("listed");
+    let listed: Vec<String> = listed.iter().map(ToString::to_string).collect();
+    assert_eq!(listed, ["sub/.gitmodules", "sub/below/deep", "sub/lib"]);
+    // What was fetched is fetched no more.
+    fs::rename(inner.at(".git"), inner.at("gone")).expect("renamed");
+    assert_eq!(copy.fetch_submodules(commit, &all("")).expect("all is here").len(), 2);
+    // One that cannot be fetched is named.
+    let cold = TempDir::new().expect("a directory");
+    let copy = upstream(&cold, &file_url(&project));
+    copy.fetch(&Wanted::Commit(commit)).expect("fetched");
+    let error = copy.fetch_submodules(commit, &all("libs/sub")).expect_err("it is gone").to_string();
+    assert!(error.contains("submodule `libs/sub`"), "{error}");
+}
