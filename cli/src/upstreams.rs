@@ -6,7 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use slipway_config::{BasicAuth, Config, GitMapping, GitRevision, Image, ImageKind, ImageName, RemoteGit, SecretSource};
+use slipway_config::{
+    BasicAuth, Config, GitMapping, GitRevision, Image, ImageKind, ImageName, RemoteGit, SecretSource,
+};
 use slipway_digest::CommitId;
 use slipway_git::{Address, Login, Repository, Speech, Upstream, Wanted};
 use slipway_paths::{PathFilter, Scope};

@@ -158,8 +158,10 @@ pub(crate) const EVERY: &[CommandName] = &[
 /// Commands about this host.
 pub(crate) const HOST: &[CommandName] = &[CommandName::HostCheck, CommandName::HostUsage, CommandName::HostCleanup];
 /// Commands that keep things on this host, or look after them.
-pub(crate) const HOMES: &[CommandName] =
-    &joined::<{ PROJECT.len() + HOST.len() + 1 }>(&joined::<{ PROJECT.len() + HOST.len() }>(PROJECT, HOST), &[CommandName::Attach]);
+pub(crate) const HOMES: &[CommandName] = &joined::<{ PROJECT.len() + HOST.len() + 1 }>(
+    &joined::<{ PROJECT.len() + HOST.len() }>(PROJECT, HOST),
+    &[CommandName::Attach],
+);
 /// Commands that know what a build is: a plan takes all that its build takes.
 pub(crate) const BUILD: &[CommandName] = &[CommandName::Build, CommandName::Export, CommandName::Plan];
 

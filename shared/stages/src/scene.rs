@@ -72,7 +72,10 @@ pub(crate) fn mappings<'a>(scene: Scene<'_>, stapel: &'a StapelImage) -> Asked<V
             None => scene.settings.commit,
             Some(remote) => match remote.commit.as_deref().and_then(|commit| commit.parse().ok()) {
                 Some(commit) => commit,
-                None => return scene.invalid(remote.position.line, "nobody has looked up at which commit the repository is"),
+                None => {
+                    return scene
+                        .invalid(remote.position.line, "nobody has looked up at which commit the repository is");
+                }
             },
         };
         Ok(Mapping { key: digest::mapping_key(mapping), mapping, commit })

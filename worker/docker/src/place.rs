@@ -53,13 +53,14 @@ impl Pending {
         };
         let links = if target.missing.is_empty() { kept_links(container, &target.existing).await? } else { Vec::new() };
         let rewrite = Rewrite { uid, gid, ..target.rewrite(links) };
-        upload(container, &doing, target.existing, retar::stream(self.tar, rewrite)).await
+        upload(container, &doing, retar::stream(self.tar, rewrite)).await
     }
 }
 
 impl Target {
     fn rewrite(&self, links: Vec<TreePath>) -> Rewrite {
-        let prefix = |count: usize| TreePath::root().join(self.missing[..count].join("/").as_bytes());
+        let existing = TreePath::root().join(self.existing.trim_matches('/').as_bytes());
+        let prefix = |count: usize| existing.join(self.missing[..count].join("/").as_bytes());
         let count = self.missing.len();
         let keep: Predicate = Box::new(move |path, kind| kind != Kind::Directory || !links.contains(path));
         Rewrite {
@@ -123,8 +124,9 @@ async fn kept_links(container: &Container, existing: &str) -> Result<Vec<TreePat
     Ok(links)
 }
 
-/// Sends an archive; when the archive itself fails, that is the error, not the broken request.
-async fn upload(container: &Container, doing: &str, path: String, tar: ByteStream) -> Result<(), BackendError> {
+/// Sends an archive of the whole file system: an engine refuses symbolic links that lead out of the directory which it is
+/// told to unpack in. When the archive itself fails, that is the error, not the broken request.
+async fn upload(container: &Container, doing: &str, tar: ByteStream) -> Result<(), BackendError> {
     let broken = Arc::new(Mutex::new(None));
     let noted = Arc::clone(&broken);
     let note = |error: &std::io::Error| archive_failed("read the archive of files", error);
@@ -134,6 +136,7 @@ async fn upload(container: &Container, doing: &str, path: String, tar: ByteStrea
             error
         })
         .boxed();
+    let path = "/".to_owned();
     let options = UploadToContainerOptions { path, no_overwrite_dir_non_dir: None, copy_uidgid: None };
     let docker = &container.engine().docker;
     let sent = docker.upload_to_container(container.name(), Some(options), bollard::body_try_stream(body)).await;

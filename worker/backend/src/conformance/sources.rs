@@ -111,6 +111,30 @@ pub(super) async fn deletions_take_emptied_directories_along(harness: &Harness<'
     assert_eq!(harness.paths(&image, "/d").await, ["."]);
 }
 
+/// Where a symbolic link leads is its own matter.
+pub(super) async fn links_may_lead_anywhere(harness: &Harness<'_>) {
+    let tree = [
+        directory("."),
+        link("up", ".."),
+        directory("d"),
+        link("d/high", "../../../../x"),
+        link("etc", "/etc"),
+        link("none", "../none"),
+    ];
+    let mut image = harness.base.clone();
+    // Into a directory that is made, and into one that is there.
+    for _ in 0..2 {
+        let mut workspace = harness.open(Some(&image)).await;
+        workspace.extract(archive(&tree), "/srv/links", None, None).await.expect("files go in");
+        image = workspace.commit(ConfigChange::default()).await.expect("an image");
+        let items = harness.items(&image, "/srv/links").await;
+        let expected: Vec<&Item> = tree.iter().filter(|item| item.kind == 'l').collect();
+        for link in expected {
+            assert_eq!(found(&items, &link.path).text, link.text, "{}", link.path);
+        }
+    }
+}
+
 /// An archive cannot reach out of its target.
 pub(super) async fn hostile_archives_are_refused(harness: &Harness<'_>) {
     for name in ["../up", "a/../../up", "/etc/absolute"] {

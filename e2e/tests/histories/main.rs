@@ -1,0 +1,40 @@
+//! A walk over made-up git histories: what is built of a commit, step by step on top of what was built before, holds what
+//! git says the commit holds, byte for byte.
+//!
+//! The engine, the worker and the backend are real ones in this process. `SLIPWAY_TEST_SEED=N` walks as a failed walk did,
+//! `SLIPWAY_TEST_STEPS=N` walks further.
+
+mod contents;
+mod history;
+mod lab;
+
+use anyhow::{Context as _, Result};
+use slipway_process::{Environment, random_id};
+
+use history::History;
+use lab::{Lab, What};
+
+fn number(variable: &str) -> Option<u64> {
+    Environment::from_process().non_empty(variable).map(|text| text.parse().expect(variable))
+}
+
+async fn walk(what: What, steps: usize) -> Result<()> {
+    let seed = number("SLIPWAY_TEST_SEED");
+    let seed = seed.unwrap_or_else(|| u64::from_str_radix(&random_id()[..8], 16).expect("hexadecimal digits"));
+    let steps = number("SLIPWAY_TEST_STEPS").and_then(|steps| usize::try_from(steps).ok()).unwrap_or(steps);
+    let Some(lab) = Lab::open(what).await? else { return Ok(()) };
+    let history = History::make(seed, steps, lab.repository())?;
+    let walked = lab.walk(&history).await;
+    lab.end().await;
+    walked.with_context(|| format!("SLIPWAY_TEST_SEED={seed} SLIPWAY_TEST_STEPS={steps}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_commits_are_what_git_says_by_the_native_backend() -> Result<()> {
+    walk(What::Native, 1000).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_commits_are_what_git_says_by_a_docker_engine() -> Result<()> {
+    walk(What::Docker, 100).await
+}
