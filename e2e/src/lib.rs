@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod collector;
+pub mod contents;
 pub mod engine;
 pub mod listener;
 pub mod net;

@@ -41,6 +41,12 @@ impl BuildLog {
                 let title = self.reused(name, "");
                 (Level::Normal, self.block(&title, name, stored, None))
             }
+            DisplayEvent::BeginsAnew { name, commit } => {
+                let why = format!(
+                    "the stored one is of commit {commit}, which is not in the history of the one that is built"
+                );
+                (Level::Normal, format!("{name} starts from an archive: {why}"))
+            }
             DisplayEvent::StageStarted { name, copy } => {
                 let copied = || format!("Copying stage {name} from the local storage");
                 let title = if *copy { copied() } else { format!("Building stage {name}") };

@@ -88,6 +88,13 @@ pub(crate) enum DisplayEvent {
         /// The image, as logs name it.
         image: String,
     },
+    /// Sources start from an archive, although one is stored.
+    BeginsAnew {
+        /// Which stage.
+        name: StageName,
+        /// The commit of the stage that is stored and cannot be taken.
+        commit: String,
+    },
     /// Something that whoever waits should know.
     Notice {
         /// In a line.
@@ -121,6 +128,9 @@ impl From<Progress> for DisplayEvent {
             Progress::ImageStarted(image) => Self::ImageStarted { image: image.to_string() },
             Progress::StageFound { image, kind, record } => {
                 Self::StageFound { name: name(&image, kind), stored: StoredStage::from(&*record) }
+            }
+            Progress::BeginsAnew { image, kind, commit } => {
+                Self::BeginsAnew { name: name(&image, kind), commit: commit.to_string() }
             }
             Progress::StageStarted { image, kind, key: _, copy } => {
                 Self::StageStarted { name: name(&image, kind), copy }

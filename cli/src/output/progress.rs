@@ -60,7 +60,10 @@ impl Progress {
                 }
             }
             DisplayEvent::ImageDone { .. } => self.images.inc(1),
-            DisplayEvent::ImageStarted { .. } | DisplayEvent::StageFound { .. } | DisplayEvent::Notice { .. } => {}
+            DisplayEvent::ImageStarted { .. }
+            | DisplayEvent::StageFound { .. }
+            | DisplayEvent::BeginsAnew { .. }
+            | DisplayEvent::Notice { .. } => {}
         }
     }
 

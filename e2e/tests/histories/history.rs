@@ -12,8 +12,9 @@ use slipway_process::child;
 
 /// Branches that grow.
 const BRANCHES: usize = 4;
-/// Names of files and directories: few, so that they meet; some differ only in case.
-const NAMES: [&[u8]; 16] = [
+/// Names of files and directories: few, so that they meet; some differ only in case. None holds a line break: those cannot
+/// be read out of an engine's archives.
+const NAMES: [&[u8]; 15] = [
     b"a",
     b"A",
     b"b",
@@ -29,7 +30,6 @@ const NAMES: [&[u8]; 16] = [
     "\u{fc}ml".as_bytes(),
     b"-dash",
     b"sub",
-    b"new\nline",
 ];
 
 /// Chance that can be repeated.

@@ -9,7 +9,11 @@ use slipway_backend::{ContainerBackend, LocalImage, SpoolDir};
 use slipway_coordinator::{Bases, Engine, EngineOptions, Event, LocalLink, Outside, Submission, scheduler};
 use slipway_digest::CommitId;
 use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
-use slipway_e2e::{Part, Project, Registry, engine, require};
+use slipway_e2e::{
+    Part, Project, Registry,
+    contents::{Contents, differences, of_archive, of_commit},
+    engine, require,
+};
 use slipway_gateway::Gateway;
 use slipway_git::{GitView, Repository};
 use slipway_locks::FileLocks;
@@ -28,10 +32,7 @@ use slipway_telemetry::Tracer;
 use slipway_toolbox::Places;
 use slipway_worker::{OneRepository, Stop, Worker};
 
-use crate::{
-    contents::{Contents, differences, of_archive, of_commit},
-    history::History,
-};
+use crate::history::History;
 
 /// The owner of what comes from `sub`.
 const OWNER: u64 = 1000;

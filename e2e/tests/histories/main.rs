@@ -4,7 +4,6 @@
 //! The engine, the worker and the backend are real ones in this process. `SLIPWAY_TEST_SEED=N` walks as a failed walk did,
 //! `SLIPWAY_TEST_STEPS=N` walks further.
 
-mod contents;
 mod history;
 mod lab;
 

@@ -7,6 +7,7 @@ mod directives;
 mod dockerfile;
 mod export;
 mod faults;
+mod git_files;
 mod git_stages;
 mod giterminism;
 mod includes;

@@ -18,6 +18,7 @@ enum Matter {
     StageStarted(ImageName, StageKind),
     /// With its tag: a stage that was lost is stored again, under another.
     StageStored(ImageName, StageKind, String),
+    BeginsAnew(ImageName, StageKind),
     ImageDone(ImageName),
     Notice(String),
 }
@@ -82,6 +83,7 @@ fn matter(event: &BuildEvent) -> Option<Matter> {
         BuildEvent::Progress(Progress::StageStored { image, kind, record, .. }) => {
             Matter::StageStored(image.clone(), *kind, record.id.to_string())
         }
+        BuildEvent::Progress(Progress::BeginsAnew { image, kind, .. }) => Matter::BeginsAnew(image.clone(), *kind),
         BuildEvent::Progress(Progress::ImageDone(image)) => Matter::ImageDone(image.clone()),
         BuildEvent::Notice(text) => Matter::Notice(text.clone()),
         BuildEvent::Log { .. } | BuildEvent::Finished(_) => return None,

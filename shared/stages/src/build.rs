@@ -19,6 +19,7 @@ pub use ranks::Durations;
 use ranks::Ranks;
 pub use report::{BuiltImage, BuiltStage, Source};
 use slipway_config::ImageName;
+use slipway_digest::CommitId;
 use slipway_oci::ImageAt;
 pub use turns::Schedule;
 use turns::{Part, Turns};
@@ -190,6 +191,15 @@ pub enum Progress {
         kind: StageKind,
         /// What is stored.
         record: Box<StageRecord>,
+    },
+    /// Sources start from an archive although one is stored: its commit is not in the history of the one that is built.
+    BeginsAnew {
+        /// Of which image.
+        image: ImageName,
+        /// Which stage.
+        kind: StageKind,
+        /// The commit of what is stored.
+        commit: CommitId,
     },
     /// A stage is to be built, or copied from the local storage.
     StageStarted {
@@ -487,6 +497,12 @@ impl Build {
             | StageBody::Dockerfile(_) => None,
         };
         self.jobs.insert(key.clone(), JobState { waiting: vec![node], copy_of });
+        if kind == StageKind::GitArchive
+            && !copy
+            && let Some(commit) = self.facts.other_commit(&plan)
+        {
+            wishes.push(Wish::Tell(Progress::BeginsAnew { image: image.clone(), kind, commit }));
+        }
         wishes.push(Wish::Tell(Progress::StageStarted { image: image.clone(), kind, key: key.clone(), copy }));
         let (rank, base_size) = (self.rank(node, kind), self.base_size(node));
         wishes.push(Wish::Run { key, image, plan, rank, base_size });

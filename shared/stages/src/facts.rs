@@ -8,7 +8,7 @@ use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
 use slipway_oci::{ImageAt, Platform};
 use slipway_paths::{Scope, TreePath};
 
-use crate::plan::{BaseImage, ImportInput, Place, SourceId, StageRecord};
+use crate::plan::{BaseImage, ImportInput, Place, SourceId, StagePlan, StageRecord};
 
 /// Something a conveyor must know.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -179,6 +179,18 @@ impl Facts {
                 records.retain(|record| record.at != *at);
             }
         }
+    }
+
+    /// A commit of the newest stored stage of a plan's digest that is not one of the plan's own.
+    pub(crate) fn other_commit(&self, plan: &StagePlan) -> Option<CommitId> {
+        let questions = self.stored.get(&plan.digest).into_iter().flatten();
+        let answers = questions.filter_map(|question| match self.known.get(question) {
+            Some(Answer::Stored(records)) => Some(records),
+            _ => None,
+        });
+        let newest = answers.flatten().max_by_key(|record| record.id.stamp)?;
+        let mut commits = newest.commits.iter();
+        commits.find_map(|(key, commit)| (plan.commits.get(key)? != commit).then_some(*commit))
     }
 
     /// The answer to one question.

@@ -1,21 +1,30 @@
-//! Files as an archive lists them.
+//! Files as an archive lists them: what an image holds, and what git says that a commit holds.
 
-use std::{collections::BTreeMap, fmt, io::Read as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    io::Read as _,
+    path::Path,
+};
 
 use anyhow::{Result, ensure};
+use slipway_parts::docker;
 use slipway_process::child;
 use tar::EntryType;
 
+use crate::engine;
+
 /// What stands at a path.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     /// `d`, `f` or `l`.
-    pub(crate) kind: char,
-    pub(crate) mode: u32,
+    pub kind: char,
+    /// Permissions.
+    pub mode: u32,
     /// The owner's number.
-    pub(crate) owner: u64,
+    pub owner: u64,
     /// Content, or where a link leads.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 impl fmt::Debug for Found {
@@ -26,10 +35,13 @@ impl fmt::Debug for Found {
 }
 
 /// Files by their paths.
-pub(crate) type Contents = BTreeMap<Vec<u8>, Found>;
+pub type Contents = BTreeMap<Vec<u8>, Found>;
 
 /// The contents of an archive, the directory itself left out.
-pub(crate) fn of_archive(bytes: &[u8]) -> Result<Contents> {
+///
+/// # Errors
+/// When it is none, or holds something else than directories, files and symbolic links.
+pub fn of_archive(bytes: &[u8]) -> Result<Contents> {
     let mut contents = Contents::new();
     for entry in tar::Archive::new(bytes).entries()? {
         let mut entry = entry?;
@@ -56,8 +68,11 @@ pub(crate) fn of_archive(bytes: &[u8]) -> Result<Contents> {
     Ok(contents)
 }
 
-/// What git says that a commit holds, with the modes and owners that mappings give.
-pub(crate) fn of_commit(repository: &Path, commit: &str, owner: impl Fn(&[u8]) -> u64) -> Result<Contents> {
+/// What git says that a commit, or `COMMIT:DIRECTORY`, holds, with the modes and owners that mappings give.
+///
+/// # Errors
+/// When git fails.
+pub fn of_commit(repository: &Path, commit: &str, owner: impl Fn(&[u8]) -> u64) -> Result<Contents> {
     let mut git = child::command("git");
     // Attributes of the host and its umask have no say.
     git.arg("-C").arg(repository).args(["-c", "tar.umask=0022", "archive", "--format=tar", commit]);
@@ -73,9 +88,21 @@ pub(crate) fn of_commit(repository: &Path, commit: &str, owner: impl Fn(&[u8]) -
     Ok(contents)
 }
 
+/// What a local image holds below an absolute directory.
+///
+/// # Errors
+/// When the engine does not have it.
+pub fn of_image(image: &str, directory: &str) -> Result<Contents> {
+    let container = engine::run(&["create", "--network=none", "--entrypoint=/x", image])?.trim().to_owned();
+    let copied = child::command(docker()).args(["cp", &format!("{container}:{directory}/."), "-"]).output()?;
+    engine::run(&["rm", "--force", &container])?;
+    ensure!(copied.status.success(), "docker cp {directory}: {}", String::from_utf8_lossy(&copied.stderr));
+    of_archive(&copied.stdout)
+}
+
 /// The differences in words; nothing when there are none.
-pub(crate) fn differences(expected: &Contents, seen: &Contents) -> Vec<String> {
-    let paths: std::collections::BTreeSet<&Vec<u8>> = expected.keys().chain(seen.keys()).collect();
+pub fn differences(expected: &Contents, seen: &Contents) -> Vec<String> {
+    let paths: BTreeSet<&Vec<u8>> = expected.keys().chain(seen.keys()).collect();
     let differ = paths.into_iter().filter(|path| expected.get(*path) != seen.get(*path));
     differ.map(|path| format!("{}: {:?} is {:?}", path.escape_ascii(), expected.get(path), seen.get(path))).collect()
 }
