@@ -1,13 +1,14 @@
 //! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
 //!
 //! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`net`],
-//! [`Listener`], [`Collector`].
+//! [`Listener`], [`Collector`], [`GitHost`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
 pub mod cluster;
 pub mod collector;
 pub mod contents;
 pub mod engine;
+pub mod git_host;
 pub mod listener;
 pub mod net;
 pub mod project;
@@ -17,6 +18,7 @@ pub mod tree;
 
 pub use cluster::Cluster;
 pub use collector::Collector;
+pub use git_host::GitHost;
 pub use listener::Listener;
 pub use project::{Built, Project, Run, builds_dockerfiles};
 pub use proxy::{Action, Proxy};

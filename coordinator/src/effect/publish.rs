@@ -145,7 +145,7 @@ fn is_ancestor(git: &dyn GitView, question: &Question) -> Result<Option<bool>, G
     let Question::Ancestor { old, new, .. } = question else { return Ok(Some(false)) };
     match git.is_ancestor(*old, *new) {
         Ok(answer) => Ok(Some(answer)),
-        Err(GitError::Shallow(_)) => Ok(None),
+        Err(GitError::Shallow(_) | GitError::Submodule { .. }) => Ok(None),
         // All ancestors are where a commit is, unless its history is cut.
         Err(GitError::Missing(_)) => Ok(Some(false)),
         Err(error) => Err(error),

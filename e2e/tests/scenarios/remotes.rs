@@ -1,7 +1,7 @@
 //! Sources of other repositories than the project's.
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, engine, require};
+use slipway_e2e::{GitHost, Part, Project, Registry, engine, require};
 
 use crate::giterminism::{permit, refused};
 
@@ -97,5 +97,66 @@ fn tags_and_commits_of_another_repository_stay_where_they_are() -> Result<()> {
     // Looking at the configuration asks nobody.
     assert_eq!(project.slipway(&["config", "render"])?.code, 0);
     assert_eq!(project.slipway(&["plan"])?.code, 0);
+    Ok(())
+}
+
+/// By https the user's credential helper has the login, by ssh the agent has the key; over both what is fetched is the same, and
+/// a commit that is here is fetched no more.
+#[test]
+fn other_repositories_are_read_over_https_and_ssh_with_what_the_user_has_set_up() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project, library) = (Registry::start()?, Project::new("remote")?, library()?);
+    let Some(mut host) = GitHost::start(library.path())? else { return Ok(()) };
+    let repo = registry.repo("remote");
+    let git = library.path().join(".git");
+    library.git(&["tag", "v1"])?;
+    let commit = library.git(&["rev-parse", "HEAD"])?;
+    let config = |revision: &str| {
+        project.config(&format!(
+            "image: app\nfrom: BASE\ngit:\n- {{url: '{}', {revision}, add: /lib, to: /https}}\n\
+             - {{url: '{}', {revision}, add: /lib/file, to: /ssh}}\n",
+            host.https(&git),
+            host.ssh(&git)
+        ))
+    };
+    permit(&project, "config: {stapel: {git: {allowBranch: true}}}")?;
+    config("branch: main")?;
+    project.commit("first")?;
+    let variables = host.variables()?;
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let first = project.build_with(&["--repo", &repo, "--log-debug"], &variables)?;
+    let seen = "cat /https/file /https/other /ssh";
+    assert_eq!(engine::sh(&first.image("app"), seen)?, "onexone");
+    assert!(!first.run.stderr.contains(host.password()), "{}", first.run.stderr);
+    let inspected = engine::run(&["image", "inspect", &first.image("app")])?;
+    assert!(!inspected.contains(host.password()) && !inspected.contains("localhost:"), "{inspected}");
+
+    library.write("lib/file", "two")?;
+    library.commit("second")?;
+    let second = project.build_with(&["--repo", &repo], &variables)?;
+    assert_eq!(second.run.built(), ["app/gitLatestPatch"]);
+    assert_eq!(engine::sh(&second.image("app"), seen)?, "twoxtwo");
+    assert!(project.build_with(&["--repo", &repo], &variables)?.run.built().is_empty());
+
+    config(&format!("commit: {commit}"))?;
+    project.commit("a commit")?;
+    let pinned = project.build_with(&["--repo", &repo], &variables)?;
+    assert_eq!(engine::sh(&pinned.image("app"), seen)?, "onexone");
+    host.lock_out();
+    // Nobody is asked for a commit that is here; a tag is asked for, and refused.
+    assert!(project.build_with(&["--repo", &repo], &variables)?.run.built().is_empty());
+    config("tag: v1")?;
+    project.commit("a tag")?;
+    let refused = project.slipway_with(&["build", "--repo", &repo], &variables)?;
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("Permission denied") && refused.stderr.contains("ssh agent"), "{}", refused.stderr);
+    let without: Vec<(&str, &str)> =
+        variables.iter().copied().filter(|(name, _)| *name != "GIT_CONFIG_GLOBAL").collect();
+    let without = [without.as_slice(), &[("GIT_CONFIG_GLOBAL", "/dev/null")]].concat();
+    let refused = project.slipway_with(&["build", "--repo", &repo], &without)?;
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("set up a credential helper"), "{}", refused.stderr);
     Ok(())
 }
