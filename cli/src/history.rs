@@ -1,9 +1,12 @@
 //! What the git history must be like for images whose stages are chosen by it.
 
+use anyhow::Context as _;
 use slipway_config::{GitWorktree, Image, ImageKind};
-use slipway_git::Repository;
+use slipway_digest::CommitId;
+use slipway_git::{GitView as _, Repository};
+use slipway_stages::VirtualMerge;
 
-use crate::{failure::Failure, output::Printer};
+use crate::{failure::Failure, output::Printer, project::Project};
 
 /// Sees to it that the history is whole when an image takes files of the project's own repository: fetches what is cut
 /// off, unless `gitWorktree` forbids it or wants the history as it is. Blocks.
@@ -42,4 +45,38 @@ pub(crate) fn complete(
     })?;
     printer.warn(&format!("the clone {name} was shallow: the rest of its history was fetched from `origin`"));
     Ok(())
+}
+
+/// What the commit of the project merges (`--virtual-merge`): the commits that are named, or its parents.
+///
+/// # Errors
+/// When it is no merge of two commits, or a named one is not there.
+pub(crate) fn virtual_merge(
+    project: &Project,
+    (from, into): &(Option<String>, Option<String>),
+) -> Result<VirtualMerge, Failure> {
+    if project.is_dev() {
+        return Err(Failure::usage(anyhow::anyhow!("--virtual-merge is for a commit, and --dev builds the work tree")));
+    }
+    let parents =
+        project.repository.commit(project.commit).context("read the commit").map_err(Failure::project)?.parents;
+    let find = |named: &Option<String>, flag: &str, parent: usize| -> Result<CommitId, Failure> {
+        match (named, parents.as_slice()) {
+            (Some(name), _) => {
+                let found = project.repository.resolve(name).with_context(|| format!("--{flag}"));
+                found.map_err(Failure::project)
+            }
+            (None, [_, _]) => Ok(parents[parent]),
+            (None, _) => Err(Failure::project_text(format!(
+                "--virtual-merge: commit {} has {} parents and is no merge of two commits: check out the merge of the request, or \
+                 name both commits by --virtual-merge-from-commit and --virtual-merge-into-commit",
+                project.commit,
+                parents.len()
+            ))),
+        }
+    };
+    Ok(VirtualMerge {
+        from: find(from, "virtual-merge-from-commit", 1)?,
+        into: find(into, "virtual-merge-into-commit", 0)?,
+    })
 }

@@ -29,8 +29,8 @@ pub struct Outside {
     pub bases: Arc<dyn Bases>,
     /// What is kept beside the stages.
     pub records: Arc<dyn Records>,
-    /// The commit to record the images under; `None` for a build that leaves no history.
-    pub history: Option<CommitId>,
+    /// The commits to record the images under; none for a build that leaves no history.
+    pub history: Vec<CommitId>,
     /// Makes stages the stored ones.
     pub publisher: Arc<Publisher>,
     /// Where workers push; `None` = their local storage.

@@ -76,6 +76,7 @@ pub(crate) fn build(request: &SubmitRequest, graph: Graph) -> Build {
         project_dir: request.project_dir.clone(),
         platform: request.platform.clone(),
         dev: request.dev,
+        virtual_merge: request.virtual_merge,
         copy_from_local: false,
     };
     let options =

@@ -159,6 +159,8 @@ async fn build_within(
     }
     let checked = checked(session, (project, config.worktree), graph, platform.to_string(), flags.cluster.is_some());
     let Checked { project, graph, contexts, sources } = checked.await?;
+    let asked = flags.building.virtual_merge.as_ref();
+    let virtual_merge = asked.map(|named| history::virtual_merge(&project, named)).transpose()?;
     let settings = Settings {
         project: config.project.clone(),
         commit: project.commit,
@@ -168,6 +170,7 @@ async fn build_within(
         project_dir: project.prefix.clone(),
         platform,
         dev: project.is_dev(),
+        virtual_merge,
         copy_from_local: flags.repo.is_some(),
     };
     let files = failure::Files::new(project.rendering.clone(), graph.images());
@@ -413,6 +416,7 @@ fn cluster_request(
         context_commits: settings.context_commits,
         upstreams: sources.upstreams,
         submodules: sources.submodules,
+        virtual_merge: settings.virtual_merge,
         project_dir: settings.project_dir,
         platform: settings.platform,
         dev: settings.dev,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use slipway_coordinator::Outside;
+use slipway_digest::CommitId;
 use slipway_git::GitView;
 use slipway_locks::FileLocks;
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
@@ -43,8 +44,17 @@ pub(super) fn outside(request: &BuildRequest, host: &Host, agreed: Option<&Agree
         local,
         bases: Arc::new(FoundBases { client, images }),
         records,
-        history: (request.repo.is_some() && !request.settings.dev).then_some(request.settings.commit),
+        history: history(request),
         publisher: Arc::new(publisher),
         push_to: request.repo.clone(),
     }
+}
+
+/// The commits that a build is recorded under: that of a virtual merge is in no history, the one that it brings is.
+fn history(request: &BuildRequest) -> Vec<CommitId> {
+    let settings = &request.settings;
+    if request.repo.is_none() || settings.dev {
+        return Vec::new();
+    }
+    std::iter::once(settings.commit).chain(settings.virtual_merge.map(|merge| merge.from)).collect()
 }

@@ -41,6 +41,17 @@ pub(crate) const FINAL_IMAGES_ONLY: Flag =
     Flag::switch("final-images-only", "Leave out images with `final: false` that nothing final needs")
         .aliases(&["images-only"])
         .on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::ConfigList]);
+pub(crate) const VIRTUAL_MERGE: Flag = Flag::switch(
+    "virtual-merge",
+    "The commit is the merge of a pull request that is not merged yet: what it merges is recorded",
+);
+pub(crate) const VIRTUAL_MERGE_FROM: Flag = Flag::text(
+    "virtual-merge-from-commit",
+    "COMMIT",
+    "Commit that --virtual-merge merges; the second parent of the commit that is built by default",
+);
+pub(crate) const VIRTUAL_MERGE_INTO: Flag =
+    Flag::text("virtual-merge-into-commit", "COMMIT", "Commit that it is merged into; the first parent by default");
 pub(crate) const OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of the plan")
     .short('o')
     .default("text")
@@ -61,6 +72,9 @@ pub(super) const FLAGS: &[Flag] = &[
     SKIP_BUILD,
     PLATFORM,
     FINAL_IMAGES_ONLY,
+    VIRTUAL_MERGE,
+    VIRTUAL_MERGE_FROM,
+    VIRTUAL_MERGE_INTO,
     OUTPUT,
     GRAPH_OUTPUT,
 ];
@@ -82,6 +96,8 @@ pub(crate) struct BuildingFlags {
     pub(crate) platforms: Vec<String>,
     /// `--final-images-only`
     pub(crate) final_only: bool,
+    /// `--virtual-merge`, with what names the two commits, where that is given.
+    pub(crate) virtual_merge: Option<(Option<String>, Option<String>)>,
 }
 
 impl BuildingFlags {
@@ -102,6 +118,9 @@ impl BuildingFlags {
             require_built: required.into_iter().any(|flag| values.switch(flag)),
             platforms: values.list(&PLATFORM),
             final_only: values.switch(&FINAL_IMAGES_ONLY),
+            virtual_merge: values
+                .switch(&VIRTUAL_MERGE)
+                .then(|| (values.text(&VIRTUAL_MERGE_FROM), values.text(&VIRTUAL_MERGE_INTO))),
         }
     }
 }

@@ -123,7 +123,7 @@ impl World {
             local: None,
             bases: Arc::new(AnyBase),
             records: Arc::new(MemoryRecords::default()),
-            history: None,
+            history: Vec::new(),
             publisher: Arc::new(publisher),
             push_to: Some(repo()),
         };
@@ -219,6 +219,7 @@ pub(crate) fn build(graph: Graph, options: BuildOptions) -> Build {
         project_dir: TreePath::root(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         dev: false,
+        virtual_merge: None,
         copy_from_local: false,
     };
     Build::new(graph, &Arc::new(settings), options)

@@ -32,8 +32,8 @@ pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(
 
 async fn one(outside: &Outside, name: &ImageName, stage: StageId) -> Result<(), StorageError> {
     outside.records.add_image(&name.0).await?;
-    if let Some(commit) = outside.history {
-        outside.records.add_image_commit(&name.0, commit, stage).await?;
+    for commit in &outside.history {
+        outside.records.add_image_commit(&name.0, *commit, stage).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use slipway_config::ImageName;
+use slipway_digest::CommitId;
 use slipway_protocol::{BuildEvent, BuildState, BuildSummary, SubmitRequest};
 use slipway_stages::{
     Graph,
@@ -224,7 +225,7 @@ impl Reign {
             local: None,
             bases: Arc::clone(&self.parts.places.bases),
             records: place.records(&request.project),
-            history: (!request.dev).then_some(request.commit),
+            history: history(request),
             publisher: Arc::clone(&place.publisher),
             push_to: Some(request.repo.clone()),
         })
@@ -243,6 +244,12 @@ impl Reign {
             }
         }
     }
+}
+
+/// The commits that a build is recorded under: that of a virtual merge is in no history, the one that it brings is.
+fn history(request: &SubmitRequest) -> Vec<CommitId> {
+    let merged = request.virtual_merge.map(|merge| merge.from);
+    if request.dev { Vec::new() } else { std::iter::once(request.commit).chain(merged).collect() }
 }
 
 /// Writes an event that must not be left out.

@@ -204,6 +204,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         context_commits: Default::default(),
         upstreams: Vec::new(),
         submodules: Vec::new(),
+        virtual_merge: None,
         project_dir: TreePath::root(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         dev: false,

@@ -88,7 +88,7 @@ impl World {
             local: None,
             bases: Arc::new(AnyBase),
             records: Arc::new(MemoryRecords::default()),
-            history: Some(CommitId([1; 20])),
+            history: vec![CommitId([1; 20])],
             publisher: Arc::new(publisher),
             push_to: Some(Repo { host: "registry".to_owned(), path: "p".to_owned() }),
         };
@@ -108,6 +108,7 @@ impl World {
             project_dir: TreePath::root(),
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
+            virtual_merge: None,
             copy_from_local: false,
         };
         let build = Build::new(Graph::new(config.images), &Arc::new(settings), BuildOptions::default());

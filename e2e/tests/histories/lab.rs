@@ -113,7 +113,7 @@ impl Lab {
             local: None,
             bases: Arc::new(InRegistry(client)),
             records: Arc::new(MemoryRecords::default()),
-            history: None,
+            history: Vec::new(),
             publisher: Arc::new(publisher),
             push_to: None,
         };
@@ -192,6 +192,7 @@ impl Lab {
             project_dir: TreePath::root(),
             platform: Platform::host(),
             dev: false,
+            virtual_merge: None,
             copy_from_local: false,
         };
         let options = BuildOptions { parallel: None, require_built: false, schedule: Schedule::Ready };

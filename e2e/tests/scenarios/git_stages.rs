@@ -195,3 +195,46 @@ fn files_change_their_mode_kind_and_place_by_patch() -> Result<()> {
     assert!(seen.ends_with("tool\nnone\n"), "{seen}");
     Ok(())
 }
+
+/// The merge of a request, as CI makes it: what was built of either branch serves, and both commits are recorded.
+#[test]
+fn a_virtual_merge_takes_what_both_branches_built_and_is_recorded() -> Result<()> {
+    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
+    let (project, repo) = (&setup.project, setup.registry.repo("git"));
+    setup.build("base")?;
+    project.git(&["checkout", "--quiet", "-b", "feature"])?;
+    project.write("feature", "f")?;
+    let from = project.commit("feature")?;
+    project.git(&["checkout", "--quiet", "main"])?;
+    project.write("main", "m")?;
+    let into = project.commit("main")?;
+    let no_merge = project.slipway_with(&["build", "--repo", &repo], &[("WERF_VIRTUAL_MERGE", "1")])?;
+    assert_eq!(no_merge.code, 3, "{}", no_merge.stderr);
+    assert!(no_merge.stderr.contains("no merge of two commits"), "{}", no_merge.stderr);
+
+    project.git(&["checkout", "--quiet", "--detach"])?;
+    project.git(&["merge", "--quiet", "--no-ff", "--no-edit", "feature"])?;
+    let merged = project.build_with(&["--repo", &repo], &[("WERF_VIRTUAL_MERGE", "1")])?;
+    assert_eq!(merged.run.reused(), ["image/from", "image/gitArchive"]);
+    assert_eq!(merged.run.built(), ["image/gitLatestPatch"]);
+    setup.same_files(&merged)?;
+    let labels = engine::config(&merged.image("image"))?["Labels"].clone();
+    let labels = labels.as_object().expect("labels");
+    for (end, commit) in [("from", &from), ("into", &into)] {
+        let end = format!("-virtual-merge-{end}-commit");
+        let found: Vec<&serde_json::Value> =
+            labels.iter().filter(|(name, _)| name.ends_with(&end)).map(|(_, value)| value).collect();
+        assert_eq!(found, [&serde_json::Value::from(commit.as_str())], "{labels:?}");
+    }
+    let again = project.build_with(&["--repo", &repo, "--virtual-merge"], &[])?;
+    assert!(again.run.built().is_empty());
+    // The next push makes another merge; the one before it is in no history.
+    project.git(&["checkout", "--quiet", "feature"])?;
+    project.write("feature", "g")?;
+    project.commit("more")?;
+    project.git(&["checkout", "--quiet", "--detach", "main"])?;
+    project.git(&["merge", "--quiet", "--no-ff", "--no-edit", "feature"])?;
+    let next = project.build_with(&["--repo", &repo, "--virtual-merge"], &[])?;
+    assert_eq!(next.run.built(), ["image/gitLatestPatch"]);
+    setup.same_files(&next)
+}

@@ -8,7 +8,7 @@ use slipway_digest::CommitId;
 use slipway_oci::{Platform, Repo};
 use slipway_paths::TreePath;
 use slipway_stages::{
-    Progress, StageKind,
+    Progress, StageKind, VirtualMerge,
     build::{BuildFailure, BuiltImage, Schedule},
 };
 
@@ -77,6 +77,9 @@ pub struct SubmitRequest {
     /// Commits of the submodules of all these, as far as they are needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub submodules: Vec<CommitId>,
+    /// What the commit merges, when it is made for a request to merge and for nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_merge: Option<VirtualMerge>,
     /// The project directory in its repository.
     pub project_dir: TreePath,
     /// The target platform.

@@ -190,6 +190,7 @@ impl Stage {
             },
             uses: rules::uses(self.kind, scene)?,
             commits: self.commits.clone(),
+            virtual_merges: rules::virtual_merges(self.kind, scene)?,
             single_files: rules::single_files(scene, &body)?,
             repo_commit: Some(settings.commit),
             scheme: slipway_digest::SCHEME,

@@ -12,7 +12,10 @@ use std::{
 use slipway_digest::{Checksum, CommitId, StageDigest, StageId};
 use slipway_oci::{BlobDigest, ImageAt, Platform};
 
-use crate::plan::{Commits, StageRecord};
+use crate::{
+    plan::{Commits, StageRecord},
+    settings::VirtualMerge,
+};
 
 /// The project's name.
 pub const PROJECT: &str = "werf";
@@ -50,6 +53,9 @@ pub const OWN: &str = "slipway-own-labels";
 const GIT_PREFIX: &str = "werf-git-";
 const COMMIT_SUFFIX: &str = "-commit";
 const TYPE_SUFFIX: &str = "-type";
+const MERGE_SUFFIX: &str = "-virtual-merge";
+const MERGE_FROM_SUFFIX: &str = "-virtual-merge-from-commit";
+const MERGE_INTO_SUFFIX: &str = "-virtual-merge-into-commit";
 const FILE: &str = "file";
 const DIRECTORY: &str = "directory";
 /// More labels than any stage has of its own.
@@ -74,6 +80,8 @@ pub struct StageLabels {
     pub uses: Uses,
     /// Commits of its git mappings, by mapping key: letters, digits, `.`, `_` and `-`.
     pub commits: Commits,
+    /// What the commits of mappings merge, when those are virtual merges, by mapping key.
+    pub virtual_merges: BTreeMap<String, VirtualMerge>,
     /// Whether a mapping is a single file, by mapping key; of those that the stage brings or changes.
     pub single_files: BTreeMap<String, bool>,
     /// The commit that was being built. It is for people and cleanup: equal stages of two commits are one stage, and
@@ -163,6 +171,12 @@ fn optional(labels: &StageLabels) -> BTreeMap<String, String> {
     for (key, commit) in &labels.commits {
         optional.insert(format!("{GIT_PREFIX}{key}{COMMIT_SUFFIX}"), commit.to_string());
     }
+    for (key, merge) in &labels.virtual_merges {
+        let name = |suffix: &str| format!("{GIT_PREFIX}{key}{suffix}");
+        optional.insert(name(MERGE_SUFFIX), "true".to_owned());
+        optional.insert(name(MERGE_FROM_SUFFIX), merge.from.to_string());
+        optional.insert(name(MERGE_INTO_SUFFIX), merge.into.to_string());
+    }
     for (key, file) in &labels.single_files {
         let value = if *file { FILE } else { DIRECTORY };
         optional.insert(format!("{GIT_PREFIX}{key}{TYPE_SUFFIX}"), value.to_owned());
@@ -185,6 +199,7 @@ pub fn read(labels: &BTreeMap<String, String>) -> Result<StageLabels, LabelError
         base_image: optional(BASE_IMAGE).map(|text| parse(BASE_IMAGE, text)).transpose()?,
         uses: read_uses(&own)?,
         commits: read_commits(&own)?,
+        virtual_merges: read_merges(&own)?,
         single_files: read_types(&own)?,
         repo_commit: optional(REPO_COMMIT).map(|text| parse(REPO_COMMIT, text)).transpose()?,
         scheme: parse(SCHEME, required(labels, SCHEME)?)?,
@@ -247,7 +262,18 @@ fn read_uses(own: &Own<'_>) -> Result<Uses, LabelError> {
 }
 
 fn read_commits(own: &Own<'_>) -> Result<Commits, LabelError> {
-    of_mappings(own, COMMIT_SUFFIX).map(|(key, name, value)| Ok((key.to_owned(), parse(name, value)?))).collect()
+    let is_merge = |name: &str| name.ends_with(MERGE_FROM_SUFFIX) || name.ends_with(MERGE_INTO_SUFFIX);
+    let commits = of_mappings(own, COMMIT_SUFFIX).filter(|(_, name, _)| !is_merge(name));
+    commits.map(|(key, name, value)| Ok((key.to_owned(), parse(name, value)?))).collect()
+}
+
+fn read_merges(own: &Own<'_>) -> Result<BTreeMap<String, VirtualMerge>, LabelError> {
+    let merge = |(key, name, value): (&str, &str, &str)| {
+        let other = format!("{GIT_PREFIX}{key}{MERGE_INTO_SUFFIX}");
+        let into = own.get(other.as_str()).ok_or_else(|| malformed(name, format!("stands without `{other}`")))?;
+        Ok((key.to_owned(), VirtualMerge { from: parse(name, value)?, into: parse(&other, into)? }))
+    };
+    of_mappings(own, MERGE_FROM_SUFFIX).map(merge).collect()
 }
 
 fn read_types(own: &Own<'_>) -> Result<BTreeMap<String, bool>, LabelError> {
@@ -308,6 +334,8 @@ mod tests {
                 imports: [("ab".to_owned(), StageId { digest, stamp: Millis(1_600_000_000_000) })].into(),
                 dependencies: [1, 2].map(|millis| StageId { digest, stamp: Millis(1_500_000_000_000 + millis) }).into(),
             },
+            virtual_merges: [("aa".to_owned(), VirtualMerge { from: CommitId([4; 20]), into: CommitId([5; 20]) })]
+                .into(),
             single_files: [("aa".to_owned(), true), ("b-commit".to_owned(), false)].into(),
             commits: Commits::from([("aa".to_owned(), CommitId([1; 20])), ("b-commit".to_owned(), CommitId([2; 20]))]),
             repo_commit: Some(CommitId([3; 20])),
@@ -324,6 +352,7 @@ mod tests {
             base_image: None,
             uses: Uses::default(),
             commits: Commits::new(),
+            virtual_merges: BTreeMap::new(),
             single_files: BTreeMap::new(),
             repo_commit: None,
             dev: false,
@@ -352,6 +381,9 @@ mod tests {
             ("werf-project-repo-commit", "03".repeat(20)),
             ("werf-git-aa-commit", "01".repeat(20)),
             ("werf-git-aa-type", "file".to_owned()),
+            ("werf-git-aa-virtual-merge", "true".to_owned()),
+            ("werf-git-aa-virtual-merge-from-commit", "04".repeat(20)),
+            ("werf-git-aa-virtual-merge-into-commit", "05".repeat(20)),
             ("werf-git-b-commit-type", "directory".to_owned()),
             ("werf-cache-version", "1.2".to_owned()),
             ("werf.io/parent-stage-id", format!("{}-1700000000000", full.digest)),

@@ -25,4 +25,4 @@ pub use graph::Graph;
 pub use kind::StageKind;
 pub use plan::*;
 pub use scene::{Finished, Placed};
-pub use settings::Settings;
+pub use settings::{Settings, VirtualMerge};

@@ -25,6 +25,7 @@ use crate::{
     labels::Uses,
     plan::{Commits, StageBody},
     scene::Scene,
+    settings::VirtualMerge,
 };
 
 /// The steps of a Stapel image or artifact, in order.
@@ -153,6 +154,14 @@ pub(crate) fn commits(kind: StageKind, scene: Scene<'_>) -> Asked<Commits> {
         }
         ImageKind::Stapel(_) | ImageKind::Dockerfile(_) => Ok(Commits::new()),
     }
+}
+
+/// What the commits of the project's own mappings merge, in a build of a virtual merge.
+pub(crate) fn virtual_merges(kind: StageKind, scene: Scene<'_>) -> Asked<BTreeMap<String, VirtualMerge>> {
+    let Some(merge) = scene.settings.virtual_merge.filter(|_| kind.is_git()) else { return Ok(BTreeMap::new()) };
+    let ImageKind::Stapel(stapel) = &scene.image.kind else { return Ok(BTreeMap::new()) };
+    let own = crate::scene::mappings(scene, stapel)?.into_iter().filter(|mapping| mapping.mapping.remote.is_none());
+    Ok(own.map(|mapping| (mapping.key, merge)).collect())
 }
 
 /// The stages of other images that a stage is made of, beside the one below it.

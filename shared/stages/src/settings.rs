@@ -7,6 +7,15 @@ use slipway_digest::CommitId;
 use slipway_oci::Platform;
 use slipway_paths::TreePath;
 
+/// A merge that is not made yet: the commit that is built shows what it would bring, and is in no history.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct VirtualMerge {
+    /// The commit that is to be merged.
+    pub from: CommitId,
+    /// The commit that it is merged into.
+    pub into: CommitId,
+}
+
 /// What holds for every image of one build.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,6 +36,8 @@ pub struct Settings {
     pub platform: Platform,
     /// Whether the commit is a snapshot of uncommitted work (`--dev`).
     pub dev: bool,
+    /// What `commit` merges, when it is made for a request to merge and for nothing else.
+    pub virtual_merge: Option<VirtualMerge>,
     /// Whether the local storage of this host is a source of stages beside the primary one.
     pub copy_from_local: bool,
 }

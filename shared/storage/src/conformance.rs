@@ -37,6 +37,7 @@ pub fn labels(name: &str) -> StageLabels {
         commits: [("own".to_owned(), slipway_digest::CommitId([7; 20]))].into(),
         repo_commit: None,
         scheme: slipway_digest::SCHEME,
+        virtual_merges: Default::default(),
         dev: false,
         platform: platform("linux/amd64"),
     }

@@ -100,6 +100,7 @@ impl World {
             project_dir: TreePath::root(),
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
+            virtual_merge: None,
             copy_from_local,
         };
         let mut build = Build::new(Graph::new(config.images), &Arc::new(settings), options);
