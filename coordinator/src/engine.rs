@@ -425,7 +425,7 @@ impl Owner {
     /// A build is over. What cleanup will need is recorded before anybody is told that it succeeded.
     fn finish(&mut self, id: BuildId, result: Result<Vec<BuiltImage>, BuildFailure>) {
         self.drop_questions(id);
-        let recorded = self.builds.outside(id).filter(|outside| outside.history.is_some());
+        let recorded = self.builds.outside(id).filter(|outside| !outside.history.is_empty());
         let Some(outside) = recorded else { return self.builds.finish(id, result) };
         let images = match result {
             Ok(images) => images,

@@ -136,7 +136,7 @@ impl GitHost {
     }
 
     /// Takes the key out of the agent: whoever comes by ssh is refused from now on.
-    pub fn lock_out(&mut self) {
+    pub fn lock_out(&self) {
         let forgotten =
             child::command("ssh-add").arg("-D").env("SSH_AUTH_SOCK", self.dir.path().join("agent")).output();
         assert!(forgotten.is_ok_and(|output| output.status.success()), "{}", self.agent.log());

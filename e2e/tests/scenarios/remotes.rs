@@ -108,7 +108,7 @@ fn other_repositories_are_read_over_https_and_ssh_with_what_the_user_has_set_up(
         return Ok(());
     }
     let (registry, project, library) = (Registry::start()?, Project::new("remote")?, library()?);
-    let Some(mut host) = GitHost::start(library.path())? else { return Ok(()) };
+    let Some(host) = GitHost::start(library.path())? else { return Ok(()) };
     let repo = registry.repo("remote");
     let git = library.path().join(".git");
     library.git(&["tag", "v1"])?;

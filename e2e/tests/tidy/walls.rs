@@ -73,7 +73,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("getrandom", &["slipway-process"]),
     ("clap", &["slipway-cli"]),
     ("indicatif", &["slipway-cli"]),
-    ("anyhow", &["slipway-cli", "slipway-e2e"]),
+    ("anyhow", &["slipway-cli", "slipway-e2e", "slipway-histories"]),
 ];
 
 #[test]

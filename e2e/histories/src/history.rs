@@ -33,10 +33,10 @@ const NAMES: [&[u8]; 15] = [
 ];
 
 /// Chance that can be repeated.
-pub(crate) struct Chance(u64);
+struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -106,15 +106,19 @@ struct Commit {
 }
 
 /// Commits, oldest first.
-pub(crate) struct History {
-    pub(crate) commits: Vec<String>,
+pub struct History {
+    /// Their ids.
+    pub commits: Vec<String>,
     /// How many of them have no parent.
-    pub(crate) roots: usize,
+    pub roots: usize,
 }
 
 impl History {
     /// Makes so many commits and writes them to the repository.
-    pub(crate) fn make(seed: u64, steps: usize, repository: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When `git fast-import` fails.
+    pub fn make(seed: u64, steps: usize, repository: &Path) -> Result<Self> {
         let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut commits: Vec<Commit> = Vec::new();
         let mut heads: Vec<usize> = Vec::new();

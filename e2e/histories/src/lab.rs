@@ -45,8 +45,10 @@ const CONFIG: &str = "configVersion: 1\nproject: PROJECT\n---\nimage: app\nfrom:
 
 /// Which backend builds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum What {
+pub enum What {
+    /// No engine at all.
     Native,
+    /// A Docker engine.
     Docker,
 }
 
@@ -57,7 +59,7 @@ enum Opened {
 }
 
 /// Everything that a walk needs.
-pub(crate) struct Lab {
+pub struct Lab {
     opened: Opened,
     backend: Arc<dyn ContainerBackend>,
     outside: Outside,
@@ -82,7 +84,10 @@ impl Bases for InRegistry {
 
 impl Lab {
     /// Opens a backend with a store of its own; `None`, said aloud, where it cannot run.
-    pub(crate) async fn open(what: What) -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When a part of it does not come up.
+    pub async fn open(what: What) -> Result<Option<Self>> {
         if !require(&[Part::Docker, Part::Registry, Part::Git]) {
             return Ok(None);
         }
@@ -146,12 +151,15 @@ impl Lab {
     }
 
     /// Where the history goes.
-    pub(crate) fn repository(&self) -> &Path {
+    pub fn repository(&self) -> &Path {
         self.project.path()
     }
 
     /// Builds commit after commit and compares each with what git says.
-    pub(crate) async fn walk(&self, history: &History) -> Result<()> {
+    ///
+    /// # Errors
+    /// What differs, and where.
+    pub async fn walk(&self, history: &History) -> Result<()> {
         let mut archives = 0;
         for (number, commit) in history.commits.iter().enumerate() {
             let step = || format!("step {number}, commit {commit}");
@@ -170,7 +178,10 @@ impl Lab {
     }
 
     /// Ends everything and removes what was made.
-    pub(crate) async fn end(self) {
+    ///
+    /// # Panics
+    /// When something does not end.
+    pub async fn end(self) {
         self.tasks.shut_down().await;
         match self.opened {
             Opened::Native(native) => native.shut_down().await.expect("the backend ends"),

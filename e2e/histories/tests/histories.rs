@@ -1,17 +1,11 @@
-//! A walk over made-up git histories: what is built of a commit, step by step on top of what was built before, holds what
-//! git says the commit holds, byte for byte.
-//!
-//! The engine, the worker and the backend are real ones in this process. `SLIPWAY_TEST_SEED=N` walks as a failed walk did,
-//! `SLIPWAY_TEST_STEPS=N` walks further.
-
-mod history;
-mod lab;
+//! `SLIPWAY_TEST_SEED=N` walks as a failed walk did, `SLIPWAY_TEST_STEPS=N` so many steps.
 
 use anyhow::{Context as _, Result};
+use slipway_histories::{
+    history::History,
+    lab::{Lab, What},
+};
 use slipway_process::{Environment, random_id};
-
-use history::History;
-use lab::{Lab, What};
 
 fn number(variable: &str) -> Option<u64> {
     Environment::from_process().non_empty(variable).map(|text| text.parse().expect(variable))
