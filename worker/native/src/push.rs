@@ -18,7 +18,7 @@ use slipway_oci::{
 };
 use slipway_registry::{RegistryError, Upload};
 
-use crate::{Shared, error, pipe};
+use crate::{Shared, error, kept, pipe};
 
 /// Annotation by which no two attempts share a manifest.
 const ATTEMPT: &str = "io.slipway.attempt";
@@ -90,7 +90,10 @@ async fn blob(
     let places = places.map_err(|error| error::layers(doing, error))?;
     let found = match elsewhere(shared, &places, to).await.map_err(|error| error::registry(doing, error))? {
         Some(descriptor) => descriptor,
-        None => pack_and_send(shared, &layer, to, doing).await?,
+        None => match kept::send(shared, &layer, to, doing).await? {
+            Some(descriptor) => descriptor,
+            None => pack_and_send(shared, &layer, to, doing).await?,
+        },
     };
     let place = Place { repo: to.clone(), descriptor: found.clone() };
     if notes == Notes::Kept && places.first() != Some(&place) {

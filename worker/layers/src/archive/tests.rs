@@ -8,7 +8,7 @@ use slipway_oci::{BaseName, manifest::DOCKER_LAYER_GZIP};
 
 use super::*;
 use crate::{
-    codec::{Compression, Encoder},
+    codec::{Compression, Press},
     entry::{Entry, Kind},
     tar::TarWriter,
 };
@@ -91,9 +91,7 @@ fn layer(text: &str) -> Vec<u8> {
 }
 
 fn packed(bytes: &[u8], compression: Compression) -> Vec<u8> {
-    let mut encoder = Encoder::new(compression, Vec::new()).expect("an encoder");
-    std::io::Write::write_all(&mut encoder, bytes).expect("memory takes it");
-    encoder.finish().expect("an end")
+    Press::new(compression).press(bytes.to_vec()).expect("memory takes it")
 }
 
 fn config(arch: &str, diff_ids: &[BlobDigest]) -> Vec<u8> {
