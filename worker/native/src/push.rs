@@ -131,7 +131,8 @@ async fn elsewhere(shared: &Shared, places: &[Place], to: &Repo) -> Result<Optio
 
 /// From one registry to another, as it is: the receiving one verifies it. `false` when the first does not give it.
 async fn copy(shared: &Shared, place: &Place, to: &Repo) -> Result<bool, RegistryError> {
-    let started = shared.client.blob_stream(&place.repo, &place.descriptor.digest).await;
+    // What was pulled from a mirror may be had from there only.
+    let started = shared.client.pulling().blob_stream(&place.repo, &place.descriptor.digest).await;
     let mut bytes = match started {
         Ok((_, bytes)) => bytes,
         Err(error) => {
