@@ -14,6 +14,8 @@ finish() {
     for pid in "${started[@]}"; do
         wait "$pid" 2>/dev/null || true
     done
+    # A script may have more to clear away, if that can fail.
+    ! declare -F clear_away >/dev/null || clear_away >/dev/null 2>&1 || true
     rm -rf "$scratch"
     exit "$status"
 }
@@ -109,18 +111,45 @@ CONFIG
     exit 1
 }
 
-# Makes a small base image of Debian's static busybox, under the name given.
+# Fills a directory with a small root file system of Debian's static busybox.
+fill_base() {
+    local applet
+    mkdir -p "$1"/{bin,etc,tmp,root,var,usr/bin}
+    cp /bin/busybox "$1/bin/busybox"
+    for applet in $(/bin/busybox --list); do
+        [ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"
+    done
+    printf 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\n' >"$1/etc/passwd"
+    printf 'root:x:0:\napp:x:1000:\n' >"$1/etc/group"
+}
+
+# Makes a small base image in the engine, under the name given.
 make_base_image() {
     docker image inspect "$1" >/dev/null 2>&1 && return 0
     say "making the base image $1"
-    local root=$scratch/base applet
-    mkdir -p "$root"/{bin,etc,tmp,root,var,usr/bin}
-    cp /bin/busybox "$root/bin/busybox"
-    for applet in $(/bin/busybox --list); do
-        [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
-    done
-    printf 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\n' >"$root/etc/passwd"
-    printf 'root:x:0:\napp:x:1000:\n' >"$root/etc/group"
+    local root=$scratch/base
+    fill_base "$root"
     tar -C "$root" --numeric-owner --owner=0 --group=0 -c . |
         docker import --change 'ENV PATH=/bin:/usr/bin' --change 'CMD ["/bin/sh"]' - "$1" >/dev/null
+}
+
+# Makes the same in a file that `docker load` reads, without an engine: FILE NAME.
+make_base_archive() {
+    say "making the base image $2 in $(basename "$1")"
+    local root=$scratch/archived parts=$scratch/parts layer config arch
+    case $(uname -m) in
+    x86_64) arch=amd64 ;;
+    aarch64) arch=arm64 ;;
+    *) arch=$(uname -m) ;;
+    esac
+    mkdir "$parts"
+    fill_base "$root"
+    tar -C "$root" --numeric-owner --owner=0 --group=0 -cf "$parts/layer.tar" .
+    layer=$(sha256sum "$parts/layer.tar" | cut -d' ' -f1)
+    printf '{"os":"linux","architecture":"%s","config":{"Env":["PATH=/bin:/usr/bin"],"Cmd":["/bin/sh"]},%s}' "$arch" \
+        "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:$layer\"]}" >"$parts/config.json"
+    config=$(sha256sum "$parts/config.json" | cut -d' ' -f1)
+    mv "$parts/config.json" "$parts/$config.json"
+    printf '[{"Config":"%s.json","RepoTags":["%s"],"Layers":["layer.tar"]}]' "$config" "$2" >"$parts/manifest.json"
+    tar -C "$parts" -cf "$1" layer.tar "$config.json" manifest.json
 }

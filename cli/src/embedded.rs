@@ -1,12 +1,17 @@
 //! The embedded mode: engine and worker inside this process.
 
 mod agreed;
+mod archives;
 mod asked;
 mod bases;
 mod outside;
 mod shared;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use slipway_client::Token;
@@ -48,6 +53,8 @@ pub(crate) struct BuildRequest {
     pub(crate) options: BuildOptions,
     /// The repository that the commit is in.
     pub(crate) repository: Repository,
+    /// The project directory, for what lies in it beside the commit.
+    pub(crate) directory: PathBuf,
     /// Where stages are kept; `None` = in the local storage.
     pub(crate) repo: Option<Repo>,
     /// Where builds agree on the stored stages.
@@ -151,7 +158,7 @@ async fn run(
 ) -> Result<BuildOutcome, BuildError> {
     let git: Arc<dyn GitView> = Arc::new(request.repository.clone());
     let alone = agreed.is_none();
-    let outside = outside::outside(&request, host, agreed, &git);
+    let outside = outside::outside(&request, host, agreed, (&git, tasks));
     let recovered = outside.publisher.recover().await;
     recovered
         .with_context(|| format!("finish what interrupted builds left in {}", outside.primary.name()))

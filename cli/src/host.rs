@@ -11,7 +11,7 @@ use slipway_native::{
     limits::{Limits, ProcessLimit},
 };
 use slipway_process::{Environment, Tasks};
-use slipway_registry::Client;
+use slipway_registry::{Client, Mirror};
 
 use crate::{
     choose::{Backend, EngineAddress},
@@ -28,6 +28,8 @@ pub(crate) struct RegistryOptions {
     pub(crate) insecure: bool,
     /// Certificates are not verified.
     pub(crate) skip_tls_verify: bool,
+    /// Where else base images may be pulled from.
+    pub(crate) mirrors: Vec<Mirror>,
 }
 
 impl RegistryOptions {
@@ -39,6 +41,7 @@ impl RegistryOptions {
             docker_config: docker.map(|directory| directory.join("config.json")),
             insecure: flags.insecure,
             skip_tls_verify: flags.skip_tls_verify,
+            mirrors: flags.mirrors.clone(),
         }
     }
 }
@@ -171,6 +174,7 @@ pub(crate) fn client(registry: &RegistryOptions) -> Result<Client> {
         insecure: registry.insecure,
         skip_tls_verify: registry.skip_tls_verify,
         user_agent: format!("slipway/{}", env!("CARGO_PKG_VERSION")),
+        mirrors: registry.mirrors.clone(),
     };
     Client::new(options).context("set up access to registries")
 }

@@ -5,6 +5,7 @@
 //! builds), [`host`] (on what), [`report`], [`export`] and
 //! [`output`] (what is told), [`failure`] (exit codes).
 
+mod archives;
 mod capacity;
 mod choose;
 mod cluster;

@@ -154,6 +154,11 @@ impl Project {
         matches!(self.giterminism, Giterminism::Dev(_))
     }
 
+    /// Whether files must be committed to be used.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.giterminism == Giterminism::Strict
+    }
+
     /// The path of a file of the project in the repository.
     ///
     /// # Errors

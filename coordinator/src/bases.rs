@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use slipway_oci::{Platform, Reference};
+use slipway_oci::{ArchiveName, Platform, Reference};
 use slipway_registry::Client;
 use slipway_stages::BaseImage;
 
@@ -20,11 +20,17 @@ pub struct RegistryBases(pub Client);
 #[async_trait]
 impl Bases for RegistryBases {
     async fn find(&self, text: &str, platform: &Platform) -> Result<BaseImage, String> {
+        if ArchiveName::is_meant(text) {
+            return Err(format!(
+                "the base {text} lies in an archive of the project, which a cluster does not have: push the image to a \
+                 registry that its workers reach and name it there by `from`, or build without a coordinator"
+            ));
+        }
         let reference: Reference = text.parse().map_err(|error| format!("unable to fetch base image: {error}"))?;
         if reference.repo.host == THIS_MACHINE {
             return Err(missing(text, platform, "it is named as an image of one machine; push it to a registry"));
         }
-        let looked = tokio::time::timeout(PATIENCE, self.0.resolve(&reference, platform)).await;
+        let looked = tokio::time::timeout(PATIENCE, self.0.pulling().resolve(&reference, platform)).await;
         match looked {
             Ok(Ok(Some(at))) => Ok(BaseImage { reference: text.to_owned(), at: Some(at) }),
             Ok(Ok(None)) => Err(missing(text, platform, "its registry does not have it")),

@@ -15,6 +15,7 @@ use slipway_telemetry::{Span, SpanContext, Tracer};
 
 use super::{selection, session::Session, trace};
 use crate::{
+    archives,
     choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
     cluster::{self, ClusterRequest},
     embedded::{self, BuildRequest},
@@ -61,7 +62,7 @@ struct Flags {
 
 impl Flags {
     fn new(session: &Session) -> Result<Self, Failure> {
-        let storage = StorageFlags::from_values(&session.values);
+        let storage = StorageFlags::from_values(&session.values).map_err(Failure::usage)?;
         let repo = storage.repo.as_deref().map(str::parse::<Repo>).transpose();
         let report = ReportFlags::from_values(&session.values).map_err(Failure::usage)?;
         let report = report.map(|report| ReportFile::new(&report, &session.here)).transpose();
@@ -156,6 +157,7 @@ async fn build_within(
     }
     if flags.cluster.is_some() {
         upstreams::refuse_logins(&project, &config)?;
+        archives::refuse_in_cluster(&project, graph.images())?;
     }
     let checked = checked(session, (project, config.worktree), graph, platform.to_string(), flags.cluster.is_some());
     let Checked { project, graph, contexts, sources } = checked.await?;
@@ -264,6 +266,7 @@ async fn checked(
         upstreams::take(&mut project, &mut images, &home, &environment)?;
         let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
         giterminism::check(&project, &images, &platform, &contexts)?;
+        archives::check(&project, &images)?;
         let contexts = contexts.into_commits();
         let gather = |project: &mut Project| upstreams::for_cluster(project, &images, &contexts, &home);
         let sources = if cluster { gather(&mut project)? } else { Sources::default() };
@@ -378,6 +381,7 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
             schedule: flags.building.schedule,
         },
         repository: project.repository.clone(),
+        directory: project.directory.clone(),
         repo: flags.repo.clone(),
         synchronization: flags.synchronization.clone(),
         token: flags.token.clone(),

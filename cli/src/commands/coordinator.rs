@@ -38,7 +38,7 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
     };
     let guard = Arc::new(guard(&desk, &flags)?);
     let tls = tls(&flags)?;
-    let registry = host::client(&registry(&desk))?;
+    let registry = host::client(&registry(&desk)?)?;
     let listener = TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("listen at {listen} (--listen)"))?;
     let at = listener.local_addr().context("find the address that is listened at")?;
@@ -79,8 +79,9 @@ async fn until_told(desk: &Desk, guard: &Guard) -> Result<(), Failure> {
 }
 
 /// How registries are spoken to.
-fn registry(desk: &Desk) -> RegistryOptions {
-    RegistryOptions::new(&StorageFlags::from_values(&desk.values), &desk.world.environment)
+fn registry(desk: &Desk) -> Result<RegistryOptions, Failure> {
+    let flags = StorageFlags::from_values(&desk.values).map_err(Failure::usage)?;
+    Ok(RegistryOptions::new(&flags, &desk.world.environment))
 }
 
 async fn address(text: &str) -> Result<SocketAddr, Failure> {

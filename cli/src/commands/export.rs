@@ -42,7 +42,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let Some(built) = Box::pin(built).await? else { return Ok(()) };
     let copies =
         copies(&flags, &names, &built, &session.here).map_err(|why| Failure::usage(anyhow::Error::msg(why)))?;
-    let storage = StorageFlags::from_values(&session.values);
+    let storage = StorageFlags::from_values(&session.values).map_err(Failure::usage)?;
     let environment = &session.world.environment;
     let exporter = Exporter {
         host: built.host,

@@ -89,6 +89,10 @@ pub(crate) async fn cleanup(desk: Desk) -> Result<(), Failure> {
     let limit = Limit::from_values(&desk.values).map_err(Failure::usage)?.bytes(&home);
     let margin = Limit::margin(&desk.values).map_err(Failure::usage)?.bytes(&home);
     let dry_run = desk.values.switch(&DRY_RUN);
+    if rootless::is_needed() && engine::store(&home).exists() {
+        // Files of other ids can be removed only in a namespace that has them.
+        return Err(Failure::from(engine::start_again()));
+    }
     let clean = move || -> Result<Cleaned, Failure> {
         let store = engine::store(&home);
         if !dry_run {

@@ -100,7 +100,7 @@ pub(crate) async fn reject(desk: Desk, matches: &ArgMatches) -> Result<(), Failu
 
 /// The ledger that the flags name.
 async fn open(desk: &Desk) -> Result<(Shared, Repo), Failure> {
-    let flags = StorageFlags::from_values(&desk.values);
+    let flags = StorageFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let environment = &desk.world.environment;
     let synchronization = Synchronization::new(&flags.synchronization, flags.repo.is_some(), environment);
     let (address, options) = match synchronization.map_err(Failure::usage)? {

@@ -177,7 +177,7 @@ fn lock(data: &Path) -> Result<File, Failure> {
 async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> {
     let environment = &desk.world.environment;
     let backend = BackendFlags::from_values(&desk.values).map_err(Failure::usage)?;
-    let storage = StorageFlags::from_values(&desk.values);
+    let storage = StorageFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let engine = EngineAddress::from_environment(environment);
     let wanted = Wanted::new(backend.backend.clone(), environment);
     let refused = |error| match error {

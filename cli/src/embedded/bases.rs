@@ -1,13 +1,15 @@
-//! External images: from their registries, or as the local engine has them.
+//! External images: from their registries, from archives of the project, or as the local engine has them.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use slipway_backend::ImageStore;
 use slipway_coordinator::Bases;
-use slipway_oci::{ImageAt, Platform, Reference};
+use slipway_oci::{BaseName, ImageAt, Platform, Reference};
 use slipway_registry::Client;
 use slipway_stages::BaseImage;
+
+use super::archives::Archives;
 
 /// How long a registry may take to answer when the engine has the image anyway.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,12 +20,21 @@ const THIS_MACHINE: &str = "localhost";
 pub(super) struct FoundBases {
     pub(super) client: Client,
     pub(super) images: Arc<dyn ImageStore>,
+    pub(super) archives: Archives,
 }
 
 #[async_trait]
 impl Bases for FoundBases {
     async fn find(&self, text: &str, platform: &Platform) -> Result<BaseImage, String> {
-        let reference: Reference = text.parse().map_err(|error| format!("unable to fetch base image: {error}"))?;
+        let name: BaseName = text.parse().map_err(|error| format!("unable to fetch base image: {error}"))?;
+        let reference = match name {
+            BaseName::Registry(reference) => reference,
+            BaseName::Archive(name) => {
+                let at = self.archives.find(name, platform).await?;
+                return Ok(BaseImage { reference: text.to_owned(), at: Some(at) });
+            }
+            BaseName::Scratch => return Err(format!("`{text}` holds nothing that could be fetched")),
+        };
         let is_local = self.is_local(&reference, platform).await?;
         let found = |at| Ok(BaseImage { reference: text.to_owned(), at });
         if reference.repo.host == THIS_MACHINE {

@@ -6,13 +6,19 @@ use slipway_coordinator::Outside;
 use slipway_digest::CommitId;
 use slipway_git::GitView;
 use slipway_locks::FileLocks;
+use slipway_process::Tasks;
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
 
-use super::{BuildRequest, agreed::Agreed, bases::FoundBases};
+use super::{BuildRequest, agreed::Agreed, archives::Archives, bases::FoundBases};
 use crate::host::Host;
 
 /// What the engine asks and commits to.
-pub(super) fn outside(request: &BuildRequest, host: &Host, agreed: Option<&Agreed>, git: &Arc<dyn GitView>) -> Outside {
+pub(super) fn outside(
+    request: &BuildRequest,
+    host: &Host,
+    agreed: Option<&Agreed>,
+    (git, tasks): (&Arc<dyn GitView>, &Tasks),
+) -> Outside {
     let service = request.host.service();
     let client = host.client.clone();
     let project = &request.settings.project;
@@ -38,11 +44,13 @@ pub(super) fn outside(request: &BuildRequest, host: &Host, agreed: Option<&Agree
     };
     let publisher = publisher.unwrap_or_else(on_host);
     let images = host.engine.images();
+    let client = client.pulling();
+    let archives = Archives::new(request.directory.clone(), tasks.clone());
     Outside {
         git: Arc::clone(git),
         primary,
         local,
-        bases: Arc::new(FoundBases { client, images }),
+        bases: Arc::new(FoundBases { client, images, archives }),
         records,
         history: history(request),
         publisher: Arc::new(publisher),

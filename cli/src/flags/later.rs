@@ -21,7 +21,6 @@ pub(super) const FLAGS: &[Flag] = &[
     not_yet(Flag::list("introspect-stage", "[IMAGE/]STAGE", "Open a shell after a stage")),
     not_yet(Flag::list("introspect-before", "[IMAGE/]STAGE", "Open a shell before a stage")),
     not_yet(Flag::list("introspect-after", "[IMAGE/]STAGE", "Open a shell after a stage")),
-    not_yet(Flag::list("container-registry-mirror", "URL", "Mirror of docker.io")),
     not_yet(Flag::text("backend-network", "NAME", "Network of build containers")),
     not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),
     not_yet(Flag::switch("enable-report-by-platform", "Report images by platform")),

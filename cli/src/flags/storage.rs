@@ -1,8 +1,10 @@
 //! Where stages are kept, and how registries are spoken to.
 
+use slipway_registry::{Mirror, MirrorError};
+
 use super::{
-    flag::{CommandName, Flag, REGISTRIES, REPOSITORY, STAGES, Werf},
-    resolve::Values,
+    flag::{CommandName, Flag, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf},
+    resolve::{FlagError, Values},
 };
 
 pub(crate) const REPO: Flag = Flag::text(
@@ -23,6 +25,13 @@ pub(crate) const DOCKER_CONFIG: Flag = Flag::text(
 )
 .foreign("DOCKER_CONFIG")
 .on(REGISTRIES);
+pub(crate) const CONTAINER_REGISTRY_MIRROR: Flag = Flag::list(
+    "container-registry-mirror",
+    "URL",
+    "Mirror of docker.io that base images are pulled from: HOST[:PORT], or its address with http:// or https:// in front; the first that has an image \
+     serves, docker.io when none does",
+)
+.on(REGISTRY);
 
 pub(crate) const SYNCHRONIZATION: Flag = Flag::text(
     "synchronization",
@@ -48,8 +57,17 @@ pub(crate) const REASON: Flag = Flag::text("reason", "TEXT", "Why the stages are
     .werf(Werf::Absent)
     .on(&[CommandName::StagesReject]);
 
-pub(super) const FLAGS: &[Flag] =
-    &[SYNCHRONIZATION, STAGES_OUTPUT, ANEW, REASON, REPO, INSECURE_REGISTRY, SKIP_TLS_VERIFY_REGISTRY, DOCKER_CONFIG];
+pub(super) const FLAGS: &[Flag] = &[
+    SYNCHRONIZATION,
+    STAGES_OUTPUT,
+    ANEW,
+    REASON,
+    REPO,
+    INSECURE_REGISTRY,
+    SKIP_TLS_VERIFY_REGISTRY,
+    DOCKER_CONFIG,
+    CONTAINER_REGISTRY_MIRROR,
+];
 
 /// Where stages are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,20 +80,31 @@ pub(crate) struct StorageFlags {
     pub(crate) skip_tls_verify: bool,
     /// `--docker-config`: the directory.
     pub(crate) docker_config: Option<String>,
+    /// `--container-registry-mirror`
+    pub(crate) mirrors: Vec<Mirror>,
     /// `--synchronization`
     pub(crate) synchronization: String,
 }
 
 impl StorageFlags {
     /// What the flags and variables say.
-    pub(crate) fn from_values(values: &Values) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When a mirror is none.
+    pub(crate) fn from_values(values: &Values) -> Result<Self, FlagError> {
+        let mirrors: Result<Vec<Mirror>, _> =
+            values.list(&CONTAINER_REGISTRY_MIRROR).iter().map(|text| text.parse()).collect();
+        let mirrors = mirrors.map_err(|error: MirrorError| {
+            FlagError(format!("{}: {error}", values.spelling(&CONTAINER_REGISTRY_MIRROR)))
+        })?;
+        Ok(Self {
             // `:local` is how werf spells "no repository".
             repo: values.text(&REPO).filter(|repo| repo != ":local"),
             insecure: values.switch(&INSECURE_REGISTRY),
             skip_tls_verify: values.switch(&SKIP_TLS_VERIFY_REGISTRY),
             docker_config: values.text(&DOCKER_CONFIG),
+            mirrors,
             synchronization: values.text(&SYNCHRONIZATION).unwrap_or_else(|| ":local".to_owned()),
-        }
+        })
     }
 }

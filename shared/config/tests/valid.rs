@@ -182,7 +182,7 @@ fn the_nameless_image_is_read() {
 fn what_cannot_be_built_is_noted() {
     let config = read(
         "configVersion: 1\nproject: p\nbuild: {staged: true, platform: [linux/amd64, linux/arm64]}\n---\n\
-         image: a\nfrom: scratch\nfromLatest: true\nansible: {install: [{apt: x}]}\nmount: [{from: tmp_dir, to: /x}]\n\
+         image: a\nfrom: b:1\nfromLatest: true\nansible: {install: [{apt: x}]}\nmount: [{from: tmp_dir, to: /x}]\n\
          git: [{url: 'https://h/x', to: /y}]\ndocker: {exactValues: true}\nsecrets: [{env: X}]\nnetwork: none\n\
          import:\n- {from: 'alpine:3', add: /a, before: setup}\n- {image: d, stage: install, add: /b, before: setup}\n\
          dependencies: [{image: d, before: setup}]\n---\nimage: d\ndockerfile: D\ncontextAddFiles: [x]\nssh: default\n\
@@ -199,7 +199,6 @@ fn what_cannot_be_built_is_noted() {
     let expected = [
         "3 :build.staged",
         "3 :build.platform",
-        "6 a:from: scratch",
         "8 a:ansible",
         "9 a:mount",
         "11 a:docker.exactValues",

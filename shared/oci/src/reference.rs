@@ -15,6 +15,9 @@ const LEGACY_HOST: &str = "index.docker.io";
 const OFFICIAL: &str = "library";
 /// Tag that is meant when neither tag nor digest is given.
 const DEFAULT_TAG: &str = "latest";
+/// How paths of repositories begin that a process serves for itself. No user can name one: parts of a path begin with a
+/// letter or a digit.
+const PASSING: &str = "_passing/";
 /// Longest path, in bytes.
 const PATH_LIMIT: usize = 255;
 /// Longest host, in bytes, without its port.
@@ -33,7 +36,7 @@ pub struct ReferenceError {
 }
 
 impl ReferenceError {
-    fn new(text: &str, why: &'static str) -> Self {
+    pub(crate) fn new(text: &str, why: &'static str) -> Self {
         Self { text: text.chars().take(200).collect(), why }
     }
 
@@ -79,6 +82,17 @@ impl Repo {
         let name = self.host.split(':').next().unwrap_or_default();
         let address: Option<std::net::Ipv4Addr> = name.parse().ok();
         name.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
+    }
+
+    /// Whether it is served by a process for itself and gone with it: what is known of it is of no use to others.
+    pub fn is_passing(&self) -> bool {
+        self.path.starts_with(PASSING)
+    }
+
+    /// A repository that a process serves for itself at `host`, under a `name` that nobody guesses.
+    #[must_use]
+    pub fn passing(host: String, name: &str) -> Self {
+        Self { host, path: format!("{PASSING}{name}") }
     }
 
     /// The image in this repository that carries `tag`.

@@ -8,8 +8,8 @@ use slipway_oci::{BlobDigest, ImageAt, Platform, Reference, Repo};
 use slipway_process::{Clock, SystemClock};
 
 use crate::{
-    RegistryError, Upload, auth::Auth, blobs, connections::Connections, credentials::Credentials, download, manifests,
-    pages, recent::Recent, resolve, transport::Transport, uploads,
+    Mirror, RegistryError, Upload, auth::Auth, blobs, connections::Connections, credentials::Credentials, download,
+    manifests, mirrors::Mirrors, pages, recent::Recent, resolve, transport::Transport, uploads,
 };
 
 /// How a client is set up.
@@ -23,6 +23,8 @@ pub struct Options {
     pub skip_tls_verify: bool,
     /// `User-Agent`; the program's name and version when empty.
     pub user_agent: String,
+    /// Mirrors, in the order in which they are asked. Only [`Client::pulling`] asks them.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// A client for all registries, with their tokens. Cheap to clone; clones share connections and tokens.
@@ -30,6 +32,8 @@ pub struct Options {
 pub struct Client {
     transport: Arc<Transport>,
     recent: Arc<Recent>,
+    mirrors: Arc<Mirrors>,
+    mirrored: bool,
 }
 
 /// A manifest or index as the registry has it.
@@ -59,8 +63,23 @@ impl Client {
         let credentials = Credentials::load(options.docker_config.as_deref(), Arc::clone(&clock))?;
         let connections = Arc::new(Connections::new(&options)?);
         let auth = Auth::new(Arc::clone(&connections), credentials, Arc::clone(&clock));
-        let transport = Transport::new(options.insecure, connections, auth, Arc::clone(&clock));
-        Ok(Self { transport: Arc::new(transport), recent: Arc::new(Recent::new(clock)) })
+        let mirrors = Arc::new(Mirrors::new(options.mirrors, Arc::clone(&clock)));
+        let transport = Transport::new(options.insecure, connections, auth, (Arc::clone(&clock), Arc::clone(&mirrors)));
+        let recent = Arc::new(Recent::new(clock));
+        Ok(Self { transport: Arc::new(transport), recent, mirrors, mirrored: false })
+    }
+
+    /// The same client for images that are pulled: manifests, blobs and what references name come from the first mirror
+    /// that has them, and from the registry itself when none does. A mirror that fails is left alone for five minutes.
+    #[must_use]
+    pub fn pulling(&self) -> Self {
+        Self { mirrored: true, ..self.clone() }
+    }
+
+    /// Leaves the mirrors of a repository alone for a while, for bytes that they sent were not what they had to be.
+    /// Answers whether that changes where the next ones come from.
+    pub fn distrust_mirrors(&self, repo: &Repo, why: &str) -> bool {
+        self.mirrored && self.mirrors.rest_all(repo, why)
     }
 
     /// All tags of a repository, through every page; a repository that is not there has none.
@@ -70,6 +89,12 @@ impl Client {
 
     /// The manifest or index under a tag or digest (`selector`); `None` when there is none. At most 4 MiB, verified.
     pub async fn manifest(&self, repo: &Repo, selector: &str) -> Result<Option<RawManifest>, RegistryError> {
+        if self.mirrored {
+            let read = |at: Repo| async move { manifests::read(self, &at, selector).await };
+            if let Some(found) = self.mirrors.first(repo, read).await {
+                return Ok(Some(found));
+            }
+        }
         manifests::read(self, repo, selector).await
     }
 
@@ -101,6 +126,12 @@ impl Client {
 
     /// A small blob (at most 8 MiB), verified.
     pub async fn blob(&self, repo: &Repo, digest: &BlobDigest) -> Result<Bytes, RegistryError> {
+        if self.mirrored {
+            let read = |at: Repo| async move { blobs::read(self, &at, digest).await.map(Some) };
+            if let Some(found) = self.mirrors.first(repo, read).await {
+                return Ok(found);
+            }
+        }
         blobs::read(self, repo, digest).await
     }
 
@@ -112,7 +143,13 @@ impl Client {
         repo: &Repo,
         digest: &BlobDigest,
     ) -> Result<(u64, BoxStream<'static, std::io::Result<Bytes>>), RegistryError> {
-        download::start(self, repo, digest).await
+        if self.mirrored {
+            let begin = |at: Repo| async move { download::start(self, &at, digest, Some(repo)).await.map(Some) };
+            if let Some(begun) = self.mirrors.first(repo, begin).await {
+                return Ok(begun);
+            }
+        }
+        download::start(self, repo, digest, None).await
     }
 
     /// Makes a blob of one repository known in another on the same registry; `false` when the registry would rather
@@ -132,7 +169,7 @@ impl Client {
     }
 
     /// The image that a reference names for a platform, through indexes; `None` when there is none. An image that
-    /// stands alone, in no index, is taken for any platform.
+    /// stands alone, in no index, is taken for any platform. An index without the platform is [`RegistryError::NotFound`].
     pub async fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Option<ImageAt>, RegistryError> {
         resolve::resolve(self, reference, platform).await
     }
@@ -143,6 +180,10 @@ impl Client {
 
     pub(crate) fn shared_transport(&self) -> Arc<Transport> {
         Arc::clone(&self.transport)
+    }
+
+    pub(crate) fn shared_mirrors(&self) -> Arc<Mirrors> {
+        Arc::clone(&self.mirrors)
     }
 
     pub(crate) fn recent(&self) -> &Recent {

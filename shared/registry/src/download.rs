@@ -16,6 +16,7 @@ use crate::{
     answer::{ReadError, next_piece},
     blobs::{blob_call, content_length},
     call::Call,
+    mirrors::Mirrors,
     retry::{Patience, Trouble},
     transport::Transport,
 };
@@ -30,13 +31,17 @@ struct Download {
     /// Bytes of the current answer that were handed on already by an earlier one.
     skip: u64,
     patience: Patience,
+    /// The registry that this one mirrors, as the call that goes on there, should this one fail.
+    origin: Option<(Call, Arc<Mirrors>)>,
 }
 
-/// The size of a blob and its bytes: exactly so many, or an error.
+/// The size of a blob and its bytes: exactly so many, or an error. `origin` is where to go on when `repo` is in a mirror
+/// that fails.
 pub(crate) async fn start(
     client: &Client,
     repo: &Repo,
     digest: &BlobDigest,
+    origin: Option<&Repo>,
 ) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), RegistryError> {
     let call = blob_call(Method::GET, repo, digest, "read")?;
     let response = client.transport().send(&call).await?;
@@ -46,8 +51,11 @@ pub(crate) async fn start(
             .await?
             .ok_or_else(|| RegistryError::NotFound(call.say("it has vanished")))?,
     };
+    let origin = origin.map(|origin| blob_call(Method::GET, origin, digest, "read")).transpose()?;
+    let origin = origin.map(|call| (call, client.shared_mirrors()));
     let transport = client.shared_transport();
-    let download = Download { transport, call, response, size, position: 0, skip: 0, patience: Patience::default() };
+    let patience = Patience::default();
+    let download = Download { transport, call, response, size, position: 0, skip: 0, patience, origin };
     let pieces = try_unfold(download, |mut download| async move {
         match download.next().await {
             Ok(Some(piece)) => Ok(Some((piece, download))),
@@ -97,23 +105,36 @@ impl Download {
 
     async fn resume(&mut self, broken: &str) -> Result<(), RegistryError> {
         let mut trouble = self.trouble(broken);
+        if let Some((origin, mirrors)) = self.origin.take() {
+            mirrors.rest(self.call.host(), &self.call.say(broken));
+            self.call = origin;
+            // Nothing has failed there yet.
+            trouble = match self.go_on().await {
+                Ok(()) => return Ok(()),
+                Err(trouble) => trouble,
+            };
+        }
         loop {
             self.patience.wait(trouble).await?;
-            let range = HeaderValue::from_str(&format!("bytes={}-", self.position))
-                .map_err(|_| RegistryError::Refused(self.call.say("its position cannot stand in a header")))?;
-            match self.transport.attempt(&self.call.clone().header(RANGE, range)).await {
-                Ok(response) => {
-                    let first = first_byte(&response, self.position);
-                    self.skip = self.position.checked_sub(first).ok_or_else(|| {
-                        let what = format_args!("asked from byte {} on, it went on at {first}", self.position);
-                        RegistryError::Corrupt(self.call.say(what))
-                    })?;
-                    self.response = response;
-                    return Ok(());
-                }
+            match self.go_on().await {
+                Ok(()) => return Ok(()),
                 Err(next) => trouble = next,
             }
         }
+    }
+
+    /// Asks for the rest, once.
+    async fn go_on(&mut self) -> Result<(), Trouble> {
+        let range = HeaderValue::from_str(&format!("bytes={}-", self.position))
+            .map_err(|_| RegistryError::Refused(self.call.say("its position cannot stand in a header")))?;
+        let response = self.transport.attempt(&self.call.clone().header(RANGE, range)).await?;
+        let first = first_byte(&response, self.position);
+        self.skip = self.position.checked_sub(first).ok_or_else(|| {
+            let what = format_args!("asked from byte {} on, it went on at {first}", self.position);
+            RegistryError::Corrupt(self.call.say(what))
+        })?;
+        self.response = response;
+        Ok(())
     }
 
     fn trouble(&self, why: &str) -> Trouble {

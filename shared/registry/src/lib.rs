@@ -10,7 +10,8 @@
 //! 3. The way to a registry: `call` (one request as it is meant), `transport` (scheme, proof, redirects, retries around
 //!    it), `retry` (when again), `answer` (error documents), `scheme` (which addresses may be asked), `connections`
 //!    (TLS, proxies), `recent` (what a late registry may not see yet).
-//! 4. Who we are: `credentials` and `helper` (Docker's config), `challenge` (what a registry wants to see), `auth` and
+//! 4. `mirrors`: where else pulls may go.
+//! 5. Who we are: `credentials` and `helper` (Docker's config), `challenge` (what a registry wants to see), `auth` and
 //!    `tokens` (showing it).
 //!
 //! What is promised: a credential goes to the host it was configured for, and to the token server which that host names
@@ -31,6 +32,7 @@ pub mod error;
 mod hand;
 mod helper;
 mod manifests;
+mod mirrors;
 mod pages;
 mod recent;
 mod resolve;
@@ -42,4 +44,5 @@ mod uploads;
 
 pub use client::{Client, Options, RawManifest};
 pub use error::RegistryError;
+pub use mirrors::{Mirror, MirrorError};
 pub use uploads::Upload;

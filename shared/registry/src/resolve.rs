@@ -6,8 +6,10 @@ use slipway_oci::{
     manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST},
 };
 
-use crate::{Client, RawManifest, RegistryError, manifests};
+use crate::{Client, RawManifest, RegistryError};
 
+/// Most platforms that a message names.
+const NAMED: usize = 20;
 /// Indexes within indexes.
 const MAX_DEPTH: usize = 4;
 
@@ -47,7 +49,7 @@ pub(crate) async fn resolve(
         (None, None) => "latest".to_owned(),
     };
     for _ in 0..MAX_DEPTH {
-        let Some(found) = manifests::read(client, repo, &selector).await? else { return Ok(None) };
+        let Some(found) = client.manifest(repo, &selector).await? else { return Ok(None) };
         match kind(&found) {
             Kind::Image => return Ok(Some(ImageAt { repo: repo.clone(), digest: found.digest })),
             Kind::Index => {}
@@ -61,8 +63,9 @@ pub(crate) async fn resolve(
         let index: Index = serde_json::from_slice(&found.bytes)
             .map_err(|error| refuse(format!("the index `{selector}` is malformed ({error})")))?;
         let Some(entry) = choose(&index.manifests, platform) else {
-            tracing::debug!(%repo, selector, %platform, "the index has no image for the platform");
-            return Ok(None);
+            let has = platforms(&index.manifests);
+            let why = format!("the index `{selector}` has no image for this platform; it has images for: {has}");
+            return Err(RegistryError::NotFound(format!("resolve {repo} for {platform}: {why}")));
         };
         selector = entry.digest.to_string();
     }
@@ -102,6 +105,22 @@ fn choose<'a>(entries: &'a [Entry], platform: &Platform) -> Option<&'a Entry> {
     let nested =
         |entry: &&Entry| entry.platform.is_none() && matches!(entry.media_type.as_str(), OCI_INDEX | DOCKER_LIST);
     best.or_else(|| entries.iter().find(nested))
+}
+
+/// The platforms of an index, for a message.
+fn platforms(entries: &[Entry]) -> String {
+    let named = |entry: &Entry| {
+        let EntryPlatform { os, architecture, variant } = entry.platform.as_ref()?;
+        Some(Platform::from_parts(os, architecture, variant.as_deref())?.to_string().escape_debug().to_string())
+    };
+    let mut all: Vec<String> = entries.iter().filter_map(named).collect();
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    match (all.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => all.join(", "),
+        (false, more) => format!("{} and {more} more", all.join(", ")),
+    }
 }
 
 /// How far an offered platform is from the wanted one; `None` when it would not run there.

@@ -14,6 +14,8 @@ use crate::RegistryError;
 pub(crate) const MAX_TRIES: u32 = 6;
 /// Tries for a host that never answered and refuses at once: it is more likely misspelt than busy.
 pub(crate) const TRIES_FOR_STRANGERS: u32 = 3;
+/// Tries where there is another way.
+const SHORT_TRIES: u32 = 2;
 /// Tries when bytes do not match their digest, or something just written is not seen yet.
 pub(crate) const TRIES_FOR_DOUBT: u32 = 4;
 
@@ -56,9 +58,16 @@ impl From<RegistryError> for Trouble {
 pub(crate) struct Patience {
     failed: u32,
     waited: Duration,
+    /// There is another way, if this one is not good at once.
+    short: bool,
 }
 
 impl Patience {
+    /// Of one who has another way to go: a second try at once is all.
+    pub(crate) fn short() -> Self {
+        Self { short: true, ..Self::default() }
+    }
+
     /// Waits before the next try, or answers the error when there is none.
     pub(crate) async fn wait(&mut self, trouble: Trouble) -> Result<(), RegistryError> {
         let (error, retry_after, tries) = match trouble {
@@ -76,9 +85,10 @@ impl Patience {
     /// Counts a failure; the wait before the next try, or `None` when tries or time are used up. `jitter` is in 0..1.
     fn next_delay(&mut self, retry_after: Option<Duration>, tries: u32, jitter: f64) -> Option<Duration> {
         self.failed += 1;
-        if self.failed >= tries.min(MAX_TRIES) {
+        if self.failed >= tries.min(if self.short { SHORT_TRIES } else { MAX_TRIES }) {
             return None;
         }
+        let retry_after = retry_after.filter(|_| !self.short);
         let own = FIRST_WAIT * GROWTH.saturating_pow(self.failed - 1);
         // A wish is a lower bound: jitter comes on top of it, a little.
         let delay = match retry_after {

@@ -22,6 +22,7 @@ use crate::{
     auth::Auth,
     call::{Call, Target, root},
     connections::{Connections, Fault, fault, root_cause},
+    mirrors::Mirrors,
     retry::{MAX_TRIES, Patience, TRIES_FOR_DOUBT, TRIES_FOR_STRANGERS, Trouble, retry_after},
     scheme::{Scheme, follow, origin_of, same_origin, ways},
     tokens::secrets_of,
@@ -51,18 +52,29 @@ pub(crate) struct Transport {
     connections: Arc<Connections>,
     auth: Auth,
     clock: Arc<dyn Clock>,
+    mirrors: Arc<Mirrors>,
     /// How each host that ever answered is spoken to.
     schemes: Mutex<HashMap<String, Scheme>>,
 }
 
 impl Transport {
-    pub(crate) fn new(insecure: bool, connections: Arc<Connections>, auth: Auth, clock: Arc<dyn Clock>) -> Self {
-        Self { insecure, connections, auth, clock, schemes: Mutex::default() }
+    pub(crate) fn new(
+        insecure: bool,
+        connections: Arc<Connections>,
+        auth: Auth,
+        (clock, mirrors): (Arc<dyn Clock>, Arc<Mirrors>),
+    ) -> Self {
+        Self { insecure, connections, auth, clock, mirrors, schemes: Mutex::default() }
+    }
+
+    /// How often a call is worth trying. No time is spent on a mirror: there is always another way.
+    pub(crate) fn patience(&self, call: &Call) -> Patience {
+        if self.mirrors.has(call.host()) { Patience::short() } else { Patience::default() }
     }
 
     /// Makes a call, again when that may help. Answers are 2xx, or as the call expects; the body is not read yet.
     pub(crate) async fn send(&self, call: &Call) -> Result<Response, RegistryError> {
-        let mut patience = Patience::default();
+        let mut patience = self.patience(call);
         loop {
             match self.attempt(call).await {
                 Ok(response) => return Ok(response),
@@ -79,7 +91,7 @@ impl Transport {
         limit: usize,
         digest: Option<&BlobDigest>,
     ) -> Result<Fetched, RegistryError> {
-        let mut patience = Patience::default();
+        let mut patience = self.patience(call);
         loop {
             match self.fetch_once(call, limit, digest).await {
                 Ok(fetched) => return Ok(fetched),
@@ -233,6 +245,9 @@ impl Transport {
 
     /// Asks a host in each allowed way, without proof, until it answers one. A single way needs no asking.
     async fn find_scheme(&self, call: &Call) -> Result<Scheme, Trouble> {
+        if self.mirrors.is_plain(call.host()) {
+            return Ok(Scheme::Http);
+        }
         let ways = ways(call.host(), self.insecure);
         if let [only] = ways {
             return Ok(*only);

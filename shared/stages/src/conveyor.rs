@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use slipway_config::{Base, Image, ImageKind};
 use slipway_digest::{Millis, StageDigest, StageId};
+use slipway_oci::base::SCRATCH;
 
 use crate::{
     digest::{self, Below},
@@ -164,6 +165,7 @@ impl Stage {
             ImageKind::Dockerfile(_) => Ok(PlanBase::None),
             ImageKind::Stapel(stapel) => match &stapel.base {
                 Base::Image(_) => Ok(PlanBase::None),
+                Base::Reference(reference) if reference == SCRATCH => Ok(PlanBase::None),
                 Base::Reference(reference) => {
                     let platform = scene.settings.platform.clone();
                     match scene.facts.one(Question::Base { reference: reference.clone(), platform })? {

@@ -16,7 +16,8 @@
 //! account of it is often beside the point.
 //!
 //! Reading order: [`gateway`] (doors and their life), `serve` (connections and dispatch), `push` and `session`
-//! (uploads), `pull`, `cache`, `download` and `reading` (blobs on disk), `known` (which blob is where); by itself: [`Shelf`], a registry of this process.
+//! (uploads), `pull`, `cache`, `download` and `reading` (blobs on disk), `known` (which blob is where); by themselves: [`Shelf`] and [`Stand`],
+//! registries of this process.
 
 mod answer;
 mod cache;
@@ -33,6 +34,8 @@ mod route;
 mod serve;
 mod session;
 mod shelf;
+mod stand;
 
 pub use gateway::{ATTEMPT_ANNOTATION, Gateway, GatewayError, Options};
 pub use shelf::Shelf;
+pub use stand::{ShownBlob, ShownManifest, Stand};

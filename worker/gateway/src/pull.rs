@@ -94,7 +94,10 @@ impl Pull {
         };
         let reading = match reading.await {
             Ok(reading) => reading,
-            Err(failure) => return locked(&self.failure).insert(failure).response(),
+            Err(failure) => {
+                self.distrusting()(&failure);
+                return locked(&self.failure).insert(failure).response();
+            }
         };
         let mut answer = answer::blob_head(&digest, size);
         if let Some(range) = &range {
@@ -103,10 +106,11 @@ impl Pull {
             let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             answer::set(&mut answer, "content-range", &told);
         }
-        let failure = Arc::clone(&self.failure);
+        let (failure, door) = (Arc::clone(&self.failure), self.distrusting());
         let bytes = reading.bytes(range.unwrap_or(0..size)).map(move |bytes| {
             bytes.map_err(|why| {
                 let error = io::Error::other(why.message.clone());
+                door(&why);
                 *locked(&failure) = Some(why);
                 error
             })
@@ -115,8 +119,18 @@ impl Pull {
         answer
     }
 
+    /// What to do with a failure of a blob: one that is not what it must be may be a mirror's.
+    fn distrusting(&self) -> impl Fn(&Failure) + Send + 'static {
+        let (client, repo) = (self.shared.client.pulling(), self.image.repo.clone());
+        move |failure| {
+            if failure.kind == Kind::Broken {
+                client.distrust_mirrors(&repo, &failure.message);
+            }
+        }
+    }
+
     fn source(&self, digest: BlobDigest, size: u64) -> Source {
-        let (client, repo, wanted) = (self.shared.client.clone(), self.image.repo.clone(), digest.clone());
+        let (client, repo, wanted) = (self.shared.client.pulling(), self.image.repo.clone(), digest.clone());
         let fetch = move || {
             let (client, repo, digest) = (client.clone(), repo.clone(), wanted.clone());
             async move { client.blob_stream(&repo, &digest).await }.boxed()
@@ -129,7 +143,7 @@ async fn read_manifest(
     shared: &Shared,
     image: &ImageAt,
 ) -> Result<(RawManifest, HashMap<BlobDigest, u64>), BackendError> {
-    let read = shared.client.manifest(&image.repo, image.digest.as_str()).await.map_err(Failure::from)?;
+    let read = shared.client.pulling().manifest(&image.repo, image.digest.as_str()).await.map_err(Failure::from)?;
     let manifest = read.ok_or_else(|| BackendError::Gone(image.to_string()))?;
     let refuse = |why: &str| Failure::new(Kind::Refused, format!("pull {image}: {why}"));
     let document = Document::parse(&manifest.bytes, Some(&manifest.media_type));

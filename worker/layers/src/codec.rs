@@ -35,6 +35,18 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// What a stream is compressed with that begins so: four bytes tell.
+    pub fn of(first: &[u8]) -> Self {
+        let skippable = first.len() >= 4 && first[1..4] == [0x2a, 0x4d, 0x18];
+        if first.starts_with(&[0x1f, 0x8b]) {
+            Self::Gzip
+        } else if first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || skippable {
+            Self::Zstd
+        } else {
+            Self::None
+        }
+    }
+
     /// The media type of a layer compressed so.
     pub fn media_type(self) -> &'static str {
         match self {
@@ -133,17 +145,17 @@ impl<R: Read> Decoder<R> {
     pub fn new(mut input: R) -> io::Result<Self> {
         let mut first = Vec::new();
         input.by_ref().take(4).read_to_end(&mut first)?;
-        let gzip = first.starts_with(&[0x1f, 0x8b]);
-        let zstd =
-            first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || (first.len() == 4 && first[1..] == [0x2a, 0x4d, 0x18]);
+        let compression = Compression::of(&first);
         let counted = Counted { first, at: 0, inner: input, count: 0 };
-        let kind = if gzip {
-            Decoding::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, counted))))
-        } else if zstd {
-            let decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER, counted))?;
-            Decoding::Zstd(Box::new(decoder))
-        } else {
-            Decoding::Plain(counted)
+        let kind = match compression {
+            Compression::Gzip => {
+                Decoding::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, counted))))
+            }
+            Compression::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER, counted))?;
+                Decoding::Zstd(Box::new(decoder))
+            }
+            Compression::None => Decoding::Plain(counted),
         };
         Ok(Self { kind, plain: 0, free: FREE })
     }

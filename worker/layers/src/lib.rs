@@ -5,8 +5,10 @@
 //! Reading order: [`entry`] (a file as archives describe it), [`tar`] (a strict reader and a deterministic writer),
 //! [`codec`] (compression and digests of streams), [`root`] (a directory that paths cannot leave), [`unpack`] (archive
 //! to directory) and [`pack`] (directory to archive) with the whiteouts of both, [`stream`] (directory to compressed
-//! archive, all steps at once), [`store`] (layers and images of a host).
+//! archive, all steps at once), [`store`] (layers and images of a host); by itself: [`archive`] (images in archives of a
+//! project).
 
+pub mod archive;
 pub mod codec;
 pub mod entry;
 mod error;

@@ -4,12 +4,12 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `layers/CHAIN/` | an unpacked layer: `diff/`, a lower directory of overlay; `about.json`; `lease` |
+//! | `layers/CHAIN/` | an unpacked layer: `diff/`, a lower directory of overlay; `about.json`; `lease`; `kept/`, its archive as it came, when no registry has it |
 //! | `images/ID` | the config of an image, byte for byte |
 //! | `known/MANIFEST` | which image a manifest is of, and where its layers are in registries |
 //! | `stages/PROJECT/DIGEST/STAMP` | a stage of the local storage: another name of its image's config |
 //! | `work/NAME/` | what somebody is making; its owner holds the lock on `work/NAME/lock` |
-//! | `locks/` | one maker of a layer, one admission at a time |
+//! | `locks/` | one maker of a layer, one puller of an image, one admission at a time |
 //! | `unsettled/BOOT/` | names of what the disk may not have yet |
 //!
 //! Things are made aside and appear by a rename, so that nothing half-made is ever seen. They are not flushed one by
@@ -21,6 +21,7 @@
 
 mod images;
 mod inventory;
+mod kept;
 mod layers;
 mod lease;
 mod names;
@@ -43,6 +44,7 @@ use crate::LayerError;
 pub use self::{
     images::{Known, Place},
     inventory::{Inventory, Reclaimed, Tally, size_of},
+    kept::Kept,
     layers::{About, Claim, Claimed, Layer},
     names::ChainId,
     room::{Reservation, Usage, share_of_volume},

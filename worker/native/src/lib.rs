@@ -2,8 +2,8 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on `overlay` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`, `files`
-//! (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
+//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
+//! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
 //!
 //! Without root, a program first starts itself again by [`rootless`]. Dockerfiles are not built here yet.
 
@@ -15,6 +15,7 @@ mod delete;
 mod early;
 mod error;
 mod files;
+mod kept;
 pub mod limits;
 pub mod network;
 mod overlay;

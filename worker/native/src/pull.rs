@@ -1,6 +1,10 @@
 //! Images of registries: their layers fetched, verified and unpacked at once.
 
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io::{Read, Write as _},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -18,6 +22,7 @@ use slipway_oci::{
     BlobDigest, ImageAt, ImageConfig, Repo,
     manifest::{Descriptor, Manifest},
 };
+use slipway_registry::{Client, RegistryError};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{Shared, error, place::time_of};
@@ -53,14 +58,21 @@ pub(crate) async fn pull(shared: &Arc<Shared>, at: &ImageAt) -> Result<LocalImag
     if let Some(image) = known(shared, at).await? {
         return Ok(image);
     }
-    let doing = format!("pull {at}");
+    let doing = if at.repo.is_passing() { format!("unpack the image {}", at.digest) } else { format!("pull {at}") };
+    // Of the processes of this host one fetches, and the others find what it has fetched.
+    let (store, digest) = (shared.store.clone(), at.digest.clone());
+    let alone = shared.tasks.blocking(move || store.pulling(&digest)).await;
+    let _alone = alone.map_err(|error| error::layers(&doing, error))?;
+    if let Some(image) = known(shared, at).await? {
+        return Ok(image);
+    }
     let (manifest, config_bytes, config) = documents(shared, at, &doing).await?;
     let layers = layers(at, &manifest, &config, &doing)?;
     // Held until all is noted, so that nothing is evicted meanwhile.
     let _placed = fetch_all(shared, &layers, &doing).await?;
     let (store, at) = (shared.store.clone(), at.clone());
     let finish = move || -> Result<LocalImage, LayerError> {
-        for wanted in layers {
+        for wanted in layers.into_iter().filter(|wanted| !wanted.repo.is_passing()) {
             store.put_place(&wanted.diff_id, Place { repo: wanted.repo, descriptor: wanted.descriptor })?;
         }
         let id = store.put_image(&config_bytes)?;
@@ -92,13 +104,13 @@ async fn known(shared: &Arc<Shared>, at: &ImageAt) -> Result<Option<LocalImage>,
 }
 
 async fn documents(shared: &Shared, at: &ImageAt, doing: &str) -> Result<(Manifest, Bytes, ImageConfig), BackendError> {
-    let found = shared.client.manifest(&at.repo, at.digest.as_str()).await;
+    let found = shared.client.pulling().manifest(&at.repo, at.digest.as_str()).await;
     let found = found.map_err(|error| error::registry(doing, error))?;
     let raw = found.ok_or_else(|| BackendError::Gone(at.to_string()))?;
     let bad = |why: String| BackendError::Refused(format!("{doing}: {why}"));
     let manifest = Manifest::parse(&raw.bytes).map_err(|error| bad(error.to_string()))?;
-    let bytes = shared.client.blob(&at.repo, &manifest.config.digest).await.map_err(|error| match error {
-        slipway_registry::RegistryError::NotFound(_) => BackendError::Gone(at.to_string()),
+    let bytes = shared.client.pulling().blob(&at.repo, &manifest.config.digest).await.map_err(|error| match error {
+        RegistryError::NotFound(_) => BackendError::Gone(at.to_string()),
         other => error::registry(doing, other),
     })?;
     let config = ImageConfig::parse(&bytes).map_err(|error| bad(error.to_string()))?;
@@ -141,44 +153,128 @@ async fn fetch_all(shared: &Arc<Shared>, layers: &[Wanted], doing: &str) -> Resu
     Ok(placed)
 }
 
-/// Fetches a layer, unless it is there or another process is fetching it: then that is waited for.
+/// Why a layer was not fetched.
+enum Unfetched {
+    Layer(LayerError),
+    Registry(RegistryError),
+}
+
+impl Unfetched {
+    fn into_backend(self, doing: &str) -> BackendError {
+        match self {
+            Self::Layer(error) => error::layers(doing, error),
+            Self::Registry(error) => error::registry(doing, error),
+        }
+    }
+}
+
+impl From<LayerError> for Unfetched {
+    fn from(error: LayerError) -> Self {
+        Self::Layer(error)
+    }
+}
+
+/// Fetches a layer; once more when a mirror may have spoilt it.
 async fn fetch(shared: Arc<Shared>, wanted: Wanted, doing: String) -> Result<Fetched, BackendError> {
+    let client = shared.client.pulling();
+    let fetched = match fetch_once(&shared, &client, wanted.clone()).await {
+        Err(Unfetched::Layer(LayerError::Corrupt(why))) if client.distrust_mirrors(&wanted.repo, &why) => {
+            fetch_once(&shared, &client, wanted).await
+        }
+        // A file does not mend itself: trying again does not help.
+        Err(Unfetched::Layer(LayerError::Corrupt(why))) if wanted.repo.is_passing() => {
+            Err(Unfetched::Layer(LayerError::Bad(format!("the archive is damaged: {why}"))))
+        }
+        fetched => fetched,
+    };
+    fetched.map_err(|error| error.into_backend(&doing))
+}
+
+/// Fetches a layer, unless it is there or another process is fetching it: then that is waited for.
+async fn fetch_once(shared: &Shared, client: &Client, wanted: Wanted) -> Result<Fetched, Unfetched> {
     let (store, chain) = (shared.store.clone(), wanted.chain.clone());
-    let claimed = shared.tasks.blocking(move || store.claim(&chain)).await;
-    let claim = match claimed.map_err(|error| error::layers(&doing, error))? {
+    let claim = match shared.tasks.blocking(move || store.claim(&chain)).await? {
         Claimed::There(layer) => return Ok(Fetched::There(layer)),
         Claimed::Ours(claim) => claim,
     };
-    let started = shared.client.blob_stream(&wanted.repo, &wanted.descriptor.digest).await;
-    let (_, bytes) = started.map_err(|error| error::registry(&doing, error))?;
+    let (size, bytes) =
+        client.blob_stream(&wanted.repo, &wanted.descriptor.digest).await.map_err(Unfetched::Registry)?;
+    check("size", &size, &wanted.descriptor.size)?;
     let store = shared.store.clone();
-    let owned = doing.clone();
-    let work = move || receive(&store, &wanted, claim, bytes).map_err(|error| error::layers(&owned, error));
-    shared.tasks.blocking(work).await
+    Ok(shared.tasks.blocking(move || receive(&store, &wanted, claim, bytes)).await?)
 }
+
+/// Bytes of a layer on their way.
+type Incoming = Digesting<Keeping<SyncIoBridge<StreamReader<ByteStream, Bytes>>>>;
 
 /// Unpacks an archive as it comes, and verifies it on both sides of the decompressor.
 fn receive(store: &Store, wanted: &Wanted, claim: Claim, bytes: ByteStream) -> Result<Fetched, LayerError> {
-    let io = |error: std::io::Error| LayerError::io(format!("fetch the layer {}", wanted.descriptor.digest), error);
-    let guessed = wanted.descriptor.size.saturating_mul(GROWTH);
-    let _promised = store.admit(guessed)?;
+    let Wanted { descriptor, repo, .. } = wanted;
+    let io = |error: std::io::Error| LayerError::io(format!("fetch the layer {}", descriptor.digest), error);
+    let guessed = descriptor.size.saturating_mul(GROWTH);
+    let archive = if repo.is_passing() { descriptor.size } else { 0 };
+    let _promised = store.admit(guessed.saturating_add(archive))?;
     let limits = Limits { bytes: store.usage()?.limit, ..Limits::default() };
-    let input = SyncIoBridge::new(StreamReader::new(bytes.map_err(std::io::Error::other)));
-    let decoder = Decoder::new(Digesting::new(input)).map_err(io)?;
+    let kept = if repo.is_passing() { Some(claim.keep().map_err(io)?) } else { None };
+    let mut input = Digesting::new(Keeping { input: SyncIoBridge::new(StreamReader::new(bytes)), kept });
+    let (unpacked, diff_id) = match decode(&mut input, &claim, limits) {
+        Ok(decoded) => decoded,
+        Err(error) => return Err(cause(error, input, &descriptor.digest)),
+    };
+    let (_, digest, size) = input.finish();
+    check("digest", &digest, &descriptor.digest)?;
+    check("size", &size, &descriptor.size)?;
+    check("diffID", &diff_id, &wanted.diff_id)?;
+    if repo.is_passing() {
+        claim.kept(descriptor).map_err(io)?;
+    }
+    let _more = store.admit(unpacked.size.saturating_sub(guessed))?;
+    let below = wanted.below.as_ref().map(|chain| chain.hex().to_owned());
+    let about = About { diff_id, below, size: unpacked.size + archive };
+    Ok(Fetched::Unpacked { claim, unpacked, about })
+}
+
+/// Unpacks all of an archive; answers the digest of what was in the compression, too.
+fn decode(input: &mut Incoming, claim: &Claim, limits: Limits) -> Result<(Unpacked, BlobDigest), LayerError> {
+    let io = |error: std::io::Error| LayerError::io("read a layer", error);
+    let decoder = Decoder::new(input).map_err(io)?;
     let root = Root::open(&claim.diff()).map_err(io)?;
     let mut reader = TarReader::new(Digesting::new(decoder), limits);
     let unpacked = unpack(&mut reader, &root, &Purpose::Layer)?;
     let mut plain = reader.into_inner();
     std::io::copy(&mut plain, &mut std::io::sink()).map_err(io)?;
     let (decoder, diff_id, _) = plain.finish();
-    let (_, digest, size) = decoder.finish().map_err(io)?.finish();
-    check("digest", &digest, &wanted.descriptor.digest)?;
-    check("size", &size, &wanted.descriptor.size)?;
-    check("diffID", &diff_id, &wanted.diff_id)?;
-    let _more = store.admit(unpacked.size.saturating_sub(guessed))?;
-    let below = wanted.below.as_ref().map(|chain| chain.hex().to_owned());
-    let about = About { diff_id, below, size: unpacked.size };
-    Ok(Fetched::Unpacked { claim, unpacked, about })
+    decoder.finish().map_err(io)?;
+    Ok((unpacked, diff_id))
+}
+
+/// What is behind a failure to read an archive: bytes that are not those which were promised explain it best.
+fn cause(error: LayerError, mut input: Incoming, promised: &BlobDigest) -> LayerError {
+    // What is too much already is not read on, and what broke off has no digest.
+    if matches!(error, LayerError::TooMuch(_)) || std::io::copy(&mut input, &mut std::io::sink()).is_err() {
+        return error;
+    }
+    let (_, digest, _) = input.finish();
+    match check("digest", &digest, promised) {
+        Err(LayerError::Corrupt(why)) => LayerError::Corrupt(format!("{why} ({error})")),
+        Ok(()) | Err(_) => error,
+    }
+}
+
+/// Writes what is read to a file as well.
+struct Keeping<R> {
+    input: R,
+    kept: Option<File>,
+}
+
+impl<R: Read> Read for Keeping<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        if let Some(kept) = &mut self.kept {
+            kept.write_all(&buffer[..count])?;
+        }
+        Ok(count)
+    }
 }
 
 fn check<T: PartialEq + std::fmt::Display>(what: &str, found: &T, promised: &T) -> Result<(), LayerError> {

@@ -18,7 +18,7 @@ use slipway_oci::{
 };
 use slipway_registry::{RegistryError, Upload};
 
-use crate::{Shared, error, pipe};
+use crate::{Shared, error, kept, pipe};
 
 /// Annotation by which no two attempts share a manifest.
 const ATTEMPT: &str = "io.slipway.attempt";
@@ -90,7 +90,10 @@ async fn blob(
     let places = places.map_err(|error| error::layers(doing, error))?;
     let found = match elsewhere(shared, &places, to).await.map_err(|error| error::registry(doing, error))? {
         Some(descriptor) => descriptor,
-        None => pack_and_send(shared, &layer, to, doing).await?,
+        None => match kept::send(shared, &layer, to, doing).await? {
+            Some(descriptor) => descriptor,
+            None => pack_and_send(shared, &layer, to, doing).await?,
+        },
     };
     let place = Place { repo: to.clone(), descriptor: found.clone() };
     if notes == Notes::Kept && places.first() != Some(&place) {
@@ -128,7 +131,8 @@ async fn elsewhere(shared: &Shared, places: &[Place], to: &Repo) -> Result<Optio
 
 /// From one registry to another, as it is: the receiving one verifies it. `false` when the first does not give it.
 async fn copy(shared: &Shared, place: &Place, to: &Repo) -> Result<bool, RegistryError> {
-    let started = shared.client.blob_stream(&place.repo, &place.descriptor.digest).await;
+    // What was pulled from a mirror may be had from there only.
+    let started = shared.client.pulling().blob_stream(&place.repo, &place.descriptor.digest).await;
     let mut bytes = match started {
         Ok((_, bytes)) => bytes,
         Err(error) => {

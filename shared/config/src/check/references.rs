@@ -1,6 +1,6 @@
 //! Mentions of images: whether what is named exists and is of the kind that is wanted.
 
-use slipway_oci::Reference;
+use slipway_oci::{ArchiveName, BaseName, Reference, ReferenceError};
 
 use super::Index;
 use crate::{
@@ -115,15 +115,38 @@ fn apply(reader: &mut Reader<'_>, draft: &mut Draft, targets: &[Target]) {
 fn base(reader: &mut Reader<'_>, stapel: &mut StapelImage, link: &Link, target: Target) {
     match target {
         Target::Draft(_) => stapel.base = Base::Image(ImageName(link.name.text.clone())),
-        Target::External if link.name.text != "scratch" => check_reference(reader, link),
-        Target::External | Target::Unknown => {}
+        Target::External => external_base(reader, stapel, link),
+        Target::Unknown => {}
+    }
+}
+
+/// A problem when what a base names cannot be one, or `fromLatest` has no registry to ask.
+fn external_base(reader: &mut Reader<'_>, stapel: &StapelImage, link: &Link) {
+    match link.name.text.parse::<BaseName>() {
+        Ok(BaseName::Registry(_)) => {}
+        Ok(BaseName::Scratch | BaseName::Archive(_)) => {
+            if let Some(position) = stapel.from_latest {
+                let name = shorten(&link.name.text);
+                let message = format!("`fromLatest` asks a registry, and the base `{name}` is in none");
+                reader.refuse(position, message, "remove `fromLatest`");
+            }
+        }
+        Err(error) if ArchiveName::is_meant(&link.name.text) => {
+            let hint = "write `oci-layout://PATH[:TAG|@DIGEST]` or `docker-archive://PATH[:NAME:TAG]`";
+            reader.refuse(link.name.position, format!("`{}`: {error}", link.directive), hint);
+        }
+        Err(error) => refuse_reference(reader, link, &error),
     }
 }
 
 /// A problem when what `link` names cannot be an image of a registry.
 fn check_reference(reader: &mut Reader<'_>, link: &Link) {
     if let Err(error) = link.name.text.parse::<Reference>() {
-        let message = format!("`{}`: {error}", link.directive);
-        reader.refuse(link.name.position, message, "write `[HOST/]NAME[:TAG][@DIGEST]`, such as `alpine:3.20`");
+        refuse_reference(reader, link, &error);
     }
+}
+
+fn refuse_reference(reader: &mut Reader<'_>, link: &Link, error: &ReferenceError) {
+    let message = format!("`{}`: {error}", link.directive);
+    reader.refuse(link.name.position, message, "write `[HOST/]NAME[:TAG][@DIGEST]`, such as `alpine:3.20`");
 }

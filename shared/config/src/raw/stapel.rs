@@ -102,9 +102,6 @@ fn base(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Link> {
         reader.refuse(name.position, message, "write a single image name, without blanks");
         return None;
     }
-    if directive == "from" && name.text == "scratch" {
-        reader.unsupported("from: scratch", name.position);
-    }
     Some(Link { kind: LinkKind::Base, directive, name, wants })
 }
 

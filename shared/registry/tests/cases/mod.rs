@@ -3,6 +3,7 @@
 mod access;
 mod fake;
 mod faults;
+mod mirrors;
 mod pages;
 mod real;
 mod transfers;

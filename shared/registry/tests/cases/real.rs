@@ -140,7 +140,9 @@ async fn references_are_resolved() {
         let found = client.resolve(reference, &platform("linux/arm64")).await.unwrap().unwrap();
         assert_eq!((found.repo, found.digest), (app.clone(), arm.clone()), "{reference:?}");
     }
-    assert_eq!(client.resolve(&latest, &platform("linux/s390x")).await.unwrap(), None);
+    let lacking = client.resolve(&latest, &platform("linux/s390x")).await.unwrap_err();
+    assert!(matches!(lacking, RegistryError::NotFound(_)), "{lacking}");
+    assert!(lacking.to_string().contains("no image for this platform; it has images for: linux/amd64"), "{lacking}");
     assert_eq!(client.resolve(&absent, &platform("linux/arm64")).await.unwrap(), None);
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use slipway_config::DockerfileImage;
 use slipway_digest::{Checksum, Encoder};
 use slipway_dockerfile::Inputs;
+use slipway_oci::ArchiveName;
 use slipway_paths::{ContextFilter, Scope, TreePath};
 
 use super::handed;
@@ -43,6 +44,14 @@ pub(super) fn body(scene: Scene<'_>, image: &DockerfileImage) -> Asked<StageBody
     let mut bases: Vec<BaseImage> = Vec::new();
     let mut questions: Vec<Question> = Vec::new();
     for reference in &read.inputs.bases {
+        if ArchiveName::is_meant(reference) {
+            let why = format!(
+                "not supported yet: archives as bases of Dockerfiles (`FROM {reference}` in {}); load the image into the \
+                 engine or push it to a registry, and name it there",
+                read.path
+            );
+            return scene.invalid(scene.image.position.line, why);
+        }
         match handed::base(scene, scene.image, reference)? {
             Some(own) => bases.push(own),
             None => questions.push(ask(reference)),

@@ -1,7 +1,7 @@
 //! `dependencies`, `imageSpec`, `fromLatest`: what of other images, of the finished image and of the registry counts.
 
 use slipway_oci::{BlobDigest, Repo};
-use slipway_stages::{StageBody, build::BuildFailure};
+use slipway_stages::{PlanBase, Question, StageBody, build::BuildFailure};
 
 use crate::world::World;
 
@@ -151,4 +151,33 @@ fn from_latest_counts_what_the_registry_has() {
     let Err(BuildFailure::Invalid { invalid, .. }) = world.build(config, 1).result else { panic!("it was built") };
     assert!(invalid.message.contains("can not get base image id from registry"), "{invalid:?}");
     assert_eq!(invalid.line, Some(6));
+}
+
+#[test]
+fn of_an_archive_the_manifest_counts_and_not_its_path() {
+    let at = |content: &[u8]| Some(Repo::passing("127.0.0.1:1".to_owned(), "x").at(BlobDigest::of(content)));
+    let mut world = World::new().with_empty_commit();
+    world.registry = at(b"one");
+    assert_eq!(world.build("image: a\nfrom: oci-layout://base:v1\n", 1).built, ["a/from"]);
+    assert_eq!(world.build("image: a\nfrom: docker-archive://moved/base.tar\n", 1).built, [""; 0]);
+    world.registry = at(b"two");
+    assert_eq!(world.build("image: a\nfrom: oci-layout://base:v1\n", 1).built, ["a/from"]);
+}
+
+#[test]
+fn scratch_is_no_question() {
+    let mut world = World::new().with_empty_commit();
+    let built = world.build("image: a\nfrom: scratch\n", 1);
+    assert_eq!(built.built, ["a/from"]);
+    assert!(matches!(built.plans[0].base, PlanBase::None), "{:?}", built.plans[0].base);
+    assert!(built.questions.iter().all(|asked| !matches!(asked, Question::Base { .. })), "{:?}", built.questions);
+}
+
+#[test]
+fn archives_are_no_bases_of_dockerfiles_yet() {
+    let mut world = World::new();
+    world.commit(1, None, &[("Dockerfile", "FROM oci-layout://base\n", 1)]);
+    let built = world.build("image: app\ndockerfile: Dockerfile\n", 1);
+    let Err(BuildFailure::Invalid { invalid, .. }) = built.result else { panic!("it was built") };
+    assert!(invalid.message.starts_with("not supported yet: archives as bases of Dockerfiles"), "{invalid:?}");
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use slipway_oci::BlobDigest;
 use slipway_process::random_id;
 
-use super::{ChainId, Store, Work, lease, settle::Thing, write_whole};
+use super::{ChainId, Store, Work, lease, names::hex_of, settle::Thing, write_whole};
 use crate::LayerError;
 
 /// What is known of a layer beside its files.
@@ -40,6 +40,10 @@ impl Layer {
     /// Its files, as a lower directory of overlay.
     pub fn diff(&self) -> PathBuf {
         self.path.join("diff")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -88,24 +92,39 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub fn claim(&self, chain: &ChainId) -> Result<Claimed, LayerError> {
-        let path = self.path("locks").join(chain.hex());
-        let doing = |error: io::Error| LayerError::io(format!("lock {}", path.display()), error);
         if let Some(layer) = self.layer(chain)? {
             return Ok(Claimed::There(layer));
         }
-        let lock = loop {
-            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(doing)?;
-            lock.lock().map_err(doing)?;
-            if lease::is_same(&lock, &path).map_err(doing)? {
-                break lock;
-            }
-        };
+        let lock = self.lock(chain.hex())?;
         if let Some(layer) = self.layer(chain)? {
             return Ok(Claimed::There(layer));
         }
         let work = self.work(&format!("layer-{}", random_id()))?;
-        fs::create_dir(work.path().join("diff")).map_err(doing)?;
+        let doing = |error: io::Error| LayerError::io(format!("make the layer {chain}"), error);
+        for directory in ["diff", "layer"] {
+            fs::create_dir(work.path().join(directory)).map_err(doing)?;
+        }
         Ok(Claimed::Ours(Claim { store: self.clone(), chain: chain.clone(), work, _lock: lock }))
+    }
+
+    /// Waits until no other process of this host pulls the image of a manifest; none does while the answer lives.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn pulling(&self, manifest: &BlobDigest) -> Result<File, LayerError> {
+        self.lock(&format!("pull-{}", hex_of(manifest)))
+    }
+
+    fn lock(&self, name: &str) -> Result<File, LayerError> {
+        let path = self.path("locks").join(name);
+        let doing = |error: io::Error| LayerError::io(format!("lock {}", path.display()), error);
+        loop {
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(doing)?;
+            lock.lock().map_err(doing)?;
+            if lease::is_same(&lock, &path).map_err(doing)? {
+                return Ok(lock);
+            }
+        }
     }
 
     /// Takes a directory of files over as a layer. Another process may have made the same one meanwhile: then that is
@@ -143,15 +162,19 @@ impl Claim {
         self.work.path().join("diff")
     }
 
+    /// The directory that becomes the layer's, but for its files.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.work.path().join("layer")
+    }
+
     /// Makes the layer appear.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub fn finish(self, about: &About) -> Result<Layer, LayerError> {
-        let aside = self.work.path().join("layer");
+        let aside = self.aside();
         let place = self.store.path("layers").join(self.chain.hex());
         let appear = || -> io::Result<()> {
-            fs::create_dir(&aside)?;
             fs::rename(self.diff(), aside.join("diff"))?;
             fs::write(aside.join(lease::FILE), b"")?;
             write_whole(&aside, "about.json", &serde_json::to_vec(about)?)?;

@@ -101,6 +101,11 @@ impl<R: Read> TarReader<R> {
         Err(bad("one entry has too many headers"))
     }
 
+    /// The input, read up to the content of the entry that came last.
+    pub fn input(&self) -> &R {
+        &self.input
+    }
+
     /// Gives the input back, at the end of the archive.
     pub fn into_inner(self) -> R {
         self.input
