@@ -6,7 +6,10 @@
 mod build;
 mod config;
 mod harness;
+mod mounts;
 mod sources;
+
+use std::path::Path;
 
 use async_trait::async_trait;
 use slipway_oci::config::RunConfig;
@@ -49,6 +52,13 @@ pub async fn without_dockerfiles(backend: &dyn ContainerBackend, base: &LocalIma
     config::every_change_on_every_base(&harness, bases).await;
     config::configs_are_rewritten(&harness, bases).await;
     config::images_are_forgotten(&harness).await;
+}
+
+/// The part of the suite that is about the host's directories; `host` is an empty one that containers can reach.
+pub async fn mounts(backend: &dyn ContainerBackend, base: &LocalImage, host: &Path) {
+    let harness = Harness::new(backend, base);
+    mounts::parts_of_the_host_are_seen(&harness, host).await;
+    mounts::a_lost_part_of_the_host_is_an_error(&harness, host).await;
 }
 
 /// The part of the suite that is about Dockerfiles, for a backend with several builders.

@@ -7,6 +7,7 @@
 //! are wrapped for the toolbox), [`output`] (what becomes of their output), [`conformance`] (what every backend must do).
 
 pub mod conformance;
+mod mount;
 pub mod output;
 pub mod retar;
 pub mod script;
@@ -19,6 +20,8 @@ use futures::stream::BoxStream;
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Reference, Repo, Respec};
 use slipway_paths::TreePath;
 use tokio::sync::mpsc;
+
+pub use crate::mount::HostMount;
 
 /// Bytes of a tar archive on their way.
 pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
@@ -82,6 +85,8 @@ pub struct Setup {
     /// Where the image is pushed next, if anywhere. A backend may send what it has while it commits; the push is what
     /// brings the image there, or says why not.
     pub to: Option<Repo>,
+    /// What its script sees of the host; no two have one target.
+    pub mounts: Vec<HostMount>,
 }
 
 /// A script to run in a workspace.

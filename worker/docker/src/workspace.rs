@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use slipway_backend::{
-    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Workspace,
+    BackendError, ByteStream, HostMount, LocalImage, Logs, Script, Setup, Workspace,
     script::{Deletion, Marker, TOOLBOX_BIN, compose},
 };
 use slipway_oci::{ConfigChange, change, config::RunConfig};
@@ -103,9 +103,11 @@ impl DockerWorkspace {
         }
     }
 
+    /// With a toolbox: for a container that runs.
     fn host_config(&self, toolbox: Option<&str>) -> HostConfig {
         HostConfig {
             network_mode: self.setup.network.clone(),
+            mounts: toolbox.map(|_| self.setup.mounts.iter().map(bind).collect()),
             volumes_from: toolbox.map(|name| vec![format!("{name}:ro")]),
             ..HostConfig::default()
         }
@@ -119,6 +121,16 @@ impl DockerWorkspace {
         self.ran = true;
         let container = self.container.as_ref().expect("it was just prepared");
         run(container, &text, marker, logs).await
+    }
+}
+
+fn bind(mount: &HostMount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.to_string_lossy().into_owned()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..Mount::default()
     }
 }
 

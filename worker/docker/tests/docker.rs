@@ -25,6 +25,14 @@ async fn the_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parts_of_the_host_are_mounted() {
+    let Some(engine) = Engine::start(BuilderChoice::Auto).await else { return };
+    let host = tempfile::tempdir().expect("a directory");
+    conformance::mounts(&engine.backend, &engine.base, host.path()).await;
+    engine.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_dockerfiles_of_the_suite_with_buildkit() {
     let Some(engine) = Engine::start(BuilderChoice::BuildKit).await else { return };
     conformance::dockerfiles(&engine.backend, &engine.base).await;

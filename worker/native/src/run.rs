@@ -44,7 +44,7 @@ pub(crate) async fn run(
     let toolbox = shared.toolbox().await?;
     let line = line(shared, wanted).await?;
     let (owned, image_variables) = (Arc::clone(shared), image_variables.to_vec());
-    let held = Arc::clone(&room);
+    let (held, mounts) = (Arc::clone(&room), setup.mounts.clone());
     let (network, names) = (line.network(), line.names.clone());
     let limits = Arc::clone(shared);
     let group = shared.tasks.blocking(move || Group::make(&limits.limits)).await;
@@ -61,6 +61,7 @@ pub(crate) async fn run(
             toolbox,
             empty: owned.store.empty()[0].clone(),
             files: host_files(&held, names.as_deref()).map_err(system)?,
+            mounts,
         };
         sandbox::start(&owned.program, held.root.as_fd(), (&spec, &surroundings), &text).map_err(system)
     };

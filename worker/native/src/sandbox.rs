@@ -9,6 +9,7 @@
 
 mod filter;
 mod init;
+mod mounts;
 mod outer;
 mod rights;
 mod start;
@@ -16,6 +17,7 @@ mod start;
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use serde::{Deserialize, Serialize};
+use slipway_backend::HostMount;
 
 use crate::{limits::ProcessLimit, network::space};
 
@@ -67,6 +69,8 @@ pub(crate) struct Spec {
     pub(crate) empty: PathBuf,
     /// Files of the host that stand in the place of the image's: path in the image, path on the host.
     pub(crate) files: Vec<(String, PathBuf)>,
+    /// What else is seen of the host.
+    pub(crate) mounts: Vec<HostMount>,
 }
 
 /// Whether this process was started to be a part of a sandbox; then it is one, and this is its end. To be asked before

@@ -5,7 +5,9 @@ use std::{fs, io, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use rustix::mount::MountAttrFlags;
-use slipway_backend::{BackendError, ByteStream, LocalImage, Logs, Script, Setup, Workspace, script::Deletion};
+use slipway_backend::{
+    BackendError, ByteStream, HostMount, LocalImage, Logs, Script, Setup, Workspace, script::Deletion,
+};
 use slipway_layers::{Layer, root::Root, store::Work};
 use slipway_oci::{ConfigChange, ImageConfig};
 use slipway_paths::TreePath;
@@ -50,10 +52,10 @@ impl Room {
     }
 
     /// Mounts. Blocks.
-    fn make(shared: &Shared, layers: &[Layer], attempt: &str) -> Result<Self, BackendError> {
+    fn make(shared: &Shared, layers: &[Layer], setup: &Setup) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
-        let work = shared.store.work(attempt).map_err(|error| error::layers(doing, error))?;
-        let mounted = mount(shared, layers, &work).map_err(|error| error::system(doing, error));
+        let work = shared.store.work(&setup.attempt).map_err(|error| error::layers(doing, error))?;
+        let mounted = mount(shared, layers, &work, &setup.mounts).map_err(|error| error::system(doing, error));
         let (root, stubs) = mounted?;
         Ok(Self { root, work, stubs, _layers: layers.to_vec() })
     }
@@ -67,11 +69,11 @@ pub(crate) fn lowers(shared: &Shared, layers: &[Layer]) -> Vec<PathBuf> {
     lowers
 }
 
-fn mount(shared: &Shared, layers: &[Layer], work: &Work) -> io::Result<(Root, Vec<Vec<u8>>)> {
+fn mount(shared: &Shared, layers: &[Layer], work: &Work, mounts: &[HostMount]) -> io::Result<(Root, Vec<Vec<u8>>)> {
     let mut lowers = lowers(shared, layers);
     let image = Root::of(overlay::mount(&lowers, None, MountAttrFlags::empty())?);
     let own = work.path().join("stubs");
-    let made = stubs::make(&image, &own)?;
+    let made = stubs::make(&image, &own, mounts)?;
     let (upper, scratch) = (Room::upper(work), work.path().join("scratch"));
     fs::create_dir(&upper)?;
     fs::create_dir(&scratch)?;
@@ -96,8 +98,8 @@ impl NativeWorkspace {
         if let Some(room) = &self.room {
             return Ok(Arc::clone(room));
         }
-        let (shared, layers, attempt) = (Arc::clone(&self.shared), self.layers.clone(), self.setup.attempt.clone());
-        let made = self.shared.tasks.blocking(move || Room::make(&shared, &layers, &attempt)).await?;
+        let (shared, layers, setup) = (Arc::clone(&self.shared), self.layers.clone(), self.setup.clone());
+        let made = self.shared.tasks.blocking(move || Room::make(&shared, &layers, &setup)).await?;
         let room = Arc::new(made);
         self.room = Some(Arc::clone(&room));
         Ok(room)

@@ -33,6 +33,14 @@ async fn the_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parts_of_the_host_are_mounted() {
+    let Some(native) = Native::start().await else { return };
+    let host = tempfile::tempdir().expect("a directory");
+    conformance::mounts(&native.backend, &native.base, host.path()).await;
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dockerfiles_are_not_supported_yet() {
     let Some(native) = Native::start().await else { return };
     let (logs, _lines) = mpsc::channel(1);
@@ -183,7 +191,7 @@ async fn what_is_being_made_of_a_dead_process_is_swept() {
     std::fs::create_dir_all(dead.join("upper")).expect("a directory");
     std::fs::write(dead.join("lock"), "").expect("a file");
     let setup =
-        Setup { attempt: "alive".to_owned(), platform: Platform::host(), network: Some("none".to_owned()), to: None };
+        Setup { attempt: "alive".to_owned(), platform: Platform::host(), network: Some("none".to_owned()), to: None, mounts: Vec::new() };
     let mut alive = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
     alive.extract(archive(&[file("f", "x")]), "/", None, None).await.expect("files go in");
     assert_eq!(native.backend.sweep().await.expect("a sweep"), 1);

@@ -78,6 +78,7 @@ async fn workspace(
         platform: plan.platform.clone(),
         network: None,
         to: assignment.push_to.clone(),
+        mounts: Vec::new(),
     };
     let opened = runner.backend.open(base.as_ref(), setup).await;
     let mut workspace = opened.map_err(|error| failure::backend("start a build container", error))?;

@@ -131,7 +131,7 @@ impl<'a> Harness<'a> {
     /// A workspace on `base`.
     pub async fn open(&self, base: Option<&LocalImage>) -> Box<dyn Workspace> {
         let setup =
-            Setup { attempt: self.attempt(), platform: Platform::host(), network: Some("none".to_owned()), to: None };
+            Setup { attempt: self.attempt(), platform: Platform::host(), network: Some("none".to_owned()), to: None, mounts: Vec::new() };
         self.backend.open(base, setup).await.expect("a workspace")
     }
 

@@ -271,7 +271,7 @@ impl Lab for StorageLab<'_> {
     }
 
     async fn upload(&self, labels: &StageLabels, salt: &str) -> StageRecord {
-        let setup = Setup { attempt: random_id(), platform: Platform::host(), network: None, to: None };
+        let setup = Setup { attempt: random_id(), platform: Platform::host(), network: None, to: None, mounts: Vec::new() };
         let workspace = self.engine.backend.open(Some(&self.engine.base), setup).await.expect("a workspace");
         let mut change = ConfigChange { labels: slipway_stages::labels::write(labels), ..ConfigChange::default() };
         change.env.insert("SALT".to_owned(), salt.to_owned());

@@ -24,7 +24,7 @@ use rustix::{
 use slipway_layers::userns;
 use slipway_process::child::command;
 
-use super::{BROKEN, Spec, filter, rights};
+use super::{BROKEN, Spec, filter, mounts, rights};
 use crate::{overlay, toolbox::MOUNT};
 
 /// Parts of `/proc` and `/sys` that tell of the host or change it: hidden.
@@ -78,10 +78,11 @@ fn step<T, E: Into<io::Error>>(doing: &'static str, result: Result<T, E>) -> Ste
 fn become_shell() -> Step<std::convert::Infallible> {
     step("bind the sandbox to its parent", set_parent_process_death_signal(Some(Signal::KILL)))?;
     let [root, spec, script] = step("take the root over", receive())?;
-    let spec = step("read the sandbox's description", read_spec(spec))?;
+    let mut spec = step("read the sandbox's description", read_spec(spec))?;
     step("make mounts private", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
     let toolbox = step("mount the toolbox", toolbox(&spec))?;
     let files = step("open the files of the host", host_files(&spec))?;
+    let mounts = step("open what is mounted", mounts::open(std::mem::take(&mut spec.mounts)))?;
     let systems = step("make /proc and /sys", Systems::make())?;
     step("enter the root", enter(&root))?;
     drop(root);
@@ -94,6 +95,7 @@ fn become_shell() -> Step<std::convert::Infallible> {
     }
     step("hide parts of /proc", hide())?;
     umask(Mode::from_raw_mode(0o022));
+    step("mount", mounts::place_all(mounts))?;
     step("name the machine", sethostname(spec.hostname.as_bytes()))?;
     let program = step("start the build shell", spec.command.first().ok_or(io::ErrorKind::InvalidInput))?;
     let mut shell = command(program);
@@ -147,7 +149,7 @@ fn enter(root: &OwnedFd) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-fn place(mount: &impl AsFd, at: impl AsRef<Path>) -> io::Result<()> {
+pub(super) fn place(mount: &impl AsFd, at: impl AsRef<Path>) -> io::Result<()> {
     Ok(move_mount(mount.as_fd(), "", CWD, at.as_ref(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 

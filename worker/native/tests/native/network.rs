@@ -73,6 +73,7 @@ async fn opened(native: &Native, network: Option<&str>) -> Box<dyn Workspace> {
         platform: Platform::host(),
         network: network.map(str::to_owned),
         to: None,
+        mounts: Vec::new(),
     };
     native.backend.open(Some(&native.base), setup).await.expect("a workspace")
 }

@@ -65,7 +65,7 @@ impl Native {
             clock: Arc::new(SystemClock::new(None)),
         };
         let backend = NativeBackend::open(options).await.expect("a backend");
-        let setup = Setup { attempt: "base".to_owned(), platform: Platform::host(), network: None, to: None };
+        let setup = Setup { attempt: "base".to_owned(), platform: Platform::host(), network: None, to: None, mounts: Vec::new() };
         let mut workspace = backend.open(None, setup).await.expect("a workspace");
         let tree = [directory("bin"), directory("etc"), file("etc/passwd", "root:x:0:0::/root:/bin/sh\n")];
         workspace.extract(archive(&tree), "/", None, None).await.expect("files go in");
