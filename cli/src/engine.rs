@@ -7,14 +7,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, ImageStore, LocalImage, Pushed, SpoolDir};
-use slipway_docker::{DockerBackend, DockerOptions, ToolboxSource};
+use slipway_docker::{DockerBackend, DockerOptions};
 use slipway_gateway::Gateway;
 use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands, rootless};
 use slipway_oci::{Platform, Repo};
 use slipway_process::{SystemClock, Tasks};
 use slipway_registry::Client;
 use slipway_storage::StageStorage;
-use slipway_toolbox::Places;
+use slipway_toolbox::{Places, Source};
 
 use crate::{choose::Backend, host::HostOptions};
 
@@ -47,7 +47,7 @@ impl Engine {
                     store: store(&options.home),
                     limit: Some(options.limit.bytes(&options.home)),
                     client: client.clone(),
-                    toolbox: places(),
+                    toolbox: toolbox(options),
                     compression: options.compression,
                     program: PathBuf::from(OWN_PROGRAM),
                     commands: if options.strangers { Commands::Strangers } else { Commands::Own },
@@ -153,7 +153,7 @@ pub(crate) async fn trial(home: &Path) -> Result<(), String> {
         store: store(home),
         limit: None,
         client,
-        toolbox: places(),
+        toolbox: Source::Own(places()),
         compression: Compression::default(),
         program: PathBuf::from(OWN_PROGRAM),
         commands: Commands::Own,
@@ -188,12 +188,16 @@ async fn docker(options: &HostOptions, gateway: Arc<Gateway>) -> Result<Arc<Dock
 }
 
 /// The image of tools that the user names, or our own: from beside the program, the program's own, or the system's.
-fn toolbox(options: &HostOptions) -> ToolboxSource {
+fn toolbox(options: &HostOptions) -> Source {
     match &options.toolbox {
         Some(image) => {
-            let (name, version) = image.rsplit_once(':').unwrap_or((image, "latest"));
-            ToolboxSource::Image { name: name.to_owned(), version: version.to_owned() }
+            let (name, version) = match image.rsplit_once(':') {
+                // A port is no tag.
+                Some((name, version)) if !version.contains('/') => (name, version),
+                Some(_) | None => (image.as_str(), "latest"),
+            };
+            Source::Image { name: name.to_owned(), version: version.to_owned() }
         }
-        None => ToolboxSource::Own(places()),
+        None => Source::Own(places()),
     }
 }

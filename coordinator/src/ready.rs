@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use slipway_config::{Config, Image, ImageKind, ImageName, closure};
+use slipway_config::{Config, Image, ImageKind, ImageName, Secret, SecretSource, closure};
 use slipway_protocol::SubmitRequest;
 use slipway_stages::{Build, BuildOptions, Graph, Settings};
 
@@ -122,6 +122,7 @@ fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(),
         ));
     }
     check_networks(file, images)?;
+    check_secrets(file, images)?;
     let refused = config.unsupported.iter().find(|refused| refused.image.as_ref().is_none_or(needed));
     refused.map_or(Ok(()), |refused| {
         let (line, column) = (refused.position.line, refused.position.column);
@@ -142,6 +143,23 @@ fn check_networks(file: &str, images: &[&Image]) -> Result<(), String> {
                 "{file}: image {}: `network: {network}` is not for a cluster, where commands must not see the network of \
                  a worker: write `default` or `none`",
                 image.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses secrets that stand in the configuration, whose text is stored with the build.
+fn check_secrets(file: &str, images: &[&Image]) -> Result<(), String> {
+    for image in images {
+        let open = |secret: &&Secret| matches!(secret.source, SecretSource::Value(_));
+        if let Some(secret) = image.secrets.iter().find(open) {
+            return Err(format!(
+                "{file}:{}: image {}: the secret `{}` is written out by `value`, and a cluster stores the configuration: \
+                 use `env` or `src`",
+                secret.position.line,
+                image.name(),
+                secret.id
             ));
         }
     }

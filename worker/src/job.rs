@@ -4,9 +4,10 @@ mod failure;
 mod git;
 mod imports;
 mod logs;
+mod shell;
 mod stage;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use slipway_backend::{ContainerBackend, LocalImage};
 use slipway_oci::BlobDigest;
@@ -15,10 +16,16 @@ use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 
 use crate::{
     holds::Holds,
+    introspect::Introspect,
     progress::Progress,
     sources::Sources,
     traces::{self, Traces},
 };
+
+/// Name of the socket of an ssh agent in the directory that containers see it in.
+pub const AGENT_SOCKET: &str = "ssh-auth-sock";
+/// That directory.
+const AGENT_DIRECTORY: &str = "/.werf/tmp";
 
 /// What jobs are run with.
 pub(crate) struct Runner {
@@ -29,6 +36,8 @@ pub(crate) struct Runner {
     pub(crate) link: Arc<dyn CoordinatorLink>,
     pub(crate) traces: Traces,
     pub(crate) holds: Holds,
+    pub(crate) agent: Option<PathBuf>,
+    pub(crate) introspect: Option<Arc<dyn Introspect>>,
 }
 
 impl Runner {

@@ -89,7 +89,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("", "from: b\nansible: {install: [{apt: x}]}", "ansible"),
     ("", "from: b\nmount: [{from: tmp_dir, to: /x}]", "mount"),
     ("", "from: b\ndocker: {exactValues: true}", "docker.exactValues"),
-    ("", "from: b\nsecrets: [{env: X}]", "secrets"),
+    ("", "dockerfile: D\nsecrets: [{env: X}]", "secrets"),
     ("", "from: b\nnetwork: none", "network"),
     ("", "from: b\nimport: [{from: 'alpine:3', add: /a, before: setup}]", "import of an external image"),
     ("", "from: b\nimport: [{image: d, stage: install, add: /b, before: setup}]", "import.stage"),

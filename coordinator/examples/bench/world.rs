@@ -153,7 +153,13 @@ impl World {
 
     /// Hands a build in that is made already.
     pub(crate) async fn hand_in(&self, build: Build) -> mpsc::Receiver<Event> {
-        let submission = Submission { build, outside: self.outside.clone(), trace: None, requires: Default::default() };
+        let submission = Submission {
+            build,
+            outside: self.outside.clone(),
+            trace: None,
+            requires: Default::default(),
+            secrets: Default::default(),
+        };
         let (_, events) = self.engine.submit(submission).await.expect("the engine runs");
         events
     }

@@ -132,6 +132,7 @@ mod tests {
             deadline: None,
             again: None,
             traceparent: None,
+            secrets: Vec::new(),
         };
         Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }
     }

@@ -89,7 +89,12 @@ impl Owner {
         let key = self.builds.scheduler_key(build, key);
         let number = self.builds.next_number();
         self.subscribers.insert(number, subscriber);
-        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside });
+        let uses = match &job {
+            Job::Stage(plan) => plan.secrets.as_slice(),
+            Job::Checksum(_) => &[],
+        };
+        let secrets = self.builds.secrets(build, uses);
+        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside, secrets });
         self.rerouted();
         self.traces.wanted(number, &key, self.builds.trace(build), about);
         self.schedule(scheduler::Event::Wanted { key, want, subscriber: number });
@@ -209,7 +214,8 @@ impl Owner {
             let (job, push_to) = (entry.job.clone(), entry.outside.push_to.clone());
             let (again, traceparent) = (self.scheduler.again(&attempt), self.traces.parent_of(&attempt));
             let deadline = options.deadline;
-            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent })
+            let secrets = entry.secrets.clone();
+            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent, secrets })
         };
         Desired {
             run: orders.run.into_iter().filter_map(assignment).collect(),

@@ -214,5 +214,6 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         require_built: false,
         detached: false,
         traceparent: None,
+        secrets: Default::default(),
     }
 }

@@ -112,7 +112,13 @@ impl World {
             copy_from_local: false,
         };
         let build = Build::new(Graph::new(config.images), &Arc::new(settings), BuildOptions::default());
-        Submission { build, outside: self.outside.clone(), trace: None, requires: Default::default() }
+        Submission {
+            build,
+            outside: self.outside.clone(),
+            trace: None,
+            requires: Default::default(),
+            secrets: Default::default(),
+        }
     }
 }
 

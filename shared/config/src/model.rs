@@ -353,6 +353,13 @@ pub struct Secret {
     pub position: Position,
 }
 
+impl Secret {
+    /// Names it within its project: ids are unlike only within one image.
+    pub fn key(&self, image: &Image) -> String {
+        format!("{}/{}", image.name().0, self.id)
+    }
+}
+
 /// One entry of `mount`: a directory of the host in build containers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mount {

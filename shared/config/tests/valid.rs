@@ -202,7 +202,6 @@ fn what_cannot_be_built_is_noted() {
         "8 a:ansible",
         "9 a:mount",
         "11 a:docker.exactValues",
-        "12 a:secrets",
         "13 a:network",
         "15 a:import of an external image",
         "16 a:import.stage",

@@ -12,7 +12,7 @@ use slipway_stages::{
     build::{BuildFailure, BuiltImage, Schedule},
 };
 
-use crate::Requirements;
+use crate::{Requirements, SecretValues};
 
 /// A build as its client names it, so that a submit whose answer was lost can be repeated: 8 to 64 characters out of
 /// `a-z`, `0-9` and `-`.
@@ -100,6 +100,10 @@ pub struct SubmitRequest {
     pub detached: bool,
     /// W3C trace context of the client.
     pub traceparent: Option<String>,
+    /// What its commands may read, by the keys that its plans name. Never stored: a coordinator that goes on with the build
+    /// is sent them again.
+    #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
+    pub secrets: SecretValues,
 }
 
 /// At which commit another repository is for a build. Who asks for the build has looked it up, by the rights that he has

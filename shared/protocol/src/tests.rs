@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo};
 use slipway_paths::{PathFilter, Scope, TreePath};
-use slipway_stages::{GitInput, PlanBase, SourceId, StageBody, StageKind, StagePlan, StageRecord};
+use slipway_stages::{GitInput, PlanBase, SecretUse, SourceId, StageBody, StageKind, StagePlan, StageRecord};
 
 use super::*;
 
@@ -42,6 +42,7 @@ fn plan() -> StagePlan {
         change: ConfigChange { cmd: Some(vec![String::new()]), ..ConfigChange::default() },
         commits: BTreeMap::from([("own".to_owned(), CommitId([7; 20]))]),
         content: checksum(3),
+        secrets: vec![SecretUse { id: "token".to_owned(), key: "app/token".to_owned() }],
     }
 }
 
@@ -56,6 +57,7 @@ fn an_assignment_reads_back() {
         deadline: None,
         again: None,
         traceparent: None,
+        secrets: vec![HandedSecret { id: "token".to_owned(), content: Hidden::new(*b"hush") }],
     }];
     let record = StageRecord {
         id: plan().parent.expect("a parent"),

@@ -200,6 +200,7 @@ impl Stage {
             platform: settings.platform.clone(),
         });
         change.labels.extend(labels);
+        let secrets = rules::secrets(scene.image, &body);
         Ok(StagePlan {
             project: settings.project.clone(),
             kind: self.kind,
@@ -212,6 +213,7 @@ impl Stage {
             change,
             commits: self.commits.clone(),
             content,
+            secrets,
         })
     }
 

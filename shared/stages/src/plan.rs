@@ -77,6 +77,18 @@ pub struct StagePlan {
     pub commits: Commits,
     /// What users of the stage will take into their digests.
     pub content: Checksum,
+    /// Secrets that its commands may read; they count in no digest.
+    #[serde(default)]
+    pub secrets: Vec<SecretUse>,
+}
+
+/// A secret that commands may read. Its content is no part of a plan.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+pub struct SecretUse {
+    /// Name of its file.
+    pub id: String,
+    /// Names it within its build.
+    pub key: String,
 }
 
 /// What a stage stands on.

@@ -23,7 +23,7 @@ use crate::{
     facts::Asked,
     kind::StageKind,
     labels::Uses,
-    plan::{Commits, StageBody},
+    plan::{Commits, SecretUse, StageBody},
     scene::Scene,
     settings::VirtualMerge,
 };
@@ -142,6 +142,17 @@ pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
         | StageKind::DependenciesAfterInstall
         | StageKind::DependenciesBeforeSetup
         | StageKind::DependenciesAfterSetup => dependencies::recipe(scene, stapel, moment(kind)),
+    }
+}
+
+/// The secrets that commands of a stage may read: those of its image.
+pub(crate) fn secrets(image: &Image, body: &StageBody) -> Vec<SecretUse> {
+    let used = |secret: &slipway_config::Secret| SecretUse { id: secret.id.clone(), key: secret.key(image) };
+    match body {
+        StageBody::Shell { .. } | StageBody::Dockerfile(_) => image.secrets.iter().map(used).collect(),
+        StageBody::Nothing | StageBody::Git(_) | StageBody::Imports(_) | StageBody::Respec(_) | StageBody::Copy(_) => {
+            Vec::new()
+        }
     }
 }
 

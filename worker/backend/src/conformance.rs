@@ -7,6 +7,7 @@ mod build;
 mod config;
 mod harness;
 mod mounts;
+mod secrets;
 mod sources;
 
 use std::path::Path;
@@ -49,6 +50,7 @@ pub async fn without_dockerfiles(backend: &dyn ContainerBackend, base: &LocalIma
     build::a_long_script_runs(&harness).await;
     build::an_empty_base(&harness).await;
     build::a_dropped_workspace_leaves_nothing(&harness).await;
+    secrets::secrets_are_seen_and_leave_nothing(&harness).await;
     config::every_change_on_every_base(&harness, bases).await;
     config::configs_are_rewritten(&harness, bases).await;
     config::images_are_forgotten(&harness).await;

@@ -4,13 +4,17 @@
 //! protocol: images come from and go to repositories through the [`ImageLink`] it was given.
 //!
 //! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
-//! are wrapped for the toolbox), [`output`] (what becomes of their output), [`conformance`] (what every backend must do).
+//! are wrapped for the toolbox), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
+//! (shells for users), [`conformance`] (what every backend must do).
 
 pub mod conformance;
 mod mount;
 pub mod output;
 pub mod retar;
 pub mod script;
+pub mod scrub;
+mod secrets;
+pub mod terminal;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
@@ -21,7 +25,11 @@ use slipway_oci::{BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Refe
 use slipway_paths::TreePath;
 use tokio::sync::mpsc;
 
-pub use crate::mount::HostMount;
+pub use crate::{
+    mount::HostMount,
+    secrets::{SECRETS, Secrets},
+    terminal::Terminal,
+};
 
 /// Bytes of a tar archive on their way.
 pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
@@ -87,6 +95,15 @@ pub struct Setup {
     pub to: Option<Repo>,
     /// What its script sees of the host; no two have one target.
     pub mounts: Vec<HostMount>,
+    /// What its script may read below [`SECRETS`], which is memory; its output is cleaned of them.
+    pub secrets: Secrets,
+}
+
+impl Setup {
+    /// A workspace on the engine's default network that sees nothing else.
+    pub fn new(attempt: String, platform: Platform) -> Self {
+        Self { attempt, platform, network: None, to: None, mounts: Vec::new(), secrets: Secrets::none() }
+    }
 }
 
 /// A script to run in a workspace.
@@ -203,6 +220,9 @@ pub trait Workspace: Send {
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError>;
     /// Runs a script as 0:0 in `/`, once.
     async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError>;
+    /// Opens a shell on a terminal, in the state that the workspace is in and with what its script sees, and waits for its
+    /// end, however that is. What comes of it is thrown away, so that nothing can follow but dropping the workspace.
+    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError>;
     /// Makes an image of it: the base's config with `change` applied by [`slipway_oci::change::apply`].
     async fn commit(self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError>;
 }

@@ -10,9 +10,10 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use slipway_paths::TreePath;
 
-use crate::{BackendError, Script};
+use crate::{BackendError, SECRETS, Script, Secrets, output::MARKER_ROOM, scrub::Match};
 
 /// Where the toolbox's programs are in every build container.
 pub const TOOLBOX_BIN: &str = "/.werf/stapel/embedded/bin";
@@ -44,6 +45,9 @@ pub struct Marker {
 }
 
 impl Marker {
+    /// The descriptor of a script that its markers go to.
+    pub const DESCRIPTOR: u32 = MARKER_FD;
+
     /// A marker that nobody else can write; `token` is random and made of letters and digits.
     pub fn new(token: &str) -> Self {
         Self { token: token.chars().filter(char::is_ascii_alphanumeric).collect() }
@@ -59,17 +63,41 @@ impl Marker {
         b"\x1e\n"
     }
 
+    /// Whether it stands at the beginning of `text`.
+    pub(crate) fn at(&self, text: &[u8]) -> Match {
+        let start = self.start();
+        let common = start.len().min(text.len());
+        if text[..common] != start[..common] {
+            return Match::No;
+        }
+        let rest = &text[common..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        match &rest[digits..] {
+            _ if digits > MARKER_ROOM => Match::No,
+            [] | [0x1e] => Match::Begins,
+            [0x1e, b'\n', ..] => Match::Whole(common + digits + Self::end().len()),
+            _ => Match::No,
+        }
+    }
+
     fn print(&self, line: &str) -> String {
         format!("builtin printf '\\036%s:%s\\036\\n' {} {line} >&{MARKER_FD}\n", self.token)
     }
 }
 
-/// The whole script. Line 0 of the marker is the deletion of files.
+/// The whole script. Line 0 of the marker is the deletion of files. Secrets are written to the memory that is mounted
+/// for them: they travel as the script does, in no argument, variable or history.
 ///
 /// # Errors
 /// [`BackendError::Refused`] when a variable has no valid name or value, or the script is too large.
-pub fn compose(deletions: &[Deletion], script: &Script, marker: &Marker) -> Result<Vec<u8>, BackendError> {
+pub fn compose(
+    deletions: &[Deletion],
+    script: &Script,
+    secrets: &Secrets,
+    marker: &Marker,
+) -> Result<Vec<u8>, BackendError> {
     let mut text = format!("exec {MARKER_FD}>&1 </dev/null\n").into_bytes();
+    write_secrets(&mut text, secrets);
     if deletions.iter().any(|deletion| !deletion.paths.is_empty()) {
         text.extend_from_slice(marker.print("0").as_bytes());
         delete(&mut text, deletions);
@@ -107,6 +135,18 @@ fn commands(text: &mut Vec<u8>, commands: &[(u32, String)], marker: &Marker) -> 
         text.extend_from_slice(format!("{evaluate} {MARKER_FD}>&-\nfi\n").as_bytes());
     }
     Ok(())
+}
+
+/// By pipes: what a shell is given by here-documents may lie in a file for a moment.
+fn write_secrets(text: &mut Vec<u8>, secrets: &Secrets) {
+    for (id, content) in secrets.files() {
+        let encoded = STANDARD.encode(content);
+        let write = format!("builtin printf %s {encoded} | {TOOLBOX_BIN}/base64 --decode >");
+        text.extend_from_slice(b"(umask 0377; ");
+        text.extend_from_slice(write.as_bytes());
+        quote(text, format!("{SECRETS}/{id}").as_bytes());
+        text.extend_from_slice(b")\n");
+    }
 }
 
 fn variables(variables: &BTreeMap<String, String>) -> Result<String, BackendError> {

@@ -6,15 +6,16 @@
 
 use bollard::{
     models::ContainerCreateBody,
-    query_parameters::{CreateContainerOptions, CreateImageOptions},
+    query_parameters::{ContainerArchiveInfoOptions, CreateContainerOptions, CreateImageOptions},
 };
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use slipway_backend::{BackendError, script::TOOLBOX_BIN};
-use slipway_toolbox::{Archive, Places, ToolboxError};
+use slipway_toolbox::{Archive, Places, REQUIRED, Source, ToolboxError, complaint};
 use tokio::sync::Mutex;
 
 use crate::{
+    container::remove,
     engine::Engine,
     error::{failed, is_conflict, is_missing},
 };
@@ -24,30 +25,16 @@ const MOUNT: &str = "/.werf/stapel";
 /// Repository of the images that are made here.
 const OWN_REPOSITORY: &str = "slipway-toolbox";
 
-/// Which toolbox build containers get.
-#[derive(Clone, Debug)]
-pub enum ToolboxSource {
-    /// Made here, of the programs that are found in these places.
-    Own(Places),
-    /// An image that the user names (`WERF_STAPEL_IMAGE_NAME`, `WERF_STAPEL_IMAGE_VERSION`); the engine pulls it.
-    Image {
-        /// Repository.
-        name: String,
-        /// Tag.
-        version: String,
-    },
-}
-
 /// The toolbox of one engine.
 #[derive(Debug)]
 pub(crate) struct Toolbox {
     engine: Engine,
-    source: ToolboxSource,
+    source: Source,
     ready: Mutex<Option<String>>,
 }
 
 impl Toolbox {
-    pub(crate) fn new(engine: Engine, source: ToolboxSource) -> Self {
+    pub(crate) fn new(engine: Engine, source: Source) -> Self {
         Self { engine, source, ready: Mutex::new(None) }
     }
 
@@ -73,15 +60,16 @@ impl Toolbox {
 
     async fn prepare(&self) -> Result<String, BackendError> {
         match &self.source {
-            ToolboxSource::Image { name, version } => {
+            Source::Image { name, version } => {
                 let container = container_name(version)?;
                 if !self.exists(&container).await? {
                     self.pull(name, version).await?;
                     self.create(&container, &format!("{name}:{version}")).await?;
+                    self.check(&container, &format!("{name}:{version}")).await?;
                 }
                 Ok(container)
             }
-            ToolboxSource::Own(places) => {
+            Source::Own(places) => {
                 let places = places.clone();
                 let made = self.engine.cleanups.blocking(move || own(&places)).await?;
                 let Archive { version, bytes } = made;
@@ -101,6 +89,23 @@ impl Toolbox {
             Err(error) if is_missing(&error) => Ok(false),
             Err(error) => Err(failed(&format!("look for the toolbox container {container}"), error)),
         }
+    }
+
+    /// Looks whether a toolbox that was just made has what is needed.
+    async fn check(&self, container: &str, image: &str) -> Result<(), BackendError> {
+        let mut missing = Vec::new();
+        for program in REQUIRED {
+            let options = ContainerArchiveInfoOptions { path: format!("{TOOLBOX_BIN}/{program}") };
+            match self.engine.docker.get_container_archive_info(container, Some(options)).await {
+                Ok(_) => {}
+                Err(error) if is_missing(&error) => missing.push(program),
+                Err(error) => return Err(failed(&format!("look into the toolbox image {image}"), error)),
+            }
+        }
+        let Some(complaint) = complaint(image, &missing) else { return Ok(()) };
+        // The next build is to look again, at another image of this name perhaps.
+        remove(&self.engine, container).await;
+        Err(BackendError::Refused(complaint))
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, BackendError> {

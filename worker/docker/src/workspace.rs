@@ -2,13 +2,18 @@
 //!
 //! A stage without commands and deletions never starts its container: it is created, filled and committed.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use slipway_backend::{
-    BackendError, ByteStream, HostMount, LocalImage, Logs, Script, Setup, Workspace,
+    BackendError, ByteStream, HostMount, LocalImage, Logs, SECRETS, Script, Setup, Terminal, Workspace,
+    output::Output,
     script::{Deletion, Marker, TOOLBOX_BIN, compose},
+    scrub::Masks,
 };
 use slipway_oci::{ConfigChange, change, config::RunConfig};
 use slipway_paths::TreePath;
@@ -20,6 +25,7 @@ use crate::{
     container::Container,
     place::Pending,
     run::{arguments, run},
+    shell,
     toolbox::Toolbox,
 };
 
@@ -109,19 +115,44 @@ impl DockerWorkspace {
             network_mode: self.setup.network.clone(),
             mounts: toolbox.map(|_| self.setup.mounts.iter().map(bind).collect()),
             volumes_from: toolbox.map(|name| vec![format!("{name}:ro")]),
+            tmpfs: toolbox.and_then(|_| self.memory()),
+            log_config: toolbox.map(|_| no_log()),
             ..HostConfig::default()
         }
     }
 
+    /// Where secrets are written to; it is the engine's host that they never leave memory of.
+    fn memory(&self) -> Option<HashMap<String, String>> {
+        let secrets = &self.setup.secrets;
+        let options = format!("rw,noexec,nosuid,nodev,mode=0755,size={}", secrets.room());
+        (!secrets.is_empty()).then(|| HashMap::from([(SECRETS.to_owned(), options)]))
+    }
+
+    /// Makes everything that waits.
+    async fn settle(&mut self) -> Result<(), BackendError> {
+        if !self.deletions.is_empty() {
+            // Nothing is said by deletions that succeed, and what fails is in the error.
+            let (logs, _) = mpsc::channel(1);
+            self.run_script(&Script::default(), logs).await?;
+        }
+        self.prepare(false).await
+    }
+
     async fn run_script(&mut self, script: &Script, logs: Logs) -> Result<(), BackendError> {
         let marker = Marker::new(&random_id());
-        let text = compose(&self.deletions, script, &marker)?;
+        let text = compose(&self.deletions, script, &self.setup.secrets, &marker)?;
         self.prepare(true).await?;
         self.deletions.clear();
         self.ran = true;
         let container = self.container.as_ref().expect("it was just prepared");
-        run(container, &text, marker, logs).await
+        let output = Output::new(logs, Some(marker), &Masks::of(&self.setup.secrets));
+        run(container, &text, output).await
     }
+}
+
+/// The engine would keep what commands say on its disk, as it was said.
+fn no_log() -> HostConfigLogConfig {
+    HostConfigLogConfig { typ: Some("none".to_owned()), config: None }
 }
 
 fn bind(mount: &HostMount) -> Mount {
@@ -180,13 +211,18 @@ impl Workspace for DockerWorkspace {
         self.run_script(&script, logs).await
     }
 
+    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
+        self.settle().await?;
+        let toolbox = self.toolbox.container().await?;
+        let container = self.container.take().expect("it was just prepared");
+        let image = commit(&container, &self.base_config, self.base_config.clone()).await?;
+        drop(container);
+        let body = self.running_body(&toolbox);
+        shell::open(self.toolbox.engine(), &self.setup, (image, body), (variables, terminal)).await
+    }
+
     async fn commit(mut self: Box<Self>, config: ConfigChange) -> Result<LocalImage, BackendError> {
-        if !self.deletions.is_empty() {
-            // Nothing is said by deletions that succeed, and what fails is in the error.
-            let (logs, _) = mpsc::channel(1);
-            self.run_script(&Script::default(), logs).await?;
-        }
-        self.prepare(false).await?;
+        self.settle().await?;
         let container = self.container.take().expect("it was just prepared");
         let wanted = change::apply(&self.base_config, &config);
         commit(&container, &self.base_config, wanted).await

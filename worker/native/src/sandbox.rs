@@ -21,7 +21,7 @@ use slipway_backend::HostMount;
 
 use crate::{limits::ProcessLimit, network::space};
 
-pub(crate) use start::{Ended, Running, start};
+pub(crate) use start::{Ended, Running, Spoken, start, start_to};
 
 /// First argument of the outer process.
 const OUTER: &str = "sandbox-outer";
@@ -71,6 +71,10 @@ pub(crate) struct Spec {
     pub(crate) files: Vec<(String, PathBuf)>,
     /// What else is seen of the host.
     pub(crate) mounts: Vec<HostMount>,
+    /// Where memory is mounted, and bytes of it; `None` = nowhere.
+    pub(crate) memory: Option<(String, usize)>,
+    /// Whether it has a terminal: that is its standard output.
+    pub(crate) interactive: bool,
 }
 
 /// Whether this process was started to be a part of a sandbox; then it is one, and this is its end. To be asked before

@@ -1,12 +1,12 @@
 //! A workspace: an overlay on top of an image, and what is done in it.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use rustix::mount::MountAttrFlags;
 use slipway_backend::{
-    BackendError, ByteStream, HostMount, LocalImage, Logs, Script, Setup, Workspace, script::Deletion,
+    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace, script::Deletion,
 };
 use slipway_layers::{Layer, root::Root, store::Work};
 use slipway_oci::{ConfigChange, ImageConfig};
@@ -16,9 +16,11 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use crate::{
     Shared,
     commit::{self, Ground},
-    delete, error, overlay, place, run, stubs,
+    delete, error, overlay, place, run, shell, stubs,
 };
 
+/// Directory of the places for mounts.
+const STUBS: &str = "stubs";
 /// Deletions that wait, all together.
 const MAX_DELETIONS: usize = 1_000_000;
 
@@ -38,11 +40,11 @@ pub(crate) struct NativeWorkspace {
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) root: Root,
-    pub(crate) work: Work,
+    pub(crate) work: Arc<Work>,
     /// Paths that only the places for mounts have.
     pub(crate) stubs: Vec<Vec<u8>>,
     /// Keeps the layers below from being evicted.
-    _layers: Vec<Layer>,
+    layers: Vec<Layer>,
 }
 
 impl Room {
@@ -55,9 +57,20 @@ impl Room {
     fn make(shared: &Shared, layers: &[Layer], setup: &Setup) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
         let work = shared.store.work(&setup.attempt).map_err(|error| error::layers(doing, error))?;
-        let mounted = mount(shared, layers, &work, &setup.mounts).map_err(|error| error::system(doing, error));
+        let mounted = mount(shared, layers, &work, setup).map_err(|error| error::system(doing, error));
         let (root, stubs) = mounted?;
-        Ok(Self { root, work, stubs, _layers: layers.to_vec() })
+        Ok(Self { root, work: Arc::new(work), stubs, layers: layers.to_vec() })
+    }
+
+    /// The same room with another mount: that of a sandbox goes with it. Blocks.
+    fn again(shared: &Shared, room: Arc<Self>) -> Result<Self, BackendError> {
+        let (work, stubs, layers) = (Arc::clone(&room.work), room.stubs.clone(), room.layers.clone());
+        drop(room);
+        let mut lowers = lowers(shared, &layers);
+        lowers.insert(0, work.path().join(STUBS));
+        let mounted = writable(&lowers, &work, "scratch-of-shell");
+        let root = mounted.map_err(|error| error::system("mount the root of a shell", error))?;
+        Ok(Self { root, work, stubs, layers })
     }
 }
 
@@ -69,14 +82,13 @@ pub(crate) fn lowers(shared: &Shared, layers: &[Layer]) -> Vec<PathBuf> {
     lowers
 }
 
-fn mount(shared: &Shared, layers: &[Layer], work: &Work, mounts: &[HostMount]) -> io::Result<(Root, Vec<Vec<u8>>)> {
+fn mount(shared: &Shared, layers: &[Layer], work: &Work, setup: &Setup) -> io::Result<(Root, Vec<Vec<u8>>)> {
     let mut lowers = lowers(shared, layers);
     let image = Root::of(overlay::mount(&lowers, None, MountAttrFlags::empty())?);
-    let own = work.path().join("stubs");
-    let made = stubs::make(&image, &own, mounts)?;
-    let (upper, scratch) = (Room::upper(work), work.path().join("scratch"));
+    let own = work.path().join(STUBS);
+    let made = stubs::make(&image, &own, setup)?;
+    let upper = Room::upper(work);
     fs::create_dir(&upper)?;
-    fs::create_dir(&scratch)?;
     // The root of the changes is the root that is seen: as the image has it.
     if let Some(stat) = image.look(b"")? {
         let directory = Root::open(&upper)?.directory(b"")?;
@@ -86,10 +98,17 @@ fn mount(shared: &Shared, layers: &[Layer], work: &Work, mounts: &[HostMount]) -
     }
     drop(image);
     lowers.insert(0, own);
+    Ok((writable(&lowers, work, "scratch")?, made))
+}
+
+/// A mount with the changes of a room. The kernel prepares them in the directory `scratch`, which no other mount has had:
+/// it is marked by the one that does not care for the disk.
+fn writable(lowers: &[PathBuf], work: &Work, scratch: &str) -> io::Result<Root> {
+    let (upper, scratch) = (Room::upper(work), work.path().join(scratch));
+    fs::create_dir(&scratch)?;
     let writable = overlay::Writable { upper: &upper, work: &scratch };
     // Nodes of devices are files of an image, and nothing that a command opens: it might be the host's disk.
-    let root = overlay::mount(&lowers, Some(writable), MountAttrFlags::MOUNT_ATTR_NODEV)?;
-    Ok((Root::of(root), made))
+    Ok(Root::of(overlay::mount(lowers, Some(writable), MountAttrFlags::MOUNT_ATTR_NODEV)?))
 }
 
 impl NativeWorkspace {
@@ -177,6 +196,19 @@ impl Workspace for NativeWorkspace {
         let room = self.room().await?;
         let base = self.base.config.env.clone().unwrap_or_default();
         run::run(&self.shared, room, &self.setup, &base, &script, logs).await
+    }
+
+    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
+        self.delete_now().await?;
+        let mut room = self.room().await?;
+        if self.ran {
+            self.room = None;
+            let shared = Arc::clone(&self.shared);
+            room = Arc::new(self.shared.tasks.blocking(move || Room::again(&shared, room)).await?);
+        }
+        self.room = Some(Arc::clone(&room));
+        let base = self.base.config.env.clone().unwrap_or_default();
+        shell::shell(&self.shared, room, &self.setup, &base, (variables, terminal)).await
     }
 
     async fn commit(mut self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError> {

@@ -63,7 +63,14 @@ async fn a_large_layer_is_sent_while_it_is_made() {
     let committed = async |script: &'static str, to: &Repo| {
         let harness = Harness::new(&native.backend, &native.base);
         let (platform, network) = (Platform::host(), Some("none".to_owned()));
-        let setup = Setup { attempt: harness.attempt(), platform, network, to: Some(to.clone()) };
+        let setup = Setup {
+            attempt: harness.attempt(),
+            platform,
+            network,
+            to: Some(to.clone()),
+            mounts: Vec::new(),
+            secrets: slipway_backend::Secrets::none(),
+        };
         let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
         let script = format!("PATH=/.werf/stapel/embedded/bin:$PATH; {script}");
         let (ended, said) = harness.run(workspace.as_mut(), &[(1, &script)], &[]).await;
@@ -190,8 +197,14 @@ async fn what_is_being_made_of_a_dead_process_is_swept() {
     let dead = native.store().join("work/dead");
     std::fs::create_dir_all(dead.join("upper")).expect("a directory");
     std::fs::write(dead.join("lock"), "").expect("a file");
-    let setup =
-        Setup { attempt: "alive".to_owned(), platform: Platform::host(), network: Some("none".to_owned()), to: None, mounts: Vec::new() };
+    let setup = Setup {
+        attempt: "alive".to_owned(),
+        platform: Platform::host(),
+        network: Some("none".to_owned()),
+        to: None,
+        mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
+    };
     let mut alive = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
     alive.extract(archive(&[file("f", "x")]), "/", None, None).await.expect("files go in");
     assert_eq!(native.backend.sweep().await.expect("a sweep"), 1);

@@ -1,15 +1,15 @@
 //! A stage job: base, body, config, upload.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use slipway_backend::{BackendError, DockerfileBuild, LocalImage, Script, Setup};
+use slipway_backend::{BackendError, DockerfileBuild, HostMount, LocalImage, Script, Setup, Workspace};
 use slipway_git::ArchiveOptions;
 use slipway_oci::{ImageAt, Reference, Repo, Respec};
 use slipway_process::failpoint::failpoint;
 use slipway_protocol::{Assignment, Failure, Uploaded};
-use slipway_stages::{BaseImage, DockerfileInput, PlanBase, SourceId, StageBody, StagePlan};
+use slipway_stages::{BaseImage, DockerfileInput, GitInput, PlanBase, SourceId, StageBody, StagePlan};
 
-use super::{Runner, failure, git, imports, logs::LogPipe};
+use super::{AGENT_DIRECTORY, AGENT_SOCKET, Runner, failure, git, imports, logs::LogPipe, shell};
 use crate::{archive, progress::Progress, traces};
 
 /// Builds a stage and stores it, untagged.
@@ -73,15 +73,9 @@ async fn workspace(
     let base = base(runner, plan).await?;
     failpoint("worker.pulled");
     progress.step();
-    let setup = Setup {
-        attempt: assignment.attempt.id.clone(),
-        platform: plan.platform.clone(),
-        network: None,
-        to: assignment.push_to.clone(),
-        mounts: Vec::new(),
-    };
-    let opened = runner.backend.open(base.as_ref(), setup).await;
-    let mut workspace = opened.map_err(|error| failure::backend("start a build container", error))?;
+    let setup = setup(runner, assignment, plan);
+    let setup = setup.map_err(|error| failure::backend("start a build container", error))?;
+    let mut workspace = open(runner, base.as_ref(), setup.clone()).await?;
     progress.step();
     match &plan.body {
         StageBody::Git(inputs) => {
@@ -97,14 +91,15 @@ async fn workspace(
             }
         }
         StageBody::Shell { patch, commands, variables } => {
-            for input in patch {
-                git::put(runner, &plan.project, workspace.as_mut(), input).await?;
-                progress.step();
-            }
+            bring(runner, plan, workspace.as_mut(), patch, progress).await?;
             let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
-            let script = Script { commands, variables: variables.clone() };
-            let run = workspace.run(script, logs.logs()).await;
-            run.map_err(|error| failure::backend("run the commands of the stage", error))?;
+            let script = Script { commands, variables: with_agent(runner, variables) };
+            let run = workspace.run(script.clone(), logs.logs()).await;
+            if let Err(error) = run {
+                let state = shell::State { base: base.as_ref(), setup, patch, variables: &script.variables };
+                shell::offer(runner, plan, workspace.as_mut(), state, &error).await;
+                return Err(failure::backend("run the commands of the stage", error));
+            }
         }
         StageBody::Nothing | StageBody::Respec(_) | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
     }
@@ -112,6 +107,57 @@ async fn workspace(
     progress.step();
     let committed = workspace.commit(plan.change.clone()).await;
     committed.map_err(|error| failure::backend("save the build container as an image", error))
+}
+
+/// How the container of a stage is set up: with what only its commands see.
+fn setup(runner: &Runner, assignment: &Assignment, plan: &StagePlan) -> Result<Setup, BackendError> {
+    let mut setup = Setup::new(assignment.attempt.id.clone(), plan.platform.clone());
+    setup.to.clone_from(&assignment.push_to);
+    for used in &plan.secrets {
+        let Some(secret) = assignment.secrets.iter().find(|secret| secret.id == used.id) else {
+            return Err(BackendError::Refused(format!("the secret `{}` was not handed over", used.id)));
+        };
+        setup.secrets.add(&secret.id, secret.content.reveal().to_vec());
+    }
+    if let (StageBody::Shell { .. }, Some(directory)) = (&plan.body, &runner.agent) {
+        let (source, target) = (directory.clone(), AGENT_DIRECTORY.to_owned());
+        setup.mounts.push(HostMount { source, target, read_only: true });
+    }
+    Ok(setup)
+}
+
+/// Starts a workspace.
+pub(super) async fn open(
+    runner: &Runner,
+    base: Option<&LocalImage>,
+    setup: Setup,
+) -> Result<Box<dyn Workspace>, Failure> {
+    let opened = runner.backend.open(base, setup).await;
+    opened.map_err(|error| failure::backend("start a build container", error))
+}
+
+/// Brings the sources of a stage up to date.
+pub(super) async fn bring(
+    runner: &Runner,
+    plan: &StagePlan,
+    workspace: &mut dyn Workspace,
+    patch: &[GitInput],
+    progress: &Progress,
+) -> Result<(), Failure> {
+    for input in patch {
+        git::put(runner, &plan.project, workspace, input).await?;
+        progress.step();
+    }
+    Ok(())
+}
+
+/// The variables of commands, with where the ssh agent is.
+fn with_agent(runner: &Runner, variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut variables = variables.clone();
+    if runner.agent.is_some() {
+        variables.insert("SSH_AUTH_SOCK".to_owned(), format!("{AGENT_DIRECTORY}/{AGENT_SOCKET}"));
+    }
+    variables
 }
 
 /// The image below with another config.

@@ -200,7 +200,15 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
         group: None,
     };
     let attempt = AttemptId { job: id.to_owned(), number: 1, id: format!("s-{id}") };
-    Assignment { attempt, job: Job::Checksum(Box::new(input)), push_to: None, deadline, again: None, traceparent: None }
+    Assignment {
+        attempt,
+        job: Job::Checksum(Box::new(input)),
+        push_to: None,
+        deadline,
+        again: None,
+        traceparent: None,
+        secrets: Vec::new(),
+    }
 }
 
 /// A worker that goes on for 100 seconds without a coordinator.
@@ -223,6 +231,8 @@ pub(crate) fn worker(
         clock: clock.clone(),
         tracer: slipway_telemetry::Tracer::default(),
         holds: None,
+        agent: None,
+        introspect: None,
     };
     Worker::new(setup, tasks.clone())
 }

@@ -130,8 +130,14 @@ impl<'a> Harness<'a> {
 
     /// A workspace on `base`.
     pub async fn open(&self, base: Option<&LocalImage>) -> Box<dyn Workspace> {
-        let setup =
-            Setup { attempt: self.attempt(), platform: Platform::host(), network: Some("none".to_owned()), to: None, mounts: Vec::new() };
+        let setup = Setup {
+            attempt: self.attempt(),
+            platform: Platform::host(),
+            network: Some("none".to_owned()),
+            to: None,
+            mounts: Vec::new(),
+            secrets: crate::Secrets::none(),
+        };
         self.backend.open(base, setup).await.expect("a workspace")
     }
 

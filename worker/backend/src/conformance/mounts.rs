@@ -27,6 +27,7 @@ pub(super) async fn parts_of_the_host_are_seen(harness: &Harness<'_>, host: &Pat
         attempt: harness.attempt(),
         platform: Platform::host(),
         network: Some("none".to_owned()),
+        to: None,
         mounts: vec![
             mount("inner", "/new/rw/inner", false),
             mount("rw", "/new/rw", false),
@@ -35,6 +36,7 @@ pub(super) async fn parts_of_the_host_are_seen(harness: &Harness<'_>, host: &Pat
             mount("single", "/run/kept/single", true),
             mount("socket", "/run/kept/socket", false),
         ],
+        secrets: crate::Secrets::none(),
     };
     let mut workspace = harness.backend.open(Some(&base), setup).await.expect("a workspace");
     let seen = "for f in /new/rw /real/ro /full /new/rw/inner; do printf '%s ' $f $(<$f/of-host); done; echo $(</run/kept/single)";
@@ -67,7 +69,9 @@ pub(super) async fn a_lost_part_of_the_host_is_an_error(harness: &Harness<'_>, h
         attempt: harness.attempt(),
         platform: Platform::host(),
         network: Some("none".to_owned()),
+        to: None,
         mounts: vec![lost],
+        secrets: crate::Secrets::none(),
     };
     let mut workspace = harness.backend.open(Some(harness.base), setup).await.expect("a workspace");
     let (ended, _) = harness.run(workspace.as_mut(), &[(1, "echo ran")], &[]).await;

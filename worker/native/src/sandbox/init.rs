@@ -18,7 +18,7 @@ use rustix::{
         move_mount, open_tree, unmount,
     },
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send},
-    process::{Signal, pivot_root, set_parent_process_death_signal, umask},
+    process::{Signal, ioctl_tiocsctty, pivot_root, set_parent_process_death_signal, setsid, umask},
     system::sethostname,
 };
 use slipway_layers::userns;
@@ -96,10 +96,14 @@ fn become_shell() -> Step<std::convert::Infallible> {
     step("hide parts of /proc", hide())?;
     umask(Mode::from_raw_mode(0o022));
     step("mount", mounts::place_all(mounts))?;
+    step("mount memory for secrets", memory(&spec))?;
     step("name the machine", sethostname(spec.hostname.as_bytes()))?;
     let program = step("start the build shell", spec.command.first().ok_or(io::ErrorKind::InvalidInput))?;
     let mut shell = command(program);
     shell.args(&spec.command[1..]).env_clear().envs(&spec.variables).stdin(Stdio::from(script)).current_dir("/");
+    if spec.interactive {
+        step("take the terminal", take_terminal())?;
+    }
     step("give up rights", rights::give_up())?;
     step("set the filter of system calls", filter::set())?;
     Err(("start the build shell", shell.exec()))
@@ -126,6 +130,19 @@ fn read_spec(spec: OwnedFd) -> io::Result<Spec> {
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// Secrets are written there by the script itself.
+fn memory(spec: &Spec) -> io::Result<()> {
+    let Some((target, size)) = &spec.memory else { return Ok(()) };
+    let size = size.to_string();
+    place(&made("tmpfs", &[("mode", "755"), ("size", &size)], nothing())?, target)
+}
+
+/// The terminal becomes the one of a session of its own, so that some keys reach the shell as signals.
+fn take_terminal() -> io::Result<()> {
+    setsid()?;
+    Ok(ioctl_tiocsctty(io::stdout())?)
 }
 
 /// Overlay without a writable part is read-only whatever is done to it.

@@ -74,6 +74,7 @@ async fn opened(native: &Native, network: Option<&str>) -> Box<dyn Workspace> {
         network: network.map(str::to_owned),
         to: None,
         mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
     };
     native.backend.open(Some(&native.base), setup).await.expect("a workspace")
 }

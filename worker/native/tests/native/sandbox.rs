@@ -109,6 +109,7 @@ async fn commands_on_the_network_of_the_host_change_nothing_of_it() {
         network: Some("host".to_owned()),
         to: None,
         mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
     };
     let opened = slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await;
     let text = "PATH=/.werf/stapel/embedded/bin:$PATH; [[ -d /sys/class/net/lo ]] && echo seen; \
@@ -191,6 +192,7 @@ async fn networks_that_are_unknown_are_refused() {
         network: Some("container:x".to_owned()),
         to: None,
         mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
     };
     let mut workspace =
         slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await.expect("a workspace");
