@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io, os::fd::AsFd as _, path::PathBuf, sync::Arc};
 
 use slipway_backend::{
-    BackendError, Logs, Script, Setup,
+    BackendError, Logs, Script, Setup, Tools,
     output::{Output, Stream},
     script::{Marker, TOOLBOX_BIN, compose},
 };
@@ -42,6 +42,7 @@ pub(crate) async fn run(
     let text = compose(&[], script, &marker)?;
     let wanted = wanted(setup.network.as_deref())?;
     let toolbox = shared.toolbox().await?;
+    let tools = tools(script)?;
     let line = line(shared, wanted).await?;
     let (owned, image_variables) = (Arc::clone(shared), image_variables.to_vec());
     let held = Arc::clone(&room);
@@ -59,6 +60,7 @@ pub(crate) async fn run(
             variables: variables(&image_variables, accounts::home(&held.root)?),
             hostname: HOSTNAME.to_owned(),
             toolbox,
+            tools,
             empty: owned.store.empty()[0].clone(),
             files: host_files(&held, names.as_deref()).map_err(system)?,
         };
@@ -67,6 +69,18 @@ pub(crate) async fn run(
     let running = shared.tasks.blocking(start).await?;
     let mut running = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) };
     running.follow(Output::new(logs, Some(marker))).await
+}
+
+/// The directory of what is seen beside the toolbox.
+fn tools(script: &Script) -> Result<Option<PathBuf>, BackendError> {
+    match &script.tools {
+        None => Ok(None),
+        Some(Tools { root: Some(root), .. }) => Ok(Some(root.clone())),
+        Some(Tools { root: None, .. }) => {
+            let why = "tools of a toolbox image are not there: the native backend has no such image";
+            Err(BackendError::Refused(why.to_owned()))
+        }
+    }
 }
 
 /// A running sandbox; when it is given up, it is ended in the background, and only then its network and room given back.

@@ -9,7 +9,7 @@ mod carried;
 mod elf;
 mod places;
 
-pub use archive::{Archive, archive};
+pub use archive::{Archive, archive, archive_with};
 pub use carried::carried;
 pub use places::Places;
 
