@@ -8,6 +8,7 @@ mod stage;
 
 use std::sync::Arc;
 
+use slipway_ansible::Controller;
 use slipway_backend::{ContainerBackend, LocalImage};
 use slipway_oci::BlobDigest;
 use slipway_process::{Clock, Tasks};
@@ -23,6 +24,7 @@ use crate::{
 /// What jobs are run with.
 pub(crate) struct Runner {
     pub(crate) backend: Arc<dyn ContainerBackend>,
+    pub(crate) ansible: Controller,
     pub(crate) sources: Arc<dyn Sources>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,

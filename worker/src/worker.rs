@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use slipway_ansible::Controller;
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcome, Phase, Report};
@@ -35,6 +36,8 @@ pub struct Setup {
     pub link: Arc<dyn CoordinatorLink>,
     /// What runs its jobs.
     pub backend: Arc<dyn ContainerBackend>,
+    /// What runs tasks of Ansible.
+    pub ansible: Controller,
     /// Where sources are.
     pub sources: Arc<dyn Sources>,
     /// Time.
@@ -71,12 +74,13 @@ pub struct Worker {
 impl Worker {
     /// A worker that runs its jobs in `tasks`.
     pub fn new(setup: Setup, tasks: Tasks) -> Self {
-        let Setup { name, boot, slots, capabilities, hold, link, backend, sources, clock, tracer, holds } = setup;
+        let Setup { name, boot, slots, capabilities, hold, link, backend, ansible, sources, clock, tracer, holds } =
+            setup;
         let status = Arc::new(Status::new(slots));
         let traces = Traces::new(&tracer, &name, &capabilities.backend);
         let (time, work) = (Arc::clone(&clock), tasks.clone());
-        let runner =
-            Runner { backend, sources, clock: time, tasks: work, link: link.clone(), traces, holds: Holds::new(holds) };
+        let holds = Holds::new(holds);
+        let runner = Runner { backend, ansible, sources, clock: time, tasks: work, link: link.clone(), traces, holds };
         let runner = Arc::new(runner);
         let attempts = Attempts::new(Arc::clone(&runner), tasks);
         Self { name, boot, slots, capabilities, hold, link, clock, attempts, runner, status }

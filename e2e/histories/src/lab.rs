@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
+use slipway_ansible::{Controller, Options, Source};
 use slipway_backend::{ContainerBackend, LocalImage, SpoolDir};
 use slipway_coordinator::{Bases, Engine, EngineOptions, Event, LocalLink, Outside, Submission, scheduler};
 use slipway_digest::CommitId;
@@ -131,6 +132,9 @@ impl Lab {
             tracer: tracer.clone(),
         };
         let engine = Engine::start(&tasks, options);
+        let nowhere = project.home().join("ansible");
+        let ansible = Options { source: Source::Toolbox, home: nowhere.clone(), locks: nowhere, arguments: Vec::new() };
+        let ansible = Controller::new(ansible, tasks.clone());
         let setup = slipway_worker::Setup {
             name: "embedded".to_owned(),
             boot: random_id(),
@@ -139,6 +143,7 @@ impl Lab {
             capabilities: Capabilities { backend: format!("{what:?}").to_lowercase(), ..Capabilities::default() },
             link: Arc::new(LocalLink::new(engine.clone())),
             backend: Arc::clone(&backend),
+            ansible,
             sources: Arc::new(OneRepository(git)),
             clock,
             tracer,

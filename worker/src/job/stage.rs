@@ -1,13 +1,13 @@
 //! A stage job: base, body, config, upload.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use slipway_backend::{BackendError, DockerfileBuild, LocalImage, Script, Setup};
 use slipway_git::ArchiveOptions;
 use slipway_oci::{ImageAt, Reference, Repo, Respec};
 use slipway_process::failpoint::failpoint;
 use slipway_protocol::{Assignment, Failure, Uploaded};
-use slipway_stages::{BaseImage, DockerfileInput, PlanBase, SourceId, StageBody, StagePlan};
+use slipway_stages::{BaseImage, DockerfileInput, PlanBase, ShellCommand, SourceId, StageBody, StagePlan, TaskInput};
 
 use super::{Runner, failure, git, imports, logs::LogPipe};
 use crate::{archive, progress::Progress, traces};
@@ -95,15 +95,13 @@ async fn workspace(
                 progress.step();
             }
         }
-        StageBody::Shell { patch, commands, variables } => {
+        StageBody::Shell { patch, commands, tasks, variables } => {
             for input in patch {
                 git::put(runner, &plan.project, workspace.as_mut(), input).await?;
                 progress.step();
             }
-            let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
-            let script = Script { commands, variables: variables.clone() };
-            let run = workspace.run(script, logs.logs()).await;
-            run.map_err(|error| failure::backend("run the commands of the stage", error))?;
+            let (doing, script) = script(runner, (commands, tasks), variables, logs).await?;
+            workspace.run(script, logs.logs()).await.map_err(|error| failure::backend(doing, error))?;
         }
         StageBody::Nothing | StageBody::Respec(_) | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
     }
@@ -111,6 +109,23 @@ async fn workspace(
     progress.step();
     let committed = workspace.commit(plan.change.clone()).await;
     committed.map_err(|error| failure::backend("save the build container as an image", error))
+}
+
+/// What is run in a user stage, and how that is called.
+async fn script(
+    runner: &Runner,
+    (commands, tasks): (&[ShellCommand], &[TaskInput]),
+    variables: &BTreeMap<String, String>,
+    logs: &LogPipe,
+) -> Result<(&'static str, Script), Failure> {
+    let variables = variables.clone();
+    if tasks.is_empty() {
+        let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
+        return Ok(("run the commands of the stage", Script { commands, variables, tools: None }));
+    }
+    let script = runner.ansible.script(tasks, variables, &logs.logs()).await;
+    let script = script.map_err(|error| failure::backend("prepare to run the tasks of the stage", error))?;
+    Ok(("run the tasks of the stage", script))
 }
 
 /// The image below with another config.
