@@ -203,6 +203,7 @@ async fn run(
         capabilities: Capabilities { backend: request.host.backend.to_string(), ..Capabilities::default() },
         link: Arc::new(LocalLink::new(engine.clone())),
         backend: host.backend(),
+        ansible: request.host.ansible(tasks),
         sources: Arc::new(OneRepository(git)),
         clock: Arc::clone(&request.clock),
         tracer: request.tracer.clone(),

@@ -9,6 +9,7 @@ mod stage;
 
 use std::{path::PathBuf, sync::Arc};
 
+use slipway_ansible::Controller;
 use slipway_backend::{ContainerBackend, LocalImage};
 use slipway_oci::BlobDigest;
 use slipway_process::{Clock, Tasks};
@@ -30,6 +31,7 @@ const AGENT_DIRECTORY: &str = "/.werf/tmp";
 /// What jobs are run with.
 pub(crate) struct Runner {
     pub(crate) backend: Arc<dyn ContainerBackend>,
+    pub(crate) ansible: Controller,
     pub(crate) sources: Arc<dyn Sources>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,

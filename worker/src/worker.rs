@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use slipway_ansible::Controller;
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcome, Phase, Report};
@@ -36,6 +37,8 @@ pub struct Setup {
     pub link: Arc<dyn CoordinatorLink>,
     /// What runs its jobs.
     pub backend: Arc<dyn ContainerBackend>,
+    /// What runs tasks of Ansible.
+    pub ansible: Controller,
     /// Where sources are.
     pub sources: Arc<dyn Sources>,
     /// Time.
@@ -82,6 +85,7 @@ impl Worker {
         let traces = Traces::new(&setup.tracer, &name, &capabilities.backend);
         let runner = Arc::new(Runner {
             backend: setup.backend,
+            ansible: setup.ansible,
             sources: setup.sources,
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),

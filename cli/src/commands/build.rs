@@ -22,7 +22,7 @@ use crate::{
     engine as engines,
     failure::{Exit, Failure},
     flags::{
-        backend::{BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
+        backend::{ANSIBLE_PATH, BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
         building::BuildingFlags,
         capacity,
         capacity::{JOB_CPU, JOB_LABEL, JOB_MEMORY},
@@ -100,7 +100,7 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
         let spelled = values.spelling(&COORDINATOR);
         anyhow::bail!("{spelled}: a cluster keeps stages in a repository: give one with --{}", REPO.name);
     }
-    let others = [&SYNCHRONIZATION, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &COMPRESSION];
+    let others = [&SYNCHRONIZATION, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &ANSIBLE_PATH, &COMPRESSION];
     if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
         anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
     }

@@ -58,7 +58,7 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
         Ok(host) => {
             let tracer = Tracer::open(&desk.world.environment, "slipway-worker", Arc::clone(&desk.world.clock));
             let capabilities = capabilities(options.backend, &host, &tasks).await;
-            let setup = setup(&desk, &flags, (name, &data), (client, &host, capabilities), &tasks);
+            let setup = setup(&desk, &flags, (name, &data), (client, (&host, &options), capabilities), &tasks);
             let worker = Worker::new(Setup { tracer: tracer.clone(), ..setup }, tasks.clone());
             work(&desk, &flags, worker, health, &tasks).await;
             host.shut_down().await;
@@ -81,7 +81,7 @@ fn setup(
     desk: &Desk,
     flags: &WorkerFlags,
     (name, data): (String, &Path),
-    (client, host, capabilities): (Client, &Host, Capabilities),
+    (client, (host, options), capabilities): (Client, (&Host, &HostOptions), Capabilities),
     tasks: &Tasks,
 ) -> Setup {
     let origin = client.clone();
@@ -112,6 +112,7 @@ fn setup(
         hold: flags.hold,
         link: Arc::new(HttpLink::new(client, link, tasks)),
         backend: host.backend(),
+        ansible: options.ansible(tasks),
         sources: Arc::new(mirrors),
         clock: Arc::clone(&desk.world.clock),
         tracer: Tracer::default(),

@@ -86,7 +86,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("build: {platform: [linux/amd64, linux/arm64]}", "from: b", "build.platform"),
     ("", "from: b\nplatform: [linux/amd64, linux/arm64]", "platform"),
     ("", "from: scratch", "from: scratch"),
-    ("", "from: b\nansible: {install: [{apt: x}]}", "ansible"),
     ("", "from: b\nmount: [{from: tmp_dir, to: /x}]", "mount"),
     ("", "from: b\ndocker: {exactValues: true}", "docker.exactValues"),
     ("", "dockerfile: D\nsecrets: [{env: X}]", "secrets"),

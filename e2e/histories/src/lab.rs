@@ -5,10 +5,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
+use slipway_ansible::Controller;
 use slipway_backend::{ContainerBackend, LocalImage, SpoolDir};
 use slipway_coordinator::{Bases, Engine, EngineOptions, Event, LocalLink, Outside, Submission, scheduler};
 use slipway_digest::CommitId;
-use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
+use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions};
 use slipway_e2e::{
     Part, Project, Registry,
     contents::{Contents, differences, of_archive, of_commit},
@@ -131,6 +132,10 @@ impl Lab {
             tracer: tracer.clone(),
         };
         let engine = Engine::start(&tasks, options);
+        let nowhere = project.home().join("ansible");
+        let source = slipway_ansible::Source::Toolbox;
+        let ansible = slipway_ansible::Options { source, home: nowhere.clone(), locks: nowhere, arguments: Vec::new() };
+        let ansible = Controller::new(ansible, tasks.clone());
         let setup = slipway_worker::Setup {
             name: "embedded".to_owned(),
             boot: random_id(),
@@ -139,10 +144,13 @@ impl Lab {
             capabilities: Capabilities { backend: format!("{what:?}").to_lowercase(), ..Capabilities::default() },
             link: Arc::new(LocalLink::new(engine.clone())),
             backend: Arc::clone(&backend),
+            ansible,
             sources: Arc::new(OneRepository(git)),
             clock,
             tracer,
             holds: None,
+            agent: None,
+            introspect: None,
         };
         let worker = Worker::new(setup, tasks.clone());
         tasks.spawn(async move { worker.run(Stop::default()).await });
@@ -210,7 +218,7 @@ impl Lab {
         let build = Build::new(self.graph.clone(), &Arc::new(settings), options);
         let outside = self.outside.clone();
         let requires = Requirements::default();
-        let submission = Submission { build, outside, trace: None, requires };
+        let submission = Submission { build, outside, trace: None, requires, secrets: Default::default() };
         let (_, mut events) = self.engine.submit(submission).await.context("the engine has stopped")?;
         while let Some(event) = events.recv().await {
             if let Event::Finished(result) = event {
@@ -254,7 +262,7 @@ async fn open_backend(
                 store: project.home().join("native"),
                 limit: None,
                 client: client.clone(),
-                toolbox: Places::new(Vec::new()),
+                toolbox: slipway_toolbox::Source::Own(Places::new(Vec::new())),
                 compression: Compression::default(),
                 program,
                 commands: Commands::Own,
@@ -275,7 +283,7 @@ async fn open_backend(
                 link: Arc::clone(&gateway) as Arc<dyn slipway_backend::ImageLink>,
                 spool: SpoolDir(project.home().join("spool")),
                 attempts: project.home().join("attempts"),
-                toolbox: ToolboxSource::Own(Places::new(Vec::new())),
+                toolbox: slipway_toolbox::Source::Own(Places::new(Vec::new())),
                 builder: BuilderChoice::Auto,
             };
             let docker = Arc::new(DockerBackend::connect(options).await?);

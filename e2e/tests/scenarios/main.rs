@@ -1,5 +1,6 @@
 //! Scenarios, a file each, in one program. `fixture_N` re-creates conformance case N of werf's own tests.
 
+mod ansible;
 mod bases;
 mod basic;
 mod concurrent;

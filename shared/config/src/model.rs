@@ -8,9 +8,11 @@ use slipway_paths::TreePath;
 use crate::Position;
 
 mod cleanup;
+mod instructions;
 mod remote;
 
 pub use cleanup::{Cleanup, KeepLimit, KeepPolicy, KeepReferences, Operator, ReferenceKind};
+pub use instructions::Instructions;
 
 /// A whole project.
 #[derive(Clone, PartialEq, Debug)]
@@ -414,12 +416,24 @@ pub struct Ansible {
 /// Tasks and cache version of one user stage.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct AnsibleStage {
-    /// The tasks, as they were written.
-    pub tasks: Vec<serde_json::Value>,
+    /// The tasks, in order.
+    pub tasks: Vec<AnsibleTask>,
     /// `<stage>CacheVersion`.
     pub cache_version: Option<String>,
     /// Where the stage's key stands.
     pub position: Position,
+}
+
+/// The keys under which a task of Ansible holds tasks.
+pub const TASK_BLOCKS: [&str; 3] = ["block", "rescue", "always"];
+
+/// A task of Ansible.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AnsibleTask {
+    /// As it was written.
+    pub task: serde_json::Value,
+    /// Its line, then those of the tasks in it: depth first, [`TASK_BLOCKS`] in their order.
+    pub lines: Vec<u32>,
 }
 
 /// One shell command.

@@ -123,12 +123,15 @@ pub enum StageBody {
     Nothing,
     /// Sources go in.
     Git(Vec<GitInput>),
-    /// Sources are brought up to date, then commands run.
+    /// Sources are brought up to date, then commands or tasks run.
     Shell {
         /// Changes of the sources, applied before the commands.
         patch: Vec<GitInput>,
         /// Commands, in order.
         commands: Vec<ShellCommand>,
+        /// Tasks of Ansible, in order; there are no commands then.
+        #[serde(default)]
+        tasks: Vec<TaskInput>,
         /// Variables that exist while the commands run and in no image.
         variables: BTreeMap<String, String>,
     },
@@ -149,6 +152,15 @@ pub struct ShellCommand {
     pub text: String,
     /// Line, from 1.
     pub line: u32,
+}
+
+/// A task of Ansible.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct TaskInput {
+    /// The task in JSON.
+    pub text: String,
+    /// Its line, from 1, then those of the tasks in it, in the order of [`slipway_config::TASK_BLOCKS`].
+    pub lines: Vec<u32>,
 }
 
 /// Files of a git mapping: all of them, or what changed since `from`.

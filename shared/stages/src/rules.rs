@@ -64,7 +64,7 @@ pub(crate) fn expected(image: &Image) -> Vec<StageKind> {
             StageKind::From => true,
             StageKind::GitArchive => !stapel.git.is_empty(),
             StageKind::BeforeInstall | StageKind::Install | StageKind::BeforeSetup | StageKind::Setup => {
-                stapel.shell.stages.get(&user_stage(*kind)).is_some_and(|shell| !shell.commands.is_empty())
+                stapel.instructions_of(user_stage(*kind)).is_some_and(|given| !given.is_empty())
             }
             StageKind::DependenciesBeforeInstall
             | StageKind::DependenciesAfterInstall

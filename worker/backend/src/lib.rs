@@ -113,6 +113,18 @@ pub struct Script {
     pub commands: Vec<(u32, String)>,
     /// Variables that exist while it runs and in no image.
     pub variables: BTreeMap<String, String>,
+    /// Tools beyond the toolbox's. Its commands tell themselves which line they are at, as [`script::MARKER`] says.
+    pub tools: Option<Tools>,
+}
+
+/// Tools that are laid over the toolbox for a script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tools {
+    /// Names their content; letters, digits, dots and dashes.
+    pub version: String,
+    /// Directory of this host whose entries are seen beside the toolbox's, read-only; `None` = the toolbox that the user
+    /// names is to have them.
+    pub root: Option<PathBuf>,
 }
 
 /// A Dockerfile build.

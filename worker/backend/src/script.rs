@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use slipway_paths::TreePath;
@@ -23,6 +23,10 @@ pub const MAX_SCRIPT: usize = 16 * 1024 * 1024;
 /// What the container's shell evaluates: it reads the base64 of the script from its standard input, to the end. So a
 /// script may have any size, and nothing of it is in the image's history. Holds nothing that word splitting would change.
 pub const BOOTSTRAP: &str = "eval \"$(/.werf/stapel/embedded/bin/base64 --decode)\"";
+
+/// The variable with the token of the marker, for commands that tell their lines: they write the byte 30, the token, a
+/// colon, the line's number, the byte 30 and a line end to descriptor 251, at once.
+pub const MARKER: &str = "SLIPWAY_MARKER";
 
 /// Descriptor that the markers go to: a copy of the standard output, so that a user's `exec >file` does not catch them.
 const MARKER_FD: u32 = 251;
@@ -103,7 +107,10 @@ pub fn compose(
         delete(&mut text, deletions);
     }
     text.extend_from_slice(variables(&script.variables)?.as_bytes());
-    commands(&mut text, &script.commands, marker)?;
+    if script.tools.is_some() {
+        writeln!(text, "export {MARKER}={}", marker.token).expect("writing to a vector succeeds");
+    }
+    commands(&mut text, script, marker)?;
     if text.len() > MAX_SCRIPT {
         let size = text.len();
         return Err(BackendError::Refused(format!(
@@ -118,7 +125,10 @@ const COMPLETE: &str = r#"[[ -z $(export LC_ALL=C; BASH -nc "$__slipway_text" 2>
 
 /// The commands, each announced and evaluated by itself. One that is no complete text of bash (an `if` whose `fi` is
 /// another command) is joined with those that follow until they are one, and announced by its first line.
-fn commands(text: &mut Vec<u8>, commands: &[(u32, String)], marker: &Marker) -> Result<(), BackendError> {
+fn commands(text: &mut Vec<u8>, script: &Script, marker: &Marker) -> Result<(), BackendError> {
+    let commands = &script.commands;
+    // The descriptor is not inherited: daemons that a command starts must not hold our output open.
+    let descriptor = if script.tools.is_some() { String::new() } else { format!(" {MARKER_FD}>&-") };
     for (index, (line, command)) in commands.iter().enumerate() {
         if command.contains('\0') {
             return Err(BackendError::Refused(format!("the command on line {line} holds a NUL byte: remove it")));
@@ -130,9 +140,8 @@ fn commands(text: &mut Vec<u8>, commands: &[(u32, String)], marker: &Marker) -> 
         let is_last = index + 1 == commands.len();
         let complete = if is_last { ":".to_owned() } else { COMPLETE.replace("BASH", &format!("{TOOLBOX_BIN}/bash")) };
         text.extend_from_slice(format!("if {complete}; then\n{}", marker.print("$__slipway_line")).as_bytes());
-        // The descriptor is not inherited: daemons that a command starts must not hold our output open.
         let evaluate = "builtin eval \"unset __slipway_text __slipway_line\"$'\\n'\"$__slipway_text\"";
-        text.extend_from_slice(format!("{evaluate} {MARKER_FD}>&-\nfi\n").as_bytes());
+        text.extend_from_slice(format!("{evaluate}{descriptor}\nfi\n").as_bytes());
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ impl DockerBackend {
     pub async fn connect(options: DockerOptions) -> Result<Self, BackendError> {
         let DockerOptions { host, certificates, link, spool, attempts, toolbox, builder } = options;
         let engine = Engine::connect(host.as_deref(), certificates.as_deref(), attempts).await?;
-        let toolbox = Arc::new(toolbox::Toolbox::new(engine.clone(), toolbox));
+        let toolbox = Arc::new(toolbox::Toolbox::new(engine.clone(), toolbox, spool.clone()));
         Ok(Self { engine, link, spool, toolbox, pulls: Pulls::default(), builder })
     }
 

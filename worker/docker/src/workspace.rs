@@ -45,10 +45,10 @@ pub(crate) struct DockerWorkspace {
 }
 
 impl DockerWorkspace {
-    /// Makes the container and puts in what waits.
-    async fn prepare(&mut self, starts: bool) -> Result<(), BackendError> {
+    /// Makes the container, for a script or to be filled only, and puts in what waits.
+    async fn prepare(&mut self, runs: Option<&Script>) -> Result<(), BackendError> {
         if self.container.is_none() {
-            self.container = Some(self.create(starts).await?);
+            self.container = Some(self.create(runs).await?);
         }
         let container = self.container.as_ref().expect("it was just made");
         for pending in std::mem::take(&mut self.pending) {
@@ -57,18 +57,19 @@ impl DockerWorkspace {
         Ok(())
     }
 
-    async fn create(&mut self, starts: bool) -> Result<Container, BackendError> {
+    async fn create(&mut self, runs: Option<&Script>) -> Result<Container, BackendError> {
         let engine = self.toolbox.engine();
-        if !starts {
+        let Some(script) = runs else {
             let body = ContainerCreateBody { image: Some(self.image()), ..self.resting_body() };
             return Container::create(engine, &self.setup.attempt, body).await;
-        }
-        let toolbox = self.toolbox.container().await?;
+        };
+        let tools = script.tools.as_ref();
+        let toolbox = self.toolbox.container(tools).await?;
         match Container::create(engine, &self.setup.attempt, self.running_body(&toolbox)).await {
             // Somebody removed the toolbox's container since it was looked up.
             Err(BackendError::Gone(message)) if message.contains(&toolbox) => {
                 self.toolbox.forget().await;
-                let toolbox = self.toolbox.container().await?;
+                let toolbox = self.toolbox.container(tools).await?;
                 Container::create(engine, &self.setup.attempt, self.running_body(&toolbox)).await
             }
             other => other,
@@ -135,13 +136,13 @@ impl DockerWorkspace {
             let (logs, _) = mpsc::channel(1);
             self.run_script(&Script::default(), logs).await?;
         }
-        self.prepare(false).await
+        self.prepare(None).await
     }
 
     async fn run_script(&mut self, script: &Script, logs: Logs) -> Result<(), BackendError> {
         let marker = Marker::new(&random_id());
         let text = compose(&self.deletions, script, &self.setup.secrets, &marker)?;
-        self.prepare(true).await?;
+        self.prepare(Some(script)).await?;
         self.deletions.clear();
         self.ran = true;
         let container = self.container.as_ref().expect("it was just prepared");
@@ -213,7 +214,7 @@ impl Workspace for DockerWorkspace {
 
     async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
         self.settle().await?;
-        let toolbox = self.toolbox.container().await?;
+        let toolbox = self.toolbox.container(None).await?;
         let container = self.container.take().expect("it was just prepared");
         let image = commit(&container, &self.base_config, self.base_config.clone()).await?;
         drop(container);

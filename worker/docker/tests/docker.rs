@@ -170,6 +170,7 @@ async fn build_containers_run_as_documented() {
     let script = slipway_backend::Script {
         commands: vec![(1, "echo \"$HOSTNAME\"; read -r -t 20 < <(while :; do :; done)".to_owned())],
         variables: [("HIDDEN".to_owned(), "1".to_owned())].into(),
+        tools: None,
     };
     let found = tokio::select! {
         ended = workspace.run(script, logs) => panic!("{ended:?}"),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use slipway_backend::{
-    BackendError, Logs, SECRETS, Script, Setup,
+    BackendError, Logs, SECRETS, Script, Setup, Tools,
     output::{Output, Stream},
     script::{Marker, TOOLBOX_BIN, compose},
     scrub::Masks,
@@ -49,7 +49,7 @@ pub(crate) async fn run(
 ) -> Result<(), BackendError> {
     let marker = Marker::new(&random_id());
     let text = compose(&[], script, &setup.secrets, &marker)?;
-    let what = Launch { bootstrap: BOOTSTRAP.to_owned(), text, terminal: None };
+    let what = Launch { bootstrap: BOOTSTRAP.to_owned(), text, tools: tools(script)?, terminal: None };
     let (mut running, spoken) = launch(shared, room, setup, image_variables, what).await?;
     let output = Output::new(logs, Some(marker), &Masks::of(&setup.secrets));
     running.follow(spoken, output).await
@@ -61,6 +61,8 @@ pub(crate) struct Launch {
     pub(crate) bootstrap: String,
     /// The script.
     pub(crate) text: Vec<u8>,
+    /// The directory of what is seen beside the toolbox.
+    pub(crate) tools: Option<PathBuf>,
     /// The terminal that it is run on; `None` = its output comes by pipes.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -93,6 +95,7 @@ pub(crate) async fn launch(
             variables: variables(&image_variables, accounts::home(&held.root)?),
             hostname: HOSTNAME.to_owned(),
             toolbox,
+            tools: what.tools,
             empty: owned.store.empty()[0].clone(),
             files: host_files(&held, names.as_deref()).map_err(system)?,
             memory: (!secrets.is_empty()).then(|| (SECRETS.to_owned(), secrets.room())),
@@ -111,6 +114,18 @@ pub(crate) async fn launch(
     };
     let (running, spoken) = shared.tasks.blocking(start).await?;
     Ok((Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) }, spoken))
+}
+
+/// The directory of what is seen beside the toolbox.
+fn tools(script: &Script) -> Result<Option<PathBuf>, BackendError> {
+    match &script.tools {
+        None => Ok(None),
+        Some(Tools { root: Some(root), .. }) => Ok(Some(root.clone())),
+        Some(Tools { root: None, .. }) => {
+            let why = "tools of a toolbox image are not there: the native backend has no such image";
+            Err(BackendError::Refused(why.to_owned()))
+        }
+    }
 }
 
 /// A running sandbox; when it is given up, it is ended in the background, and only then its network and room given back.

@@ -65,6 +65,8 @@ pub(crate) struct Spec {
     pub(crate) hostname: String,
     /// The toolbox, mounted read-only at `/.werf/stapel`.
     pub(crate) toolbox: PathBuf,
+    /// What is seen beside it.
+    pub(crate) tools: Option<PathBuf>,
     /// An empty directory.
     pub(crate) empty: PathBuf,
     /// Files of the host that stand in the place of the image's: path in the image, path on the host.

@@ -45,7 +45,7 @@ pub(crate) async fn shell(
     let (ours, theirs) = pair(first).map_err(|error| error::system(DOING, error))?;
     let bootstrap =
         format!("eval \"$(</dev/stdin)\"; exec {TOOLBOX_BIN}/bash --norc --noprofile -i <&1 {}>&-", Marker::DESCRIPTOR);
-    let what = Launch { bootstrap, text, terminal: Some(theirs) };
+    let what = Launch { bootstrap, text, tools: None, terminal: Some(theirs) };
     let (mut running, _) = launch(shared, room, setup, image_variables, what).await?;
     follow(shared, Arc::new(ours), (input, output, size)).await;
     running.ended().await.map(drop)

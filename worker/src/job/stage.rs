@@ -7,7 +7,9 @@ use slipway_git::ArchiveOptions;
 use slipway_oci::{ImageAt, Reference, Repo, Respec};
 use slipway_process::failpoint::failpoint;
 use slipway_protocol::{Assignment, Failure, Uploaded};
-use slipway_stages::{BaseImage, DockerfileInput, GitInput, PlanBase, SourceId, StageBody, StagePlan};
+use slipway_stages::{
+    BaseImage, DockerfileInput, GitInput, PlanBase, ShellCommand, SourceId, StageBody, StagePlan, TaskInput,
+};
 
 use super::{AGENT_DIRECTORY, AGENT_SOCKET, Runner, failure, git, imports, logs::LogPipe, shell};
 use crate::{archive, progress::Progress, traces};
@@ -90,15 +92,14 @@ async fn workspace(
                 progress.step();
             }
         }
-        StageBody::Shell { patch, commands, variables } => {
+        StageBody::Shell { patch, commands, tasks, variables } => {
             bring(runner, plan, workspace.as_mut(), patch, progress).await?;
-            let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
-            let script = Script { commands, variables: with_agent(runner, variables) };
-            let run = workspace.run(script.clone(), logs.logs()).await;
-            if let Err(error) = run {
-                let state = shell::State { base: base.as_ref(), setup, patch, variables: &script.variables };
+            let (doing, script) = script(runner, (commands, tasks), with_agent(runner, variables), logs).await?;
+            let variables = script.variables.clone();
+            if let Err(error) = workspace.run(script, logs.logs()).await {
+                let state = shell::State { base: base.as_ref(), setup, patch, variables: &variables };
                 shell::offer(runner, plan, workspace.as_mut(), state, &error).await;
-                return Err(failure::backend("run the commands of the stage", error));
+                return Err(failure::backend(doing, error));
             }
         }
         StageBody::Nothing | StageBody::Respec(_) | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
@@ -158,6 +159,22 @@ fn with_agent(runner: &Runner, variables: &BTreeMap<String, String>) -> BTreeMap
         variables.insert("SSH_AUTH_SOCK".to_owned(), format!("{AGENT_DIRECTORY}/{AGENT_SOCKET}"));
     }
     variables
+}
+
+/// What is run in a user stage, and how that is called.
+async fn script(
+    runner: &Runner,
+    (commands, tasks): (&[ShellCommand], &[TaskInput]),
+    variables: BTreeMap<String, String>,
+    logs: &LogPipe,
+) -> Result<(&'static str, Script), Failure> {
+    if tasks.is_empty() {
+        let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
+        return Ok(("run the commands of the stage", Script { commands, variables, tools: None }));
+    }
+    let script = runner.ansible.script(tasks, variables, &logs.logs()).await;
+    let script = script.map_err(|error| failure::backend("prepare to run the tasks of the stage", error))?;
+    Ok(("run the tasks of the stage", script))
 }
 
 /// The image below with another config.

@@ -211,6 +211,14 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
     }
 }
 
+/// A controller that no job of these tests needs.
+fn ansible(tasks: &Tasks) -> slipway_ansible::Controller {
+    let nowhere = || std::path::PathBuf::from("/dev/null/ansible");
+    let (source, arguments) = (slipway_ansible::Source::Toolbox, Vec::new());
+    let options = slipway_ansible::Options { source, home: nowhere(), locks: nowhere(), arguments };
+    slipway_ansible::Controller::new(options, tasks.clone())
+}
+
 /// A worker that goes on for 100 seconds without a coordinator.
 pub(crate) fn worker(
     coordinator: &Arc<Coordinator>,
@@ -227,6 +235,7 @@ pub(crate) fn worker(
         hold: Duration::from_secs(100),
         link: coordinator.clone(),
         backend: backend.clone(),
+        ansible: ansible(tasks),
         sources: Arc::new(OneRepository(Arc::new(repository.expect("the checkout is a git repository")))),
         clock: clock.clone(),
         tracer: slipway_telemetry::Tracer::default(),

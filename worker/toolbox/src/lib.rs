@@ -10,7 +10,7 @@ mod elf;
 mod places;
 mod source;
 
-pub use archive::{Archive, archive};
+pub use archive::{Archive, archive, archive_with};
 pub use carried::carried;
 pub use places::Places;
 pub use source::{REQUIRED, Source, complaint};

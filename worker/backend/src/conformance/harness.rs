@@ -185,6 +185,7 @@ impl<'a> Harness<'a> {
         let script = Script {
             commands: commands.iter().map(|(line, text)| (*line, (*text).to_owned())).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            tools: None,
         };
         let (logs, lines) = mpsc::channel(16);
         tokio::join!(workspace.run(script, logs), collect(lines))

@@ -4,7 +4,7 @@ use super::*;
 
 fn script(commands: &[(u32, &str)]) -> Script {
     let commands = commands.iter().map(|(line, text)| (*line, (*text).to_owned())).collect();
-    Script { commands, variables: BTreeMap::new() }
+    Script { commands, ..Script::default() }
 }
 
 /// What the machine's bash makes of a script, with the machine's `rm` for the toolbox's.

@@ -149,7 +149,8 @@ fn take_terminal() -> io::Result<()> {
 fn toolbox(spec: &Spec) -> io::Result<OwnedFd> {
     let attributes =
         MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    overlay::mount(&[spec.toolbox.clone(), spec.empty.clone()], None, attributes)
+    let lowers: Vec<_> = spec.tools.iter().chain([&spec.toolbox, &spec.empty]).cloned().collect();
+    overlay::mount(&lowers, None, attributes)
 }
 
 fn host_files(spec: &Spec) -> io::Result<Vec<(String, OwnedFd)>> {
