@@ -10,7 +10,7 @@ use std::{
 };
 
 use slipway_backend::{
-    BackendError, Logs, SECRETS, Script, Setup, Tools,
+    BackendError, Logs, SECRETS, Script, Setup,
     output::{Output, Stream},
     script::{Marker, TOOLBOX_BIN, compose},
     scrub::Masks,
@@ -49,7 +49,8 @@ pub(crate) async fn run(
 ) -> Result<(), BackendError> {
     let marker = Marker::new(&random_id());
     let text = compose(&[], script, &setup.secrets, &marker)?;
-    let what = Launch { bootstrap: BOOTSTRAP.to_owned(), text, tools: tools(script)?, terminal: None };
+    let tools = script.tools.as_ref().and_then(|tools| tools.root.clone());
+    let what = Launch { bootstrap: BOOTSTRAP.to_owned(), text, tools, terminal: None };
     let (mut running, spoken) = launch(shared, room, setup, image_variables, what).await?;
     let output = Output::new(logs, Some(marker), &Masks::of(&setup.secrets));
     running.follow(spoken, output).await
@@ -114,18 +115,6 @@ pub(crate) async fn launch(
     };
     let (running, spoken) = shared.tasks.blocking(start).await?;
     Ok((Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) }, spoken))
-}
-
-/// The directory of what is seen beside the toolbox.
-fn tools(script: &Script) -> Result<Option<PathBuf>, BackendError> {
-    match &script.tools {
-        None => Ok(None),
-        Some(Tools { root: Some(root), .. }) => Ok(Some(root.clone())),
-        Some(Tools { root: None, .. }) => {
-            let why = "tools of a toolbox image are not there: the native backend has no such image";
-            Err(BackendError::Refused(why.to_owned()))
-        }
-    }
 }
 
 /// A running sandbox; when it is given up, it is ended in the background, and only then its network and room given back.
