@@ -193,6 +193,7 @@ async fn run(
     };
     let engine = Engine::start(tasks, options);
     let relay = request.agent.map(|agent| Relay::open(agent, tasks)).transpose().map_err(BuildError::Setup)?;
+    let mounts = engine::mounts(&request.host, Arc::clone(&request.clock)).map_err(BuildError::Setup)?;
     let stop = Stop::default();
     let slots = request.options.parallel.and_then(|images| u16::try_from(images).ok());
     let setup = slipway_worker::Setup {
@@ -205,6 +206,7 @@ async fn run(
         backend: host.backend(),
         ansible: request.host.ansible(tasks),
         sources: Arc::new(OneRepository(git)),
+        mounts,
         clock: Arc::clone(&request.clock),
         tracer: request.tracer.clone(),
         holds: None,

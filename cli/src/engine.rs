@@ -11,10 +11,11 @@ use slipway_docker::{DockerBackend, DockerOptions};
 use slipway_gateway::Gateway;
 use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands, rootless};
 use slipway_oci::{Platform, Repo};
-use slipway_process::{SystemClock, Tasks};
+use slipway_process::{Clock, SystemClock, Tasks};
 use slipway_registry::Client;
 use slipway_storage::StageStorage;
 use slipway_toolbox::{Places, Source};
+use slipway_worker::{HostPaths, Mounts};
 
 use crate::{choose::Backend, host::HostOptions};
 
@@ -141,6 +142,20 @@ pub(crate) fn start_again() -> anyhow::Error {
 /// Where the native backend keeps layers and images, below the home directory.
 pub(crate) fn store(home: &Path) -> PathBuf {
     home.join("native")
+}
+
+/// The directories of this host that commands may see.
+///
+/// # Errors
+/// When the current directory is gone.
+pub(crate) fn mounts(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Mounts> {
+    let paths = if options.strangers {
+        HostPaths::Strangers
+    } else {
+        let current = std::env::current_dir().context("find the current directory")?;
+        HostPaths::Own { current, home: options.user_home.clone() }
+    };
+    Ok(Mounts::new(store(&options.home), options.limit.bytes(&options.home), paths, clock))
 }
 
 /// Runs a command in a sandbox of the native backend.

@@ -69,6 +69,8 @@ pub(crate) struct HostOptions {
     pub(crate) tmp: Option<PathBuf>,
     /// Which builder of the engine builds Dockerfiles.
     pub(crate) builder: BuilderChoice,
+    /// The user's home directory, for paths that begin with `~`.
+    pub(crate) user_home: Option<PathBuf>,
     /// Whether the commands that run are of others than who started this process: they must not see the host's network.
     pub(crate) strangers: bool,
     /// What the layers of the native backend may take.
@@ -112,6 +114,7 @@ impl HostOptions {
             home,
             tmp: tmp.map(PathBuf::from),
             builder,
+            user_home: environment.non_empty("HOME").map(PathBuf::from),
             strangers: false,
             limit: flags.limit,
             together: (flags.memory, flags.pids),

@@ -1,5 +1,6 @@
 //! How a job is done.
 
+mod covered;
 mod failure;
 mod git;
 mod imports;
@@ -18,6 +19,7 @@ use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 use crate::{
     holds::Holds,
     introspect::Introspect,
+    mounts::Mounts,
     progress::Progress,
     sources::Sources,
     traces::{self, Traces},
@@ -33,6 +35,7 @@ pub(crate) struct Runner {
     pub(crate) backend: Arc<dyn ContainerBackend>,
     pub(crate) ansible: Controller,
     pub(crate) sources: Arc<dyn Sources>,
+    pub(crate) mounts: Arc<Mounts>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,
     pub(crate) link: Arc<dyn CoordinatorLink>,

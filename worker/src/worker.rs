@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     attempts::Attempts, contact::Contact, health::Status, holds::Holds, introspect::Introspect, job::Runner,
-    sources::Sources, traces::Traces,
+    mounts::Mounts, sources::Sources, traces::Traces,
 };
 
 /// How long a worker waits before it asks again when the coordinator is away.
@@ -41,6 +41,8 @@ pub struct Setup {
     pub ansible: Controller,
     /// Where sources are.
     pub sources: Arc<dyn Sources>,
+    /// Directories of the host that commands see.
+    pub mounts: Mounts,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where the spans of its jobs go.
@@ -87,6 +89,7 @@ impl Worker {
             backend: setup.backend,
             ansible: setup.ansible,
             sources: setup.sources,
+            mounts: Arc::new(setup.mounts),
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
             link: link.clone(),

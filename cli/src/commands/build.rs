@@ -178,7 +178,10 @@ async fn build_within(
 ) -> Result<Option<Built>, Failure> {
     let start = session.world.clock.monotonic();
     let flags = Flags::new(session)?;
-    let (project, config) = session.open().await?;
+    let (project, mut config) = session.open().await?;
+    if let Some(network) = &flags.building.network {
+        config.set_network(network);
+    }
     let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.building.final_only)?;
     let platform = selection::platform(&config, graph.images(), &flags.building.platforms)?;
     if !check(&config)? {
@@ -200,6 +203,7 @@ async fn build_within(
         commit_time: project.authored.time,
         commit_time_human: timestamp::go(project.authored),
         project_dir: project.prefix.clone(),
+        run: random_id(),
         platform,
         dev: project.is_dev(),
         virtual_merge,
@@ -508,6 +512,7 @@ fn cluster_request(
         parallel: flags.building.cluster_limit.map(usize::from),
         requires: flags.requires.clone(),
         schedule: flags.building.schedule,
+        network: flags.building.network.clone(),
         require_built: flags.building.require_built,
         detached: flags.detach,
         traceparent: None,

@@ -7,7 +7,7 @@ use slipway_client::{Client, HttpLink, LinkOptions};
 use slipway_native::rootless;
 use slipway_process::{Tasks, random_id};
 use slipway_telemetry::Tracer;
-use slipway_worker::{Capabilities, Mirrors, Setup, Stop, Worker, health};
+use slipway_worker::{Capabilities, Mirrors, Mounts, Setup, Stop, Worker, health};
 use tokio::net::TcpListener;
 
 use super::session::Desk;
@@ -58,7 +58,8 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
         Ok(host) => {
             let tracer = Tracer::open(&desk.world.environment, "slipway-worker", Arc::clone(&desk.world.clock));
             let capabilities = capabilities(options.backend, &host, &tasks).await;
-            let setup = setup(&desk, &flags, (name, &data), (client, (&host, &options), capabilities), &tasks);
+            let mounts = engines::mounts(&options, Arc::clone(&world.clock))?;
+            let setup = setup(&desk, &flags, (name, &data), (client, (&host, &options), capabilities), mounts, &tasks);
             let worker = Worker::new(Setup { tracer: tracer.clone(), ..setup }, tasks.clone());
             work(&desk, &flags, worker, health, &tasks).await;
             host.shut_down().await;
@@ -82,6 +83,7 @@ fn setup(
     flags: &WorkerFlags,
     (name, data): (String, &Path),
     (client, (host, options), capabilities): (Client, (&Host, &HostOptions), Capabilities),
+    mounts: Mounts,
     tasks: &Tasks,
 ) -> Setup {
     let origin = client.clone();
@@ -114,6 +116,7 @@ fn setup(
         backend: host.backend(),
         ansible: options.ansible(tasks),
         sources: Arc::new(mirrors),
+        mounts,
         clock: Arc::clone(&desk.world.clock),
         tracer: Tracer::default(),
         holds: Some(data.join("service/holds")),

@@ -134,7 +134,7 @@ impl Reign {
             Ok((place, outside, secrets))
         };
         let (place, outside, secrets) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;
-        let build = ready::build(&work.request, work.graph);
+        let build = ready::build(&work.request, work.graph, entry.name());
         let requires = work.request.requires.clone();
         let submission = Submission { build, outside, trace: span.context(), requires, secrets };
         Ok(Prepared { submission, place, span })

@@ -31,7 +31,7 @@ use slipway_stages::{
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, StageStorage};
 use slipway_telemetry::Tracer;
 use slipway_toolbox::Places;
-use slipway_worker::{OneRepository, Stop, Worker};
+use slipway_worker::{HostPaths, Mounts, OneRepository, Stop, Worker};
 
 use crate::history::History;
 
@@ -146,6 +146,7 @@ impl Lab {
             backend: Arc::clone(&backend),
             ansible,
             sources: Arc::new(OneRepository(git)),
+            mounts: Mounts::new(project.home().join("native"), 0, HostPaths::Strangers, Arc::clone(&clock)),
             clock,
             tracer,
             holds: None,
@@ -209,6 +210,7 @@ impl Lab {
             commit_time: 1_600_000_000,
             commit_time_human: "2020-09-13 12:26:40 +0000 +0000".to_owned(),
             project_dir: TreePath::root(),
+            run: random_id(),
             platform: Platform::host(),
             dev: false,
             virtual_merge: None,

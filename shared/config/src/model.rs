@@ -36,6 +36,18 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
+impl Config {
+    /// Gives the commands of all images this network, whatever their `network` says.
+    pub fn set_network(&mut self, network: &str) {
+        for image in &mut self.images {
+            match &mut image.kind {
+                ImageKind::Dockerfile(dockerfile) => dockerfile.network = Some(network.to_owned()),
+                ImageKind::Stapel(stapel) => stapel.network = Some(network.to_owned()),
+            }
+        }
+    }
+}
+
 /// `gitWorktree`: what may be done about a repository whose history is cut off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct GitWorktree {
@@ -221,9 +233,11 @@ pub struct StapelImage {
     pub ansible: Option<Ansible>,
     /// `mount`, in order.
     pub mounts: Vec<Mount>,
+    /// Mounts of the images of this file that it is built on, with other targets.
+    pub inherited_mounts: Vec<Mount>,
     /// `network`.
     pub network: Option<String>,
-    /// `docker.exactValues`: whether values are set as they are, without the engine's own quoting.
+    /// `docker.exactValues`. Values are always set as they are; it only counts in the digest.
     pub exact_values: bool,
     /// `docker`: what the `dockerInstructions` stage sets; `None` = no such stage.
     pub docker: Option<ConfigChange>,
@@ -253,6 +267,18 @@ pub enum UserStage {
     BeforeSetup,
     /// `setup`.
     Setup,
+}
+
+impl UserStage {
+    /// The directive that fills it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforeInstall => "beforeInstall",
+            Self::Install => "install",
+            Self::BeforeSetup => "beforeSetup",
+            Self::Setup => "setup",
+        }
+    }
 }
 
 /// One entry of `git`: files of a repository that go into the image.

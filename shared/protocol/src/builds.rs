@@ -94,6 +94,9 @@ pub struct SubmitRequest {
     /// In which order images start.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Network of the commands of all images, instead of what their configuration says.
+    #[serde(default)]
+    pub network: Option<String>,
     /// A stage that would have to be built is an error.
     pub require_built: bool,
     /// Whether the build goes on when nobody follows it.

@@ -10,6 +10,7 @@ mod git;
 mod handed;
 mod image_spec;
 mod instructions;
+mod mounts;
 mod user;
 mod uses;
 
@@ -18,6 +19,8 @@ use std::collections::BTreeMap;
 use slipway_config::{Image, ImageKind, ImportMoment, UserStage};
 use slipway_digest::Checksum;
 use slipway_oci::ConfigChange;
+
+pub(crate) use mounts::{labels as mount_labels, of as mounts};
 
 use crate::{
     facts::Asked,

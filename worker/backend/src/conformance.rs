@@ -41,6 +41,7 @@ pub async fn without_dockerfiles(backend: &dyn ContainerBackend, base: &LocalIma
     sources::files_and_directories_replace_each_other(&harness).await;
     sources::deletions_take_emptied_directories_along(&harness).await;
     sources::links_may_lead_anywhere(&harness).await;
+    sources::single_files_find_their_place(&harness).await;
     sources::hostile_archives_are_refused(&harness).await;
     sources::links_of_the_system_stay(&harness).await;
     sources::files_of_an_image(&harness).await;

@@ -228,6 +228,15 @@ pub trait Workspace: Send {
         owner: Option<&str>,
         group: Option<&str>,
     ) -> Result<(), BackendError>;
+    /// Unpacks a tar whose only entry is no directory to the absolute path `to`; when a directory is there, or a link to
+    /// one, into it under the entry's own name. Else as [`extract`](Self::extract).
+    async fn extract_file(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError>;
     /// Deletes files below the absolute directory `root`, and directories that this empties, `root` excepted.
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError>;
     /// Runs a script as 0:0 in `/`, once.

@@ -76,6 +76,14 @@ impl DockerWorkspace {
         }
     }
 
+    fn put_later(&mut self, pending: Pending) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
+        }
+        self.pending.push(pending);
+        Ok(())
+    }
+
     fn image(&self) -> String {
         self.base.id.to_string()
     }
@@ -175,12 +183,19 @@ impl Workspace for DockerWorkspace {
         owner: Option<&str>,
         group: Option<&str>,
     ) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
-        }
         let (owner, group) = (owner.map(str::to_owned), group.map(str::to_owned));
-        self.pending.push(Pending { tar, to: to.to_owned(), owner, group });
-        Ok(())
+        self.put_later(Pending { tar, to: to.to_owned(), single: false, owner, group })
+    }
+
+    async fn extract_file(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError> {
+        let (owner, group) = (owner.map(str::to_owned), group.map(str::to_owned));
+        self.put_later(Pending { tar, to: to.to_owned(), single: true, owner, group })
     }
 
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {

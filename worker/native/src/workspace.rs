@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use rustix::mount::MountAttrFlags;
 use slipway_backend::{
-    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace, script::Deletion,
+    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace,
+    retar::{self, Rewrite},
+    script::Deletion,
 };
 use slipway_layers::{Layer, root::Root, store::Work};
 use slipway_oci::{ConfigChange, ImageConfig};
@@ -163,6 +165,19 @@ impl Workspace for NativeWorkspace {
         let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
         let put = move || place::put(&room.root, input, &to, owner.as_deref(), group.as_deref());
         self.shared.tasks.blocking(put).await
+    }
+
+    async fn extract_file(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError> {
+        let (room, path) = (self.room().await?, to.to_owned());
+        let (directory, name) = self.shared.tasks.blocking(move || place::of_file(&room.root, &path)).await?;
+        let single = Rewrite { single: name, ..Rewrite::default() };
+        self.extract(retar::stream(tar, single), &directory, owner, group).await
     }
 
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {

@@ -61,7 +61,8 @@ pub(super) async fn offer(
 async fn before(runner: &Runner, plan: &StagePlan, state: &State<'_>, said: &str) -> Result<(), String> {
     let why = |failure: Failure| failure.why;
     let attempt = format!("{}-before-{}", state.setup.attempt, &random_id()[..8]);
-    let mut workspace = stage::open(runner, state.base, Setup { attempt, ..state.setup.clone() }).await.map_err(why)?;
+    let mut workspace =
+        stage::open(runner, plan, state.base, Setup { attempt, ..state.setup.clone() }).await.map_err(why)?;
     stage::bring(runner, plan, workspace.as_mut(), state.patch, &Progress::default()).await.map_err(why)?;
     let lent = match &runner.introspect {
         Some(introspect) => introspect.lend(said, plan.kind.name()).await,

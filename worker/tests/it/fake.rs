@@ -17,8 +17,8 @@ use slipway_backend::{
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec};
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, AttemptId, CoordinatorLink, Desired, Job, LinkError, Report};
-use slipway_stages::ImportInput;
-use slipway_worker::{OneRepository, Setup, Worker};
+use slipway_stages::{ImportInput, ImportedImage};
+use slipway_worker::{HostPaths, Mounts, OneRepository, Setup, Worker};
 use tokio::sync::watch;
 
 /// A coordinator that says what a test wants and keeps what it is told.
@@ -190,8 +190,10 @@ impl Clock for Hands {
 pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
     let digest = BlobDigest::of(b"image");
     let input = ImportInput {
-        image: ImageAt { repo: Repo { host: "r.example".to_owned(), path: "p".to_owned() }, digest: digest.clone() },
-        image_id: digest,
+        image: ImportedImage::Stage {
+            at: ImageAt { repo: Repo { host: "r.example".to_owned(), path: "p".to_owned() }, digest: digest.clone() },
+            image_id: digest,
+        },
         add: "/".to_owned(),
         include: Vec::new(),
         exclude: Vec::new(),
@@ -237,6 +239,7 @@ pub(crate) fn worker(
         backend: backend.clone(),
         ansible: ansible(tasks),
         sources: Arc::new(OneRepository(Arc::new(repository.expect("the checkout is a git repository")))),
+        mounts: Mounts::new(std::env::temp_dir().join("never"), 0, HostPaths::Strangers, clock.clone()),
         clock: clock.clone(),
         tracer: slipway_telemetry::Tracer::default(),
         holds: None,

@@ -11,7 +11,7 @@ pub(super) fn check(reader: &mut Reader<'_>, image: &Image) {
             let message = format!(
                 "image `{}`: `{}CacheVersion` has no effect: the stage has no {}, and no stage follows it",
                 image.name(),
-                key(stage),
+                stage.name(),
                 what(stapel)
             );
             reader.warn(content.position, &message);
@@ -46,13 +46,4 @@ fn has_later_stage(image: &Image, stapel: &StapelImage, stage: UserStage) -> boo
             }
     });
     commands || imports || stapel.docker.is_some() || image.spec.is_some()
-}
-
-fn key(stage: UserStage) -> &'static str {
-    match stage {
-        UserStage::BeforeInstall => "beforeInstall",
-        UserStage::Install => "install",
-        UserStage::BeforeSetup => "beforeSetup",
-        UserStage::Setup => "setup",
-    }
 }
