@@ -73,7 +73,7 @@ fn an_assignment_reads_back() {
         parent: None,
         size: 9,
     };
-    let settled = vec![(attempt, Outcome::Committed(Box::new(record)))];
+    let settled = vec![(attempt, Outcome::Committed(Arc::new(record)))];
     let desired = Desired { run, settled, drain: true, ..Desired::default() };
     let text = serde_json::to_string(&desired).expect("text");
     assert_eq!(serde_json::from_str::<Desired>(&text).expect(&text), desired);

@@ -186,7 +186,7 @@ impl World {
             size: 1,
         };
         self.stored.push(record.clone());
-        let end = JobEnd::Stored { record: Box::new(record), adopted: false, took: Duration::from_secs(1) };
+        let end = JobEnd::Stored { record: Arc::new(record), adopted: false, took: Duration::from_secs(1) };
         BuildEvent::JobEnded(key, end)
     }
 
