@@ -3,6 +3,7 @@
 mod ansible;
 mod bases;
 mod basic;
+mod beside;
 mod concurrent;
 mod contexts;
 mod directives;
