@@ -335,7 +335,8 @@ async fn agent(
 ) -> Result<Option<(PathBuf, Option<ssh::Agent>)>, Failure> {
     let runs = |image: &Image| match &image.kind {
         ImageKind::Stapel(stapel) => !stapel.shell.stages.is_empty(),
-        ImageKind::Dockerfile(_) => false,
+        // Whether one mounts an agent stands in its Dockerfile.
+        ImageKind::Dockerfile(_) => true,
     };
     if !graph.images().iter().any(runs) {
         return Ok(None);

@@ -304,4 +304,7 @@ pub struct DockerfileInput {
     pub network: Option<String>,
     /// External images that it stands on.
     pub bases: Vec<BaseImage>,
+    /// Another id than `default` by which `RUN --mount=type=ssh` may name the ssh agent; it counts in no digest.
+    #[serde(default)]
+    pub ssh: Option<String>,
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use slipway_backend::{BackendError, DockerfileBuild, HostMount, LocalImage, Script, Setup, Workspace};
+use slipway_backend::{
+    BackendError, DockerfileBuild, HostMount, LocalImage, Script, Secrets, Setup, SshAgent, Workspace,
+};
 use slipway_digest::StageId;
 use slipway_git::ArchiveOptions;
 use slipway_oci::{ImageAt, Reference, Repo, Respec};
@@ -106,10 +108,7 @@ async fn workspace(
             bring(runner, plan, workspace.as_mut(), patch, progress).await?;
             let (doing, script) = script(runner, (commands, tasks), with_agent(runner, variables), logs).await?;
             let variables = script.variables.clone();
-            if let Some(network) = &plan.network {
-                // Nobody who reads on is missed when the build is being given up.
-                let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
-            }
+            say_network(plan.network.as_deref(), logs).await;
             if let Err(error) = workspace.run(script, logs.logs()).await {
                 let state = shell::State { base: base.as_ref(), setup, patch, variables: &variables };
                 shell::offer(runner, plan, workspace.as_mut(), state, &error).await;
@@ -139,17 +138,32 @@ fn setup(
     setup.to.clone_from(&assignment.push_to);
     setup.network.clone_from(&plan.network);
     setup.mounts.extend(held.iter().flat_map(|held| held.mounts.iter().cloned()));
-    for used in &plan.secrets {
-        let Some(secret) = assignment.secrets.iter().find(|secret| secret.id == used.id) else {
-            return Err(BackendError::Refused(format!("the secret `{}` was not handed over", used.id)));
-        };
-        setup.secrets.add(&secret.id, secret.content.reveal().to_vec());
-    }
+    setup.secrets = secrets(assignment, plan)?;
     if let (StageBody::Shell { .. }, Some(directory)) = (&plan.body, &runner.agent) {
         let (source, target) = (directory.clone(), AGENT_DIRECTORY.to_owned());
         setup.mounts.push(HostMount { source, target, read_only: true });
     }
     Ok(setup)
+}
+
+/// Says which network commands have, when one is named.
+async fn say_network(network: Option<&str>, logs: &LogPipe) {
+    if let Some(network) = network {
+        // Nobody who reads on is missed when the build is being given up.
+        let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
+    }
+}
+
+/// What the commands of a stage may read.
+fn secrets(assignment: &Assignment, plan: &StagePlan) -> Result<Secrets, BackendError> {
+    let mut secrets = Secrets::none();
+    for used in &plan.secrets {
+        let Some(secret) = assignment.secrets.iter().find(|secret| secret.id == used.id) else {
+            return Err(BackendError::Refused(format!("the secret `{}` was not handed over", used.id)));
+        };
+        secrets.add(&secret.id, secret.content.reveal().to_vec());
+    }
+    Ok(secrets)
 }
 
 /// Starts a workspace.
@@ -278,12 +292,22 @@ async fn dockerfile(
         network: input.network.clone(),
         labels: plan.change.labels.clone(),
         bases: bases(runner, assignment, input).await,
+        secrets: secrets(assignment, plan).map_err(|error| failure::backend(&doing, error))?,
+        agent: agent(runner, input),
     };
+    say_network(input.network.as_deref(), logs).await;
     let built = runner.backend.dockerfile(build, context, logs.logs()).await;
     built.map_err(|error| match lost_base(assignment, input, &error) {
         Some(at) => failure::stage(&doing, at, error),
         None => failure::backend(&doing, error),
     })
+}
+
+/// What `RUN --mount=type=ssh` of a Dockerfile reaches.
+fn agent(runner: &Runner, input: &DockerfileInput) -> Option<SshAgent> {
+    let socket = runner.agent.as_ref()?.join(AGENT_SOCKET);
+    let ids = ["default".to_owned()].into_iter().chain(input.ssh.clone()).collect();
+    Some(SshAgent { socket, ids })
 }
 
 /// The stage of ours that a Dockerfile stands on and that `error` says is gone.
