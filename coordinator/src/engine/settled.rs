@@ -17,7 +17,7 @@ use crate::scheduler::Key;
 /// How long an answer can be on its way.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How many are remembered; the oldest go first.
-const MANY: usize = 10_000;
+const MANY: usize = 4_000;
 
 /// The stages of jobs that have just ended, by job.
 #[derive(Debug, Default)]

@@ -73,6 +73,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("seccompiler", &["slipway-native"]),
     ("getrandom", &["slipway-process"]),
     ("clap", &["slipway-cli"]),
+    ("mimalloc", &["slipway-cli"]),
     ("indicatif", &["slipway-cli"]),
     ("anyhow", &["slipway-cli", "slipway-e2e", "slipway-histories"]),
 ];

@@ -43,7 +43,7 @@ pub(crate) async fn commit(
         None => (None, None),
         Some(to) => {
             let (output, pieces) = pipe::pair();
-            (Some((compression, output)), Some(early::send(shared, to, pieces)))
+            (Some((compression, output)), Some(Box::pin(early::send(shared, to, pieces))))
         }
     };
     let make = move || -> Result<(LocalImage, Option<Streamed>, Bytes), BackendError> {
