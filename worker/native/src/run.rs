@@ -13,8 +13,11 @@ use tokio::io::AsyncReadExt as _;
 use crate::{
     Shared, accounts,
     cgroup::Group,
+    driver::Driver,
     error,
-    network::{Cable, Commands},
+    network::{Cable, Commands, Helped, HelperFor},
+    rootless,
+    runtime::Runtime,
     sandbox::{self, Ended, Network, Running, Spec, Surroundings},
     stubs,
     workspace::Room,
@@ -54,15 +57,21 @@ pub(crate) async fn run(
     let start = move || -> Result<Running, BackendError> {
         let doing = "start the sandbox of a stage";
         let system = |error: io::Error| error::system(doing, error);
+        let runtime = runtime(&owned, &held).map_err(system)?;
         let spec = Spec {
             command: vec![format!("{TOOLBOX_BIN}/bash"), "-ec".to_owned(), BOOTSTRAP.to_owned()],
-            variables: variables(&image_variables, accounts::home(&held.root)?),
+            variables: variables(&image_variables, accounts::home(&held.tree.root)?),
             hostname: HOSTNAME.to_owned(),
             toolbox,
             empty: owned.store.empty()[0].clone(),
             files: host_files(&held, names.as_deref()).map_err(system)?,
+            // Whoever makes packets does not ask for routes.
+            overlays: owned.driver == Driver::Overlay,
+            raw: !matches!(surroundings.network, Network::Helped(_)),
+            limits: surroundings.limits.clone(),
+            runtime,
         };
-        sandbox::start(&owned.program, held.root.as_fd(), (&spec, &surroundings), &text).map_err(system)
+        sandbox::start(&owned.program, held.as_fd(), (&spec, &surroundings), &text).map_err(system)
     };
     let running = shared.tasks.blocking(start).await?;
     let mut running = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) };
@@ -112,7 +121,14 @@ impl Guard {
             Ended::Broken(why) => Err(BackendError::Engine(format!("set up the sandbox of a stage: {why}"))),
             Ended::Exit { code, clean } => {
                 self.network_ended(clean);
-                ended_with(code, line, tail)
+                match &self.shared.runtime {
+                    // Where nothing of the script ran, it is the runtime that complains.
+                    Some(runtime) if line.is_none() && code != 0 => Err(BackendError::Engine(format!(
+                        "start the sandbox of a stage with {runtime}: it ended with exit code {code}: {}",
+                        tail.join("; ")
+                    ))),
+                    Some(_) | None => ended_with(code, line, tail),
+                }
             }
         }
     }
@@ -148,6 +164,14 @@ fn ended_with(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), Bac
     }
 }
 
+/// The runtime to hand a room over to, with an empty directory in it.
+fn runtime(shared: &Shared, room: &Room) -> io::Result<Option<(Runtime, PathBuf)>> {
+    let Some(runtime) = &shared.runtime else { return Ok(None) };
+    let directory = room.work.path().join("bundle");
+    fs::create_dir(&directory)?;
+    Ok(Some((runtime.clone(), directory)))
+}
+
 /// The image's variables over what every container has.
 fn variables(image: &[String], home: String) -> BTreeMap<String, String> {
     let usual = [("PATH", PATH.to_owned()), ("HOSTNAME", HOSTNAME.to_owned()), ("HOME", home)];
@@ -181,6 +205,7 @@ fn wanted(mode: Option<&str>) -> Result<Wanted, BackendError> {
 #[derive(Debug, Default)]
 struct Line {
     cable: Option<Cable>,
+    helped: Option<Helped>,
     /// Nothing, not even the host's.
     none: bool,
     /// `/etc/resolv.conf`; `None` = the host's.
@@ -189,6 +214,9 @@ struct Line {
 
 impl Line {
     fn network(&self) -> Network {
+        if let Some(helped) = &self.helped {
+            return Network::Helped(helped.clone());
+        }
         match &self.cable {
             Some(cable) => Network::Ready(cable.path()),
             None if self.none => Network::None,
@@ -212,12 +240,7 @@ async fn line(shared: &Arc<Shared>, wanted: Wanted) -> Result<Line, BackendError
         Wanted::Default if shared.no_network.get().is_some() => return Ok(Line::default()),
         Wanted::Default => {}
     }
-    let owned = Arc::clone(shared);
-    let made = shared.tasks.blocking(move || owned.networks.cable()).await;
-    let made = match made {
-        Ok(cable) => connected(shared, cable).await,
-        Err(error) => Err(error),
-    };
+    let made = if rootless::is_inside() { helped(shared).await } else { cabled(shared).await };
     match made {
         Ok(line) => {
             if strangers {
@@ -238,9 +261,25 @@ async fn line(shared: &Arc<Shared>, wanted: Wanted) -> Result<Line, BackendError
     }
 }
 
+async fn helped(shared: &Arc<Shared>) -> io::Result<Line> {
+    let find = || async {
+        let program = shared.program.clone();
+        shared.tasks.blocking(move || HelperFor::find(&program)).await
+    };
+    let helper = shared.helper.get_or_init(find).await.as_ref().map_err(|why| io::Error::other(why.clone()))?;
+    let (helped, names) = helper.network(shared.networks.commands());
+    Ok(Line { helped: Some(helped), names: Some(names), ..Line::default() })
+}
+
+async fn cabled(shared: &Arc<Shared>) -> io::Result<Line> {
+    let owned = Arc::clone(shared);
+    let cable = shared.tasks.blocking(move || owned.networks.cable()).await?;
+    connected(shared, cable).await
+}
+
 async fn connected(shared: &Shared, mut cable: Cable) -> io::Result<Line> {
     let names = cable.names(&shared.tasks).await?;
-    Ok(Line { cable: Some(cable), none: false, names: Some(names) })
+    Ok(Line { cable: Some(cable), names: Some(names), ..Line::default() })
 }
 
 /// What the commands see of the host: its name servers, unless others are given, and names of their own.

@@ -1,10 +1,13 @@
 //! A workspace: an overlay on top of an image, and what is done in it.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use rustix::mount::MountAttrFlags;
 use slipway_backend::{BackendError, ByteStream, LocalImage, Logs, Script, Setup, Workspace, script::Deletion};
 use slipway_layers::{Layer, root::Root, store::Work};
 use slipway_oci::{ConfigChange, ImageConfig};
@@ -14,7 +17,9 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use crate::{
     Shared,
     commit::{self, Ground},
-    delete, error, overlay, place, run, stubs,
+    delete,
+    driver::{Driver, Tree},
+    error, overlay, place, run, stubs,
 };
 
 /// Deletions that wait, all together.
@@ -35,7 +40,7 @@ pub(crate) struct NativeWorkspace {
 /// not removed under it.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) root: Root,
+    pub(crate) tree: Tree,
     pub(crate) work: Work,
     /// Paths that only the places for mounts have.
     pub(crate) stubs: Vec<Vec<u8>>,
@@ -54,8 +59,8 @@ impl Room {
         let doing = "mount the root of a build";
         let work = shared.store.work(attempt).map_err(|error| error::layers(doing, error))?;
         let mounted = mount(shared, layers, &work).map_err(|error| error::system(doing, error));
-        let (root, stubs) = mounted?;
-        Ok(Self { root, work, stubs, _layers: layers.to_vec() })
+        let (tree, stubs) = mounted?;
+        Ok(Self { tree, work, stubs, _layers: layers.to_vec() })
     }
 }
 
@@ -67,27 +72,36 @@ pub(crate) fn lowers(shared: &Shared, layers: &[Layer]) -> Vec<PathBuf> {
     lowers
 }
 
-fn mount(shared: &Shared, layers: &[Layer], work: &Work) -> io::Result<(Root, Vec<Vec<u8>>)> {
+fn mount(shared: &Shared, layers: &[Layer], work: &Work) -> io::Result<(Tree, Vec<Vec<u8>>)> {
     let mut lowers = lowers(shared, layers);
-    let image = Root::of(overlay::mount(&lowers, None, MountAttrFlags::empty())?);
     let own = work.path().join("stubs");
-    let made = stubs::make(&image, &own)?;
     let (upper, scratch) = (Room::upper(work), work.path().join("scratch"));
     fs::create_dir(&upper)?;
-    fs::create_dir(&scratch)?;
-    // The root of the changes is the root that is seen: as the image has it.
-    if let Some(stat) = image.look(b"")? {
-        let directory = Root::open(&upper)?.directory(b"")?;
-        let mode = if layers.is_empty() { 0o755 } else { stat.st_mode & 0o7777 };
-        directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
-        directory.set_time(b".", place::time_of(&stat))?;
+    if shared.driver == Driver::Vfs {
+        let mut made = Vec::new();
+        let tree = Tree::copied(&lowers, &work.path().join("tree"), |image| {
+            made = stubs::make(image, &own)?;
+            look_like(&upper, image, layers).map(|()| own.clone())
+        })?;
+        return Ok((tree, made));
     }
+    let image = shared.driver.look(&shared.store, &lowers)?;
+    let made = stubs::make(&image.root, &own)?;
+    fs::create_dir(&scratch)?;
+    look_like(&upper, &image.root, layers)?;
     drop(image);
     lowers.insert(0, own);
     let writable = overlay::Writable { upper: &upper, work: &scratch };
-    // Nodes of devices are files of an image, and nothing that a command opens: it might be the host's disk.
-    let root = overlay::mount(&lowers, Some(writable), MountAttrFlags::MOUNT_ATTR_NODEV)?;
-    Ok((Root::of(root), made))
+    Ok((shared.driver.mount(&lowers, Some(writable))?, made))
+}
+
+/// The root of the changes is the root that is seen: as the image has it.
+fn look_like(directory: &Path, image: &Root, layers: &[Layer]) -> io::Result<()> {
+    let Some(stat) = image.look(b"")? else { return Ok(()) };
+    let directory = Root::open(directory)?.directory(b"")?;
+    let mode = if layers.is_empty() { 0o755 } else { stat.st_mode & 0o7777 };
+    directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
+    directory.set_time(b".", place::time_of(&stat))
 }
 
 impl NativeWorkspace {
@@ -110,7 +124,7 @@ impl NativeWorkspace {
         }
         let room = self.room().await?;
         let deletions = std::mem::take(&mut self.deletions);
-        self.shared.tasks.blocking(move || delete::delete(&room.root, &deletions)).await
+        self.shared.tasks.blocking(move || delete::delete(&room.tree.root, &deletions)).await
     }
 }
 
@@ -140,7 +154,7 @@ impl Workspace for NativeWorkspace {
         let room = self.room().await?;
         let (to, owner, group) = (to.to_owned(), owner.map(str::to_owned), group.map(str::to_owned));
         let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
-        let put = move || place::put(&room.root, input, &to, owner.as_deref(), group.as_deref());
+        let put = move || place::put(&room.tree.root, input, &to, owner.as_deref(), group.as_deref());
         self.shared.tasks.blocking(put).await
     }
 
@@ -188,6 +202,6 @@ impl Workspace for NativeWorkspace {
 
 impl std::os::fd::AsFd for Room {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.root.as_fd()
+        self.tree.root.as_fd()
     }
 }

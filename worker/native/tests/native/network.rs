@@ -1,6 +1,10 @@
 //! The network of commands: their own, behind the host's address; nothing of it is left.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, Logs, Script, Setup, Workspace, conformance::Harness,
@@ -9,7 +13,7 @@ use slipway_native::network::{Commands, clear, probe};
 use slipway_oci::Platform;
 use slipway_process::{Environment, child::command};
 
-use crate::parts::Native;
+use crate::parts::{self, Native};
 
 /// Says to a test that it was started in a network of its own, and which part it plays.
 const PART: &str = "SLIPWAY_TEST_NETWORK_PART";
@@ -21,7 +25,7 @@ fn can() -> bool {
     });
     let lacks = match tools {
         Some((tool, _)) => Err(format!("{tool} is not installed")),
-        None => probe(),
+        None => probe(&parts::program()),
     };
     lacks.map_err(|why| slipway_parts::skip("network", &why)).is_ok()
 }
@@ -32,16 +36,21 @@ fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Counts other hosts of this process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// Another host, on a cable of its own, with a server that says hello.
-struct Other {
+pub(crate) struct Other {
     name: String,
-    address: String,
+    pub(crate) address: String,
+    /// This host's on the cable to it.
+    pub(crate) here: String,
     server: std::process::Child,
 }
 
 impl Other {
-    fn start() -> Self {
-        let id = std::process::id();
+    pub(crate) fn start() -> Self {
+        let id = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 8;
         let (name, cable) = (format!("slt-{id}"), format!("slt{id}"));
         let [high, low] = u16::try_from(id % 16_000 * 4).expect("small").to_be_bytes();
         let network = format!("198.18.{high}.");
@@ -49,13 +58,14 @@ impl Other {
         ip(&format!("link add {cable} type veth peer name eth0 netns {name}"));
         ip(&format!("addr add {network}{}/30 dev {cable}", low + 1));
         ip(&format!("link set {cable} up"));
+        let here = format!("{network}{}", low + 1);
         let address = format!("{network}{}", low + 2);
         ip(&format!("-n {name} addr add {address}/30 dev eth0"));
         ip(&format!("-n {name} link set eth0 up"));
         let mut server = command("ip");
         server.args(["netns", "exec", &name, "busybox", "nc", "-ll", "-p", "7777", "-e", "busybox", "echo", "hello"]);
         let server = server.stdin(Stdio::null()).spawn().expect("a server");
-        Self { name, address, server }
+        Self { name, address, here, server }
     }
 }
 
@@ -248,7 +258,7 @@ async fn rules_come_with_the_first_user_and_stay_until_they_are_cleared() {
 async fn be_without() {
     let Some(native) = Native::start().await else { return };
     let strangers = Native::of(None, Commands::Strangers).await.expect("it started before");
-    assert!(probe().expect_err("no packets").contains("net.ipv4.ip_forward=1"));
+    assert!(probe(&parts::program()).expect_err("no packets").contains("net.ipv4.ip_forward=1"));
     assert_eq!(said(&native, "busybox ip -o link | wc -l").await, ["1"]);
     let refused = tried(&strangers, None, "true").await.0.expect_err("no network");
     assert!(refused.is_retryable() && refused.to_string().contains("net.ipv4.ip_forward=1"), "{refused}");
