@@ -1,6 +1,6 @@
 //! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
 //!
-//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`net`],
+//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`net`], [`processes`],
 //! [`Listener`], [`Collector`], [`GitHost`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
@@ -11,6 +11,7 @@ pub mod engine;
 pub mod git_host;
 pub mod listener;
 pub mod net;
+pub mod processes;
 pub mod project;
 pub mod proxy;
 pub mod registry;
