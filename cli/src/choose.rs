@@ -50,6 +50,13 @@ impl EngineAddress {
     }
 }
 
+impl EngineAddress {
+    /// Whether it sees this host's files.
+    pub(crate) fn is_here(&self) -> bool {
+        self.host.as_deref().is_none_or(|host| host.starts_with("unix:") || host.starts_with('/'))
+    }
+}
+
 impl fmt::Display for EngineAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.host.as_deref().unwrap_or(DEFAULT_HOST))
@@ -192,15 +199,14 @@ pub(crate) fn native_runtime(backend: Backend, name: Option<&str>) -> Result<Opt
     }
 }
 
-/// Why the native backend cannot build these images with this toolbox, when it cannot.
-pub(crate) fn native_lacks(dockerfiles: &[String], toolbox: Option<&str>) -> Option<String> {
-    if let Some(image) = dockerfiles.first() {
-        return Some(format!(
+/// Why the native backend cannot build these images, when it cannot.
+pub(crate) fn native_lacks(dockerfiles: &[String]) -> Option<String> {
+    dockerfiles.first().map(|image| {
+        format!(
             "not supported yet: images from Dockerfiles with the native backend (`{image}`): use --backend docker, or \
              build Stapel images alone"
-        ));
-    }
-    toolbox.map(|_| "not supported yet: --stapel-image-name with the native backend".to_owned())
+        )
+    })
 }
 
 /// Refuses a compression that a backend does not have.

@@ -19,10 +19,10 @@ use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, 
 use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
-use slipway_protocol::Requirements;
+use slipway_protocol::{Requirements, SecretValues};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_telemetry::{SpanContext, Tracer};
-use slipway_worker::{Capabilities, OneRepository, Stop, Worker};
+use slipway_worker::{Capabilities, Introspect, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +33,10 @@ use crate::{
     choose::EngineAddress,
     engine,
     host::{Host, HostOptions},
+    introspect::Introspector,
     outcome::{BuildError, BuildOutcome},
     output::events::{DisplayEvent, StageName},
+    ssh::Relay,
     synchronization::Synchronization,
 };
 
@@ -69,6 +71,12 @@ pub(crate) struct BuildRequest {
     pub(crate) interrupted: CancellationToken,
     /// Where spans go.
     pub(crate) tracer: Tracer,
+    /// What its commands may read.
+    pub(crate) secrets: SecretValues,
+    /// Where the ssh agent for its commands listens.
+    pub(crate) agent: Option<PathBuf>,
+    /// Opens shells in its stages; `None` = none are wanted.
+    pub(crate) introspect: Option<Arc<Introspector>>,
     /// The span that the build belongs to; `None` = it is not traced.
     pub(crate) trace: Option<SpanContext>,
 }
@@ -106,7 +114,16 @@ pub(crate) async fn build(
             return Err(error);
         }
     };
-    let result = Box::pin(agreed(request, &host, &tasks, &mut tell)).await;
+    let introspect = request.introspect.clone();
+    let mut result = Box::pin(agreed(request, &host, &tasks, &mut tell)).await;
+    if let Some(introspect) = introspect {
+        if let Ok(outcome) = &result
+            && let Err(error) = introspect.visit(host.backend().as_ref(), &outcome.images).await
+        {
+            result = Err(BuildError::Setup(error));
+        }
+        introspect.ended().await;
+    }
     host.shut_down().await;
     tasks.shut_down().await;
     // Containers of the jobs that ended with the tasks are removed by the backend.
@@ -175,6 +192,8 @@ async fn run(
         tracer: request.tracer.clone(),
     };
     let engine = Engine::start(tasks, options);
+    let relay = request.agent.map(|agent| Relay::open(agent, tasks)).transpose().map_err(BuildError::Setup)?;
+    let mounts = engine::mounts(&request.host, Arc::clone(&request.clock)).map_err(BuildError::Setup)?;
     let stop = Stop::default();
     let slots = request.options.parallel.and_then(|images| u16::try_from(images).ok());
     let setup = slipway_worker::Setup {
@@ -185,17 +204,27 @@ async fn run(
         capabilities: Capabilities { backend: request.host.backend.to_string(), ..Capabilities::default() },
         link: Arc::new(LocalLink::new(engine.clone())),
         backend: host.backend(),
+        ansible: request.host.ansible(tasks),
         sources: Arc::new(OneRepository(git)),
+        mounts,
         clock: Arc::clone(&request.clock),
         tracer: request.tracer.clone(),
         holds: None,
+        agent: relay.as_ref().map(|relay| relay.directory().to_owned()),
+        introspect: request.introspect.map(|introspect| introspect as Arc<dyn Introspect>),
     };
     let worker = Worker::new(setup, tasks.clone());
     let stopped = stop.clone();
     let mut working = tasks.spawn(async move { caught(worker.run(stopped)).await });
     let build = Build::new(request.graph, &Arc::new(request.settings), request.options);
-    let submitted =
-        engine.submit(Submission { build, outside, trace: request.trace, requires: Requirements::default() }).await;
+    let submitted = engine.submit(Submission {
+        build,
+        outside,
+        trace: request.trace,
+        requires: Requirements::default(),
+        secrets: request.secrets,
+    });
+    let submitted = submitted.await;
     let Some((id, mut events)) = submitted else {
         return Err(BuildError::Setup(anyhow::anyhow!("the build engine has stopped")));
     };

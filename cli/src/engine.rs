@@ -7,17 +7,18 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, ImageStore, LocalImage, Pushed, SpoolDir};
-use slipway_docker::{DockerBackend, DockerOptions, ToolboxSource};
+use slipway_docker::{DockerBackend, DockerOptions};
 use slipway_gateway::Gateway;
 use slipway_native::{
     Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands, rootless,
     runtime::Runtime,
 };
 use slipway_oci::{Platform, Repo};
-use slipway_process::{SystemClock, Tasks};
+use slipway_process::{Clock, SystemClock, Tasks};
 use slipway_registry::Client;
 use slipway_storage::StageStorage;
-use slipway_toolbox::Places;
+use slipway_toolbox::{Places, Source};
+use slipway_worker::{HostPaths, Mounts};
 
 use crate::{
     choose::{self, Backend},
@@ -56,7 +57,7 @@ impl Engine {
                     store,
                     limit: Some(options.limit.bytes(&options.home)),
                     client: client.clone(),
-                    toolbox: places(),
+                    toolbox: toolbox(options),
                     compression: options.compression,
                     program: PathBuf::from(OWN_PROGRAM),
                     commands: if options.strangers { Commands::Strangers } else { Commands::Own },
@@ -172,6 +173,20 @@ pub(crate) struct Trial {
     pub(crate) driver: Option<String>,
 }
 
+/// The directories of this host that commands may see.
+///
+/// # Errors
+/// When the current directory is gone.
+pub(crate) fn mounts(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Mounts> {
+    let paths = if options.strangers {
+        HostPaths::Strangers
+    } else {
+        let current = std::env::current_dir().context("find the current directory")?;
+        HostPaths::Own { current, home: options.user_home.clone() }
+    };
+    Ok(Mounts::new(store(&options.home), options.limit.bytes(&options.home), paths, clock))
+}
+
 /// Runs a command in a sandbox of the native backend.
 ///
 /// # Errors
@@ -185,7 +200,7 @@ pub(crate) async fn trial(home: &Path, by: Trial) -> Result<(), String> {
         store: store(home),
         limit: None,
         client,
-        toolbox: places(),
+        toolbox: Source::Own(places()),
         compression: Compression::default(),
         program: PathBuf::from(OWN_PROGRAM),
         commands: Commands::Own,
@@ -222,12 +237,16 @@ async fn docker(options: &HostOptions, gateway: Arc<Gateway>) -> Result<Arc<Dock
 }
 
 /// The image of tools that the user names, or our own: from beside the program, the program's own, or the system's.
-fn toolbox(options: &HostOptions) -> ToolboxSource {
+fn toolbox(options: &HostOptions) -> Source {
     match &options.toolbox {
         Some(image) => {
-            let (name, version) = image.rsplit_once(':').unwrap_or((image, "latest"));
-            ToolboxSource::Image { name: name.to_owned(), version: version.to_owned() }
+            let (name, version) = match image.rsplit_once(':') {
+                // A port is no tag.
+                Some((name, version)) if !version.contains('/') => (name, version),
+                Some(_) | None => (image.as_str(), "latest"),
+            };
+            Source::Image { name: name.to_owned(), version: version.to_owned() }
         }
-        None => ToolboxSource::Own(places()),
+        None => Source::Own(places()),
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod coordinator;
 pub(crate) mod export;
 pub(crate) mod flag;
 pub(crate) mod host;
+pub(crate) mod introspect;
 pub(crate) mod later;
 pub(crate) mod log;
 pub(crate) mod project;

@@ -4,6 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
+use slipway_ansible::{Controller, Source};
 use slipway_backend::ContainerBackend;
 use slipway_docker::BuilderChoice;
 use slipway_native::{
@@ -57,6 +58,10 @@ pub(crate) struct HostOptions {
     pub(crate) registry: RegistryOptions,
     /// Image of the tools for build containers; `None` = the program's own.
     pub(crate) toolbox: Option<String>,
+    /// Environment with Ansible's controller; `None` = made on first use, or in the image of the tools.
+    pub(crate) ansible: Option<PathBuf>,
+    /// Further arguments of `ansible-playbook`.
+    pub(crate) ansible_arguments: Vec<String>,
     /// Where things are kept between runs; may not exist yet. What dead processes with the same directory left in the
     /// engine is removed; what those of other directories have there is not touched.
     pub(crate) home: PathBuf,
@@ -64,6 +69,8 @@ pub(crate) struct HostOptions {
     pub(crate) tmp: Option<PathBuf>,
     /// Which builder of the engine builds Dockerfiles.
     pub(crate) builder: BuilderChoice,
+    /// The user's home directory, for paths that begin with `~`.
+    pub(crate) user_home: Option<PathBuf>,
     /// Whether the commands that run are of others than who started this process: they must not see the host's network.
     pub(crate) strangers: bool,
     /// What the layers of the native backend may take.
@@ -83,6 +90,9 @@ pub(crate) struct HostOptions {
 /// The variable with limits of the processes of commands.
 const ULIMIT: &str = "WERF_BUILDAH_ULIMIT";
 
+/// The variable with further arguments of `ansible-playbook`, such as `-vvv`.
+const ANSIBLE_ARGUMENTS: &str = "WERF_DEBUG_ANSIBLE_ARGS";
+
 impl HostOptions {
     /// A host for this backend and engine, as the flags and the environment want it.
     pub(crate) fn new(
@@ -101,9 +111,14 @@ impl HostOptions {
             engine,
             registry: RegistryOptions::new(storage, environment),
             toolbox: flags.toolbox.clone(),
+            ansible: flags.ansible.clone(),
+            ansible_arguments: environment
+                .non_empty(ANSIBLE_ARGUMENTS)
+                .map_or_else(Vec::new, |text| text.split_whitespace().map(str::to_owned).collect()),
             home,
             tmp: tmp.map(PathBuf::from),
             builder,
+            user_home: environment.non_empty("HOME").map(PathBuf::from),
             strangers: false,
             limit: flags.limit,
             together: (flags.memory, flags.pids),
@@ -119,6 +134,18 @@ impl HostOptions {
         let (memory, pids) = self.together;
         let process = ProcessLimit::parse_all(self.ulimits.as_deref().unwrap_or_default());
         Ok(Limits { memory, pids, process: process.map_err(|why| anyhow::anyhow!("{ULIMIT}: {why}"))? })
+    }
+
+    /// What runs tasks of Ansible; it works in `tasks`.
+    pub(crate) fn ansible(&self, tasks: &Tasks) -> Controller {
+        let source = match (&self.ansible, &self.toolbox) {
+            (Some(path), _) => Source::Given(path.clone()),
+            (None, Some(_)) => Source::Toolbox,
+            (None, None) => Source::PyPi,
+        };
+        let (home, locks) = (self.home.join("ansible"), self.service().join("locks"));
+        let options = slipway_ansible::Options { source, home, locks, arguments: self.ansible_arguments.clone() };
+        Controller::new(options, tasks.clone())
     }
 
     /// Where the program keeps what users need not look at.

@@ -149,6 +149,17 @@ impl Project {
         Ok(project)
     }
 
+    /// The commit that would be built now. Blocks.
+    ///
+    /// # Errors
+    /// When there is no repository or commit.
+    pub(crate) fn head(flags: &ProjectFlags, reading: &Reading) -> Result<CommitId, Failure> {
+        let directory = flags.dir.as_ref().map_or_else(|| reading.here.clone(), |dir| reading.here.join(dir));
+        let root = flags.git_work_tree.as_ref().map_or(directory, |root| reading.here.join(root));
+        let repository = Repository::open(&root).context("open the project").map_err(Failure::project)?;
+        head(repository, &flags.giterminism, &reading.home).map(|(_, commit)| commit)
+    }
+
     /// Whether the commit is a snapshot of uncommitted work.
     pub(crate) fn is_dev(&self) -> bool {
         matches!(self.giterminism, Giterminism::Dev(_))

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -15,7 +15,7 @@ use slipway_paths::{PathFilter, Scope};
 use slipway_process::Environment;
 use slipway_protocol::UpstreamCommit;
 
-use crate::{failure::Failure, project::Project};
+use crate::{failure::Failure, project::Project, ssh};
 
 /// The largest file that a password is read from, in bytes.
 const LONGEST_PASSWORD: u64 = 64 << 10;
@@ -148,7 +148,8 @@ pub(crate) fn open(remote: &RemoteGit, home: &Path, environment: &Environment) -
         Some(auth) => address.with_login(login(auth, environment)?),
         None => address,
     };
-    Ok(Upstream::new(home, address, Speech::default()))
+    let agent = environment.non_empty(ssh::SOCKET).map(PathBuf::from);
+    Ok(Upstream::new(home, address, Speech { agent, ..Speech::default() }))
 }
 
 fn login(auth: &BasicAuth, environment: &Environment) -> Result<Login, Failure> {

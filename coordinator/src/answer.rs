@@ -20,6 +20,6 @@ pub(crate) async fn answer(outside: &Outside, tasks: &Tasks, question: &Question
             storage::answer(outside, *place, *digest, platform, *not_before).await.map(Some)
         }
         Question::Base { reference, platform } => base::answer(outside, reference, platform).await.map(Some),
-        Question::Imported { content, input, .. } => import::recorded(outside, content, input).await,
+        Question::Imported { content, input, .. } => import::recorded(outside, content.as_ref(), input).await,
     }
 }

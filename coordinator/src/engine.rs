@@ -22,7 +22,7 @@ use std::{
 use slipway_config::ImageName;
 use slipway_oci::ImageAt;
 use slipway_process::{Clock, Tasks, caught};
-use slipway_protocol::{AttemptId, Desired, Job, Report, Requirements};
+use slipway_protocol::{AttemptId, Desired, HandedSecret, Job, Report, Requirements, SecretValues};
 use slipway_stages::{
     Answer, Build, BuildEvent, Progress, Question, StageKind, StageRecord, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
@@ -64,6 +64,8 @@ pub struct Submission {
     pub trace: Option<SpanContext>,
     /// What each of its jobs needs of a worker, beside its platform.
     pub requires: Requirements,
+    /// What its commands may read, by the keys that plans name. Kept in memory only.
+    pub secrets: SecretValues,
 }
 
 /// What an engine is made of.
@@ -231,6 +233,7 @@ enum Subscriber {
 struct JobEntry {
     job: Job,
     outside: Arc<Outside>,
+    secrets: Vec<HandedSecret>,
 }
 
 struct Owner {

@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use slipway_config::{Config, Image, ImageKind, ImageName, closure};
-use slipway_protocol::SubmitRequest;
+use slipway_config::{Config, Image, ImageKind, ImageName, MountSource, Secret, SecretSource, closure};
+use slipway_protocol::{BuildName, SubmitRequest};
 use slipway_stages::{Build, BuildOptions, Graph, Settings};
 
 /// Most images that are named in a request.
@@ -22,6 +22,9 @@ pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
     check(request)?;
     let mut config = slipway_config::parse(&request.config_name, &request.config).map_err(|error| error.to_string())?;
     check_logins(&config)?;
+    if let Some(network) = &request.network {
+        config.set_network(network);
+    }
     pin(&mut config, request);
     // The request's name counts: a variable or flag of the client may have replaced that of the configuration.
     slipway_config::check_project_name(&request.project).map_err(|error| error.to_string())?;
@@ -65,8 +68,8 @@ fn pin(config: &mut Config, request: &SubmitRequest) {
     }
 }
 
-/// The build that a request is for.
-pub(crate) fn build(request: &SubmitRequest, graph: Graph) -> Build {
+/// The build of this name, which a request is for.
+pub(crate) fn build(request: &SubmitRequest, graph: Graph, name: &BuildName) -> Build {
     let settings = Settings {
         project: request.project.clone(),
         commit: request.commit,
@@ -74,6 +77,7 @@ pub(crate) fn build(request: &SubmitRequest, graph: Graph) -> Build {
         commit_time: request.commit_time,
         commit_time_human: request.commit_time_human.clone(),
         project_dir: request.project_dir.clone(),
+        run: name.to_string(),
         platform: request.platform.clone(),
         dev: request.dev,
         virtual_merge: request.virtual_merge,
@@ -122,11 +126,33 @@ fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(),
         ));
     }
     check_networks(file, images)?;
+    check_secrets(file, images)?;
+    check_mounts(file, images)?;
     let refused = config.unsupported.iter().find(|refused| refused.image.as_ref().is_none_or(needed));
     refused.map_or(Ok(()), |refused| {
         let (line, column) = (refused.position.line, refused.position.column);
         Err(format!("{file}:{line}:{column}: not supported yet: {}", refused.directive))
     })
+}
+
+/// Refuses directories of a host: which of its workers would that be, and who submits does not own their files.
+fn check_mounts(file: &str, images: &[&Image]) -> Result<(), String> {
+    for image in images {
+        let ImageKind::Stapel(stapel) = &image.kind else { continue };
+        let mounts = stapel.mounts.iter().chain(&stapel.inherited_mounts);
+        for mount in mounts {
+            if let MountSource::Path(path) = &mount.source {
+                return Err(format!(
+                    "{file}:{}:{}: image {}: `mount` with `fromPath: {path}` is not for a cluster, whose workers have files \
+                     of their own: write `from: build_dir`, a directory that the project has on every worker",
+                    mount.position.line,
+                    mount.position.column,
+                    image.name()
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses Dockerfiles whose commands would see the network of a worker: whoever may submit would reach what listens on
@@ -142,6 +168,23 @@ fn check_networks(file: &str, images: &[&Image]) -> Result<(), String> {
                 "{file}: image {}: `network: {network}` is not for a cluster, where commands must not see the network of \
                  a worker: write `default` or `none`",
                 image.name()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses secrets that stand in the configuration, whose text is stored with the build.
+fn check_secrets(file: &str, images: &[&Image]) -> Result<(), String> {
+    for image in images {
+        let open = |secret: &&Secret| matches!(secret.source, SecretSource::Value(_));
+        if let Some(secret) = image.secrets.iter().find(open) {
+            return Err(format!(
+                "{file}:{}: image {}: the secret `{}` is written out by `value`, and a cluster stores the configuration: \
+                 use `env` or `src`",
+                secret.position.line,
+                image.name(),
+                secret.id
             ));
         }
     }

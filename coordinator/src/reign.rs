@@ -7,6 +7,7 @@ mod entry;
 mod ledger;
 mod peers;
 mod run;
+mod secrets;
 mod submit;
 
 use std::{

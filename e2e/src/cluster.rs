@@ -118,6 +118,11 @@ impl Cluster {
         self.urls.join(",")
     }
 
+    /// Directory of everything that coordinators and workers keep, their logs too.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Where a project's stages go.
     pub fn repo(&self, project: &Project) -> String {
         format!("{}/{}", self.host, project.name())

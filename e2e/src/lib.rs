@@ -4,6 +4,7 @@
 //! [`Listener`], [`Collector`], [`GitHost`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
+pub mod canary;
 pub mod cluster;
 pub mod collector;
 pub mod contents;

@@ -174,6 +174,30 @@ impl Project {
         piped.spawn().context("start slipway")
     }
 
+    /// Starts the program on a terminal of its own, which `script` makes: what it shows is the standard output, and what it
+    /// is told the standard input.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_on_terminal(&self, arguments: &[&str]) -> Result<Child> {
+        let line: Vec<String> = arguments.iter().map(|word| format!("'{word}'")).collect();
+        let line = format!("'{}' {}", program().display(), line.join(" "));
+        let mut command =
+            self.command_of(Path::new("script"), &["--quiet", "--return", "--command", &line, "/dev/null"]);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        piped.spawn().context("start script")
+    }
+
+    /// Starts the program; all that it says goes to a file.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_to(&self, arguments: &[&str], log: &Path) -> Result<Child> {
+        let log = fs::File::create(log)?;
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("start slipway")
+    }
+
     /// Builds with a report.
     ///
     /// # Errors

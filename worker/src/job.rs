@@ -1,13 +1,16 @@
 //! How a job is done.
 
+mod covered;
 mod failure;
 mod git;
 mod imports;
 mod logs;
+mod shell;
 mod stage;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
+use slipway_ansible::Controller;
 use slipway_backend::{ContainerBackend, LocalImage};
 use slipway_oci::BlobDigest;
 use slipway_process::{Clock, Tasks};
@@ -15,20 +18,31 @@ use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 
 use crate::{
     holds::Holds,
+    introspect::Introspect,
+    mounts::Mounts,
     progress::Progress,
     sources::Sources,
     traces::{self, Traces},
 };
 
+/// Name of the socket of an ssh agent in the directory that containers see it in.
+pub const AGENT_SOCKET: &str = "ssh-auth-sock";
+/// That directory.
+const AGENT_DIRECTORY: &str = "/.werf/tmp";
+
 /// What jobs are run with.
 pub(crate) struct Runner {
     pub(crate) backend: Arc<dyn ContainerBackend>,
+    pub(crate) ansible: Controller,
     pub(crate) sources: Arc<dyn Sources>,
+    pub(crate) mounts: Arc<Mounts>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Tasks,
     pub(crate) link: Arc<dyn CoordinatorLink>,
     pub(crate) traces: Traces,
     pub(crate) holds: Holds,
+    pub(crate) agent: Option<PathBuf>,
+    pub(crate) introspect: Option<Arc<dyn Introspect>>,
 }
 
 impl Runner {

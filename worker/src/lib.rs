@@ -4,20 +4,25 @@
 //! recipe without bytes: sources come from the worker's own view of the repository, images from where they are stored.
 //!
 //! Reading order: [`worker`] (the sync loop), `contact` (whether the coordinator is there), `attempts` (what it holds), `job/` (how a job is done), [`sources`],
-//! [`health`] (what it tells of itself).
+//! [`mounts`] (directories of the host), [`introspect`] (shells for users), [`health`] (what it tells of itself).
 
 mod archive;
 mod attempts;
 mod contact;
 pub mod health;
 mod holds;
+pub mod introspect;
 mod job;
+pub mod mounts;
 mod progress;
 pub mod sources;
 mod traces;
 mod tree;
 pub mod worker;
 
+pub use introspect::{Introspect, Moment};
+pub use job::AGENT_SOCKET;
+pub use mounts::{HostPaths, Mounts};
 pub use slipway_protocol::Capabilities;
 pub use sources::{Mirrors, OneRepository, SourceError, Sources};
 pub use worker::{Setup, Stop, Worker};

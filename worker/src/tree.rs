@@ -1,15 +1,18 @@
 //! Files of an image on their way into another: which of them go, and their checksum.
 
 use std::{
-    io::{self, Read, Write},
-    path::PathBuf,
+    collections::HashMap,
+    io::{self, Read},
 };
 
-use slipway_backend::Root;
+use slipway_backend::{
+    Root,
+    retar::{Kind, Predicate, Rewrite},
+};
 use slipway_digest::{Checksum, Encoder};
 use slipway_paths::{PathFilter, Scope, TreePath};
 use slipway_stages::ImportInput;
-use tar::{Archive, Builder, Header};
+use tar::{Archive, EntryType, Header};
 
 /// One entry that goes.
 struct Item<'a> {
@@ -21,51 +24,70 @@ struct Item<'a> {
     content: &'a mut dyn Read,
 }
 
-/// The checksum of what an import would bring: (type, mode, path, content id) of its entries, sorted by path.
+/// The checksum of what an import would bring: (type, mode, path, content id) of its entries, sorted by path. Which of
+/// several names of one file is the link to the others does not count.
 pub(crate) fn checksum(root: Root, tar: impl Read, input: &ImportInput) -> io::Result<Checksum> {
     let mut entries: Vec<(Vec<u8>, Checksum)> = Vec::new();
+    let mut files: HashMap<Vec<u8>, (u64, Checksum)> = HashMap::new();
     walk(root, tar, input, |item| {
+        let path = item.path.as_bytes();
         let mode = u64::from(item.header.mode()? & 0o7777);
-        let encoder = Encoder::new("import-entry")
-            .number(u64::from(item.header.entry_type().as_byte()))
-            .number(mode)
-            .bytes(item.path.as_bytes());
-        let encoder = match item.target {
-            Some(target) => encoder.bytes(target),
-            None => encoder.checksum(&Checksum::of_content(item.content)?),
+        let kind = item.header.entry_type();
+        let entry = match item.target {
+            Some(target) if kind.is_hard_link() => {
+                let (mode, content) = linked(&files, target, item.path)?;
+                encoder(EntryType::Regular, mode, path).checksum(&content)
+            }
+            Some(target) => encoder(kind, mode, path).bytes(target),
+            None => {
+                let content = Checksum::of_content(item.content)?;
+                if kind.is_file() {
+                    files.insert(path.to_vec(), (mode, content));
+                }
+                encoder(kind, mode, path).checksum(&content)
+            }
         };
-        entries.push((item.path.as_bytes().to_vec(), encoder.finish()));
+        entries.push((path.to_vec(), entry.finish()));
         Ok(())
     })?;
     entries.sort();
     Ok(Encoder::new("imported").list(entries.iter(), |encoder, (_, entry)| encoder.checksum(entry)).finish())
 }
 
-/// Writes what an import brings as a tar; a single file is called `file_name`. Answers how many entries it has.
-pub(crate) fn filter(
-    root: Root,
-    tar: impl Read,
-    input: &ImportInput,
-    file_name: &[u8],
-    out: &mut dyn Write,
-) -> io::Result<u64> {
-    let mut builder = Builder::new(out);
-    let mut entries = 0;
-    walk(root, tar, input, |item| {
-        entries += 1;
-        let mut header = item.header.clone();
-        let name = match root {
-            Root::File => bytes_path(file_name),
-            Root::Directory if item.path.is_root() => PathBuf::from("./"),
-            Root::Directory => bytes_path(item.path.as_bytes()),
-        };
-        match item.target {
-            Some(target) => builder.append_link(&mut header, name, bytes_path(target)),
-            None => builder.append_data(&mut header, name, item.content),
+fn encoder(kind: EntryType, mode: u64, path: &[u8]) -> Encoder {
+    Encoder::new("import-entry").number(u64::from(kind.as_byte())).number(mode).bytes(path)
+}
+
+/// Mode and content of the file that a hard link is another name of.
+fn linked(files: &HashMap<Vec<u8>, (u64, Checksum)>, target: &[u8], link: &TreePath) -> io::Result<(u64, Checksum)> {
+    let found = TreePath::new(target).ok().and_then(|target| files.get(target.as_bytes()).copied());
+    found.ok_or_else(|| {
+        let target = String::from_utf8_lossy(target);
+        io::Error::other(format!(
+            "`{link}` is a hard link to `{target}`, which is not among the files that were selected: select both"
+        ))
+    })
+}
+
+/// What becomes of the files of the source on their way.
+pub(crate) fn rewrite(root: Root, input: &ImportInput) -> Rewrite {
+    let scope = scope(input);
+    let keep: Predicate = Box::new(move |path, kind| kind == Kind::Directory && path.is_root() || scope.keeps(path));
+    match root {
+        Root::File => Rewrite::default(),
+        Root::Directory => {
+            Rewrite { keep: Some(keep), directories_wait: !input.include.is_empty(), ..Rewrite::default() }
         }
-    })?;
-    builder.finish()?;
-    Ok(entries)
+    }
+}
+
+fn scope(input: &ImportInput) -> Scope {
+    Scope::Filter(PathFilter {
+        base: TreePath::root(),
+        include: input.include.clone(),
+        exclude: input.exclude.clone(),
+        within: Vec::new(),
+    })
 }
 
 /// Calls `take` for every entry that the import's globs choose. A directory goes with the first chosen file below it,
@@ -76,12 +98,7 @@ fn walk(
     input: &ImportInput,
     mut take: impl FnMut(Item<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let scope = Scope::Filter(PathFilter {
-        base: TreePath::root(),
-        include: input.include.clone(),
-        exclude: input.exclude.clone(),
-        within: Vec::new(),
-    });
+    let scope = scope(input);
     let chosen = |path: &TreePath| root == Root::File || path.is_root() || scope.keeps(path);
     let mut waiting: Vec<(TreePath, Header)> = Vec::new();
     let mut archive = Archive::new(tar);
@@ -107,9 +124,4 @@ fn walk(
         take(Item { path: &path, header: &header, target: target.as_deref(), content: &mut entry })?;
     }
     Ok(())
-}
-
-fn bytes_path(bytes: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt as _;
-    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }

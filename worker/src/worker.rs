@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use slipway_ansible::Controller;
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcome, Phase, Report};
@@ -9,7 +10,8 @@ use slipway_telemetry::Tracer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attempts::Attempts, contact::Contact, health::Status, holds::Holds, job::Runner, sources::Sources, traces::Traces,
+    attempts::Attempts, contact::Contact, health::Status, holds::Holds, introspect::Introspect, job::Runner,
+    mounts::Mounts, sources::Sources, traces::Traces,
 };
 
 /// How long a worker waits before it asks again when the coordinator is away.
@@ -35,14 +37,23 @@ pub struct Setup {
     pub link: Arc<dyn CoordinatorLink>,
     /// What runs its jobs.
     pub backend: Arc<dyn ContainerBackend>,
+    /// What runs tasks of Ansible.
+    pub ansible: Controller,
     /// Where sources are.
     pub sources: Arc<dyn Sources>,
+    /// Directories of the host that commands see.
+    pub mounts: Mounts,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where the spans of its jobs go.
     pub tracer: Tracer,
     /// The file in which it keeps which images it has at hand; `None` = it does not tell.
     pub holds: Option<PathBuf>,
+    /// Directory with the socket of an ssh agent, named [`AGENT_SOCKET`](crate::AGENT_SOCKET), for commands of its jobs;
+    /// `None` = they have none.
+    pub agent: Option<PathBuf>,
+    /// Who lends a terminal to shells in stages; `None` = nobody.
+    pub introspect: Option<Arc<dyn Introspect>>,
 }
 
 /// How a worker is asked to end.
@@ -71,13 +82,22 @@ pub struct Worker {
 impl Worker {
     /// A worker that runs its jobs in `tasks`.
     pub fn new(setup: Setup, tasks: Tasks) -> Self {
-        let Setup { name, boot, slots, capabilities, hold, link, backend, sources, clock, tracer, holds } = setup;
+        let Setup { name, boot, slots, capabilities, hold, link, clock, .. } = setup;
         let status = Arc::new(Status::new(slots));
-        let traces = Traces::new(&tracer, &name, &capabilities.backend);
-        let (time, work) = (Arc::clone(&clock), tasks.clone());
-        let runner =
-            Runner { backend, sources, clock: time, tasks: work, link: link.clone(), traces, holds: Holds::new(holds) };
-        let runner = Arc::new(runner);
+        let traces = Traces::new(&setup.tracer, &name, &capabilities.backend);
+        let runner = Arc::new(Runner {
+            backend: setup.backend,
+            ansible: setup.ansible,
+            sources: setup.sources,
+            mounts: Arc::new(setup.mounts),
+            clock: Arc::clone(&clock),
+            tasks: tasks.clone(),
+            link: link.clone(),
+            traces,
+            holds: Holds::new(setup.holds),
+            agent: setup.agent,
+            introspect: setup.introspect,
+        });
         let attempts = Attempts::new(Arc::clone(&runner), tasks);
         Self { name, boot, slots, capabilities, hold, link, clock, attempts, runner, status }
     }

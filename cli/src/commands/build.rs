@@ -1,15 +1,15 @@
 //! `slipway build`.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, pin::Pin, sync::Arc};
 
 use anyhow::Context as _;
 use slipway_client::{Client, Token};
-use slipway_config::{Config, GitWorktree, ImageKind, ImageName};
+use slipway_config::{Config, GitWorktree, Image, ImageKind, ImageName};
 use slipway_digest::CommitId;
 use slipway_native::{check, rootless};
 use slipway_oci::Repo;
 use slipway_process::random_id;
-use slipway_protocol::{BuildName, Requirements, SubmitRequest};
+use slipway_protocol::{BuildName, Requirements, SecretValues, SubmitRequest};
 use slipway_stages::{BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_telemetry::{Span, SpanContext, Tracer};
 
@@ -22,23 +22,26 @@ use crate::{
     engine as engines,
     failure::{Exit, Failure},
     flags::{
-        backend::{BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
+        backend::{ANSIBLE_PATH, BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
         building::BuildingFlags,
         capacity,
         capacity::{JOB_CPU, JOB_LABEL, JOB_MEMORY},
         cluster as cluster_flags,
         cluster::{COORDINATOR, DETACH},
+        introspect::{FOLLOW, INTROSPECT_BEFORE_ERROR, INTROSPECT_ERROR, INTROSPECT_STAGE, IntrospectFlags},
         log::Level,
-        project::Giterminism,
+        project::{Giterminism, SSH_KEY},
         report::{ReportFlags, SAVE_BUILD_REPORT},
         storage::{REPO, SYNCHRONIZATION, StorageFlags},
     },
-    giterminism, history,
+    follow, giterminism, history,
     host::HostOptions,
+    introspect::Introspector,
     outcome::{BuildError, BuildOutcome},
     output::{Display, Printer, events::DisplayEvent, failure, plan, summary, timestamp},
     project::Project,
     report::ReportFile,
+    secrets, ssh,
     synchronization::Synchronization,
     upstreams::{self, Sources},
 };
@@ -58,6 +61,7 @@ struct Flags {
     /// What its jobs need of a worker of the cluster.
     requires: Requirements,
     detach: bool,
+    introspect: IntrospectFlags,
 }
 
 impl Flags {
@@ -79,6 +83,7 @@ impl Flags {
             cluster,
             requires: capacity::requirements(&session.values).map_err(Failure::usage)?,
             detach: session.values.switch(&DETACH),
+            introspect: IntrospectFlags::from_values(&session.values).map_err(Failure::usage)?,
             building: BuildingFlags::from_values(&session.values),
             backend: BackendFlags::from_values(&session.values).map_err(Failure::usage)?,
             repo: repo.context("--repo").map_err(Failure::usage)?,
@@ -95,9 +100,20 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
         let spelled = values.spelling(&COORDINATOR);
         anyhow::bail!("{spelled}: a cluster keeps stages in a repository: give one with --{}", REPO.name);
     }
-    let others = [&SYNCHRONIZATION, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &COMPRESSION];
+    let others = [&SYNCHRONIZATION, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &ANSIBLE_PATH, &COMPRESSION];
     if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
         anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
+    }
+    let alone = [&INTROSPECT_ERROR, &INTROSPECT_BEFORE_ERROR, &INTROSPECT_STAGE, &SSH_KEY];
+    if let Some(flag) = alone.into_iter().find(|flag| cluster && values.is_given(flag)) {
+        let spelled = values.spelling(flag);
+        anyhow::bail!(
+            "not supported yet: {spelled} in a cluster: its workers have neither your terminal nor your keys"
+        );
+    }
+    if values.switch(&FOLLOW) && values.switch(&DETACH) {
+        let (follow, detach) = (values.spelling(&FOLLOW), values.spelling(&DETACH));
+        anyhow::bail!("{follow} waits for the end of a build, and {detach} does not: leave one of them out");
     }
     let of_cluster = [&JOB_CPU, &JOB_MEMORY, &JOB_LABEL];
     if let Some(flag) = of_cluster.into_iter().find(|flag| !cluster && values.is_given(flag)) {
@@ -122,9 +138,22 @@ pub(super) struct Built {
     pub(super) host: Option<HostOptions>,
 }
 
-/// Builds images, shows how it goes, and writes the report.
+/// Builds images, shows how it goes, and writes the report; with `--follow`, again and again.
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
-    Box::pin(build(&session, |_| Ok(true))).await.map(drop)
+    if !session.values.switch(&FOLLOW) {
+        return Box::pin(build(&session, |_| Ok(true))).await.map(drop);
+    }
+    loop {
+        let head = follow::head(&session).await?;
+        match Box::pin(build(&session, |_| Ok(true))).await {
+            Ok(_) => {}
+            Err(failure) if matches!(failure.exit, Exit::Usage | Exit::Interrupted) => return Err(failure),
+            // The next commit may mend it.
+            Err(failure) => session.printer.error(&failure.text()),
+        }
+        session.printer.release(None);
+        follow::wait(&session, head).await?;
+    }
 }
 
 /// The same; `check` sees the configuration before anything is built, and says whether to go on. All of it is one span.
@@ -149,7 +178,10 @@ async fn build_within(
 ) -> Result<Option<Built>, Failure> {
     let start = session.world.clock.monotonic();
     let flags = Flags::new(session)?;
-    let (project, config) = session.open().await?;
+    let (project, mut config) = session.open().await?;
+    if let Some(network) = &flags.building.network {
+        config.set_network(network);
+    }
     let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.building.final_only)?;
     let platform = selection::platform(&config, graph.images(), &flags.building.platforms)?;
     if !check(&config)? {
@@ -159,8 +191,9 @@ async fn build_within(
         upstreams::refuse_logins(&project, &config)?;
         archives::refuse_in_cluster(&project, graph.images())?;
     }
-    let checked = checked(session, (project, config.worktree), graph, platform.to_string(), flags.cluster.is_some());
-    let Checked { project, graph, contexts, sources } = checked.await?;
+    let worktree = (config.worktree, !flags.building.require_built);
+    let checked = checked(session, (project, worktree), graph, platform.to_string(), flags.cluster.is_some());
+    let Checked { project, graph, contexts, sources, secrets } = checked.await?;
     let asked = flags.building.virtual_merge.as_ref();
     let virtual_merge = asked.map(|named| history::virtual_merge(&project, named)).transpose()?;
     let settings = Settings {
@@ -170,6 +203,7 @@ async fn build_within(
         commit_time: project.authored.time,
         commit_time_human: timestamp::go(project.authored),
         project_dir: project.prefix.clone(),
+        run: random_id(),
         platform,
         dev: project.is_dev(),
         virtual_merge,
@@ -180,7 +214,8 @@ async fn build_within(
     let commit = project.commit.to_string();
     trace::describe(span, &settings, flags.repo.as_ref());
     let built = if let (Some(client), Some(repo)) = (&flags.cluster, &flags.repo) {
-        let mut request = cluster_request(session, &flags, &project, (graph, settings, sources), (client, repo))?;
+        let given = (graph, settings, sources, secrets);
+        let mut request = cluster_request(session, &flags, &project, given, (client, repo))?;
         span.set("slipway.build", request.name.as_str());
         request.submit.traceparent = span.traceparent();
         if flags.detach {
@@ -190,11 +225,16 @@ async fn build_within(
         watched(session, images, |tell| Box::pin(async move { cluster::build(&request, tell).await })).await
     } else {
         let engine = EngineAddress::from_environment(&session.world.environment);
+        let introspect =
+            Introspector::new(flags.introspect.clone(), &graph, &session.world.environment, &session.printer);
+        let introspect = introspect.map_err(Failure::usage)?.map(Arc::new);
         let choice = backend(session, &flags, &engine, &config, &graph).await?;
+        let agent = agent(session, &engine, &choice, &graph).await?;
         show_mode(session, &project);
         show_plan(session, flags.building.parallel, flags.building.limit, &graph);
         let traced = (tracer.clone(), span.context());
-        let request = request(session, &flags, &project, Parts { graph, settings, engine, choice, traced });
+        let own = Own { secrets, agent: agent.as_ref().map(|(socket, _)| socket.clone()), introspect };
+        let request = request(session, &flags, &project, Parts { graph, settings, engine, choice, traced, own });
         host = request.repo.is_none().then(|| request.host.clone());
         let images = request.graph.images().len();
         watched(session, images, |tell| Box::pin(embedded::build(request, tell))).await
@@ -240,8 +280,9 @@ async fn detached(session: &Session, request: &ClusterRequest) -> Result<(), Fai
     Ok(())
 }
 
-/// What is built, once its files are known to be committed and those of other repositories are here.
+/// What is known before anything is built.
 struct Checked {
+    /// Its files are committed, and those of other repositories are here.
     project: Project,
     /// The images, which know the commits of other repositories.
     graph: Graph,
@@ -249,11 +290,13 @@ struct Checked {
     contexts: BTreeMap<ImageName, CommitId>,
     /// What a cluster must be given; nothing when this process builds.
     sources: Sources,
+    /// None when nothing may be built.
+    secrets: SecretValues,
 }
 
 async fn checked(
     session: &Session,
-    (mut project, worktree): (Project, GitWorktree),
+    (mut project, (worktree, builds)): (Project, (GitWorktree, bool)),
     graph: Graph,
     platform: String,
     cluster: bool,
@@ -270,9 +313,40 @@ async fn checked(
         let contexts = contexts.into_commits();
         let gather = |project: &mut Project| upstreams::for_cluster(project, &images, &contexts, &home);
         let sources = if cluster { gather(&mut project)? } else { Sources::default() };
-        Ok(Checked { project, graph: Graph::new(images), contexts, sources })
+        let secrets =
+            if builds { secrets::take(&project, &images, &environment, &printer)? } else { SecretValues::new() };
+        Ok(Checked { project, graph: Graph::new(images), contexts, sources, secrets })
     };
     session.blocking(check).await
+}
+
+/// Where the ssh agent for commands listens, and the agent itself when it was started for this build.
+async fn agent(
+    session: &Session,
+    engine: &EngineAddress,
+    choice: &Choice,
+    graph: &Graph,
+) -> Result<Option<(PathBuf, Option<ssh::Agent>)>, Failure> {
+    let runs = |image: &Image| match &image.kind {
+        ImageKind::Stapel(stapel) => !stapel.shell.stages.is_empty(),
+        ImageKind::Dockerfile(_) => false,
+    };
+    if !graph.images().iter().any(runs) {
+        return Ok(None);
+    }
+    if choice.backend == Backend::Docker && !engine.is_here() {
+        if session.agent.is_some() {
+            let why = "--ssh-key: commands have no ssh agent, for the Docker engine is on another host";
+            session.printer.warn(why);
+        }
+        return Ok(None);
+    }
+    if let Some(agent) = &session.agent {
+        return Ok(Some((agent.socket().to_owned(), None)));
+    }
+    let environment = session.world.environment.clone();
+    let (socket, agent) = session.blocking(move || Ok(ssh::usual(&environment))).await?;
+    Ok(socket.map(|socket| (socket, agent)))
 }
 
 /// Finds what builds, and says so.
@@ -291,7 +365,7 @@ async fn backend(
     let asked = wanted.asked().map_err(refused)?;
     let dockerfiles = graph.images().iter().filter(|image| matches!(image.kind, ImageKind::Dockerfile(_)));
     let dockerfiles: Vec<String> = dockerfiles.map(|image| image.name().to_string()).collect();
-    let lacks = choose::native_lacks(&dockerfiles, flags.backend.toolbox.as_deref());
+    let lacks = choose::native_lacks(&dockerfiles);
     if let (Asked::Named(Backend::Native, _), Some(why)) = (&asked, &lacks) {
         return Err(Failure::usage(NoBackend::Refused(why.clone())));
     }
@@ -368,10 +442,18 @@ struct Parts {
     engine: EngineAddress,
     choice: Choice,
     traced: (Tracer, Option<SpanContext>),
+    own: Own,
+}
+
+/// What only the user's own host has.
+struct Own {
+    secrets: SecretValues,
+    agent: Option<PathBuf>,
+    introspect: Option<Arc<Introspector>>,
 }
 
 fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) -> BuildRequest {
-    let Parts { graph, settings, engine, choice, traced } = parts;
+    let Parts { graph, settings, engine, choice, traced, own } = parts;
     let (tracer, trace) = traced;
     let world = &session.world;
     let places = (session.home.clone(), session.project_flags.tmp_dir.clone());
@@ -393,6 +475,9 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         host,
         clock: Arc::clone(&world.clock),
         interrupted: world.interrupted.clone(),
+        secrets: own.secrets,
+        agent: own.agent,
+        introspect: own.introspect,
         tracer,
         trace,
     }
@@ -403,7 +488,7 @@ fn cluster_request(
     session: &Session,
     flags: &Flags,
     project: &Project,
-    (graph, settings, sources): (Graph, Settings, Sources),
+    (graph, settings, sources, secrets): (Graph, Settings, Sources, SecretValues),
     (client, repo): (&Client, &Repo),
 ) -> Result<ClusterRequest, Failure> {
     let name = format!("{}-{}", timestamp::day(session.world.clock.unix_millis()), &random_id()[..12]);
@@ -432,9 +517,11 @@ fn cluster_request(
         parallel: flags.building.cluster_limit.map(usize::from),
         requires: flags.requires.clone(),
         schedule: flags.building.schedule,
+        network: flags.building.network.clone(),
         require_built: flags.building.require_built,
         detached: flags.detach,
         traceparent: None,
+        secrets,
     };
     let (repository, interrupted) = (project.repository.clone(), session.world.interrupted.clone());
     Ok(ClusterRequest { client: client.clone(), name, submit, repository, interrupted })

@@ -13,12 +13,13 @@ use crate::{
     flags::{
         CommandName, Values,
         log::{Level, LogFlags},
-        project::ProjectFlags,
+        project::{ProjectFlags, SSH_KEY},
         resolve, variables,
     },
     home,
     output::{Printer, printer::Surroundings, redact::Redactor, trace},
     project::{Project, Reading},
+    ssh,
 };
 
 /// A command under way.
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) home: PathBuf,
     /// Names and patterns of images, as given.
     pub(crate) patterns: Vec<String>,
+    /// The ssh agent with the keys that flags name; it ends with the session.
+    pub(crate) agent: Option<ssh::Agent>,
 }
 
 /// What every command with flags of the table has: values, a printer, the world.
@@ -90,12 +93,13 @@ impl Session {
     /// # Errors
     /// When there is no place to keep things, or a flag or variable cannot be obeyed.
     pub(crate) fn new(desk: Desk, matches: &ArgMatches) -> Result<Self, Failure> {
-        let Desk { world, values, printer, here } = desk;
+        let Desk { mut world, values, printer, here } = desk;
+        let agent = ssh::named(&values.list(&SSH_KEY), &here, &mut world.environment)?;
         let project_flags = ProjectFlags::from_values(&values).map_err(Failure::usage)?;
         let home = home::directory(project_flags.home_dir.as_deref(), &world.environment)?;
         let given = matches.try_get_many::<String>(IMAGES).ok().flatten().unwrap_or_default();
         let patterns = given.cloned().collect();
-        let session = Self { world, values, project_flags, printer, here, home, patterns };
+        let session = Self { world, values, project_flags, printer, here, home, patterns, agent };
         if LogFlags::from_values(&session.values).project_dir {
             let directory = session.project_flags.dir.as_ref().map(|dir| session.here.join(dir));
             let directory = directory.unwrap_or_else(|| session.here.clone());

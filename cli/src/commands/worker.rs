@@ -7,7 +7,7 @@ use slipway_client::{Client, HttpLink, LinkOptions};
 use slipway_native::rootless;
 use slipway_process::{Tasks, random_id};
 use slipway_telemetry::Tracer;
-use slipway_worker::{Capabilities, Mirrors, Setup, Stop, Worker, health};
+use slipway_worker::{Capabilities, Mirrors, Mounts, Setup, Stop, Worker, health};
 use tokio::net::TcpListener;
 
 use super::session::Desk;
@@ -58,7 +58,8 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
         Ok(host) => {
             let tracer = Tracer::open(&desk.world.environment, "slipway-worker", Arc::clone(&desk.world.clock));
             let capabilities = capabilities(options.backend, &host, &tasks).await;
-            let setup = setup(&desk, &flags, (name, &data), (client, &host, capabilities), &tasks);
+            let mounts = engines::mounts(&options, Arc::clone(&world.clock))?;
+            let setup = setup(&desk, &flags, (name, &data), (client, (&host, &options), capabilities), mounts, &tasks);
             let worker = Worker::new(Setup { tracer: tracer.clone(), ..setup }, tasks.clone());
             work(&desk, &flags, worker, health, &tasks).await;
             host.shut_down().await;
@@ -81,7 +82,8 @@ fn setup(
     desk: &Desk,
     flags: &WorkerFlags,
     (name, data): (String, &Path),
-    (client, host, capabilities): (Client, &Host, Capabilities),
+    (client, (host, options), capabilities): (Client, (&Host, &HostOptions), Capabilities),
+    mounts: Mounts,
     tasks: &Tasks,
 ) -> Setup {
     let origin = client.clone();
@@ -112,10 +114,15 @@ fn setup(
         hold: flags.hold,
         link: Arc::new(HttpLink::new(client, link, tasks)),
         backend: host.backend(),
+        ansible: options.ansible(tasks),
         sources: Arc::new(mirrors),
+        mounts,
         clock: Arc::clone(&desk.world.clock),
         tracer: Tracer::default(),
         holds: Some(data.join("service/holds")),
+        // A worker has no user.
+        agent: None,
+        introspect: None,
     }
 }
 
@@ -193,11 +200,6 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
         tried.native = Some(embedded::probe_native(data, backend.driver.as_deref()).await);
     }
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
-    if choice.backend == Backend::Native
-        && let Some(lacks) = choose::native_lacks(&[], backend.toolbox.as_deref())
-    {
-        return Err(Failure::usage(anyhow!("{lacks}")));
-    }
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
     choose::native_runtime(choice.backend, backend.runtime.as_deref()).map_err(refused)?;
     if choice.backend == Backend::Native && rootless::is_needed() {

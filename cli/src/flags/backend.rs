@@ -1,5 +1,7 @@
 //! What builds containers.
 
+use std::path::PathBuf;
+
 use slipway_native::{Compression, driver};
 
 use super::{
@@ -24,6 +26,14 @@ pub(crate) const STAPEL_IMAGE_NAME: Flag = Flag::text(
 .on(REGISTRY);
 pub(crate) const STAPEL_IMAGE_VERSION: Flag =
     Flag::text("stapel-image-version", "TAG", "Tag of --stapel-image-name").on(REGISTRY);
+
+pub(crate) const ANSIBLE_PATH: Flag = Flag::text(
+    "ansible-path",
+    "DIR",
+    "Virtual environment of Python that has ansible-core, for `ansible` of Stapel images; one is made of PyPI on first use by default",
+)
+.werf(Werf::Absent)
+.on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::Worker]);
 
 pub(crate) const COMMAND_MEMORY: Flag = Flag::text(
     "command-memory",
@@ -74,6 +84,7 @@ pub(super) const FLAGS: &[Flag] = &[
     BACKEND,
     STAPEL_IMAGE_NAME,
     STAPEL_IMAGE_VERSION,
+    ANSIBLE_PATH,
     COMPRESSION,
     COMMAND_MEMORY,
     COMMAND_PIDS,
@@ -88,6 +99,8 @@ pub(crate) struct BackendFlags {
     pub(crate) backend: Option<String>,
     /// `--stapel-image-name` and `--stapel-image-version`, joined; `None` = the program's own.
     pub(crate) toolbox: Option<String>,
+    /// `--ansible-path`, absolute; `None` = made on first use.
+    pub(crate) ansible: Option<PathBuf>,
     /// `--allowed-backend-storage-volume-usage`
     pub(crate) limit: Limit,
     /// `--command-memory`, in bytes.
@@ -113,6 +126,11 @@ impl BackendFlags {
             Some(version) => format!("{name}:{version}"),
             None => name,
         });
+        let ansible = match values.text(&ANSIBLE_PATH).map(std::path::absolute) {
+            None => None,
+            Some(Ok(path)) => Some(path),
+            Some(Err(error)) => return Err(FlagError(format!("{}: {error}", values.spelling(&ANSIBLE_PATH)))),
+        };
         let backend = values.text(&BACKEND).filter(|backend| backend != "auto");
         let pids = match values.number(&COMMAND_PIDS).map(u64::try_from) {
             None => None,
@@ -128,6 +146,6 @@ impl BackendFlags {
         };
         let (runtime, driver) = (values.text(&RUNTIME), values.text(&STORAGE_DRIVER));
         let limit = Limit::from_values(values)?;
-        Ok(Self { backend, toolbox, limit, memory, pids, compression, runtime, driver })
+        Ok(Self { backend, toolbox, ansible, limit, memory, pids, compression, runtime, driver })
     }
 }

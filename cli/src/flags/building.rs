@@ -37,6 +37,8 @@ pub(crate) const PLATFORM: Flag = Flag::words(
     "Target platform; that of werf.yaml, or else of this host, by default",
 )
 .foreign("DOCKER_DEFAULT_PLATFORM");
+pub(crate) const BACKEND_NETWORK: Flag =
+    Flag::text("backend-network", "NAME", "Network of the commands of all images, whatever werf.yaml says");
 pub(crate) const FINAL_IMAGES_ONLY: Flag =
     Flag::switch("final-images-only", "Leave out images with `final: false` that nothing final needs")
         .aliases(&["images-only"])
@@ -71,6 +73,7 @@ pub(super) const FLAGS: &[Flag] = &[
     CHECK_BUILT_IMAGES,
     SKIP_BUILD,
     PLATFORM,
+    BACKEND_NETWORK,
     FINAL_IMAGES_ONLY,
     VIRTUAL_MERGE,
     VIRTUAL_MERGE_FROM,
@@ -94,6 +97,8 @@ pub(crate) struct BuildingFlags {
     pub(crate) require_built: bool,
     /// `--platform`, as written.
     pub(crate) platforms: Vec<String>,
+    /// `--backend-network`
+    pub(crate) network: Option<String>,
     /// `--final-images-only`
     pub(crate) final_only: bool,
     /// `--virtual-merge`, with what names the two commits, where that is given.
@@ -117,6 +122,7 @@ impl BuildingFlags {
             cluster_limit: if parallel { said } else { Some(NonZeroUsize::MIN) },
             require_built: required.into_iter().any(|flag| values.switch(flag)),
             platforms: values.list(&PLATFORM),
+            network: values.text(&BACKEND_NETWORK).filter(|network| !network.is_empty()),
             final_only: values.switch(&FINAL_IMAGES_ONLY),
             virtual_merge: values
                 .switch(&VIRTUAL_MERGE)

@@ -83,6 +83,12 @@ pub(crate) const ALLOW_INCLUDES_UPDATE: Flag = Flag::switch(
 )
 .on(PROJECT);
 
+pub(crate) const SSH_KEY: Flag = Flag::list(
+    "ssh-key",
+    "FILE",
+    "Private key for git and build containers, in a temporary ssh agent; may be given several times",
+);
+
 pub(super) const FLAGS: &[Flag] = &[
     DIR,
     GIT_WORK_TREE,
@@ -99,6 +105,7 @@ pub(super) const FLAGS: &[Flag] = &[
     LOOSE_GITERMINISM,
     HOME_DIR,
     TMP_DIR,
+    SSH_KEY,
     INCLUDES_CONFIG,
     ALLOW_INCLUDES_UPDATE,
 ];

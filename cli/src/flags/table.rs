@@ -3,7 +3,7 @@
 use super::{
     backend, building, capacity, cluster, coordinator, export,
     flag::{CommandName, Flag},
-    host, later, log, project, report, service, storage, unneeded,
+    host, introspect, later, log, project, report, service, storage, unneeded,
 };
 
 /// Groups of flags: the heading in the help, and the flags.
@@ -12,6 +12,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Storage", storage::FLAGS),
     ("Building", building::FLAGS),
     ("Backend", backend::FLAGS),
+    ("Looking into a build", introspect::FLAGS),
     ("Export", export::FLAGS),
     ("Report", report::FLAGS),
     ("Cluster", cluster::FLAGS),

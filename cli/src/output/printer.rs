@@ -7,11 +7,14 @@ use std::{
 };
 
 use console::Style;
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use slipway_process::Clock;
 
 use super::{escape, redact::Redactor, timestamp::TimeFormat};
 use crate::flags::log::{ColorMode, Level, LogFlags};
+
+/// Most bytes of lines that are kept back; what comes then is left out.
+const MOST_HELD: usize = 16 << 20;
 
 /// What the printer must know of its surroundings.
 #[derive(Clone, Debug, Default)]
@@ -177,6 +180,24 @@ impl Printer {
         }
     }
 
+    /// Gives the terminal to somebody else: until it is taken back, lines are kept back and nothing is redrawn.
+    pub(crate) fn lend(&self) {
+        self.hold();
+        if let Some(progress) = &self.progress {
+            // What is drawn already is wiped off; when that fails, there is nobody to see it.
+            let _ = progress.clear();
+            progress.set_draw_target(ProgressDrawTarget::hidden());
+        }
+    }
+
+    /// Takes the terminal back, and shows what was kept back.
+    pub(crate) fn take_back(&self) {
+        if let Some(progress) = &self.progress {
+            progress.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.release(None);
+    }
+
     /// Hands out data.
     ///
     /// # Errors
@@ -201,6 +222,8 @@ impl Printer {
         let time = self.time.as_ref().map(|format| format.write(self.clock.unix_millis()));
         let lines = render(text, time.as_deref(), &self.redactor);
         match &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Whoever has the terminal may keep it for long.
+            Some(held) if held.len() > MOST_HELD => {}
             Some(held) => held.push_str(&lines),
             None => self.put(&lines),
         }

@@ -153,7 +153,13 @@ impl World {
 
     /// Hands a build in that is made already.
     pub(crate) async fn hand_in(&self, build: Build) -> mpsc::Receiver<Event> {
-        let submission = Submission { build, outside: self.outside.clone(), trace: None, requires: Default::default() };
+        let submission = Submission {
+            build,
+            outside: self.outside.clone(),
+            trace: None,
+            requires: Default::default(),
+            secrets: Default::default(),
+        };
         let (_, events) = self.engine.submit(submission).await.expect("the engine runs");
         events
     }
@@ -217,6 +223,7 @@ pub(crate) fn build(graph: Graph, options: BuildOptions) -> Build {
         commit_time: 0,
         commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
         project_dir: TreePath::root(),
+        run: "bench".to_owned(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         dev: false,
         virtual_merge: None,

@@ -7,9 +7,9 @@ use std::{
 
 use slipway_config::ImageName;
 use slipway_process::Tasks;
-use slipway_protocol::Requirements;
+use slipway_protocol::{HandedSecret, Requirements, SecretValues};
 use slipway_stages::{
-    Answer, Build, BuildEvent, Progress, StageKind, Wish,
+    Answer, Build, BuildEvent, Progress, SecretUse, StageKind, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
 };
 use slipway_telemetry::SpanContext;
@@ -27,6 +27,7 @@ struct Running {
     /// The span that its jobs belong to.
     trace: Option<SpanContext>,
     requires: Requirements,
+    secrets: SecretValues,
     reader: mpsc::Sender<Event>,
     /// Events on their way to the reader. There are a few for each stage of the build and [`NOTICES`], so it needs no
     /// bound, and the owner must not wait; log lines, of which there may be any number, go to the bounded reader directly.
@@ -63,12 +64,13 @@ impl Builds {
                 }
             }
         });
-        let Submission { build, outside, trace, requires } = submission;
+        let Submission { build, outside, trace, requires, secrets } = submission;
         let running = Running {
             build,
             outside: Arc::new(outside),
             trace,
             requires,
+            secrets,
             reader,
             outgoing,
             stages: HashMap::new(),
@@ -126,6 +128,15 @@ impl Builds {
     /// What each job of a build needs of a worker.
     pub(super) fn requires(&self, id: BuildId) -> Requirements {
         self.running.get(&id).map(|running| running.requires.clone()).unwrap_or_default()
+    }
+
+    /// The secrets of a build that a stage uses, as far as they are known.
+    pub(super) fn secrets(&self, id: BuildId, uses: &[SecretUse]) -> Vec<HandedSecret> {
+        let Some(running) = self.running.get(&id) else { return Vec::new() };
+        let handed = |used: &SecretUse| {
+            Some(HandedSecret { id: used.id.clone(), content: running.secrets.get(&used.key)?.clone() })
+        };
+        uses.iter().filter_map(handed).collect()
     }
 
     /// The name of a build's project.

@@ -105,7 +105,7 @@ fn is_news(held: &[AttemptId], desired: &Desired) -> bool {
 mod tests {
     use slipway_oci::{BlobDigest, ImageAt, Repo};
     use slipway_protocol::{Assignment, Job, Outcome};
-    use slipway_stages::ImportInput;
+    use slipway_stages::{ImportInput, ImportedImage};
 
     use super::*;
 
@@ -116,8 +116,10 @@ mod tests {
     fn running(attempts: &[u32]) -> Desired {
         let digest = BlobDigest::of(b"image");
         let input = Box::new(ImportInput {
-            image: ImageAt { repo: Repo { host: String::new(), path: "p".to_owned() }, digest: digest.clone() },
-            image_id: digest,
+            image: ImportedImage::Stage {
+                at: ImageAt { repo: Repo { host: String::new(), path: "p".to_owned() }, digest: digest.clone() },
+                image_id: digest,
+            },
             add: "/".to_owned(),
             include: Vec::new(),
             exclude: Vec::new(),
@@ -132,6 +134,7 @@ mod tests {
             deadline: None,
             again: None,
             traceparent: None,
+            secrets: Vec::new(),
         };
         Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }
     }

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use slipway_config::ImageName;
+use slipway_digest::Encoder;
 use slipway_oci::ImageAt;
 use slipway_protocol::{AttemptId, Desired, Failure, Job, Outcome, Requirements};
 use slipway_stages::{
-    BuildEvent, PlanBase, Question, StageBody, StagePlan,
+    Answer, BuildEvent, PlanBase, Question, StageBody, StagePlan,
     build::{JobEnd, JobKey},
 };
 use slipway_storage::ImportKey;
@@ -75,7 +76,7 @@ impl Owner {
         let Some(key) = checksum_key(&question) else { return };
         let job = Job::Checksum(input.clone());
         let class = Class { project: self.builds.project(build), image: String::new(), kind: "checksum".to_owned() };
-        let near = vec![Near { image: input.image.digest.clone(), bytes: 0 }];
+        let near = input.image.at().map(|at| Near { image: at.digest.clone(), bytes: 0 }).into_iter().collect();
         // It is short, and a whole image waits for it.
         let want = Want { rank: Duration::MAX, class, requires: Requirements::default(), near };
         let about = vec![(keys::STAGE, "checksum".to_owned())];
@@ -89,7 +90,12 @@ impl Owner {
         let key = self.builds.scheduler_key(build, key);
         let number = self.builds.next_number();
         self.subscribers.insert(number, subscriber);
-        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside });
+        let uses = match &job {
+            Job::Stage(plan) => plan.secrets.as_slice(),
+            Job::Checksum(_) => &[],
+        };
+        let secrets = self.builds.secrets(build, uses);
+        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside, secrets });
         self.rerouted();
         self.traces.wanted(number, &key, self.builds.trace(build), about);
         self.schedule(scheduler::Event::Wanted { key, want, subscriber: number });
@@ -178,27 +184,36 @@ impl Owner {
                     self.builds.forget_stage(build, key);
                     self.build(build, BuildEvent::JobEnded(of_build, effect::job_end(end)));
                 }
-                Some(Subscriber::Question(build, question)) => {
-                    if let (scheduler::End::Summed(sum), Some(entry)) = (end, &entry) {
-                        self.remember_import(&question, *sum, &entry.outside);
+                Some(Subscriber::Question(build, question)) => match (end, &entry) {
+                    (scheduler::End::Summed(sum), Some(entry)) => {
+                        self.remember_import(build, question, *sum, &entry.outside);
                     }
-                    self.build(build, effect::summed(question, end));
-                }
+                    _ => self.build(build, effect::summed(question, end)),
+                },
                 None => {}
             }
         }
     }
 
-    fn remember_import(&self, question: &Question, sum: slipway_digest::Checksum, outside: &Arc<Outside>) {
-        if let Question::Imported { stage, content, input } = question {
-            let (stage, key, outside) = (*stage, ImportKey::new(*content, input), Arc::clone(outside));
-            self.tasks.spawn(async move {
+    /// Records the checksum of an import; its question is answered then, so that no build ends before.
+    fn remember_import(
+        &self,
+        build: BuildId,
+        question: Question,
+        sum: slipway_digest::Checksum,
+        outside: &Arc<Outside>,
+    ) {
+        let (outside, asked) = (Arc::clone(outside), question.clone());
+        let work = async move {
+            if let Question::Imported { stage, content: Some(content), input } = &question
+                && let Err(error) = outside.records.add_import(ImportKey::new(*content, input), *stage, sum).await
+            {
                 // Without the record the files are read again next time.
-                if let Err(error) = outside.records.add_import(key, stage, sum).await {
-                    tracing::warn!("the checksum of an import is not recorded: {error}");
-                }
-            });
-        }
+                tracing::warn!("the checksum of an import is not recorded: {error}");
+            }
+            Message::Answered(build, question, Ok(Answer::Imported(sum)))
+        };
+        self.later(work, move |_| Message::Answered(build, asked, Ok(Answer::Imported(sum))));
     }
 
     pub(super) fn desired(&self, worker: &str) -> Desired {
@@ -209,7 +224,8 @@ impl Owner {
             let (job, push_to) = (entry.job.clone(), entry.outside.push_to.clone());
             let (again, traceparent) = (self.scheduler.again(&attempt), self.traces.parent_of(&attempt));
             let deadline = options.deadline;
-            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent })
+            let secrets = entry.secrets.clone();
+            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent, secrets })
         };
         Desired {
             run: orders.run.into_iter().filter_map(assignment).collect(),
@@ -243,7 +259,10 @@ fn requirements(plan: &StagePlan, asked: Requirements) -> Requirements {
     let usual = || Some(DEFAULT_NETWORK.to_owned());
     match &plan.body {
         // A worker that keeps commands off its network must be able to give them one of their own.
-        StageBody::Shell { .. } => Requirements { platform, network: usual(), ..asked },
+        StageBody::Shell { .. } => {
+            let network = plan.network.clone().or_else(usual);
+            Requirements { platform, network, ..asked }
+        }
         // No other backend builds them yet.
         StageBody::Dockerfile(input) => {
             let network = input.network.clone().filter(|network| !network.is_empty()).or_else(usual);
@@ -283,14 +302,18 @@ fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
         | StageBody::Dockerfile(_)
         | StageBody::Copy(_) => &[],
     };
-    base.into_iter().chain(bases).chain(imported.iter().map(|input| near(&input.image, 0))).collect()
+    base.into_iter().chain(bases).chain(imported.iter().filter_map(|input| Some(near(input.image.at()?, 0)))).collect()
 }
 
 /// The key of the job that answers a question about imported content.
 pub(super) fn checksum_key(question: &Question) -> Option<JobKey> {
     match question {
-        Question::Imported { content, input, .. } => {
+        Question::Imported { content: Some(content), input, .. } => {
             Some(JobKey(format!("import-{:?}", ImportKey::new(*content, input))))
+        }
+        Question::Imported { content: None, input, .. } => {
+            let name = Encoder::new("local image").text(&format!("{:?}", input.image)).finish();
+            Some(JobKey(format!("import-local-{:?}", ImportKey::new(name, input))))
         }
         Question::File { .. }
         | Question::Tree { .. }

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use slipway_digest::CommitId;
-use slipway_protocol::{BuildName, BuildState, BuildSummary};
+use slipway_protocol::{BuildName, BuildState, BuildSummary, SecretValues};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{engine::BuildId, spool::Spool, store::Kept};
@@ -21,6 +22,8 @@ pub(crate) struct Entry {
     /// Its id in the engine, once it runs there.
     id: OnceLock<BuildId>,
     cancelled: CancellationToken,
+    /// What its commands may read, as far as it was sent to this coordinator.
+    secrets: watch::Sender<SecretValues>,
 }
 
 impl Entry {
@@ -30,7 +33,14 @@ impl Entry {
         if kept.cancelled {
             cancelled.cancel();
         }
-        Self { name: kept.summary.build.clone(), kept: Mutex::new(kept.light()), spool, id: OnceLock::new(), cancelled }
+        Self {
+            name: kept.summary.build.clone(),
+            kept: Mutex::new(kept.light()),
+            spool,
+            id: OnceLock::new(),
+            cancelled,
+            secrets: watch::Sender::default(),
+        }
     }
 
     /// Its name.
@@ -76,6 +86,7 @@ impl Entry {
     /// It has ended; how, stands in the summary.
     pub(super) fn ended(&self, summary: BuildSummary) {
         self.lock().summary = summary;
+        self.secrets.send_replace(SecretValues::new());
     }
 
     /// It is stored like this now.
@@ -87,6 +98,18 @@ impl Entry {
     pub(super) fn cancel(&self) {
         self.lock().cancelled = true;
         self.cancelled.cancel();
+    }
+
+    /// Its secrets, once more or for the first time; none are no news.
+    pub(super) fn give(&self, secrets: SecretValues) {
+        if !secrets.is_empty() {
+            self.secrets.send_replace(secrets);
+        }
+    }
+
+    /// Its secrets as they come.
+    pub(super) fn secrets(&self) -> watch::Receiver<SecretValues> {
+        self.secrets.subscribe()
     }
 
     /// Waits until somebody gives it up.

@@ -130,12 +130,13 @@ impl Reign {
             self.wait_for_commits(entry, &work.request, writer).await?;
             let place = self.parts.places.open(&work.request.repo).await?;
             let outside = self.outside(&work.request, &place)?;
-            Ok((place, outside))
+            let secrets = self.wait_for_secrets(entry, &work.graph, writer).await?;
+            Ok((place, outside, secrets))
         };
-        let (place, outside) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;
-        let build = ready::build(&work.request, work.graph);
+        let (place, outside, secrets) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;
+        let build = ready::build(&work.request, work.graph, entry.name());
         let requires = work.request.requires.clone();
-        let submission = Submission { build, outside, trace: span.context(), requires };
+        let submission = Submission { build, outside, trace: span.context(), requires, secrets };
         Ok(Prepared { submission, place, span })
     }
 

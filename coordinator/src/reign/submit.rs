@@ -7,10 +7,10 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use slipway_process::failpoint::failpoint;
-use slipway_protocol::{BuildName, BuildState, BuildSummary, Code, Refusal, SubmitRequest};
+use slipway_protocol::{BuildName, BuildState, BuildSummary, Code, Refusal, SecretValues, SubmitRequest};
 use slipway_stages::Graph;
 
-use super::{Entry, Reign, run::Work};
+use super::{Entry, Reign, run::Work, secrets};
 use crate::{
     api::answer::refuse,
     ready,
@@ -29,18 +29,23 @@ impl Reign {
     pub(crate) async fn submit(
         self: &Arc<Self>,
         name: &BuildName,
-        request: SubmitRequest,
+        mut request: SubmitRequest,
     ) -> Result<BuildSummary, Refusal> {
+        // Before anything is written down.
+        let secrets = std::mem::take(&mut request.secrets);
         let text = serde_json::to_string(&request).map_err(|error| refuse(Code::Invalid, error.to_string()))?;
         let fingerprint = hex::encode(Sha256::digest(&text));
         if let Ok(entry) = self.find(name) {
-            return the_same(&entry.kept(), &fingerprint);
+            let summary = the_same(&entry.kept(), &fingerprint)?;
+            entry.give(secrets);
+            return Ok(summary);
         }
         if self.open_builds() >= self.parts.limits.open_builds {
             return Err(refuse(Code::Busy, "too many builds are open here; try again later"));
         }
         let _turn = Turn::take(&self.submitting, name)?;
         let (request, graph) = self.check(request).await?;
+        secrets::check(&secrets, &graph, request.detached).map_err(|why| refuse(Code::Invalid, why))?;
         self.check_commits(&request).await?;
         let summary = BuildSummary {
             build: name.clone(),
@@ -58,13 +63,16 @@ impl Reign {
             Created::New(kept) => {
                 failpoint("submit.stored");
                 let summary = kept.summary.clone();
-                self.start(*kept, Some(Work { request, graph }));
+                self.start(*kept, Some(Work { request, graph }), secrets);
                 Ok(summary)
             }
             Created::There(kept) => {
                 let summary = the_same(&kept, &fingerprint)?;
                 if self.find(name).is_err() {
                     self.take_up(*kept);
+                }
+                if let Ok(entry) = self.find(name) {
+                    entry.give(secrets);
                 }
                 Ok(summary)
             }
@@ -74,7 +82,7 @@ impl Reign {
     /// Goes on with a build as the store has it, or lists it when it is over.
     pub(super) fn take_up(self: &Arc<Self>, kept: Kept) {
         if kept.summary.state == BuildState::Running {
-            self.start(kept, None);
+            self.start(kept, None, SecretValues::new());
         } else {
             let entry = Arc::new(Entry::new(kept, None));
             self.builds().insert(entry.name().clone(), entry);
@@ -82,11 +90,12 @@ impl Reign {
     }
 
     /// Runs a build. Without `work`, what was submitted is read from the store.
-    fn start(self: &Arc<Self>, kept: Kept, work: Option<Work>) {
+    fn start(self: &Arc<Self>, kept: Kept, work: Option<Work>, secrets: SecretValues) {
         let path = self.spool_of(&kept.summary.build);
         let (writer, spool) = Writer::new(path, self.term(), self.parts.limits.output);
         let entry = Arc::new(Entry::new(kept, Some(spool)));
         self.builds().insert(entry.name().clone(), Arc::clone(&entry));
+        entry.give(secrets);
         let reign = Arc::clone(self);
         self.tasks.spawn(async move { reign.run(entry, work, writer).await });
     }

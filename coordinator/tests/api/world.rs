@@ -211,8 +211,10 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         parallel: None,
         requires: Default::default(),
         schedule: slipway_stages::build::Schedule::default(),
+        network: None,
         require_built: false,
         detached: false,
         traceparent: None,
+        secrets: Default::default(),
     }
 }

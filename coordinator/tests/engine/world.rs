@@ -106,13 +106,20 @@ impl World {
             commit_time: 0,
             commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
             project_dir: TreePath::root(),
+            run: "test".to_owned(),
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
             virtual_merge: None,
             copy_from_local: false,
         };
         let build = Build::new(Graph::new(config.images), &Arc::new(settings), BuildOptions::default());
-        Submission { build, outside: self.outside.clone(), trace: None, requires: Default::default() }
+        Submission {
+            build,
+            outside: self.outside.clone(),
+            trace: None,
+            requires: Default::default(),
+            secrets: Default::default(),
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
+use slipway_ansible::Controller;
 use slipway_backend::{ContainerBackend, LocalImage, SpoolDir};
 use slipway_coordinator::{Bases, Engine, EngineOptions, Event, LocalLink, Outside, Submission, scheduler};
 use slipway_digest::CommitId;
-use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
+use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions};
 use slipway_e2e::{
     Part, Project, Registry,
     contents::{Contents, differences, of_archive, of_commit},
@@ -17,7 +18,7 @@ use slipway_e2e::{
 use slipway_gateway::Gateway;
 use slipway_git::{GitView, Repository};
 use slipway_locks::FileLocks;
-use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands};
+use slipway_native::{Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands};
 use slipway_oci::{Platform, Reference};
 use slipway_paths::TreePath;
 use slipway_process::{Clock, Environment, SystemClock, Tasks, random_id};
@@ -30,7 +31,7 @@ use slipway_stages::{
 use slipway_storage::{JournalLedger, MemoryRecords, Publisher, StageStorage};
 use slipway_telemetry::Tracer;
 use slipway_toolbox::Places;
-use slipway_worker::{OneRepository, Stop, Worker};
+use slipway_worker::{HostPaths, Mounts, OneRepository, Stop, Worker};
 
 use crate::history::History;
 
@@ -93,7 +94,7 @@ impl Lab {
         }
         let (project, registry, tasks) = (Project::new("walk")?, Registry::start()?, Tasks::new());
         if what == What::Native
-            && let Err(why) = slipway_native::probe::probe(&project.home().join("native"))
+            && let Err(why) = slipway_native::probe::probe(&project.home().join("native"), None)
         {
             slipway_parts::skip("native", &why);
             return Ok(None);
@@ -131,6 +132,10 @@ impl Lab {
             tracer: tracer.clone(),
         };
         let engine = Engine::start(&tasks, options);
+        let nowhere = project.home().join("ansible");
+        let source = slipway_ansible::Source::Toolbox;
+        let ansible = slipway_ansible::Options { source, home: nowhere.clone(), locks: nowhere, arguments: Vec::new() };
+        let ansible = Controller::new(ansible, tasks.clone());
         let setup = slipway_worker::Setup {
             name: "embedded".to_owned(),
             boot: random_id(),
@@ -139,10 +144,14 @@ impl Lab {
             capabilities: Capabilities { backend: format!("{what:?}").to_lowercase(), ..Capabilities::default() },
             link: Arc::new(LocalLink::new(engine.clone())),
             backend: Arc::clone(&backend),
+            ansible,
             sources: Arc::new(OneRepository(git)),
+            mounts: Mounts::new(project.home().join("native"), 0, HostPaths::Strangers, Arc::clone(&clock)),
             clock,
             tracer,
             holds: None,
+            agent: None,
+            introspect: None,
         };
         let worker = Worker::new(setup, tasks.clone());
         tasks.spawn(async move { worker.run(Stop::default()).await });
@@ -201,6 +210,7 @@ impl Lab {
             commit_time: 1_600_000_000,
             commit_time_human: "2020-09-13 12:26:40 +0000 +0000".to_owned(),
             project_dir: TreePath::root(),
+            run: random_id(),
             platform: Platform::host(),
             dev: false,
             virtual_merge: None,
@@ -210,7 +220,7 @@ impl Lab {
         let build = Build::new(self.graph.clone(), &Arc::new(settings), options);
         let outside = self.outside.clone();
         let requires = Requirements::default();
-        let submission = Submission { build, outside, trace: None, requires };
+        let submission = Submission { build, outside, trace: None, requires, secrets: Default::default() };
         let (_, mut events) = self.engine.submit(submission).await.context("the engine has stopped")?;
         while let Some(event) = events.recv().await {
             if let Event::Finished(result) = event {
@@ -254,11 +264,13 @@ async fn open_backend(
                 store: project.home().join("native"),
                 limit: None,
                 client: client.clone(),
-                toolbox: Places::new(Vec::new()),
+                toolbox: slipway_toolbox::Source::Own(Places::new(Vec::new())),
                 compression: Compression::default(),
                 program,
                 commands: Commands::Own,
                 limits: Limits::default(),
+                driver: Driver::default(),
+                runtime: None,
                 clock: Arc::new(SystemClock::new(None)),
             };
             let native = Arc::new(NativeBackend::open(options).await?);
@@ -275,7 +287,7 @@ async fn open_backend(
                 link: Arc::clone(&gateway) as Arc<dyn slipway_backend::ImageLink>,
                 spool: SpoolDir(project.home().join("spool")),
                 attempts: project.home().join("attempts"),
-                toolbox: ToolboxSource::Own(Places::new(Vec::new())),
+                toolbox: slipway_toolbox::Source::Own(Places::new(Vec::new())),
                 builder: BuilderChoice::Auto,
             };
             let docker = Arc::new(DockerBackend::connect(options).await?);

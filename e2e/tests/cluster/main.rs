@@ -11,6 +11,7 @@ mod limits;
 mod native;
 mod once;
 mod reporting;
+mod secrets;
 mod traces;
 mod workers;
 

@@ -1,5 +1,6 @@
 //! Scenarios, a file each, in one program. `fixture_N` re-creates conformance case N of werf's own tests.
 
+mod ansible;
 mod bases;
 mod basic;
 mod concurrent;
@@ -11,15 +12,20 @@ mod faults;
 mod git_files;
 mod git_stages;
 mod giterminism;
+mod imports;
 mod includes;
 mod interrupted;
+mod introspection;
+mod mounts;
 mod native;
 mod output;
 mod registries;
 mod remotes;
 mod repositories;
 mod results;
+mod secrets;
 mod shared;
 mod storages;
 mod templates;
+mod toolbox;
 mod traces;

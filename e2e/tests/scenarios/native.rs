@@ -69,6 +69,11 @@ fn many(project: &Project, base: &str) -> Result<()> {
          - {{artifact: made, add: /out, to: /some, includePaths: ['a', 'h'], before: setup}}\n"
     ));
     documents.push(format!(
+        "image: mounted\nfrom: {base}\nmount: [{{from: tmp_dir, to: /etc/mounted}}]\nnetwork: none\nimport:\n\
+         - {{artifact: made, add: /out/a, to: /etc, after: install}}\n- {{artifact: made, add: /out/l, to: /a-link, after: install}}\n\
+         - {{artifact: made, add: /out, to: /etc/mounted, after: install}}\nshell:\n  setup:\n  - echo x > /etc/mounted/x\n"
+    ));
+    documents.push(format!(
         "image: config\nfrom: {base}\ndocker:\n  USER: app\n  WORKDIR: /srv\n  ENV: {{A: b c, PATH: /mine}}\n  EXPOSE: ['80', 90/udp]\n  \
          VOLUME: [/data]\n  CMD: [\"x\", \"y z\"]\n  LABEL: {{l: m}}\n"
     ));

@@ -2,6 +2,7 @@
 
 mod cycles;
 mod idle;
+mod mounts;
 mod overlap;
 mod platforms;
 mod references;
@@ -35,6 +36,7 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
         overlap::resolve(reader, draft);
     }
     let targets = references::resolve(reader, &mut drafts, &index);
+    mounts::inherit(&mut drafts, &index);
     cycles::check(reader, &drafts, &targets);
     platforms::check(reader, &drafts, &targets, &meta.platforms);
     for draft in &drafts {

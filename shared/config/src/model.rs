@@ -8,9 +8,11 @@ use slipway_paths::TreePath;
 use crate::Position;
 
 mod cleanup;
+mod instructions;
 mod remote;
 
 pub use cleanup::{Cleanup, KeepLimit, KeepPolicy, KeepReferences, Operator, ReferenceKind};
+pub use instructions::Instructions;
 
 /// A whole project.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,6 +34,18 @@ pub struct Config {
     pub unsupported: Vec<Unsupported>,
     /// Deprecated spellings that were met, each once.
     pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Gives the commands of all images this network, whatever their `network` says.
+    pub fn set_network(&mut self, network: &str) {
+        for image in &mut self.images {
+            match &mut image.kind {
+                ImageKind::Dockerfile(dockerfile) => dockerfile.network = Some(network.to_owned()),
+                ImageKind::Stapel(stapel) => stapel.network = Some(network.to_owned()),
+            }
+        }
+    }
 }
 
 /// `gitWorktree`: what may be done about a repository whose history is cut off.
@@ -219,9 +233,11 @@ pub struct StapelImage {
     pub ansible: Option<Ansible>,
     /// `mount`, in order.
     pub mounts: Vec<Mount>,
+    /// Mounts of the images of this file that it is built on, with other targets.
+    pub inherited_mounts: Vec<Mount>,
     /// `network`.
     pub network: Option<String>,
-    /// `docker.exactValues`: whether values are set as they are, without the engine's own quoting.
+    /// `docker.exactValues`. Values are always set as they are; it only counts in the digest.
     pub exact_values: bool,
     /// `docker`: what the `dockerInstructions` stage sets; `None` = no such stage.
     pub docker: Option<ConfigChange>,
@@ -251,6 +267,18 @@ pub enum UserStage {
     BeforeSetup,
     /// `setup`.
     Setup,
+}
+
+impl UserStage {
+    /// The directive that fills it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforeInstall => "beforeInstall",
+            Self::Install => "install",
+            Self::BeforeSetup => "beforeSetup",
+            Self::Setup => "setup",
+        }
+    }
 }
 
 /// One entry of `git`: files of a repository that go into the image.
@@ -353,6 +381,13 @@ pub struct Secret {
     pub position: Position,
 }
 
+impl Secret {
+    /// Names it within its project: ids are unlike only within one image.
+    pub fn key(&self, image: &Image) -> String {
+        format!("{}/{}", image.name().0, self.id)
+    }
+}
+
 /// One entry of `mount`: a directory of the host in build containers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mount {
@@ -407,12 +442,24 @@ pub struct Ansible {
 /// Tasks and cache version of one user stage.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct AnsibleStage {
-    /// The tasks, as they were written.
-    pub tasks: Vec<serde_json::Value>,
+    /// The tasks, in order.
+    pub tasks: Vec<AnsibleTask>,
     /// `<stage>CacheVersion`.
     pub cache_version: Option<String>,
     /// Where the stage's key stands.
     pub position: Position,
+}
+
+/// The keys under which a task of Ansible holds tasks.
+pub const TASK_BLOCKS: [&str; 3] = ["block", "rescue", "always"];
+
+/// A task of Ansible.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AnsibleTask {
+    /// As it was written.
+    pub task: serde_json::Value,
+    /// Its line, then those of the tasks in it: depth first, [`TASK_BLOCKS`] in their order.
+    pub lines: Vec<u32>,
 }
 
 /// One shell command.

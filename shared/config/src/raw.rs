@@ -196,13 +196,6 @@ impl<'f> Reader<'f> {
         self.outside.push(Outside { kind, position });
     }
 
-    /// Notes a directive of `image` that cannot be built.
-    pub(crate) fn unsupported_in(&mut self, image: &ImageName, directive: &str, position: Position) {
-        self.image = Some(image.clone());
-        self.unsupported(directive, position);
-        self.image = None;
-    }
-
     /// Warns once per `message`, with the place of the first occasion.
     pub(crate) fn warn(&mut self, position: Position, message: &str) {
         if self.warned.insert(message.to_owned()) {

@@ -12,7 +12,7 @@ use slipway_stages::{
     build::{BuildFailure, BuiltImage, Schedule},
 };
 
-use crate::Requirements;
+use crate::{Requirements, SecretValues};
 
 /// A build as its client names it, so that a submit whose answer was lost can be repeated: 8 to 64 characters out of
 /// `a-z`, `0-9` and `-`.
@@ -94,12 +94,19 @@ pub struct SubmitRequest {
     /// In which order images start.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Network of the commands of all images, instead of what their configuration says.
+    #[serde(default)]
+    pub network: Option<String>,
     /// A stage that would have to be built is an error.
     pub require_built: bool,
     /// Whether the build goes on when nobody follows it.
     pub detached: bool,
     /// W3C trace context of the client.
     pub traceparent: Option<String>,
+    /// What its commands may read, by the keys that its plans name. Never stored: a coordinator that goes on with the build
+    /// is sent them again.
+    #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
+    pub secrets: SecretValues,
 }
 
 /// At which commit another repository is for a build. Who asks for the build has looked it up, by the rights that he has

@@ -5,13 +5,14 @@
 //! the paths in [`api`].
 //!
 //! Reading order: this file (workers), [`builds`] (clients), [`api`] (how both reach a coordinator), [`ledger`]
-//! (builds that run elsewhere).
+//! (builds that run elsewhere), [`secrets`].
 
 pub mod api;
 mod attempt;
 pub mod builds;
 mod capabilities;
 pub mod ledger;
+pub mod secrets;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub use ledger::{
     BuildKept, FindStages, FoundStages, JudgedStage, KeepBuild, PublishStage, RejectStage, StagePublished,
     StageRejected,
 };
+pub use secrets::{HandedSecret, Hidden, SecretValues};
 
 /// What a worker can be asked to do.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
@@ -60,6 +62,9 @@ pub struct Assignment {
     /// W3C trace context of the attempt; `None` = it is not traced.
     #[serde(default)]
     pub traceparent: Option<String>,
+    /// Secrets that its commands may read.
+    #[serde(default)]
+    pub secrets: Vec<HandedSecret>,
 }
 
 /// How far an attempt is.

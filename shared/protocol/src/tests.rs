@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo};
 use slipway_paths::{PathFilter, Scope, TreePath};
-use slipway_stages::{GitInput, PlanBase, SourceId, StageBody, StageKind, StagePlan, StageRecord};
+use slipway_stages::{
+    GitInput, MountedFrom, PlanBase, PlanMount, SecretUse, SourceId, StageBody, StageKind, StagePlan, StageRecord,
+};
 
 use super::*;
 
@@ -40,8 +42,11 @@ fn plan() -> StagePlan {
         base: PlanBase::Stage { at: at(), image_id: BlobDigest::of(b"c") },
         body: StageBody::Git(vec![input]),
         change: ConfigChange { cmd: Some(vec![String::new()]), ..ConfigChange::default() },
+        mounts: vec![PlanMount { from: MountedFrom::Shared, to: "/cache".to_owned(), line: 7 }],
+        network: Some("none".to_owned()),
         commits: BTreeMap::from([("own".to_owned(), CommitId([7; 20]))]),
         content: checksum(3),
+        secrets: vec![SecretUse { id: "token".to_owned(), key: "app/token".to_owned() }],
     }
 }
 
@@ -56,6 +61,7 @@ fn an_assignment_reads_back() {
         deadline: None,
         again: None,
         traceparent: None,
+        secrets: vec![HandedSecret { id: "token".to_owned(), content: Hidden::new(*b"hush") }],
     }];
     let record = StageRecord {
         id: plan().parent.expect("a parent"),

@@ -30,7 +30,7 @@ use crate::{
     graph::Graph,
     kind::StageKind,
     plan::{StageBody, StagePlan, StageRecord},
-    scene::Finished,
+    scene::{Finished, FinishedImage},
     settings::Settings,
 };
 
@@ -521,14 +521,15 @@ impl Build {
             return placed.record.size;
         }
         let base = self.graph.images()[node].base().and_then(|base| self.finished.get(base));
-        base.map(|record| record.size).unwrap_or_default()
+        base.map(|image| image.last.size).unwrap_or_default()
     }
 
     fn done(&mut self, node: usize, record: StageRecord, wishes: &mut Vec<Wish>) {
         self.set_state(node, State::Done);
-        let record = Arc::new(record);
+        let stages = self.nodes[node].conveyor.placed().to_vec();
+        let image = Arc::new(FinishedImage { last: record, stages });
         for name in &self.graph.images()[node].names {
-            self.finished.insert(name.clone(), Arc::clone(&record));
+            self.finished.insert(name.clone(), Arc::clone(&image));
         }
         wishes.push(Wish::Tell(Progress::ImageDone(self.name(node))));
     }

@@ -200,6 +200,9 @@ impl Stage {
             platform: settings.platform.clone(),
         });
         change.labels.extend(labels);
+        change.labels.extend(rules::mount_labels(scene.image, self.kind));
+        let secrets = rules::secrets(scene.image, &body);
+        let (mounts, network) = (rules::mounts(scene, self.kind), network(scene.image));
         Ok(StagePlan {
             project: settings.project.clone(),
             kind: self.kind,
@@ -209,9 +212,12 @@ impl Stage {
             parent: self.parent,
             base,
             body,
+            mounts,
+            network,
             change,
             commits: self.commits.clone(),
             content,
+            secrets,
         })
     }
 
@@ -229,6 +235,14 @@ fn base_stage(scene: Scene<'_>) -> Asked<Option<&StageRecord>> {
             Base::Reference(_) => Ok(None),
             Base::Image(name) => scene.needed(name).map(Some),
         },
+    }
+}
+
+/// The network that commands of a Stapel image see; of a Dockerfile it stands in what is done.
+fn network(image: &Image) -> Option<String> {
+    match &image.kind {
+        ImageKind::Dockerfile(_) => None,
+        ImageKind::Stapel(stapel) => stapel.network.clone(),
     }
 }
 

@@ -69,10 +69,11 @@ pub enum Question {
     },
     /// The checksum of files to be imported. → [`Answer::Imported`]
     Imported {
-        /// The source stage.
-        stage: StageId,
-        /// Content of the source stage: a record under this key is as good as reading the files.
-        content: Checksum,
+        /// The source stage; `None` = an external image.
+        stage: Option<StageId>,
+        /// Content of the source: a record under this key is as good as reading the files. `None` = only the local
+        /// engine has it, under a name that may lead to another image tomorrow.
+        content: Option<Checksum>,
         /// Which files of which image.
         input: Box<ImportInput>,
     },

@@ -24,5 +24,5 @@ pub use facts::{Answer, Facts, Invalid, Question};
 pub use graph::Graph;
 pub use kind::StageKind;
 pub use plan::*;
-pub use scene::{Finished, Placed};
+pub use scene::{Finished, FinishedImage, Placed};
 pub use settings::{Settings, VirtualMerge};

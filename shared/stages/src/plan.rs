@@ -73,10 +73,56 @@ pub struct StagePlan {
     pub body: StageBody,
     /// What is changed in the config; labels included.
     pub change: ConfigChange,
+    /// Directories of the host that commands see; whatever is brought to or below their places stays out. `from` makes
+    /// the places, and empties them.
+    #[serde(default)]
+    pub mounts: Vec<PlanMount>,
+    /// Network of the commands; the engine's default when `None`.
+    #[serde(default)]
+    pub network: Option<String>,
     /// Commits that the stage will hold.
     pub commits: Commits,
     /// What users of the stage will take into their digests.
     pub content: Checksum,
+    /// Secrets that its commands may read; they count in no digest.
+    #[serde(default)]
+    pub secrets: Vec<SecretUse>,
+}
+
+/// A secret that commands may read. Its content is no part of a plan.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+pub struct SecretUse {
+    /// Name of its file.
+    pub id: String,
+    /// Names it within its build.
+    pub key: String,
+}
+
+/// A directory of the host that commands see.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct PlanMount {
+    /// Which.
+    pub from: MountedFrom,
+    /// Absolute path in the container.
+    pub to: String,
+    /// The line of `werf.yaml` that it stands on.
+    pub line: u32,
+}
+
+/// Which directory of the host.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub enum MountedFrom {
+    /// An empty one, the same for all stages of an image in one build.
+    Temporary {
+        /// The build.
+        run: String,
+        /// The image.
+        image: String,
+    },
+    /// One that the builds of the project on this host share.
+    Shared,
+    /// This one, as written.
+    Path(String),
 }
 
 /// What a stage stands on.
@@ -111,12 +157,15 @@ pub enum StageBody {
     Nothing,
     /// Sources go in.
     Git(Vec<GitInput>),
-    /// Sources are brought up to date, then commands run.
+    /// Sources are brought up to date, then commands or tasks run.
     Shell {
         /// Changes of the sources, applied before the commands.
         patch: Vec<GitInput>,
         /// Commands, in order.
         commands: Vec<ShellCommand>,
+        /// Tasks of Ansible, in order; there are no commands then.
+        #[serde(default)]
+        tasks: Vec<TaskInput>,
         /// Variables that exist while the commands run and in no image.
         variables: BTreeMap<String, String>,
     },
@@ -137,6 +186,15 @@ pub struct ShellCommand {
     pub text: String,
     /// Line, from 1.
     pub line: u32,
+}
+
+/// A task of Ansible.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct TaskInput {
+    /// The task in JSON.
+    pub text: String,
+    /// Its line, from 1, then those of the tasks in it, in the order of [`slipway_config::TASK_BLOCKS`].
+    pub lines: Vec<u32>,
 }
 
 /// Files of a git mapping: all of them, or what changed since `from`.
@@ -160,13 +218,40 @@ pub struct GitInput {
     pub group: Option<String>,
 }
 
+/// An image that files are imported from.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub enum ImportedImage {
+    /// A stage.
+    Stage {
+        /// Where it is.
+        at: ImageAt,
+        /// Digest of its config, by which an engine may have it already.
+        image_id: BlobDigest,
+    },
+    /// An external image, resolved once per build.
+    External {
+        /// What was found.
+        image: BaseImage,
+        /// The platform that it was looked up for.
+        platform: Platform,
+    },
+}
+
+impl ImportedImage {
+    /// Where it is; `None` when only the local engine has it.
+    pub fn at(&self) -> Option<&ImageAt> {
+        match self {
+            Self::Stage { at, .. } => Some(at),
+            Self::External { image, .. } => image.at.as_ref(),
+        }
+    }
+}
+
 /// Files of another image.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ImportInput {
     /// The image.
-    pub image: ImageAt,
-    /// Digest of its config, by which an engine may have it already.
-    pub image_id: BlobDigest,
+    pub image: ImportedImage,
     /// Absolute path in it; a directory or a file.
     pub add: String,
     /// Globs relative to `add` of which one must match; empty = everything.

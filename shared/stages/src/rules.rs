@@ -10,6 +10,7 @@ mod git;
 mod handed;
 mod image_spec;
 mod instructions;
+mod mounts;
 mod user;
 mod uses;
 
@@ -19,11 +20,13 @@ use slipway_config::{Image, ImageKind, ImportMoment, UserStage};
 use slipway_digest::Checksum;
 use slipway_oci::ConfigChange;
 
+pub(crate) use mounts::{labels as mount_labels, of as mounts};
+
 use crate::{
     facts::Asked,
     kind::StageKind,
     labels::Uses,
-    plan::{Commits, StageBody},
+    plan::{Commits, SecretUse, StageBody},
     scene::Scene,
     settings::VirtualMerge,
 };
@@ -64,7 +67,7 @@ pub(crate) fn expected(image: &Image) -> Vec<StageKind> {
             StageKind::From => true,
             StageKind::GitArchive => !stapel.git.is_empty(),
             StageKind::BeforeInstall | StageKind::Install | StageKind::BeforeSetup | StageKind::Setup => {
-                stapel.shell.stages.get(&user_stage(*kind)).is_some_and(|shell| !shell.commands.is_empty())
+                stapel.instructions_of(user_stage(*kind)).is_some_and(|given| !given.is_empty())
             }
             StageKind::DependenciesBeforeInstall
             | StageKind::DependenciesAfterInstall
@@ -142,6 +145,17 @@ pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
         | StageKind::DependenciesAfterInstall
         | StageKind::DependenciesBeforeSetup
         | StageKind::DependenciesAfterSetup => dependencies::recipe(scene, stapel, moment(kind)),
+    }
+}
+
+/// The secrets that commands of a stage may read: those of its image.
+pub(crate) fn secrets(image: &Image, body: &StageBody) -> Vec<SecretUse> {
+    let used = |secret: &slipway_config::Secret| SecretUse { id: secret.id.clone(), key: secret.key(image) };
+    match body {
+        StageBody::Shell { .. } | StageBody::Dockerfile(_) => image.secrets.iter().map(used).collect(),
+        StageBody::Nothing | StageBody::Git(_) | StageBody::Imports(_) | StageBody::Respec(_) | StageBody::Copy(_) => {
+            Vec::new()
+        }
     }
 }
 

@@ -23,8 +23,17 @@ pub struct Placed {
     pub record: StageRecord,
 }
 
-/// Last stages of the images that are done.
-pub type Finished = HashMap<ImageName, Arc<StageRecord>>;
+/// An image that is done.
+#[derive(Clone, Debug)]
+pub struct FinishedImage {
+    /// Its last stage.
+    pub last: StageRecord,
+    /// All of its stages, the lowest first.
+    pub stages: Vec<Placed>,
+}
+
+/// The images that are done.
+pub type Finished = HashMap<ImageName, Arc<FinishedImage>>;
 
 /// What a rule may look at: the image, what of it is placed, what is known, and which other images are done.
 #[derive(Clone, Copy)]
@@ -52,8 +61,18 @@ impl<'a> Scene<'a> {
 
     /// The last stage of an image that this one needs. The conveyor is stepped only when all of them are done.
     pub(crate) fn needed(&self, name: &ImageName) -> Asked<&'a StageRecord> {
+        Ok(&self.image_of(name)?.last)
+    }
+
+    /// The stage of `kind` of an image that this one needs.
+    pub(crate) fn needed_stage(&self, name: &ImageName, kind: StageKind) -> Asked<Option<&'a StageRecord>> {
+        let mut stages = self.image_of(name)?.stages.iter();
+        Ok(stages.find(|placed| placed.kind == kind).map(|placed| &placed.record))
+    }
+
+    fn image_of(&self, name: &ImageName) -> Asked<&'a FinishedImage> {
         match self.finished.get(name) {
-            Some(record) => Ok(record.as_ref()),
+            Some(image) => Ok(image.as_ref()),
             None => self.invalid(self.image.position.line, format!("image `{name}` was to be built before")),
         }
     }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub commit_time_human: String,
     /// The project directory in the repository.
     pub project_dir: TreePath,
+    /// What names this build and no other: temporary directories of the host are kept under it.
+    pub run: String,
     /// The target platform.
     pub platform: Platform,
     /// Whether the commit is a snapshot of uncommitted work (`--dev`).

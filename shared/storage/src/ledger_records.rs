@@ -37,7 +37,12 @@ impl<R: Rejects> Records for LedgerRecords<R> {
         self.records.import(key).await
     }
 
-    async fn add_import(&self, key: ImportKey, source: StageId, checksum: Checksum) -> Result<bool, StorageError> {
+    async fn add_import(
+        &self,
+        key: ImportKey,
+        source: Option<StageId>,
+        checksum: Checksum,
+    ) -> Result<bool, StorageError> {
         self.records.add_import(key, source, checksum).await
     }
 

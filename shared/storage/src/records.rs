@@ -50,8 +50,13 @@ pub trait Records: Send + Sync {
     async fn add_image_commit(&self, image: &str, commit: CommitId, stage: StageId) -> Result<bool, StorageError>;
     /// The checksum of imported files, if it is known. A broken record is as good as none.
     async fn import(&self, key: ImportKey) -> Result<Option<Checksum>, StorageError>;
-    /// The files of `key` in the stage `source` have this checksum.
-    async fn add_import(&self, key: ImportKey, source: StageId, checksum: Checksum) -> Result<bool, StorageError>;
+    /// The files of `key` have this checksum; `source` is the stage that they are in, `None` = an external image.
+    async fn add_import(
+        &self,
+        key: ImportKey,
+        source: Option<StageId>,
+        checksum: Checksum,
+    ) -> Result<bool, StorageError>;
     /// The stage is not to be used any more.
     async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError>;
 }
@@ -142,12 +147,14 @@ impl Records for RepoRecords {
         Ok(checksum)
     }
 
-    async fn add_import(&self, key: ImportKey, source: StageId, checksum: Checksum) -> Result<bool, StorageError> {
-        let labels = [
-            (IMPORT_ID, key.0.to_string()),
-            (IMPORT_STAGE, source.to_string()),
-            (IMPORT_CHECKSUM, checksum.to_string()),
-        ];
+    async fn add_import(
+        &self,
+        key: ImportKey,
+        source: Option<StageId>,
+        checksum: Checksum,
+    ) -> Result<bool, StorageError> {
+        let mut labels = vec![(IMPORT_ID, key.0.to_string()), (IMPORT_CHECKSUM, checksum.to_string())];
+        labels.extend(source.map(|source| (IMPORT_STAGE, source.to_string())));
         self.add(names::import(&key.0.to_string()), &labels).await
     }
 
@@ -196,7 +203,12 @@ impl Records for MemoryRecords {
         Ok(self.imports.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied())
     }
 
-    async fn add_import(&self, key: ImportKey, _source: StageId, checksum: Checksum) -> Result<bool, StorageError> {
+    async fn add_import(
+        &self,
+        key: ImportKey,
+        _source: Option<StageId>,
+        checksum: Checksum,
+    ) -> Result<bool, StorageError> {
         Ok(self.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(key, checksum).is_none())
     }
 

@@ -6,7 +6,11 @@
 mod build;
 mod config;
 mod harness;
+mod mounts;
+mod secrets;
 mod sources;
+
+use std::path::Path;
 
 use async_trait::async_trait;
 use slipway_oci::config::RunConfig;
@@ -37,6 +41,7 @@ pub async fn without_dockerfiles(backend: &dyn ContainerBackend, base: &LocalIma
     sources::files_and_directories_replace_each_other(&harness).await;
     sources::deletions_take_emptied_directories_along(&harness).await;
     sources::links_may_lead_anywhere(&harness).await;
+    sources::single_files_find_their_place(&harness).await;
     sources::hostile_archives_are_refused(&harness).await;
     sources::links_of_the_system_stay(&harness).await;
     sources::files_of_an_image(&harness).await;
@@ -46,9 +51,17 @@ pub async fn without_dockerfiles(backend: &dyn ContainerBackend, base: &LocalIma
     build::a_long_script_runs(&harness).await;
     build::an_empty_base(&harness).await;
     build::a_dropped_workspace_leaves_nothing(&harness).await;
+    secrets::secrets_are_seen_and_leave_nothing(&harness).await;
     config::every_change_on_every_base(&harness, bases).await;
     config::configs_are_rewritten(&harness, bases).await;
     config::images_are_forgotten(&harness).await;
+}
+
+/// The part of the suite that is about the host's directories; `host` is an empty one that containers can reach.
+pub async fn mounts(backend: &dyn ContainerBackend, base: &LocalImage, host: &Path) {
+    let harness = Harness::new(backend, base);
+    mounts::parts_of_the_host_are_seen(&harness, host).await;
+    mounts::a_lost_part_of_the_host_is_an_error(&harness, host).await;
 }
 
 /// The part of the suite that is about Dockerfiles, for a backend with several builders.

@@ -4,12 +4,17 @@
 //! protocol: images come from and go to repositories through the [`ImageLink`] it was given.
 //!
 //! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
-//! are wrapped for the toolbox), [`output`] (what becomes of their output), [`conformance`] (what every backend must do).
+//! are wrapped for the toolbox), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
+//! (shells for users), [`conformance`] (what every backend must do).
 
 pub mod conformance;
+mod mount;
 pub mod output;
 pub mod retar;
 pub mod script;
+pub mod scrub;
+mod secrets;
+pub mod terminal;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
@@ -19,6 +24,12 @@ use futures::stream::BoxStream;
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Reference, Repo, Respec};
 use slipway_paths::TreePath;
 use tokio::sync::mpsc;
+
+pub use crate::{
+    mount::HostMount,
+    secrets::{SECRETS, Secrets},
+    terminal::Terminal,
+};
 
 /// Bytes of a tar archive on their way.
 pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
@@ -82,6 +93,17 @@ pub struct Setup {
     /// Where the image is pushed next, if anywhere. A backend may send what it has while it commits; the push is what
     /// brings the image there, or says why not.
     pub to: Option<Repo>,
+    /// What its script sees of the host; no two have one target.
+    pub mounts: Vec<HostMount>,
+    /// What its script may read below [`SECRETS`], which is memory; its output is cleaned of them.
+    pub secrets: Secrets,
+}
+
+impl Setup {
+    /// A workspace on the engine's default network that sees nothing else.
+    pub fn new(attempt: String, platform: Platform) -> Self {
+        Self { attempt, platform, network: None, to: None, mounts: Vec::new(), secrets: Secrets::none() }
+    }
 }
 
 /// A script to run in a workspace.
@@ -91,6 +113,18 @@ pub struct Script {
     pub commands: Vec<(u32, String)>,
     /// Variables that exist while it runs and in no image.
     pub variables: BTreeMap<String, String>,
+    /// Tools beyond the toolbox's. Its commands tell themselves which line they are at, as [`script::MARKER`] says.
+    pub tools: Option<Tools>,
+}
+
+/// Tools that are laid over the toolbox for a script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tools {
+    /// Names their content; letters, digits, dots and dashes.
+    pub version: String,
+    /// Directory of this host whose entries are seen beside the toolbox's, read-only; `None` = the toolbox that the user
+    /// names is to have them.
+    pub root: Option<PathBuf>,
 }
 
 /// A Dockerfile build.
@@ -194,10 +228,22 @@ pub trait Workspace: Send {
         owner: Option<&str>,
         group: Option<&str>,
     ) -> Result<(), BackendError>;
+    /// Unpacks a tar whose only entry is no directory to the absolute path `to`; when a directory is there, or a link to
+    /// one, into it under the entry's own name. Else as [`extract`](Self::extract).
+    async fn extract_file(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError>;
     /// Deletes files below the absolute directory `root`, and directories that this empties, `root` excepted.
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError>;
     /// Runs a script as 0:0 in `/`, once.
     async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError>;
+    /// Opens a shell on a terminal, in the state that the workspace is in and with what its script sees, and waits for its
+    /// end, however that is. What comes of it is thrown away, so that nothing can follow but dropping the workspace.
+    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError>;
     /// Makes an image of it: the base's config with `change` applied by [`slipway_oci::change::apply`].
     async fn commit(self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError>;
 }

@@ -5,7 +5,11 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use crate::{Logs, script::Marker};
+use crate::{
+    Logs,
+    script::Marker,
+    scrub::{Masks, Scrubber},
+};
 
 /// The longest line that is passed on; what is longer is cut into pieces of this size.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -14,7 +18,7 @@ pub const TAIL_LINES: usize = 20;
 /// Bytes kept of each of them.
 const TAIL_LINE: usize = 2000;
 /// More than a marker ever takes.
-const MARKER_ROOM: usize = 128;
+pub(crate) const MARKER_ROOM: usize = 128;
 
 /// Which stream bytes came from: their lines are kept apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,24 +34,48 @@ pub enum Stream {
 pub struct Output {
     logs: Logs,
     marker: Option<Marker>,
-    out: Vec<u8>,
-    err: Vec<u8>,
+    out: Part,
+    err: Part,
     line: Option<u32>,
     tail: VecDeque<String>,
 }
 
+/// One stream: what is held back of it, and its unfinished line.
+#[derive(Debug)]
+struct Part {
+    scrubber: Scrubber,
+    line: Vec<u8>,
+}
+
 impl Output {
-    /// Output to `logs`, from which `marker` is taken out.
-    pub fn new(logs: Logs, marker: Option<Marker>) -> Self {
-        Self { logs, marker, out: Vec::new(), err: Vec::new(), line: None, tail: VecDeque::new() }
+    /// Output to `logs`, from which `marker` is taken out and what `masks` says is masked.
+    pub fn new(logs: Logs, marker: Option<Marker>, masks: &Masks) -> Self {
+        let part = |marker| Part { scrubber: Scrubber::new(masks.clone(), marker), line: Vec::new() };
+        let (out, err) = (part(marker.clone()), part(None));
+        Self { logs, marker, out, err, line: None, tail: VecDeque::new() }
     }
 
     /// Takes bytes; sends the lines that they complete. Waits while the reader is behind.
     pub async fn push(&mut self, from: Stream, bytes: &[u8]) {
+        if self.part(from).scrubber.is_idle() {
+            return self.take(from, bytes).await;
+        }
+        let clean = self.part(from).scrubber.push(bytes);
+        self.take(from, &clean).await;
+    }
+
+    fn part(&mut self, of: Stream) -> &mut Part {
+        match of {
+            Stream::Out => &mut self.out,
+            Stream::Err => &mut self.err,
+        }
+    }
+
+    async fn take(&mut self, from: Stream, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let buffer = match from {
-                Stream::Out => &mut self.out,
-                Stream::Err => &mut self.err,
+                Stream::Out => &mut self.out.line,
+                Stream::Err => &mut self.err.line,
             };
             buffer.extend_from_slice(piece);
             if from == Stream::Out && take_marker(buffer, self.marker.as_ref(), &mut self.line) {
@@ -67,7 +95,11 @@ impl Output {
 
     /// Sends what is left without a line end; answers the line of the command that ran last, and the last lines.
     pub async fn finish(mut self) -> (Option<u32>, Vec<String>) {
-        for rest in [std::mem::take(&mut self.out), std::mem::take(&mut self.err)] {
+        for stream in [Stream::Out, Stream::Err] {
+            let held = self.part(stream).scrubber.finish();
+            self.take(stream, &held).await;
+        }
+        for rest in [std::mem::take(&mut self.out.line), std::mem::take(&mut self.err.line)] {
             if !rest.is_empty() {
                 self.send_cut(visible(&rest)).await;
             }

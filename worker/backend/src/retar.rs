@@ -106,6 +106,9 @@ pub struct Rewrite {
     pub strip: usize,
     /// Which entries stay; all, when `None`.
     pub keep: Option<Predicate>,
+    /// A directory, but for the root, goes only with what is in it: it waits for the first entry below it that stays
+    /// and is none itself, so that filters leave no empty directories.
+    pub directories_wait: bool,
     /// The archive's only entry gets this name instead of its own.
     pub single: Option<Vec<u8>>,
     /// Put before every name.
@@ -157,6 +160,8 @@ struct Writer<W> {
     bytes: u64,
     written: u64,
     directories: HashSet<TreePath>,
+    /// Directories that wait, the outermost first, each with its path in the archive.
+    waiting: Vec<(TreePath, entry::Written)>,
     /// Files that were left out: a hard link to one of them has no content.
     dropped: HashSet<TreePath>,
     root_pending: bool,
@@ -172,6 +177,7 @@ impl<W: Write> Writer<W> {
             bytes: 0,
             written: 0,
             directories: HashSet::new(),
+            waiting: Vec::new(),
             dropped: HashSet::new(),
             root_pending,
         }
@@ -194,6 +200,12 @@ impl<W: Write> Writer<W> {
             return self.take_root(&mut found);
         }
         self.flush_root()?;
+        if self.rewrite.directories_wait {
+            self.waiting.retain(|(directory, _)| path.below(directory).is_some());
+            if kind == Kind::Directory {
+                return self.wait(&mut found, path);
+            }
+        }
         if self.rewrite.keep.as_mut().is_some_and(|keep| !keep(&path, kind)) {
             if kind == Kind::File {
                 self.dropped.insert(path);
@@ -201,11 +213,23 @@ impl<W: Write> Writer<W> {
             return Ok(());
         }
         let target = self.link_target(&found, &path)?;
+        for (_, directory) in std::mem::take(&mut self.waiting) {
+            self.written += 1;
+            directory.write(&mut self.output, io::empty())?;
+        }
         let path = self.outer_path(path)?;
         if kind == Kind::Directory && !self.directories.insert(path.clone()) {
             return Ok(());
         }
         self.write(&mut found, &path, target)
+    }
+
+    fn wait<R: Read>(&mut self, found: &mut tar::Entry<'_, R>, path: TreePath) -> Result<(), RetarError> {
+        let outer = self.outer_path(path.clone())?;
+        if self.directories.insert(outer.clone()) {
+            self.waiting.push((path, self.written(found, &outer, None)?));
+        }
+        Ok(())
     }
 
     fn count<R: Read>(&mut self, found: &tar::Entry<'_, R>) -> Result<(), RetarError> {
@@ -289,11 +313,21 @@ impl<W: Write> Writer<W> {
         path: &TreePath,
         target: Option<Vec<u8>>,
     ) -> Result<(), RetarError> {
+        let written = self.written(found, path, target)?;
+        self.written += 1;
+        Ok(written.write(&mut self.output, found)?)
+    }
+
+    fn written<R: Read>(
+        &self,
+        found: &mut tar::Entry<'_, R>,
+        path: &TreePath,
+        target: Option<Vec<u8>>,
+    ) -> io::Result<entry::Written> {
         let mut written = entry::Written::from_entry(found, path, target)?;
         written.uid = self.rewrite.uid.unwrap_or(written.uid);
         written.gid = self.rewrite.gid.unwrap_or(written.gid);
-        self.written += 1;
-        Ok(written.write(&mut self.output, found)?)
+        Ok(written)
     }
 
     fn finish(mut self) -> Result<u64, RetarError> {

@@ -8,11 +8,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use slipway_paths::TreePath;
 
-use crate::{BackendError, Script};
+use crate::{BackendError, SECRETS, Script, Secrets, output::MARKER_ROOM, scrub::Match};
 
 /// Where the toolbox's programs are in every build container.
 pub const TOOLBOX_BIN: &str = "/.werf/stapel/embedded/bin";
@@ -22,6 +23,10 @@ pub const MAX_SCRIPT: usize = 16 * 1024 * 1024;
 /// What the container's shell evaluates: it reads the base64 of the script from its standard input, to the end. So a
 /// script may have any size, and nothing of it is in the image's history. Holds nothing that word splitting would change.
 pub const BOOTSTRAP: &str = "eval \"$(/.werf/stapel/embedded/bin/base64 --decode)\"";
+
+/// The variable with the token of the marker, for commands that tell their lines: they write the byte 30, the token, a
+/// colon, the line's number, the byte 30 and a line end to descriptor 251, at once.
+pub const MARKER: &str = "SLIPWAY_MARKER";
 
 /// Descriptor that the markers go to: a copy of the standard output, so that a user's `exec >file` does not catch them.
 const MARKER_FD: u32 = 251;
@@ -44,6 +49,9 @@ pub struct Marker {
 }
 
 impl Marker {
+    /// The descriptor of a script that its markers go to.
+    pub const DESCRIPTOR: u32 = MARKER_FD;
+
     /// A marker that nobody else can write; `token` is random and made of letters and digits.
     pub fn new(token: &str) -> Self {
         Self { token: token.chars().filter(char::is_ascii_alphanumeric).collect() }
@@ -59,23 +67,50 @@ impl Marker {
         b"\x1e\n"
     }
 
+    /// Whether it stands at the beginning of `text`.
+    pub(crate) fn at(&self, text: &[u8]) -> Match {
+        let start = self.start();
+        let common = start.len().min(text.len());
+        if text[..common] != start[..common] {
+            return Match::No;
+        }
+        let rest = &text[common..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        match &rest[digits..] {
+            _ if digits > MARKER_ROOM => Match::No,
+            [] | [0x1e] => Match::Begins,
+            [0x1e, b'\n', ..] => Match::Whole(common + digits + Self::end().len()),
+            _ => Match::No,
+        }
+    }
+
     fn print(&self, line: &str) -> String {
         format!("builtin printf '\\036%s:%s\\036\\n' {} {line} >&{MARKER_FD}\n", self.token)
     }
 }
 
-/// The whole script. Line 0 of the marker is the deletion of files.
+/// The whole script. Line 0 of the marker is the deletion of files. Secrets are written to the memory that is mounted
+/// for them: they travel as the script does, in no argument, variable or history.
 ///
 /// # Errors
 /// [`BackendError::Refused`] when a variable has no valid name or value, or the script is too large.
-pub fn compose(deletions: &[Deletion], script: &Script, marker: &Marker) -> Result<Vec<u8>, BackendError> {
+pub fn compose(
+    deletions: &[Deletion],
+    script: &Script,
+    secrets: &Secrets,
+    marker: &Marker,
+) -> Result<Vec<u8>, BackendError> {
     let mut text = format!("exec {MARKER_FD}>&1 </dev/null\n").into_bytes();
+    write_secrets(&mut text, secrets);
     if deletions.iter().any(|deletion| !deletion.paths.is_empty()) {
         text.extend_from_slice(marker.print("0").as_bytes());
         delete(&mut text, deletions);
     }
     text.extend_from_slice(variables(&script.variables)?.as_bytes());
-    commands(&mut text, &script.commands, marker)?;
+    if script.tools.is_some() {
+        writeln!(text, "export {MARKER}={}", marker.token).expect("writing to a vector succeeds");
+    }
+    commands(&mut text, script, marker)?;
     if text.len() > MAX_SCRIPT {
         let size = text.len();
         return Err(BackendError::Refused(format!(
@@ -90,7 +125,10 @@ const COMPLETE: &str = r#"[[ -z $(export LC_ALL=C; BASH -nc "$__slipway_text" 2>
 
 /// The commands, each announced and evaluated by itself. One that is no complete text of bash (an `if` whose `fi` is
 /// another command) is joined with those that follow until they are one, and announced by its first line.
-fn commands(text: &mut Vec<u8>, commands: &[(u32, String)], marker: &Marker) -> Result<(), BackendError> {
+fn commands(text: &mut Vec<u8>, script: &Script, marker: &Marker) -> Result<(), BackendError> {
+    let commands = &script.commands;
+    // The descriptor is not inherited: daemons that a command starts must not hold our output open.
+    let descriptor = if script.tools.is_some() { String::new() } else { format!(" {MARKER_FD}>&-") };
     for (index, (line, command)) in commands.iter().enumerate() {
         if command.contains('\0') {
             return Err(BackendError::Refused(format!("the command on line {line} holds a NUL byte: remove it")));
@@ -102,11 +140,22 @@ fn commands(text: &mut Vec<u8>, commands: &[(u32, String)], marker: &Marker) -> 
         let is_last = index + 1 == commands.len();
         let complete = if is_last { ":".to_owned() } else { COMPLETE.replace("BASH", &format!("{TOOLBOX_BIN}/bash")) };
         text.extend_from_slice(format!("if {complete}; then\n{}", marker.print("$__slipway_line")).as_bytes());
-        // The descriptor is not inherited: daemons that a command starts must not hold our output open.
         let evaluate = "builtin eval \"unset __slipway_text __slipway_line\"$'\\n'\"$__slipway_text\"";
-        text.extend_from_slice(format!("{evaluate} {MARKER_FD}>&-\nfi\n").as_bytes());
+        text.extend_from_slice(format!("{evaluate}{descriptor}\nfi\n").as_bytes());
     }
     Ok(())
+}
+
+/// By pipes: what a shell is given by here-documents may lie in a file for a moment.
+fn write_secrets(text: &mut Vec<u8>, secrets: &Secrets) {
+    for (id, content) in secrets.files() {
+        let encoded = STANDARD.encode(content);
+        let write = format!("builtin printf %s {encoded} | {TOOLBOX_BIN}/base64 --decode >");
+        text.extend_from_slice(b"(umask 0377; ");
+        text.extend_from_slice(write.as_bytes());
+        quote(text, format!("{SECRETS}/{id}").as_bytes());
+        text.extend_from_slice(b")\n");
+    }
 }
 
 fn variables(variables: &BTreeMap<String, String>) -> Result<String, BackendError> {

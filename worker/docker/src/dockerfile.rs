@@ -19,7 +19,7 @@ use crate::{
     error::{failed, is_missing},
     images::{self, Pulls, cache_tag},
 };
-use failure::explain;
+use failure::{explain, secret_mount};
 use hosts::with_hosts;
 use progress::Progress;
 
@@ -40,6 +40,13 @@ impl Builder<'_> {
         context: ByteStream,
         logs: Logs,
     ) -> Result<LocalImage, BackendError> {
+        // The engine would run the command without them, and say nothing.
+        if let Some((line, kind)) = secret_mount(&build.text) {
+            return Err(BackendError::Refused(format!(
+                "the Dockerfile cannot be built (line {line}): not supported yet: RUN --mount=type={kind} with the Docker \
+                 engine; `secrets` and ssh agents are for Stapel images"
+            )));
+        }
         build.text = self.prepare_bases(&build).await?;
         let (directory, text) = (self.spool.to_owned(), build.text.clone());
         let context = self.engine.cleanups.blocking(move || spool(&directory, context, &text)).await?;

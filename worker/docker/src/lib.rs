@@ -1,7 +1,7 @@
 //! The container backend on a Docker engine.
 //!
 //! Reading order: this file, `engine` (the connection), `container` and `attempt` (what is made and who owns it),
-//! `workspace` (a stage being built) with `place`, `run` and `commit`, `toolbox` (what build containers run with),
+//! `workspace` (a stage being built) with `place`, `run`, `shell` and `commit`, `toolbox` (what build containers run with),
 //! `images` (pull, push, names), `respec` (another config over the same layers), `files`, `dockerfile`, `sweep`, `storage` (stages in the engine itself).
 //!
 //! Nothing that is asked of the engine outlives its asker: containers, temporary names and running builds are given up
@@ -20,6 +20,7 @@ mod images;
 mod place;
 mod respec;
 mod run;
+mod shell;
 mod storage;
 mod sweep;
 mod toolbox;
@@ -39,10 +40,11 @@ use slipway_backend::{
     Pushed, Root, Setup, SpoolDir, Workspace,
 };
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig};
+use slipway_toolbox::Source;
 
 use crate::{dockerfile::Builder, engine::Engine, error::failed, images::Pulls, workspace::DockerWorkspace};
 
-pub use crate::{engine::probe, storage::DockerStageStorage, toolbox::ToolboxSource};
+pub use crate::{engine::probe, storage::DockerStageStorage};
 
 /// Repository of the empty images that workspaces without a base stand on; one tag per platform.
 const SCRATCH: &str = "slipway-scratch";
@@ -73,7 +75,7 @@ pub struct DockerOptions {
     /// Directory of the lock files of running attempts, the same for all processes of a home directory.
     pub attempts: PathBuf,
     /// What build containers run with.
-    pub toolbox: ToolboxSource,
+    pub toolbox: Source,
     /// What builds Dockerfiles.
     pub builder: BuilderChoice,
 }
@@ -96,7 +98,7 @@ impl DockerBackend {
     pub async fn connect(options: DockerOptions) -> Result<Self, BackendError> {
         let DockerOptions { host, certificates, link, spool, attempts, toolbox, builder } = options;
         let engine = Engine::connect(host.as_deref(), certificates.as_deref(), attempts).await?;
-        let toolbox = Arc::new(toolbox::Toolbox::new(engine.clone(), toolbox));
+        let toolbox = Arc::new(toolbox::Toolbox::new(engine.clone(), toolbox, spool.clone()));
         Ok(Self { engine, link, spool, toolbox, pulls: Pulls::default(), builder })
     }
 

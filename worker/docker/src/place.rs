@@ -25,6 +25,8 @@ const USUAL_LINKS: [&str; 10] =
 pub(crate) struct Pending {
     pub(crate) tar: ByteStream,
     pub(crate) to: String,
+    /// Whether it is a single file: `to` is its path, or a directory that it goes into.
+    pub(crate) single: bool,
     pub(crate) owner: Option<String>,
     pub(crate) group: Option<String>,
 }
@@ -42,7 +44,8 @@ impl Pending {
     /// Unpacks the archive in the container.
     pub(crate) async fn put(self, container: &Container) -> Result<(), BackendError> {
         let doing = format!("put files to {}", self.to);
-        let target = find_target(container, &self.to).await?;
+        let (to, name) = if self.single { of_file(container, &self.to).await? } else { (self.to.clone(), None) };
+        let target = find_target(container, &to).await?;
         let uid = match &self.owner {
             Some(name) => Some(resolve(container, Account::User, name).await?),
             None => None,
@@ -52,9 +55,28 @@ impl Pending {
             None => None,
         };
         let links = if target.missing.is_empty() { kept_links(container, &target.existing).await? } else { Vec::new() };
-        let rewrite = Rewrite { uid, gid, ..target.rewrite(links) };
+        let rewrite = Rewrite { uid, gid, single: name, ..target.rewrite(links) };
         upload(container, &doing, retar::stream(self.tar, rewrite)).await
     }
+}
+
+/// The directory that a single file goes to on its way to `to`, and what it is called there, if not as in the archive.
+async fn of_file(container: &Container, to: &str) -> Result<(String, Option<Vec<u8>>), BackendError> {
+    let path = to.trim_end_matches('/');
+    if path.is_empty() || is_directory(container, path).await? {
+        return Ok((to.to_owned(), None));
+    }
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    Ok((if above.is_empty() { "/" } else { above }.to_owned(), Some(name.as_bytes().to_vec())))
+}
+
+/// Whether a directory, or a link to one, stands at a path.
+async fn is_directory(container: &Container, path: &str) -> Result<bool, BackendError> {
+    Ok(match container.look(path).await? {
+        Found::Directory => true,
+        Found::Link(end) => container.look(&end).await? == Found::Directory,
+        Found::File | Found::Missing => false,
+    })
 }
 
 impl Target {

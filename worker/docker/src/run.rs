@@ -8,9 +8,9 @@ use bollard::{
 };
 use futures::{Stream, StreamExt as _};
 use slipway_backend::{
-    BackendError, Logs,
+    BackendError,
     output::{self, Output},
-    script::{BOOTSTRAP, Marker, TOOLBOX_BIN},
+    script::{BOOTSTRAP, TOOLBOX_BIN},
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
@@ -24,7 +24,7 @@ pub(crate) fn arguments() -> Vec<String> {
 }
 
 /// Starts the container, feeds it the script and follows it to its end.
-pub(crate) async fn run(container: &Container, script: &[u8], marker: Marker, logs: Logs) -> Result<(), BackendError> {
+pub(crate) async fn run(container: &Container, script: &[u8], mut output: Output) -> Result<(), BackendError> {
     let docker = &container.engine().docker;
     let doing = "run the commands of a stage";
     let options = AttachContainerOptions {
@@ -39,7 +39,6 @@ pub(crate) async fn run(container: &Container, script: &[u8], marker: Marker, lo
     let AttachContainerResults { output: lines, input } = attached.map_err(|error| failed(doing, error))?;
     let started = docker.start_container(container.name(), None::<StartContainerOptions>).await;
     started.map_err(|error| failed(doing, error))?;
-    let mut output = Output::new(logs, Some(marker));
     let ((), broken) = tokio::join!(feed(input, STANDARD.encode(script)), pump(lines, &mut output));
     let (line, tail) = output.finish().await;
     let exit = wait(container).await;
@@ -50,7 +49,7 @@ pub(crate) async fn run(container: &Container, script: &[u8], marker: Marker, lo
     }
 }
 
-async fn feed(mut input: impl AsyncWrite + Unpin, script: String) {
+pub(crate) async fn feed(mut input: impl AsyncWrite + Unpin, script: String) {
     // A shell that ended early does not read on: its exit code tells, not this.
     if input.write_all(script.as_bytes()).await.is_ok() {
         let _ = input.flush().await;

@@ -2,19 +2,29 @@
 //! hold anything, even nothing.
 //!
 //! It is an image of the static bash and busybox of `slipway-toolbox`, made on first use, or an image that the user
-//! names. One stopped container of it per host lends its volume to all build containers.
+//! names. One stopped container of it per host lends its volume to all build containers. Scripts that need further tools
+//! get an image of both: so it works whether or not the engine sees the directories of this host.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufWriter, Seek as _},
+    path::Path,
+};
 
 use bollard::{
     models::ContainerCreateBody,
-    query_parameters::{CreateContainerOptions, CreateImageOptions},
+    query_parameters::{ContainerArchiveInfoOptions, CreateContainerOptions, CreateImageOptions},
 };
 use bytes::Bytes;
-use futures::TryStreamExt as _;
-use slipway_backend::{BackendError, script::TOOLBOX_BIN};
-use slipway_toolbox::{Archive, Places, ToolboxError};
+use futures::{Stream, TryStreamExt as _, stream};
+use slipway_backend::{BackendError, SpoolDir, Tools, script::TOOLBOX_BIN};
+use slipway_toolbox::{Archive, Places, REQUIRED, Source, ToolboxError, archive_with, complaint};
 use tokio::sync::Mutex;
+use tokio_util::io::ReaderStream;
 
 use crate::{
+    container::remove,
     engine::Engine,
     error::{failed, is_conflict, is_missing},
 };
@@ -24,75 +34,89 @@ const MOUNT: &str = "/.werf/stapel";
 /// Repository of the images that are made here.
 const OWN_REPOSITORY: &str = "slipway-toolbox";
 
-/// Which toolbox build containers get.
-#[derive(Clone, Debug)]
-pub enum ToolboxSource {
-    /// Made here, of the programs that are found in these places.
-    Own(Places),
-    /// An image that the user names (`WERF_STAPEL_IMAGE_NAME`, `WERF_STAPEL_IMAGE_VERSION`); the engine pulls it.
-    Image {
-        /// Repository.
-        name: String,
-        /// Tag.
-        version: String,
-    },
-}
-
 /// The toolbox of one engine.
 #[derive(Debug)]
 pub(crate) struct Toolbox {
     engine: Engine,
-    source: ToolboxSource,
-    ready: Mutex<Option<String>>,
+    source: Source,
+    spool: SpoolDir,
+    /// Containers that were there, by the version of the tools beside the toolbox.
+    ready: Mutex<BTreeMap<Option<String>, String>>,
 }
 
 impl Toolbox {
-    pub(crate) fn new(engine: Engine, source: ToolboxSource) -> Self {
-        Self { engine, source, ready: Mutex::new(None) }
+    pub(crate) fn new(engine: Engine, source: Source, spool: SpoolDir) -> Self {
+        Self { engine, source, spool, ready: Mutex::default() }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Name of the container that lends its volume; made on first use.
-    pub(crate) async fn container(&self) -> Result<String, BackendError> {
+    /// Name of the container that lends its volume, with `tools` beside the toolbox; made on first use.
+    pub(crate) async fn container(&self, tools: Option<&Tools>) -> Result<String, BackendError> {
+        let version = tools.map(|tools| tools.version.clone());
         let mut ready = self.ready.lock().await;
-        if let Some(name) = ready.as_ref() {
+        if let Some(name) = ready.get(&version) {
             return Ok(name.clone());
         }
-        let name = self.prepare().await?;
-        *ready = Some(name.clone());
+        let name = self.prepare(tools).await?;
+        ready.insert(version, name.clone());
         Ok(name)
     }
 
     /// Looks again at the next use: the container is gone.
     pub(crate) async fn forget(&self) {
-        *self.ready.lock().await = None;
+        self.ready.lock().await.clear();
     }
 
-    async fn prepare(&self) -> Result<String, BackendError> {
+    async fn prepare(&self, tools: Option<&Tools>) -> Result<String, BackendError> {
+        let root = tools.and_then(|tools| Some((tools.version.as_str(), tools.root.as_deref()?)));
         match &self.source {
-            ToolboxSource::Image { name, version } => {
+            Source::Image { name, .. } if root.is_some() => Err(BackendError::Refused(format!(
+                "nothing can be laid beside the tools of the toolbox image {name}: name none, or one that has them"
+            ))),
+            Source::Image { name, version } => {
                 let container = container_name(version)?;
                 if !self.exists(&container).await? {
                     self.pull(name, version).await?;
                     self.create(&container, &format!("{name}:{version}")).await?;
+                    self.check(&container, &format!("{name}:{version}")).await?;
                 }
                 Ok(container)
             }
-            ToolboxSource::Own(places) => {
+            Source::Own(places) => {
                 let places = places.clone();
                 let made = self.engine.cleanups.blocking(move || own(&places)).await?;
                 let Archive { version, bytes } = made;
+                if let Some((tools, root)) = root {
+                    return self.with_tools(&format!("{version}-{tools}"), root).await;
+                }
                 let container = container_name(&version)?;
                 if !self.exists(&container).await? {
-                    self.import(&version, bytes).await?;
+                    self.import(&version, stream::iter([Ok(Bytes::from(bytes))])).await?;
                     self.create(&container, &format!("{OWN_REPOSITORY}:{version}")).await?;
                 }
                 Ok(container)
             }
         }
+    }
+
+    /// A container of a toolbox with the tools in `root`.
+    async fn with_tools(&self, version: &str, root: &Path) -> Result<String, BackendError> {
+        let container = container_name(version)?;
+        if self.exists(&container).await? {
+            return Ok(container);
+        }
+        let Source::Own(places) = &self.source else {
+            return Err(BackendError::Refused("the toolbox is not ours to add to".to_owned()));
+        };
+        let (places, root, spool) = (places.clone(), root.to_owned(), self.spool.0.clone());
+        let packed = self.engine.cleanups.blocking(move || spooled(&places, &root, &spool)).await?;
+        let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(packed), 1 << 18);
+        self.import(version, stream).await?;
+        self.create(&container, &format!("{OWN_REPOSITORY}:{version}")).await?;
+        Ok(container)
     }
 
     async fn exists(&self, container: &str) -> Result<bool, BackendError> {
@@ -101,6 +125,23 @@ impl Toolbox {
             Err(error) if is_missing(&error) => Ok(false),
             Err(error) => Err(failed(&format!("look for the toolbox container {container}"), error)),
         }
+    }
+
+    /// Looks whether a toolbox that was just made has what is needed.
+    async fn check(&self, container: &str, image: &str) -> Result<(), BackendError> {
+        let mut missing = Vec::new();
+        for program in REQUIRED {
+            let options = ContainerArchiveInfoOptions { path: format!("{TOOLBOX_BIN}/{program}") };
+            match self.engine.docker.get_container_archive_info(container, Some(options)).await {
+                Ok(_) => {}
+                Err(error) if is_missing(&error) => missing.push(program),
+                Err(error) => return Err(failed(&format!("look into the toolbox image {image}"), error)),
+            }
+        }
+        let Some(complaint) = complaint(image, &missing) else { return Ok(()) };
+        // The next build is to look again, at another image of this name perhaps.
+        remove(&self.engine, container).await;
+        Err(BackendError::Refused(complaint))
     }
 
     async fn has_image(&self, image: &str) -> Result<bool, BackendError> {
@@ -126,7 +167,11 @@ impl Toolbox {
         pulled.map_err(|error| failed(&format!("pull the toolbox image {image} (WERF_STAPEL_IMAGE_NAME)"), error))
     }
 
-    async fn import(&self, version: &str, archive: Vec<u8>) -> Result<(), BackendError> {
+    async fn import(
+        &self,
+        version: &str,
+        archive: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), BackendError> {
         if self.has_image(&format!("{OWN_REPOSITORY}:{version}")).await? {
             return Ok(());
         }
@@ -137,8 +182,8 @@ impl Toolbox {
             changes: vec![format!("VOLUME {MOUNT}")],
             ..CreateImageOptions::default()
         };
-        let body = bollard::body_full(Bytes::from(archive));
-        let made = self.engine.docker.create_image(Some(options), Some(body), None);
+        let archive = bollard::body_try_stream(archive);
+        let made = self.engine.docker.create_image(Some(options), Some(archive), None);
         made.try_for_each(|_| async { Ok(()) }).await.map_err(|error| failed("make the toolbox image", error))
     }
 
@@ -173,10 +218,25 @@ fn container_name(version: &str) -> Result<String, BackendError> {
 
 /// A toolbox of one's own. Takes a while.
 fn own(places: &Places) -> Result<Archive, BackendError> {
-    places.load().and_then(|programs| slipway_toolbox::archive(&programs)).map_err(|error| match error {
+    places.load().and_then(|programs| slipway_toolbox::archive(&programs)).map_err(refused)
+}
+
+/// The archive of a toolbox with tools, in an unnamed file. Takes a while.
+fn spooled(places: &Places, tools: &Path, spool: &Path) -> Result<File, BackendError> {
+    let programs = places.load().map_err(refused)?;
+    let lost = |error: io::Error| BackendError::Engine(format!("pack tools of build containers: {error}"));
+    fs::create_dir_all(spool).map_err(lost)?;
+    let mut file = tempfile::tempfile_in(spool).map_err(lost)?;
+    archive_with(&programs, tools, BufWriter::with_capacity(1 << 18, &mut file)).map_err(refused)?;
+    file.rewind().map_err(lost)?;
+    Ok(file)
+}
+
+fn refused(error: ToolboxError) -> BackendError {
+    match error {
         ToolboxError::Missing(_) => BackendError::Refused(error.to_string()),
         ToolboxError::Pack(_) => BackendError::Engine(error.to_string()),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,18 @@
 //!
 //! A stage without commands and deletions never starts its container: it is created, filled and committed.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use slipway_backend::{
-    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Workspace,
+    BackendError, ByteStream, HostMount, LocalImage, Logs, SECRETS, Script, Setup, Terminal, Workspace,
+    output::Output,
     script::{Deletion, Marker, TOOLBOX_BIN, compose},
+    scrub::Masks,
 };
 use slipway_oci::{ConfigChange, change, config::RunConfig};
 use slipway_paths::TreePath;
@@ -20,6 +25,7 @@ use crate::{
     container::Container,
     place::Pending,
     run::{arguments, run},
+    shell,
     toolbox::Toolbox,
 };
 
@@ -39,10 +45,10 @@ pub(crate) struct DockerWorkspace {
 }
 
 impl DockerWorkspace {
-    /// Makes the container and puts in what waits.
-    async fn prepare(&mut self, starts: bool) -> Result<(), BackendError> {
+    /// Makes the container, for a script or to be filled only, and puts in what waits.
+    async fn prepare(&mut self, runs: Option<&Script>) -> Result<(), BackendError> {
         if self.container.is_none() {
-            self.container = Some(self.create(starts).await?);
+            self.container = Some(self.create(runs).await?);
         }
         let container = self.container.as_ref().expect("it was just made");
         for pending in std::mem::take(&mut self.pending) {
@@ -51,22 +57,31 @@ impl DockerWorkspace {
         Ok(())
     }
 
-    async fn create(&mut self, starts: bool) -> Result<Container, BackendError> {
+    async fn create(&mut self, runs: Option<&Script>) -> Result<Container, BackendError> {
         let engine = self.toolbox.engine();
-        if !starts {
+        let Some(script) = runs else {
             let body = ContainerCreateBody { image: Some(self.image()), ..self.resting_body() };
             return Container::create(engine, &self.setup.attempt, body).await;
-        }
-        let toolbox = self.toolbox.container().await?;
+        };
+        let tools = script.tools.as_ref();
+        let toolbox = self.toolbox.container(tools).await?;
         match Container::create(engine, &self.setup.attempt, self.running_body(&toolbox)).await {
             // Somebody removed the toolbox's container since it was looked up.
             Err(BackendError::Gone(message)) if message.contains(&toolbox) => {
                 self.toolbox.forget().await;
-                let toolbox = self.toolbox.container().await?;
+                let toolbox = self.toolbox.container(tools).await?;
                 Container::create(engine, &self.setup.attempt, self.running_body(&toolbox)).await
             }
             other => other,
         }
+    }
+
+    fn put_later(&mut self, pending: Pending) -> Result<(), BackendError> {
+        if self.ran {
+            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
+        }
+        self.pending.push(pending);
+        Ok(())
     }
 
     fn image(&self) -> String {
@@ -103,22 +118,59 @@ impl DockerWorkspace {
         }
     }
 
+    /// With a toolbox: for a container that runs.
     fn host_config(&self, toolbox: Option<&str>) -> HostConfig {
         HostConfig {
             network_mode: self.setup.network.clone(),
+            mounts: toolbox.map(|_| self.setup.mounts.iter().map(bind).collect()),
             volumes_from: toolbox.map(|name| vec![format!("{name}:ro")]),
+            tmpfs: toolbox.and_then(|_| self.memory()),
+            log_config: toolbox.map(|_| no_log()),
             ..HostConfig::default()
         }
     }
 
+    /// Where secrets are written to; it is the engine's host that they never leave memory of.
+    fn memory(&self) -> Option<HashMap<String, String>> {
+        let secrets = &self.setup.secrets;
+        let options = format!("rw,noexec,nosuid,nodev,mode=0755,size={}", secrets.room());
+        (!secrets.is_empty()).then(|| HashMap::from([(SECRETS.to_owned(), options)]))
+    }
+
+    /// Makes everything that waits.
+    async fn settle(&mut self) -> Result<(), BackendError> {
+        if !self.deletions.is_empty() {
+            // Nothing is said by deletions that succeed, and what fails is in the error.
+            let (logs, _) = mpsc::channel(1);
+            self.run_script(&Script::default(), logs).await?;
+        }
+        self.prepare(None).await
+    }
+
     async fn run_script(&mut self, script: &Script, logs: Logs) -> Result<(), BackendError> {
         let marker = Marker::new(&random_id());
-        let text = compose(&self.deletions, script, &marker)?;
-        self.prepare(true).await?;
+        let text = compose(&self.deletions, script, &self.setup.secrets, &marker)?;
+        self.prepare(Some(script)).await?;
         self.deletions.clear();
         self.ran = true;
         let container = self.container.as_ref().expect("it was just prepared");
-        run(container, &text, marker, logs).await
+        let output = Output::new(logs, Some(marker), &Masks::of(&self.setup.secrets));
+        run(container, &text, output).await
+    }
+}
+
+/// The engine would keep what commands say on its disk, as it was said.
+fn no_log() -> HostConfigLogConfig {
+    HostConfigLogConfig { typ: Some("none".to_owned()), config: None }
+}
+
+fn bind(mount: &HostMount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.to_string_lossy().into_owned()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..Mount::default()
     }
 }
 
@@ -131,12 +183,19 @@ impl Workspace for DockerWorkspace {
         owner: Option<&str>,
         group: Option<&str>,
     ) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
-        }
         let (owner, group) = (owner.map(str::to_owned), group.map(str::to_owned));
-        self.pending.push(Pending { tar, to: to.to_owned(), owner, group });
-        Ok(())
+        self.put_later(Pending { tar, to: to.to_owned(), single: false, owner, group })
+    }
+
+    async fn extract_file(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError> {
+        let (owner, group) = (owner.map(str::to_owned), group.map(str::to_owned));
+        self.put_later(Pending { tar, to: to.to_owned(), single: true, owner, group })
     }
 
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
@@ -168,13 +227,18 @@ impl Workspace for DockerWorkspace {
         self.run_script(&script, logs).await
     }
 
+    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
+        self.settle().await?;
+        let toolbox = self.toolbox.container(None).await?;
+        let container = self.container.take().expect("it was just prepared");
+        let image = commit(&container, &self.base_config, self.base_config.clone()).await?;
+        drop(container);
+        let body = self.running_body(&toolbox);
+        shell::open(self.toolbox.engine(), &self.setup, (image, body), (variables, terminal)).await
+    }
+
     async fn commit(mut self: Box<Self>, config: ConfigChange) -> Result<LocalImage, BackendError> {
-        if !self.deletions.is_empty() {
-            // Nothing is said by deletions that succeed, and what fails is in the error.
-            let (logs, _) = mpsc::channel(1);
-            self.run_script(&Script::default(), logs).await?;
-        }
-        self.prepare(false).await?;
+        self.settle().await?;
         let container = self.container.take().expect("it was just prepared");
         let wanted = change::apply(&self.base_config, &config);
         commit(&container, &self.base_config, wanted).await

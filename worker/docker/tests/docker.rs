@@ -9,10 +9,10 @@ use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, ImageStore as _, Root, conformance,
     conformance::{Harness, archive, build_of, collect, file},
 };
-use slipway_docker::{BuilderChoice, ToolboxSource, probe};
+use slipway_docker::{BuilderChoice, probe};
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Reference};
 use slipway_parts::Registry;
-use slipway_toolbox::Places;
+use slipway_toolbox::{Places, Source};
 use tokio::sync::mpsc;
 
 use parts::{Engine, door_repo};
@@ -21,6 +21,14 @@ use parts::{Engine, door_repo};
 async fn the_suite() {
     let Some(engine) = Engine::start(BuilderChoice::Classic).await else { return };
     conformance::all(&engine.backend, &engine.base).await;
+    engine.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_the_host_are_mounted() {
+    let Some(engine) = Engine::start(BuilderChoice::Auto).await else { return };
+    let host = tempfile::tempdir().expect("a directory");
+    conformance::mounts(&engine.backend, &engine.base, host.path()).await;
     engine.end().await;
 }
 
@@ -162,6 +170,7 @@ async fn build_containers_run_as_documented() {
     let script = slipway_backend::Script {
         commands: vec![(1, "echo \"$HOSTNAME\"; read -r -t 20 < <(while :; do :; done)".to_owned())],
         variables: [("HIDDEN".to_owned(), "1".to_owned())].into(),
+        tools: None,
     };
     let found = tokio::select! {
         ended = workspace.run(script, logs) => panic!("{ended:?}"),
@@ -240,7 +249,7 @@ async fn the_storage_suite() {
 async fn a_host_without_static_programs_uses_those_that_the_program_carries() {
     let nowhere = tempfile::tempdir().expect("a directory");
     let places = Places { host: nowhere.path().to_owned(), ..Places::new(Vec::new()) };
-    let source = ToolboxSource::Own(places);
+    let source = Source::Own(places);
     let Some(engine) = Engine::start_with(BuilderChoice::Auto, source).await else { return };
     let harness = Harness::new(&engine.backend, &engine.base);
     let image = harness.built(&engine.base, &[(1, "echo hi > /hi")]).await;
@@ -256,14 +265,14 @@ async fn a_toolbox_image_of_the_user_is_used() {
     let (name, version) = own.toolbox_image().await;
     let version_as_named = format!("test-{}", std::process::id());
     own.tag_image(&format!("{name}:{version}"), "slipway-test-toolbox", &version_as_named).await;
-    let source = ToolboxSource::Image { name: "slipway-test-toolbox".to_owned(), version: version_as_named.clone() };
+    let source = Source::Image { name: "slipway-test-toolbox".to_owned(), version: version_as_named.clone() };
     let named = Engine::start_with(BuilderChoice::Auto, source).await.expect("the engine is there");
     let harness = Harness::new(&named.backend, &named.base);
     let image = harness.built(&named.base, &[(1, "echo hi > /hi")]).await;
     assert_eq!(harness.text(&image, "/hi").await, "hi\n");
     named.remove_container(&format!("stapel_{version_as_named}")).await;
     named.untag(&format!("slipway-test-toolbox:{version_as_named}")).await;
-    let missing = ToolboxSource::Image { name: "127.0.0.1:1/none".to_owned(), version: "none".to_owned() };
+    let missing = Source::Image { name: "127.0.0.1:1/none".to_owned(), version: "none".to_owned() };
     let without = Engine::start_with(BuilderChoice::Auto, missing).await.expect("the engine is there");
     let harness = Harness::new(&without.backend, &without.base);
     let mut workspace = harness.open(Some(&without.base)).await;

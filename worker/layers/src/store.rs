@@ -7,6 +7,7 @@
 //! | `layers/CHAIN/` | an unpacked layer: `diff/`, a lower directory of overlay; `about.json`; `lease`; `kept/`, its archive as it came, when no registry has it |
 //! | `images/ID` | the config of an image, byte for byte |
 //! | `known/MANIFEST` | which image a manifest is of, and where its layers are in registries |
+//! | `mounts/NAME/` | a directory that builds share from one to the next: `data/`, `lease`, `size` |
 //! | `stages/PROJECT/DIGEST/STAMP` | a stage of the local storage: another name of its image's config |
 //! | `work/NAME/` | what somebody is making; its owner holds the lock on `work/NAME/lock` |
 //! | `locks/` | one maker of a layer, one puller of an image, one admission at a time |
@@ -28,6 +29,7 @@ mod names;
 mod prune;
 mod room;
 mod settle;
+mod shared;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -48,6 +50,7 @@ pub use self::{
     layers::{About, Claim, Claimed, Layer},
     names::ChainId,
     room::{Reservation, Usage, share_of_volume},
+    shared::SharedDirectory,
     stages::NamedImage,
     work::Work,
 };
@@ -81,9 +84,19 @@ impl Store {
     pub fn open(root: &Path, options: &Options) -> Result<Self, LayerError> {
         let doing = |error: io::Error| LayerError::io(format!("open the store of layers in {}", root.display()), error);
         make_private(root).map_err(doing)?;
-        for directory in
-            ["layers", "images", "known", "stages", "work", "locks", "unsettled", "empty/0", "empty/1", "reserved"]
-        {
+        for directory in [
+            "layers",
+            "images",
+            "known",
+            "stages",
+            "work",
+            "locks",
+            "unsettled",
+            "mounts",
+            "empty/0",
+            "empty/1",
+            "reserved",
+        ] {
             fs::create_dir_all(root.join(directory)).map_err(doing)?;
         }
         let root = fs::canonicalize(root).map_err(doing)?;

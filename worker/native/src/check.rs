@@ -143,8 +143,14 @@ pub async fn check<F: Future<Output = Result<(), String>>>(
 /// # Errors
 /// The line that failed.
 pub async fn trial(backend: &NativeBackend) -> Result<(), String> {
-    let setup =
-        Setup { attempt: format!("trial-{}", random_id()), platform: Platform::host(), network: None, to: None };
+    let setup = Setup {
+        attempt: format!("trial-{}", random_id()),
+        platform: Platform::host(),
+        network: None,
+        to: None,
+        mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
+    };
     let mut workspace = backend.open(None, setup).await.map_err(|error| error.to_string())?;
     let script = Script { commands: vec![(1, "true".to_owned())], ..Script::default() };
     let (logs, mut lines) = mpsc::channel::<Vec<u8>>(16);

@@ -184,9 +184,20 @@ impl Tree {
         let more = more(&root)?;
         lay_over(&directory(&more)?, &root.directory(b"")?, Names::Parted)?;
         let before = changes::note(&root.directory(b"")?, &tree.with_extension("probe"))?;
-        // Where it is mounted, nodes of devices are told not to open.
-        let mount: OwnedFd = open_tree(CWD, tree, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-        Ok(Self { root: Root::of(mount), below: Below::Copied(tree.to_owned(), before) })
+        Ok(Self { root: Root::of(cloned(tree)?), below: Below::Copied(tree.to_owned(), before) })
+    }
+
+    /// The same root, to be mounted once more; what is no copy is made anew when it is gone.
+    pub(crate) fn again(self, anew: impl FnOnce() -> io::Result<Self>) -> io::Result<Self> {
+        let (root, below) = self.parts();
+        drop(root);
+        match below {
+            Below::Copied(tree, before) => {
+                Ok(Self { root: Root::of(cloned(&tree)?), below: Below::Copied(tree, before) })
+            }
+            Below::Fuse(fuse, _) => fuse.end().and_then(|()| anew()),
+            Below::Kernel | Below::Looked { .. } => anew(),
+        }
     }
 
     /// Parts the root and what it stands on: the root goes first.
@@ -209,12 +220,17 @@ impl Below {
     }
 }
 
+/// A mount of a directory. Where it is placed, nodes of devices are told not to open.
+fn cloned(tree: &Path) -> io::Result<OwnedFd> {
+    Ok(open_tree(CWD, tree, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?)
+}
+
 fn directory(path: &Path) -> io::Result<Dir> {
     Root::open(path)?.directory(b"")
 }
 
 /// Lays directories, the topmost first, over each other in a new one, which looks like the topmost.
-fn copy(lowers: &[PathBuf], tree: &Path, names: Names) -> io::Result<()> {
+pub(crate) fn copy(lowers: &[PathBuf], tree: &Path, names: Names) -> io::Result<()> {
     fs::create_dir(tree)?;
     let to = directory(tree)?;
     for lower in lowers.iter().rev() {

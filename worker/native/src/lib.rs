@@ -30,6 +30,7 @@ pub mod rootless;
 mod run;
 pub mod runtime;
 pub mod sandbox;
+mod shell;
 mod storage;
 mod stubs;
 mod toolbox;
@@ -46,7 +47,7 @@ use slipway_layers::{Layer, Store, store::Options};
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
 use slipway_process::{Clock, Tasks};
 use slipway_registry::Client;
-use slipway_toolbox::Places;
+use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
 pub use crate::storage::NativeStageStorage;
@@ -68,8 +69,8 @@ pub struct NativeOptions {
     pub limit: Option<u64>,
     /// How registries are spoken to.
     pub client: Client,
-    /// Where the programs of the toolbox are.
-    pub toolbox: Places,
+    /// What is mounted as the toolbox.
+    pub toolbox: Source,
     /// How layers are compressed on their way to a registry.
     pub compression: Compression,
     /// The program that is started as a sandbox: this one, or another whose `main` begins with [`sandbox::enter`].
@@ -95,7 +96,7 @@ pub struct NativeBackend {
 pub(crate) struct Shared {
     store: Store,
     client: Client,
-    places: Places,
+    source: Source,
     toolbox: OnceCell<PathBuf>,
     compression: Compression,
     program: PathBuf,
@@ -134,13 +135,13 @@ impl NativeBackend {
         let tasks = Tasks::new();
         let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
         let store = opened.map_err(|error| error::layers("set up the native backend", error))?;
-        let (places, toolbox) = (toolbox, OnceCell::new());
+        let (source, toolbox) = (toolbox, OnceCell::new());
         let no_network = std::sync::OnceLock::new();
         let helper = OnceCell::new();
         let shared = Shared {
             store,
             client,
-            places,
+            source,
             toolbox,
             compression,
             program,
@@ -185,9 +186,13 @@ impl NativeBackend {
 
 impl Shared {
     /// The toolbox's directory, made on first use.
-    async fn toolbox(&self) -> Result<PathBuf, BackendError> {
+    async fn toolbox(self: &Arc<Self>) -> Result<PathBuf, BackendError> {
         let make = || async {
-            let (store, places) = (self.store.clone(), self.places.clone());
+            let places = match &self.source {
+                Source::Image { name, version } => return toolbox::of_image(self, name, version).await,
+                Source::Own(places) => places.clone(),
+            };
+            let store = self.store.clone();
             self.tasks.blocking(move || toolbox::directory(&store, &places)).await
         };
         self.toolbox.get_or_try_init(make).await.cloned()

@@ -56,6 +56,19 @@ pub(crate) fn put(
     unpacked.map_err(|error| error::archive(&doing, error))
 }
 
+/// The directory that a single file goes to on its way to `to`, and what it is called there, if not as it comes. Blocks.
+pub(crate) fn of_file(root: &Root, to: &str) -> Result<(String, Option<Vec<u8>>), BackendError> {
+    let refuse = |why: String| BackendError::Refused(format!("files cannot be put to {to}: {why}"));
+    let wanted = TreePath::new(to).map_err(|error| refuse(error.to_string()))?;
+    let system = |error: io::Error| error::system(&format!("put files to {to}"), error);
+    let found = root.look(real_path(root, &wanted).map_err(system)?.as_bytes()).map_err(system)?;
+    if found.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
+        return Ok((to.to_owned(), None));
+    }
+    let (above, name) = to.trim_end_matches('/').rsplit_once('/').unwrap_or(("", to));
+    Ok((if above.is_empty() { "/" } else { above }.to_owned(), Some(name.as_bytes().to_vec())))
+}
+
 /// Whoever makes the archive is not stopped before its end.
 fn drain(mut rest: impl Read) -> Result<(), LayerError> {
     io::copy(&mut rest, &mut io::sink()).map(drop).map_err(|error| LayerError::io("read an archive", error))

@@ -1,11 +1,19 @@
 //! Running the script of a stage.
 
-use std::{collections::BTreeMap, fs, io, os::fd::AsFd as _, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+};
 
 use slipway_backend::{
-    BackendError, Logs, Script, Setup,
+    BackendError, Logs, SECRETS, Script, Setup, Tools,
     output::{Output, Stream},
     script::{Marker, TOOLBOX_BIN, compose},
+    scrub::Masks,
 };
 use slipway_process::random_id;
 use tokio::io::AsyncReadExt as _;
@@ -18,8 +26,8 @@ use crate::{
     network::{Cable, Commands, Helped, HelperFor},
     rootless,
     runtime::Runtime,
-    sandbox::{self, Ended, Network, Running, Spec, Surroundings},
-    stubs,
+    sandbox::{self, Ended, Network, Running, Spec, Spoken, Surroundings},
+    stubs, toolbox,
     workspace::Room,
 };
 
@@ -29,6 +37,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const HOSTNAME: &str = "slipway";
 /// The script is read to its end before anything of it runs.
 const BOOTSTRAP: &str = "eval \"$(</dev/stdin)\"";
+const RUNNING: &str = "run the commands of a stage";
 /// Bytes that are read of the output at once.
 const CHUNK: usize = 32 * 1024;
 
@@ -42,44 +51,87 @@ pub(crate) async fn run(
     logs: Logs,
 ) -> Result<(), BackendError> {
     let marker = Marker::new(&random_id());
-    let text = compose(&[], script, &marker)?;
+    let text = compose(&[], script, &setup.secrets, &marker)?;
+    let what = Launch { bootstrap: BOOTSTRAP.to_owned(), text, tools: script.tools.clone(), terminal: None };
+    let (mut running, spoken) = launch(shared, room, setup, image_variables, what).await?;
+    let output = Output::new(logs, Some(marker), &Masks::of(&setup.secrets));
+    running.follow(spoken, output).await
+}
+
+/// What is run in a sandbox.
+pub(crate) struct Launch {
+    /// What the shell evaluates: it reads the script.
+    pub(crate) bootstrap: String,
+    /// The script.
+    pub(crate) text: Vec<u8>,
+    /// What is seen beside the toolbox.
+    pub(crate) tools: Option<Tools>,
+    /// The terminal that it is run on; `None` = its output comes by pipes.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Starts a sandbox on a room; without a terminal, what comes out of it is answered, too.
+pub(crate) async fn launch(
+    shared: &Arc<Shared>,
+    room: Arc<Room>,
+    setup: &Setup,
+    image_variables: &[String],
+    what: Launch,
+) -> Result<(Guard, Option<Spoken>), BackendError> {
     let wanted = wanted(setup.network.as_deref())?;
     let toolbox = shared.toolbox().await?;
     let line = line(shared, wanted).await?;
     let (owned, image_variables) = (Arc::clone(shared), image_variables.to_vec());
-    let held = Arc::clone(&room);
+    let (held, setup) = (Arc::clone(&room), setup.clone());
     let (network, names) = (line.network(), line.names.clone());
     let limits = Arc::clone(shared);
     let group = shared.tasks.blocking(move || Group::make(&limits.limits)).await;
     let group =
         group.map_err(|error| BackendError::Refused(format!("limit what the commands of a stage use: {error}")))?;
     let surroundings = Surroundings { network, doors: group.doors(), limits: shared.limits.process.clone() };
-    let start = move || -> Result<Running, BackendError> {
+    let start = move || -> Result<(Running, Option<Spoken>), BackendError> {
         let doing = "start the sandbox of a stage";
         let system = |error: io::Error| error::system(doing, error);
+        let secrets = &setup.secrets;
+        let overlays = owned.driver == Driver::Overlay;
+        let (toolbox, tools) = match what.tools {
+            Some(tools) if !overlays => (toolbox::joined(&owned.store, &toolbox, &tools)?, None),
+            tools => (toolbox, tools.and_then(|tools| tools.root)),
+        };
         let runtime = runtime(&owned, &held).map_err(system)?;
         let spec = Spec {
-            command: vec![format!("{TOOLBOX_BIN}/bash"), "-ec".to_owned(), BOOTSTRAP.to_owned()],
+            command: vec![format!("{TOOLBOX_BIN}/bash"), "-ec".to_owned(), what.bootstrap],
             variables: variables(&image_variables, accounts::home(&held.tree.root)?),
             hostname: HOSTNAME.to_owned(),
             toolbox,
+            tools,
             empty: owned.store.empty()[0].clone(),
             files: host_files(&held, names.as_deref()).map_err(system)?,
+            memory: (!secrets.is_empty()).then(|| (SECRETS.to_owned(), secrets.room())),
+            mounts: setup.mounts,
+            interactive: what.terminal.is_some(),
+            overlays,
             // Whoever makes packets does not ask for routes.
-            overlays: owned.driver == Driver::Overlay,
             raw: !matches!(surroundings.network, Network::Helped(_)),
             limits: surroundings.limits.clone(),
             runtime,
         };
-        sandbox::start(&owned.program, held.as_fd(), (&spec, &surroundings), &text).map_err(system)
+        let (root, described) = (held.as_fd(), (&spec, &surroundings));
+        let Some(terminal) = what.terminal else {
+            let (running, spoken) = sandbox::start(&owned.program, root, described, &what.text).map_err(system)?;
+            return Ok((running, Some(spoken)));
+        };
+        let other = terminal.try_clone().map_err(system)?;
+        let outputs = [Stdio::from(terminal), Stdio::from(other)];
+        let running = sandbox::start_to(&owned.program, root, described, (&what.text, outputs)).map_err(system)?;
+        Ok((running, None))
     };
-    let running = shared.tasks.blocking(start).await?;
-    let mut running = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) };
-    running.follow(Output::new(logs, Some(marker))).await
+    let (running, spoken) = shared.tasks.blocking(start).await?;
+    Ok((Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) }, spoken))
 }
 
 /// A running sandbox; when it is given up, it is ended in the background, and only then its network and room given back.
-struct Guard {
+pub(crate) struct Guard {
     shared: Arc<Shared>,
     running: Option<Running>,
     rest: Option<(Line, Group, Arc<Room>)>,
@@ -109,42 +161,51 @@ impl Guard {
         }
     }
 
-    async fn follow(&mut self, mut output: Output) -> Result<(), BackendError> {
-        let doing = "run the commands of a stage";
-        let Some(running) = &mut self.running else { return Ok(()) };
-        let pumped = pump(running, &mut output).await;
-        let ended = running.wait().await.map_err(|error| error::system(doing, error))?;
+    async fn follow(&mut self, spoken: Option<Spoken>, mut output: Output) -> Result<(), BackendError> {
+        let pumped = match spoken {
+            Some(spoken) => pump(spoken, &mut output).await,
+            None => Ok(()),
+        };
         let (line, tail) = output.finish().await;
-        pumped.map_err(|error| error::system(doing, error))?;
+        let code = self.ended().await?;
+        pumped.map_err(|error| error::system(RUNNING, error))?;
+        match &self.shared.runtime {
+            // Where nothing of the script ran, it is the runtime that complains.
+            Some(runtime) if line.is_none() && code != 0 => Err(BackendError::Engine(format!(
+                "start the sandbox of a stage with {runtime}: it ended with exit code {code}: {}",
+                tail.join("; ")
+            ))),
+            Some(_) | None => ended_with(code, line, tail),
+        }
+    }
+
+    /// Waits for the end; answers the exit code of the shell.
+    pub(crate) async fn ended(&mut self) -> Result<i64, BackendError> {
+        let Some(running) = &mut self.running else { return Ok(0) };
+        let ended = running.wait().await.map_err(|error| error::system(RUNNING, error))?;
         self.running = None;
         match ended {
             Ended::Broken(why) => Err(BackendError::Engine(format!("set up the sandbox of a stage: {why}"))),
             Ended::Exit { code, clean } => {
                 self.network_ended(clean);
-                match &self.shared.runtime {
-                    // Where nothing of the script ran, it is the runtime that complains.
-                    Some(runtime) if line.is_none() && code != 0 => Err(BackendError::Engine(format!(
-                        "start the sandbox of a stage with {runtime}: it ended with exit code {code}: {}",
-                        tail.join("; ")
-                    ))),
-                    Some(_) | None => ended_with(code, line, tail),
-                }
+                Ok(code)
             }
         }
     }
 }
 
 /// Both streams to their ends: all that held them has ended then.
-async fn pump(running: &mut Running, output: &mut Output) -> io::Result<()> {
+async fn pump(spoken: Spoken, output: &mut Output) -> io::Result<()> {
+    let Spoken { out: mut normal, err: mut errors } = spoken;
     let (mut out, mut err) = (vec![0; CHUNK], vec![0; CHUNK]);
     let (mut out_open, mut err_open) = (true, true);
     while out_open || err_open {
         tokio::select! {
-            count = running.out.read(&mut out), if out_open => match count? {
+            count = normal.read(&mut out), if out_open => match count? {
                 0 => out_open = false,
                 count => output.push(Stream::Out, &out[..count]).await,
             },
-            count = running.err.read(&mut err), if err_open => match count? {
+            count = errors.read(&mut err), if err_open => match count? {
                 0 => err_open = false,
                 count => output.push(Stream::Err, &err[..count]).await,
             },
@@ -167,7 +228,8 @@ fn ended_with(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), Bac
 /// The runtime to hand a room over to, with an empty directory in it.
 fn runtime(shared: &Shared, room: &Room) -> io::Result<Option<(Runtime, PathBuf)>> {
     let Some(runtime) = &shared.runtime else { return Ok(None) };
-    let directory = room.work.path().join("bundle");
+    // A shell may follow the commands.
+    let directory = room.work.path().join(format!("bundle-{}", random_id()));
     fs::create_dir(&directory)?;
     Ok(Some((runtime.clone(), directory)))
 }
@@ -285,7 +347,8 @@ async fn connected(shared: &Shared, mut cable: Cable) -> io::Result<Line> {
 /// What the commands see of the host: its name servers, unless others are given, and names of their own.
 fn host_files(room: &Room, names: Option<&str>) -> io::Result<Vec<(String, PathBuf)>> {
     let directory = room.work.path().join("etc");
-    fs::create_dir(&directory)?;
+    // A shell may follow the commands.
+    fs::create_dir_all(&directory)?;
     let servers = match names {
         Some(text) => text.as_bytes().to_vec(),
         None => fs::read("/etc/resolv.conf").unwrap_or_default(),

@@ -12,6 +12,7 @@ mod filter;
 mod handover;
 mod init;
 mod keeper;
+mod mounts;
 mod outer;
 mod rights;
 mod start;
@@ -19,6 +20,7 @@ mod start;
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use serde::{Deserialize, Serialize};
+use slipway_backend::HostMount;
 
 use crate::{
     limits::ProcessLimit,
@@ -26,7 +28,7 @@ use crate::{
     runtime::Runtime,
 };
 
-pub(crate) use start::{Ended, Running, rehearse, start};
+pub(crate) use start::{Ended, Running, Spoken, rehearse, start, start_to};
 
 /// First argument of the outer process.
 const OUTER: &str = "sandbox-outer";
@@ -79,6 +81,8 @@ pub(crate) struct Spec {
     pub(crate) hostname: String,
     /// The toolbox, mounted read-only at `/.werf/stapel`.
     pub(crate) toolbox: PathBuf,
+    /// What is seen beside it.
+    pub(crate) tools: Option<PathBuf>,
     /// An empty directory.
     pub(crate) empty: PathBuf,
     /// Files of the host that stand in the place of the image's: path in the image, path on the host.
@@ -91,6 +95,12 @@ pub(crate) struct Spec {
     pub(crate) limits: Vec<ProcessLimit>,
     /// The runtime that it is handed to, and the empty directory for its bundle.
     pub(crate) runtime: Option<(Runtime, PathBuf)>,
+    /// What else is seen of the host.
+    pub(crate) mounts: Vec<HostMount>,
+    /// Where memory is mounted, and bytes of it; `None` = nowhere.
+    pub(crate) memory: Option<(String, usize)>,
+    /// Whether it has a terminal: that is its standard output.
+    pub(crate) interactive: bool,
 }
 
 /// Whether this process was started to be a part of a sandbox; then it is one, and this is its end. To be asked before

@@ -6,6 +6,7 @@
 use std::{fs, io, path::Path};
 
 use rustix::fs::FileType;
+use slipway_backend::{SECRETS, Setup};
 use slipway_layers::{
     entry::{Entry, Kind},
     root::Root,
@@ -23,7 +24,7 @@ const DIRECTORIES: [&str; 4] = ["/dev", "/proc", "/sys", MOUNT];
 pub(crate) const FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
 /// Makes the places that `image` lacks in the empty directory `at`; answers the paths that only it has.
-pub(crate) fn make(image: &Root, at: &Path) -> io::Result<Vec<Vec<u8>>> {
+pub(crate) fn make(image: &Root, at: &Path, setup: &Setup) -> io::Result<Vec<Vec<u8>>> {
     fs::create_dir(at)?;
     let stubs = Root::open(at)?;
     let mut made = Vec::new();
@@ -33,13 +34,25 @@ pub(crate) fn make(image: &Root, at: &Path) -> io::Result<Vec<Vec<u8>>> {
     for path in FILES {
         one(image, &stubs, path, &Kind::File { size: 0, spans: None }, &mut made)?;
     }
+    if !setup.secrets.is_empty() {
+        one(image, &stubs, SECRETS, &Kind::Directory, &mut made)?;
+    }
+    for mount in &setup.mounts {
+        let kind = match fs::metadata(&mount.source) {
+            Ok(found) if found.is_dir() => Kind::Directory,
+            // What is not there is said when it is opened.
+            Ok(_) | Err(_) => Kind::File { size: 0, spans: None },
+        };
+        one(image, &stubs, &mount.target, &kind, &mut made)?;
+    }
     Ok(made)
 }
 
 fn one(image: &Root, stubs: &Root, path: &str, kind: &Kind, made: &mut Vec<Vec<u8>>) -> io::Result<()> {
     let path = TreePath::new(path).map_err(io::Error::other)?;
     let real = real_path(image, &path)?;
-    if image.look(real.as_bytes())?.is_some() {
+    // One place may lie in another.
+    if image.look(real.as_bytes())?.is_some() || stubs.look(real.as_bytes())?.is_some() {
         return Ok(());
     }
     let above = real.parent().unwrap_or_default();
@@ -104,7 +117,8 @@ mod tests {
         fs::write(image.join("etc/hosts"), "").expect("a file");
         symlink("../run/resolve/stub.conf", image.join("etc/resolv.conf")).expect("a link");
         let stubs = home.path().join("stubs");
-        let made = make(&Root::open(&image).expect("a root"), &stubs).expect("stubs");
+        let setup = Setup::new("a".to_owned(), slipway_oci::Platform::host());
+        let made = make(&Root::open(&image).expect("a root"), &stubs, &setup).expect("stubs");
         let made: Vec<String> = made.into_iter().map(|path| String::from_utf8(path).expect("utf-8")).collect();
         let expected = ["sys", ".werf", ".werf/stapel", "etc/hostname", "run", "run/resolve", "run/resolve/stub.conf"];
         assert_eq!(made, expected);

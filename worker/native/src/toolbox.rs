@@ -3,19 +3,24 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use slipway_backend::BackendError;
+use futures::TryStreamExt as _;
+use slipway_backend::{BackendError, Tools};
 use slipway_layers::{
     Store,
+    copy::Names,
     root::Root,
     tar::{Limits, TarReader},
     unpack::{Purpose, unpack},
 };
+use slipway_oci::{Platform, Reference};
 use slipway_process::random_id;
-use slipway_toolbox::{Places, archive};
+use slipway_toolbox::{Places, REQUIRED, archive, complaint};
+use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::error;
+use crate::{Shared, driver::copy, error, files, pull};
 
 /// Where it is mounted.
 pub(crate) const MOUNT: &str = "/.werf/stapel";
@@ -33,24 +38,78 @@ pub(crate) fn directory(store: &Store, places: &Places) -> Result<PathBuf, Backe
     let packed = archive(&programs).map_err(|error| BackendError::Engine(error.to_string()))?;
     let place = known.unwrap_or_else(|| all.join(&packed.version));
     if !place.exists() {
-        make(store, &all, &place, &packed.bytes)?;
+        make(store, &place, packed.bytes.as_slice(), "")?;
     }
     Ok(place.join(INNER))
 }
 
-fn make(store: &Store, all: &Path, place: &Path, bytes: &[u8]) -> Result<(), BackendError> {
+/// The same of an image that the user names.
+pub(crate) async fn of_image(shared: &Arc<Shared>, name: &str, version: &str) -> Result<PathBuf, BackendError> {
+    let image = format!("{name}:{version}");
+    let doing = format!("take the toolbox image {image} (WERF_STAPEL_IMAGE_NAME)");
+    let refused = |why: String| BackendError::Refused(format!("{doing}: {why}"));
+    let reference: Reference = image.parse().map_err(|error| refused(format!("{error}")))?;
+    let found = shared.client.resolve(&reference, &Platform::host()).await;
+    let found = found.map_err(|error| BackendError::Engine(format!("{doing}: {error}")))?;
+    let at = found.ok_or_else(|| refused("its registry does not have it for this machine".to_owned()))?;
+    let place = shared.store.root().join("toolbox").join(format!("image-{}", at.digest.short()));
+    if !place.exists() {
+        let local = pull::pull(shared, &at).await?;
+        let (_, tar) = files::files(shared, &local, MOUNT).await.map_err(|error| match error {
+            BackendError::Refused(_) => refused(format!("it has no {MOUNT}, so it is no toolbox")),
+            other => other,
+        })?;
+        let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
+        let (store, target) = (shared.store.clone(), place.clone());
+        shared.tasks.blocking(move || make(&store, &target, input, INNER)).await?;
+    }
+    let directory = place.join(INNER);
+    let lacks = |program: &&str| fs::symlink_metadata(directory.join("embedded/bin").join(program)).is_err();
+    let missing: Vec<&str> = REQUIRED.into_iter().filter(lacks).collect();
+    match complaint(&image, &missing) {
+        None => Ok(directory),
+        Some(complaint) => Err(BackendError::Refused(complaint)),
+    }
+}
+
+/// The toolbox with tools beside it in a directory of their own, where no overlay of the kernel lays one over the other.
+/// Blocks.
+pub(crate) fn joined(store: &Store, toolbox: &Path, tools: &Tools) -> Result<PathBuf, BackendError> {
+    let Some(root) = &tools.root else { return Ok(toolbox.to_owned()) };
+    let doing = "lay tools beside the toolbox";
+    let system = |error: io::Error| error::system(doing, error);
+    let name = toolbox.strip_prefix(store.root().join("toolbox")).unwrap_or(toolbox).components().next();
+    let mut joined = name.map(|name| name.as_os_str().to_owned()).unwrap_or_default();
+    joined.push(format!("-{}", tools.version));
+    let place = store.root().join("toolbox").join(joined);
+    if !place.exists() {
+        let work = store.work(&format!("toolbox-{}", random_id())).map_err(|error| error::layers(doing, error))?;
+        let aside = work.path().join("root");
+        copy(&[root.clone(), toolbox.to_owned()], &aside, Names::Kept).map_err(system)?;
+        settle(&aside, &place).map_err(system)?;
+    }
+    Ok(place)
+}
+
+/// Unpacks a tar whose entries go below `inner`, aside first.
+fn make(store: &Store, place: &Path, tar: impl io::Read, inner: &str) -> Result<(), BackendError> {
     let doing = "unpack the toolbox";
     let work = store.work(&format!("toolbox-{}", random_id())).map_err(|error| error::layers(doing, error))?;
     let aside = work.path().join("root");
     let system = |error: io::Error| error::system(doing, error);
-    fs::create_dir(&aside).map_err(system)?;
-    fs::create_dir_all(all).map_err(system)?;
-    let root = Root::open(&aside).map_err(system)?;
-    unpack(&mut TarReader::new(bytes, Limits::default()), &root, &Purpose::Layer)
+    fs::create_dir_all(aside.join(inner)).map_err(system)?;
+    fs::create_dir_all(place.parent().unwrap_or(place)).map_err(system)?;
+    let root = Root::open(&aside.join(inner)).map_err(system)?;
+    unpack(&mut TarReader::new(tar, Limits::default()), &root, &Purpose::Layer)
         .map_err(|error| error::layers(doing, error))?;
-    match fs::rename(&aside, place) {
+    settle(&aside, place).map_err(system)
+}
+
+/// Puts a directory that was made aside to its place.
+fn settle(aside: &Path, place: &Path) -> io::Result<()> {
+    match fs::rename(aside, place) {
         // Another process was faster.
-        Err(error) if !place.exists() => Err(system(error)),
+        Err(error) if !place.exists() => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
 }

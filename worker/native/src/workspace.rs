@@ -1,6 +1,7 @@
 //! A workspace: an overlay on top of an image, and what is done in it.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,7 +9,11 @@ use std::{
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use slipway_backend::{BackendError, ByteStream, LocalImage, Logs, Script, Setup, Workspace, script::Deletion};
+use slipway_backend::{
+    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace,
+    retar::{self, Rewrite},
+    script::Deletion,
+};
 use slipway_layers::{Layer, root::Root, store::Work};
 use slipway_oci::{ConfigChange, ImageConfig};
 use slipway_paths::TreePath;
@@ -19,9 +24,11 @@ use crate::{
     commit::{self, Ground},
     delete,
     driver::{Driver, Tree},
-    error, overlay, place, run, stubs,
+    error, overlay, place, run, shell, stubs,
 };
 
+/// Directory of the places for mounts.
+const STUBS: &str = "stubs";
 /// Deletions that wait, all together.
 const MAX_DELETIONS: usize = 1_000_000;
 
@@ -41,11 +48,11 @@ pub(crate) struct NativeWorkspace {
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) tree: Tree,
-    pub(crate) work: Work,
+    pub(crate) work: Arc<Work>,
     /// Paths that only the places for mounts have.
     pub(crate) stubs: Vec<Vec<u8>>,
     /// Keeps the layers below from being evicted.
-    _layers: Vec<Layer>,
+    layers: Vec<Layer>,
 }
 
 impl Room {
@@ -55,12 +62,25 @@ impl Room {
     }
 
     /// Mounts. Blocks.
-    fn make(shared: &Shared, layers: &[Layer], attempt: &str) -> Result<Self, BackendError> {
+    fn make(shared: &Shared, layers: &[Layer], setup: &Setup) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
-        let work = shared.store.work(attempt).map_err(|error| error::layers(doing, error))?;
-        let mounted = mount(shared, layers, &work).map_err(|error| error::system(doing, error));
+        let work = shared.store.work(&setup.attempt).map_err(|error| error::layers(doing, error))?;
+        let mounted = mount(shared, layers, &work, setup).map_err(|error| error::system(doing, error));
         let (tree, stubs) = mounted?;
-        Ok(Self { tree, work, stubs, _layers: layers.to_vec() })
+        Ok(Self { tree, work: Arc::new(work), stubs, layers: layers.to_vec() })
+    }
+
+    /// The same room with another mount: that of a sandbox goes with it. Blocks.
+    fn again(shared: &Shared, room: Arc<Self>) -> Result<Self, BackendError> {
+        let doing = "mount the root of a shell";
+        let room = Arc::into_inner(room)
+            .ok_or_else(|| BackendError::Engine(format!("{doing}: something is still at work in it")))?;
+        let Self { tree, work, stubs, layers } = room;
+        let mut lowers = lowers(shared, &layers);
+        lowers.insert(0, work.path().join(STUBS));
+        let tree = tree.again(|| writable(shared, &lowers, &work, "scratch-of-shell"));
+        let tree = tree.map_err(|error| error::system(doing, error))?;
+        Ok(Self { tree, work, stubs, layers })
     }
 }
 
@@ -72,27 +92,33 @@ pub(crate) fn lowers(shared: &Shared, layers: &[Layer]) -> Vec<PathBuf> {
     lowers
 }
 
-fn mount(shared: &Shared, layers: &[Layer], work: &Work) -> io::Result<(Tree, Vec<Vec<u8>>)> {
+fn mount(shared: &Shared, layers: &[Layer], work: &Work, setup: &Setup) -> io::Result<(Tree, Vec<Vec<u8>>)> {
     let mut lowers = lowers(shared, layers);
-    let own = work.path().join("stubs");
-    let (upper, scratch) = (Room::upper(work), work.path().join("scratch"));
+    let (own, upper) = (work.path().join(STUBS), Room::upper(work));
     fs::create_dir(&upper)?;
     if shared.driver == Driver::Vfs {
         let mut made = Vec::new();
         let tree = Tree::copied(&lowers, &work.path().join("tree"), |image| {
-            made = stubs::make(image, &own)?;
+            made = stubs::make(image, &own, setup)?;
             look_like(&upper, image, layers).map(|()| own.clone())
         })?;
         return Ok((tree, made));
     }
     let image = shared.driver.look(&shared.store, &lowers)?;
-    let made = stubs::make(&image.root, &own)?;
-    fs::create_dir(&scratch)?;
+    let made = stubs::make(&image.root, &own, setup)?;
     look_like(&upper, &image.root, layers)?;
     drop(image);
     lowers.insert(0, own);
+    Ok((writable(shared, &lowers, work, "scratch")?, made))
+}
+
+/// A mount with the changes of a room. The kernel prepares them in the directory `scratch`, which no other mount has had:
+/// it is marked by the one that does not care for the disk.
+fn writable(shared: &Shared, lowers: &[PathBuf], work: &Work, scratch: &str) -> io::Result<Tree> {
+    let (upper, scratch) = (Room::upper(work), work.path().join(scratch));
+    fs::create_dir(&scratch)?;
     let writable = overlay::Writable { upper: &upper, work: &scratch };
-    Ok((shared.driver.mount(&lowers, Some(writable))?, made))
+    shared.driver.mount(lowers, Some(writable))
 }
 
 /// The root of the changes is the root that is seen: as the image has it.
@@ -110,8 +136,8 @@ impl NativeWorkspace {
         if let Some(room) = &self.room {
             return Ok(Arc::clone(room));
         }
-        let (shared, layers, attempt) = (Arc::clone(&self.shared), self.layers.clone(), self.setup.attempt.clone());
-        let made = self.shared.tasks.blocking(move || Room::make(&shared, &layers, &attempt)).await?;
+        let (shared, layers, setup) = (Arc::clone(&self.shared), self.layers.clone(), self.setup.clone());
+        let made = self.shared.tasks.blocking(move || Room::make(&shared, &layers, &setup)).await?;
         let room = Arc::new(made);
         self.room = Some(Arc::clone(&room));
         Ok(room)
@@ -158,6 +184,19 @@ impl Workspace for NativeWorkspace {
         self.shared.tasks.blocking(put).await
     }
 
+    async fn extract_file(
+        &mut self,
+        tar: ByteStream,
+        to: &str,
+        owner: Option<&str>,
+        group: Option<&str>,
+    ) -> Result<(), BackendError> {
+        let (room, path) = (self.room().await?, to.to_owned());
+        let (directory, name) = self.shared.tasks.blocking(move || place::of_file(&room.tree.root, &path)).await?;
+        let single = Rewrite { single: name, ..Rewrite::default() };
+        self.extract(retar::stream(tar, single), &directory, owner, group).await
+    }
+
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
         if self.ran {
             return Err(BackendError::Refused("files cannot be deleted after the commands ran".to_owned()));
@@ -189,6 +228,19 @@ impl Workspace for NativeWorkspace {
         let room = self.room().await?;
         let base = self.base.config.env.clone().unwrap_or_default();
         run::run(&self.shared, room, &self.setup, &base, &script, logs).await
+    }
+
+    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
+        self.delete_now().await?;
+        let mut room = self.room().await?;
+        if self.ran {
+            self.room = None;
+            let shared = Arc::clone(&self.shared);
+            room = Arc::new(self.shared.tasks.blocking(move || Room::again(&shared, room)).await?);
+        }
+        self.room = Some(Arc::clone(&room));
+        let base = self.base.config.env.clone().unwrap_or_default();
+        shell::shell(&self.shared, room, &self.setup, &base, (variables, terminal)).await
     }
 
     async fn commit(mut self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError> {

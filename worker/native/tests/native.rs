@@ -18,6 +18,8 @@ mod parts;
 mod rootless;
 #[path = "native/sandbox.rs"]
 mod sandbox;
+#[path = "native/shell.rs"]
+mod shell;
 
 use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, ImageStore as _, Root, Setup, conformance,
@@ -35,6 +37,14 @@ async fn the_suite() {
     let Some(registry) = Registry::start() else { return };
     let bases = parts::Bases::new(&registry);
     conformance::without_dockerfiles(&native.backend, &native.base, &bases).await;
+    native.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_the_host_are_mounted() {
+    let Some(native) = Native::start().await else { return };
+    let host = tempfile::tempdir().expect("a directory");
+    conformance::mounts(&native.backend, &native.base, host.path()).await;
     native.end().await;
 }
 
@@ -61,7 +71,14 @@ async fn a_large_layer_is_sent_while_it_is_made() {
     let committed = async |script: &'static str, to: &Repo| {
         let harness = Harness::new(&native.backend, &native.base);
         let (platform, network) = (Platform::host(), Some("none".to_owned()));
-        let setup = Setup { attempt: harness.attempt(), platform, network, to: Some(to.clone()) };
+        let setup = Setup {
+            attempt: harness.attempt(),
+            platform,
+            network,
+            to: Some(to.clone()),
+            mounts: Vec::new(),
+            secrets: slipway_backend::Secrets::none(),
+        };
         let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
         let script = format!("PATH=/.werf/stapel/embedded/bin:$PATH; {script}");
         let (ended, said) = harness.run(workspace.as_mut(), &[(1, &script)], &[]).await;
@@ -188,8 +205,14 @@ async fn what_is_being_made_of_a_dead_process_is_swept() {
     let dead = native.store().join("work/dead");
     std::fs::create_dir_all(dead.join("upper")).expect("a directory");
     std::fs::write(dead.join("lock"), "").expect("a file");
-    let setup =
-        Setup { attempt: "alive".to_owned(), platform: Platform::host(), network: Some("none".to_owned()), to: None };
+    let setup = Setup {
+        attempt: "alive".to_owned(),
+        platform: Platform::host(),
+        network: Some("none".to_owned()),
+        to: None,
+        mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
+    };
     let mut alive = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
     alive.extract(archive(&[file("f", "x")]), "/", None, None).await.expect("files go in");
     assert_eq!(native.backend.sweep().await.expect("a sweep"), 1);

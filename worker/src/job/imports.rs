@@ -3,33 +3,26 @@
 use std::io;
 
 use futures::TryStreamExt as _;
-use slipway_backend::{ByteStream, LocalImage, Root, Workspace};
+use slipway_backend::{BackendError, ByteStream, LocalImage, Root, Workspace, retar};
 use slipway_digest::Checksum;
-use slipway_oci::{BlobDigest, ImageAt};
+use slipway_oci::{BlobDigest, ImageAt, Platform, Reference};
 use slipway_protocol::Failure;
-use slipway_stages::ImportInput;
+use slipway_stages::{BaseImage, ImportInput, ImportedImage};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::{Runner, failure};
-use crate::{archive, tree};
+use crate::tree;
 
 /// Brings one import into a workspace.
 pub(super) async fn put(runner: &Runner, workspace: &mut dyn Workspace, input: &ImportInput) -> Result<(), Failure> {
-    let doing = doing(input);
     let (root, tar) = open(runner, input).await?;
-    let (directory, file_name) = match root {
-        Root::Directory => (input.to.clone(), String::new()),
-        Root::File => {
-            let (directory, name) = input.to.rsplit_once('/').unwrap_or(("", &input.to));
-            (if directory.is_empty() { "/" } else { directory }.to_owned(), name.to_owned())
-        }
+    let chosen = retar::stream(tar, tree::rewrite(root, input));
+    let (owner, group) = (input.owner.as_deref(), input.group.as_deref());
+    let put = match root {
+        Root::Directory => workspace.extract(chosen, &input.to, owner, group).await,
+        Root::File => workspace.extract_file(chosen, &input.to, owner, group).await,
     };
-    let (wanted, source) = (input.clone(), blocking(tar));
-    let chosen = archive::pipe(&runner.tasks, move |out| {
-        tree::filter(root, source, &wanted, file_name.as_bytes(), out).map(drop)
-    });
-    let extracted = workspace.extract(chosen, &directory, input.owner.as_deref(), input.group.as_deref()).await;
-    extracted.map_err(|error| failure::backend(&doing, error))
+    put.map_err(|error| failure::backend(&doing(input), error))
 }
 
 /// The checksum of what an import would bring.
@@ -49,21 +42,41 @@ pub(super) async fn checksum(runner: &Runner, input: &ImportInput) -> Result<Che
 
 async fn open(runner: &Runner, input: &ImportInput) -> Result<(Root, ByteStream), Failure> {
     let doing = doing(input);
-    let image = have(runner, &input.image, &input.image_id).await;
-    let image = image.map_err(|error| failure::stage(&doing, &input.image, error))?;
+    let image = match &input.image {
+        ImportedImage::Stage { at, image_id } => {
+            have(runner, at, image_id).await.map_err(|error| failure::stage(&doing, at, error))?
+        }
+        ImportedImage::External { image, platform } => {
+            let doing = format!("{doing}: fetch the image `{}`", image.reference);
+            external(runner, image, platform).await.map_err(|error| failure::backend(&doing, error))?
+        }
+    };
     runner.backend.files(&image, &input.add).await.map_err(|error| failure::backend(&doing, error))
 }
 
 /// An image of ours as a local one: by its id when the engine has it, else pulled.
-pub(super) async fn have(
-    runner: &Runner,
-    at: &ImageAt,
-    id: &BlobDigest,
-) -> Result<LocalImage, slipway_backend::BackendError> {
+pub(super) async fn have(runner: &Runner, at: &ImageAt, id: &BlobDigest) -> Result<LocalImage, BackendError> {
     let image = LocalImage { id: id.clone() };
     let image = if runner.backend.config(&image).await.is_ok() { image } else { runner.backend.pull(at).await? };
     runner.holds.note(&at.digest, &image.id).await;
     Ok(image)
+}
+
+/// An external image as a local one.
+pub(super) async fn external(
+    runner: &Runner,
+    image: &BaseImage,
+    platform: &Platform,
+) -> Result<LocalImage, BackendError> {
+    if let Some(at) = &image.at {
+        let pulled = runner.backend.pull(at).await?;
+        runner.holds.note(&at.digest, &pulled.id).await;
+        return Ok(pulled);
+    }
+    let refused = |error: slipway_oci::ReferenceError| BackendError::Refused(error.to_string());
+    let reference: Reference = image.reference.parse().map_err(refused)?;
+    let found = runner.backend.local(&reference, platform).await?;
+    found.ok_or_else(|| BackendError::Gone(image.reference.clone()))
 }
 
 fn blocking(tar: ByteStream) -> impl io::Read + Send + 'static {

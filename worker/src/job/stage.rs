@@ -1,16 +1,18 @@
 //! A stage job: base, body, config, upload.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use slipway_backend::{BackendError, DockerfileBuild, LocalImage, Script, Setup};
+use slipway_backend::{BackendError, DockerfileBuild, HostMount, LocalImage, Script, Setup, Workspace};
 use slipway_git::ArchiveOptions;
-use slipway_oci::{ImageAt, Reference, Repo, Respec};
+use slipway_oci::{ImageAt, Repo, Respec};
 use slipway_process::failpoint::failpoint;
 use slipway_protocol::{Assignment, Failure, Uploaded};
-use slipway_stages::{BaseImage, DockerfileInput, PlanBase, SourceId, StageBody, StagePlan};
+use slipway_stages::{
+    DockerfileInput, GitInput, PlanBase, ShellCommand, SourceId, StageBody, StageKind, StagePlan, TaskInput,
+};
 
-use super::{Runner, failure, git, imports, logs::LogPipe};
-use crate::{archive, progress::Progress, traces};
+use super::{AGENT_DIRECTORY, AGENT_SOCKET, Runner, covered::Covered, failure, git, imports, logs::LogPipe, shell};
+use crate::{archive, mounts::Held, progress::Progress, traces};
 
 /// Builds a stage and stores it, untagged.
 pub(super) async fn build(
@@ -73,14 +75,15 @@ async fn workspace(
     let base = base(runner, plan).await?;
     failpoint("worker.pulled");
     progress.step();
-    let setup = Setup {
-        attempt: assignment.attempt.id.clone(),
-        platform: plan.platform.clone(),
-        network: None,
-        to: assignment.push_to.clone(),
-    };
-    let opened = runner.backend.open(base.as_ref(), setup).await;
-    let mut workspace = opened.map_err(|error| failure::backend("start a build container", error))?;
+    // In `from` their places are made: nothing is mounted yet.
+    let is_run = matches!(plan.body, StageBody::Shell { .. });
+    let held = if is_run { Some(hold(runner, assignment, plan).await?) } else { None };
+    let setup = setup(runner, assignment, plan, held.as_ref());
+    let setup = setup.map_err(|error| failure::backend("start a build container", error))?;
+    let mut workspace = open(runner, plan, base.as_ref(), setup.clone()).await?;
+    if plan.kind == StageKind::From && !plan.mounts.is_empty() {
+        workspace.clear(&plan.mounts, logs.logs()).await?;
+    }
     progress.step();
     match &plan.body {
         StageBody::Git(inputs) => {
@@ -95,22 +98,117 @@ async fn workspace(
                 progress.step();
             }
         }
-        StageBody::Shell { patch, commands, variables } => {
-            for input in patch {
-                git::put(runner, &plan.project, workspace.as_mut(), input).await?;
-                progress.step();
+        StageBody::Shell { patch, commands, tasks, variables } => {
+            bring(runner, plan, workspace.as_mut(), patch, progress).await?;
+            let (doing, script) = script(runner, (commands, tasks), with_agent(runner, variables), logs).await?;
+            let variables = script.variables.clone();
+            if let Some(network) = &plan.network {
+                // Nobody who reads on is missed when the build is being given up.
+                let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
             }
-            let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
-            let script = Script { commands, variables: variables.clone() };
-            let run = workspace.run(script, logs.logs()).await;
-            run.map_err(|error| failure::backend("run the commands of the stage", error))?;
+            if let Err(error) = workspace.run(script, logs.logs()).await {
+                let state = shell::State { base: base.as_ref(), setup, patch, variables: &variables };
+                shell::offer(runner, plan, workspace.as_mut(), state, &error).await;
+                return Err(failure::backend(doing, error));
+            }
         }
         StageBody::Nothing | StageBody::Respec(_) | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
+    }
+    if let Some(held) = held {
+        // What is shared is measured when it is given back.
+        runner.tasks.blocking(move || drop(held)).await;
     }
     failpoint("worker.ran");
     progress.step();
     let committed = workspace.commit(plan.change.clone()).await;
     committed.map_err(|error| failure::backend("save the build container as an image", error))
+}
+
+/// How the container of a stage is set up: with what only its commands see.
+fn setup(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    held: Option<&Held>,
+) -> Result<Setup, BackendError> {
+    let mut setup = Setup::new(assignment.attempt.id.clone(), plan.platform.clone());
+    setup.to.clone_from(&assignment.push_to);
+    setup.network.clone_from(&plan.network);
+    setup.mounts.extend(held.iter().flat_map(|held| held.mounts.iter().cloned()));
+    for used in &plan.secrets {
+        let Some(secret) = assignment.secrets.iter().find(|secret| secret.id == used.id) else {
+            return Err(BackendError::Refused(format!("the secret `{}` was not handed over", used.id)));
+        };
+        setup.secrets.add(&secret.id, secret.content.reveal().to_vec());
+    }
+    if let (StageBody::Shell { .. }, Some(directory)) = (&plan.body, &runner.agent) {
+        let (source, target) = (directory.clone(), AGENT_DIRECTORY.to_owned());
+        setup.mounts.push(HostMount { source, target, read_only: true });
+    }
+    Ok(setup)
+}
+
+/// Starts a workspace.
+pub(super) async fn open(
+    runner: &Runner,
+    plan: &StagePlan,
+    base: Option<&LocalImage>,
+    setup: Setup,
+) -> Result<Box<Covered>, Failure> {
+    let opened = runner.backend.open(base, setup).await;
+    let opened = opened.map_err(|error| failure::backend("start a build container", error))?;
+    Ok(Box::new(Covered::new(opened, &plan.mounts)))
+}
+
+/// Brings the sources of a stage up to date.
+pub(super) async fn bring(
+    runner: &Runner,
+    plan: &StagePlan,
+    workspace: &mut dyn Workspace,
+    patch: &[GitInput],
+    progress: &Progress,
+) -> Result<(), Failure> {
+    for input in patch {
+        git::put(runner, &plan.project, workspace, input).await?;
+        progress.step();
+    }
+    Ok(())
+}
+
+/// The variables of commands, with where the ssh agent is.
+fn with_agent(runner: &Runner, variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut variables = variables.clone();
+    if runner.agent.is_some() {
+        variables.insert("SSH_AUTH_SOCK".to_owned(), format!("{AGENT_DIRECTORY}/{AGENT_SOCKET}"));
+    }
+    variables
+}
+
+/// What is run in a user stage, and how that is called.
+async fn script(
+    runner: &Runner,
+    (commands, tasks): (&[ShellCommand], &[TaskInput]),
+    variables: BTreeMap<String, String>,
+    logs: &LogPipe,
+) -> Result<(&'static str, Script), Failure> {
+    if tasks.is_empty() {
+        let commands = commands.iter().map(|command| (command.line, command.text.clone())).collect();
+        return Ok(("run the commands of the stage", Script { commands, variables, tools: None }));
+    }
+    let script = runner.ansible.script(tasks, variables, &logs.logs()).await;
+    let script = script.map_err(|error| failure::backend("prepare to run the tasks of the stage", error))?;
+    Ok(("run the tasks of the stage", script))
+}
+
+/// The directories of the host that a stage's commands see.
+async fn hold(runner: &Runner, assignment: &Assignment, plan: &StagePlan) -> Result<Held, Failure> {
+    let (mounts, wanted) = (Arc::clone(&runner.mounts), plan.mounts.clone());
+    let (project, repo) = (plan.project.clone(), assignment.push_to.clone());
+    let held = runner.tasks.blocking(move || mounts.hold(&wanted, &project, repo.as_ref())).await;
+    held.map_err(|error| {
+        let refused = BackendError::Refused(error.to_string());
+        failure::backend("get the directories that are mounted", refused)
+    })
 }
 
 /// The image below with another config.
@@ -135,20 +233,12 @@ async fn base(runner: &Runner, plan: &StagePlan) -> Result<Option<LocalImage>, F
         }
         PlanBase::External(image) => {
             let doing = format!("fetch the base image `{}`", image.reference);
-            external(runner, plan, image).await.map(Some).map_err(|error| failure::backend(&doing, error))
+            imports::external(runner, image, &plan.platform)
+                .await
+                .map(Some)
+                .map_err(|error| failure::backend(&doing, error))
         }
     }
-}
-
-async fn external(runner: &Runner, plan: &StagePlan, image: &BaseImage) -> Result<LocalImage, BackendError> {
-    if let Some(at) = &image.at {
-        let pulled = runner.backend.pull(at).await?;
-        runner.holds.note(&at.digest, &pulled.id).await;
-        return Ok(pulled);
-    }
-    let reference: Reference = image.reference.parse().map_err(refused)?;
-    let found = runner.backend.local(&reference, &plan.platform).await?;
-    found.ok_or_else(|| BackendError::Gone(image.reference.clone()))
 }
 
 async fn dockerfile(
@@ -227,8 +317,4 @@ async fn store(
     };
     let took = runner.clock.monotonic().saturating_sub(started);
     Ok(Uploaded { at, image_id: image.id.clone(), size, took })
-}
-
-fn refused(error: slipway_oci::ReferenceError) -> BackendError {
-    BackendError::Refused(error.to_string())
 }

@@ -17,8 +17,8 @@ use slipway_backend::{
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec};
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, AttemptId, CoordinatorLink, Desired, Job, LinkError, Report};
-use slipway_stages::ImportInput;
-use slipway_worker::{OneRepository, Setup, Worker};
+use slipway_stages::{ImportInput, ImportedImage};
+use slipway_worker::{HostPaths, Mounts, OneRepository, Setup, Worker};
 use tokio::sync::watch;
 
 /// A coordinator that says what a test wants and keeps what it is told.
@@ -190,8 +190,10 @@ impl Clock for Hands {
 pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
     let digest = BlobDigest::of(b"image");
     let input = ImportInput {
-        image: ImageAt { repo: Repo { host: "r.example".to_owned(), path: "p".to_owned() }, digest: digest.clone() },
-        image_id: digest,
+        image: ImportedImage::Stage {
+            at: ImageAt { repo: Repo { host: "r.example".to_owned(), path: "p".to_owned() }, digest: digest.clone() },
+            image_id: digest,
+        },
         add: "/".to_owned(),
         include: Vec::new(),
         exclude: Vec::new(),
@@ -200,7 +202,23 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
         group: None,
     };
     let attempt = AttemptId { job: id.to_owned(), number: 1, id: format!("s-{id}") };
-    Assignment { attempt, job: Job::Checksum(Box::new(input)), push_to: None, deadline, again: None, traceparent: None }
+    Assignment {
+        attempt,
+        job: Job::Checksum(Box::new(input)),
+        push_to: None,
+        deadline,
+        again: None,
+        traceparent: None,
+        secrets: Vec::new(),
+    }
+}
+
+/// A controller that no job of these tests needs.
+fn ansible(tasks: &Tasks) -> slipway_ansible::Controller {
+    let nowhere = || std::path::PathBuf::from("/dev/null/ansible");
+    let (source, arguments) = (slipway_ansible::Source::Toolbox, Vec::new());
+    let options = slipway_ansible::Options { source, home: nowhere(), locks: nowhere(), arguments };
+    slipway_ansible::Controller::new(options, tasks.clone())
 }
 
 /// A worker that goes on for 100 seconds without a coordinator.
@@ -219,10 +237,14 @@ pub(crate) fn worker(
         hold: Duration::from_secs(100),
         link: coordinator.clone(),
         backend: backend.clone(),
+        ansible: ansible(tasks),
         sources: Arc::new(OneRepository(Arc::new(repository.expect("the checkout is a git repository")))),
+        mounts: Mounts::new(std::env::temp_dir().join("never"), 0, HostPaths::Strangers, clock.clone()),
         clock: clock.clone(),
         tracer: slipway_telemetry::Tracer::default(),
         holds: None,
+        agent: None,
+        introspect: None,
     };
     Worker::new(setup, tasks.clone())
 }

@@ -1,6 +1,10 @@
 //! The toolbox as a root file system.
 
-use std::io;
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 use slipway_backend::script::TOOLBOX_BIN;
 use slipway_oci::BlobDigest;
@@ -9,6 +13,8 @@ use crate::{Programs, ToolboxError};
 
 /// Changes with what [`archive`] lays out.
 const LAYOUT: &str = "1";
+/// Directory of the archive that build containers see.
+const ROOT: &str = ".werf/stapel";
 /// Programs that busybox stands for.
 const APPLETS: &[&str] = &[
     "awk",
@@ -78,9 +84,33 @@ pub fn archive(programs: &Programs) -> Result<Archive, ToolboxError> {
     Ok(Archive { version: format!("slipway-{LAYOUT}-{}", digest.short()), bytes })
 }
 
+/// Writes the same archive with the directories in `tools` beside the toolbox's.
+///
+/// # Errors
+/// When `tools` cannot be read, or `out` not be written.
+pub fn archive_with(programs: &Programs, tools: &Path, out: impl Write) -> Result<(), ToolboxError> {
+    let write = || {
+        let mut builder = laid_out(programs, out)?;
+        builder.mode(tar::HeaderMode::Deterministic);
+        builder.follow_symlinks(false);
+        for entry in fs::read_dir(tools)? {
+            let entry = entry?;
+            // The toolbox's own directories are there already, and no engine takes one twice.
+            builder.append_dir_all(Path::new(ROOT).join(entry.file_name()), entry.path())?;
+        }
+        builder.into_inner()?.flush()
+    };
+    write().map_err(ToolboxError::Pack)
+}
+
 fn lay_out(programs: &Programs) -> io::Result<Vec<u8>> {
+    let room = programs.bash.len() + programs.busybox.len() + 64 * 1024;
+    laid_out(programs, Vec::with_capacity(room))?.into_inner()
+}
+
+fn laid_out<W: Write>(programs: &Programs, out: W) -> io::Result<tar::Builder<W>> {
     let Programs { bash, busybox } = programs;
-    let mut builder = tar::Builder::new(Vec::with_capacity(bash.len() + busybox.len() + 64 * 1024));
+    let mut builder = tar::Builder::new(out);
     let header = |kind: tar::EntryType, size: usize| {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
@@ -102,7 +132,7 @@ fn lay_out(programs: &Programs) -> io::Result<Vec<u8>> {
     for applet in APPLETS {
         builder.append_link(&mut header(tar::EntryType::Symlink, 0), format!("{bin}/{applet}"), "busybox")?;
     }
-    builder.into_inner()
+    Ok(builder)
 }
 
 #[cfg(test)]
@@ -117,5 +147,24 @@ mod tests {
         };
         assert_eq!(of(b"bash"), of(b"bash"));
         assert_ne!(of(b"bash").version, of(b"bash2").version);
+    }
+
+    #[test]
+    fn tools_lie_beside_the_toolbox() {
+        let tools = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(tools.path().join("more")).expect("a directory");
+        std::fs::write(tools.path().join("more/tool"), "x").expect("a file");
+        let programs = Programs { bash: b"bash".to_vec(), busybox: b"busybox".to_vec() };
+        let mut bytes = Vec::new();
+        archive_with(&programs, tools.path(), &mut bytes).expect("an archive");
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().expect("entries").map(|entry| entry.expect("an entry"));
+        let paths: Vec<String> = entries.map(|entry| entry.path().expect("a path").display().to_string()).collect();
+        assert!(paths.contains(&".werf/stapel/more/tool".to_owned()), "{paths:?}");
+        assert!(paths.contains(&".werf/stapel/embedded/bin/bash".to_owned()), "{paths:?}");
+        let mut distinct: Vec<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), paths.len(), "{paths:?}");
     }
 }

@@ -8,10 +8,12 @@ mod archive;
 mod carried;
 mod elf;
 mod places;
+mod source;
 
-pub use archive::{Archive, archive};
+pub use archive::{Archive, archive, archive_with};
 pub use carried::carried;
 pub use places::Places;
+pub use source::{REQUIRED, Source, complaint};
 
 /// A static bash and a static busybox.
 #[derive(Clone, PartialEq, Eq)]

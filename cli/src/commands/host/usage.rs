@@ -25,12 +25,14 @@ impl From<Tally> for Amount {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Kept {
     home: String,
-    /// Most bytes that layers may take.
+    /// Most bytes that layers and what builds share may take.
     limit: u64,
     /// Bytes that are promised to what is being made.
     reserved: u64,
     layers: Amount,
     layers_in_use: Amount,
+    /// Directories that builds share.
+    shared: Amount,
     images: Amount,
     notes: Amount,
     stages: u64,
@@ -54,6 +56,7 @@ impl Kept {
             reserved: found.reserved,
             layers: found.layers.into(),
             layers_in_use: found.used.into(),
+            shared: found.shared.into(),
             images: found.images.into(),
             notes: found.notes.into(),
             stages: found.stages,
@@ -75,6 +78,7 @@ impl Report for Kept {
         let amounts = [
             ("layers", self.layers),
             ("  in use", self.layers_in_use),
+            ("shared by builds", self.shared),
             ("images", self.images),
             ("notes of registries", self.notes),
             ("being built", self.building),
@@ -88,10 +92,11 @@ impl Report for Kept {
         for (name, bytes) in &self.others {
             line(name, None, Some(*bytes));
         }
-        let (layers, limit, reserved) = (size(self.layers.bytes), size(self.limit), size(self.reserved));
+        let taken = size(self.layers.bytes + self.shared.bytes);
+        let (limit, reserved) = (size(self.limit), size(self.reserved));
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         format!(
-            "{}\n{}: layers take {layers} of {limit}; {reserved} are promised to what is being made\n",
+            "{}\n{}: layers and what builds share take {taken} of {limit}; {reserved} are promised to what is being made\n",
             lines.join("\n"),
             self.home
         )
@@ -105,6 +110,7 @@ pub(super) struct Cleaned {
     store: String,
     dry_run: bool,
     layers: Amount,
+    shared: Amount,
     leftovers: Amount,
     stages: u64,
 }
@@ -115,6 +121,7 @@ impl Cleaned {
             store: store.display().to_string(),
             dry_run,
             layers: reclaimed.layers.into(),
+            shared: reclaimed.shared.into(),
             leftovers: reclaimed.leftovers.into(),
             stages: reclaimed.stages,
         }
@@ -125,10 +132,12 @@ impl Report for Cleaned {
     fn text(&self) -> String {
         let done = if self.dry_run { "would be removed" } else { "removed" };
         format!(
-            "{done} from {}: {} layers ({}), {} directories that dead builds left ({}), {} stages that lack a layer\n",
+            "{done} from {}: {} layers ({}), {} directories that builds share ({}), {} that dead builds left ({}), {} stages that lack a layer\n",
             self.store,
             self.layers.number,
             size(self.layers.bytes),
+            self.shared.number,
+            size(self.shared.bytes),
             self.leftovers.number,
             size(self.leftovers.bytes),
             self.stages
@@ -178,7 +187,7 @@ mod tests {
         let text = kept.text();
         assert!(text.contains("layers                           2     2.0 KiB\n"), "{text}");
         assert!(text.contains("stages                           3\n"), "{text}");
-        assert!(text.contains("layers take 2.0 KiB of 4.0 KiB; 0 B are promised"), "{text}");
+        assert!(text.contains("layers and what builds share take 2.0 KiB of 4.0 KiB; 0 B are promised"), "{text}");
         assert!(kept.others["service"] >= 10_000);
         let empty = Kept::new(&home.path().join("nowhere"), 7, None);
         assert_eq!((empty.limit, empty.layers.number, empty.others.len()), (7, 0, 0));

@@ -128,8 +128,11 @@ fn what_is_not_supported_yet_is_an_error_when_it_is_set() {
         refused(&[], &[("WERF_SECONDARY_REPO_1", "r")]).as_deref(),
         Some("not supported yet: --secondary-repo (set by the variable WERF_SECONDARY_REPO_1)")
     );
-    assert_eq!(refused(&["--follow", "--use-build-report"], &[]).map(|text| text.lines().count()), Some(2));
-    assert_eq!(refused(&["--follow=false", "-S", ":local"], &[("WERF_USE_BUILD_REPORT", "0")]), None);
+    assert_eq!(
+        refused(&["--use-build-report", "--enable-report-by-platform"], &[]).map(|text| text.lines().count()),
+        Some(2)
+    );
+    assert_eq!(refused(&["--use-build-report=false", "-S", ":local"], &[("WERF_USE_BUILD_REPORT", "0")]), None);
 }
 
 #[test]

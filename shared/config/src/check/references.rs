@@ -4,7 +4,7 @@ use slipway_oci::{ArchiveName, BaseName, Reference, ReferenceError};
 
 use super::Index;
 use crate::{
-    Base, ImageKind, ImageName, ImportSource, StapelImage,
+    Base, ImageKind, ImageName, ImportSource, StapelImage, UserStage,
     raw::{Draft, Link, LinkKind, Reader, Wants, suggestion},
     yaml::shorten,
 };
@@ -29,7 +29,46 @@ pub(super) fn resolve(reader: &mut Reader<'_>, drafts: &mut [Draft], index: &Ind
         apply(reader, &mut drafts[number], &found);
         targets.push(found);
     }
+    for (draft, found) in drafts.iter().zip(&targets) {
+        source_stages(reader, drafts, draft, found);
+    }
     targets
+}
+
+/// A stage that files are imported from must be there.
+fn source_stages(reader: &mut Reader<'_>, drafts: &[Draft], draft: &Draft, targets: &[Target]) {
+    let ImageKind::Stapel(stapel) = &draft.image.kind else { return };
+    for (link, target) in draft.links.iter().zip(targets) {
+        let LinkKind::Import(number) = link.kind else { continue };
+        let import = &stapel.imports[number];
+        let Some(stage) = import.stage else { continue };
+        let (name, stage_name) = (shorten(&link.name.text), stage.name());
+        let why = match target {
+            Target::Unknown => continue,
+            Target::External => format!("`{name}` is an image of a registry, which has no stage `{stage_name}`"),
+            Target::Draft(source) => match &drafts[*source].image.kind {
+                ImageKind::Dockerfile(_) => {
+                    format!("image `{name}` is built from a Dockerfile and has no stage `{stage_name}`")
+                }
+                ImageKind::Stapel(source) if !has_stage(source, stage) => {
+                    format!("image `{name}` has no stage `{stage_name}`: there is nothing to do in it")
+                }
+                ImageKind::Stapel(_) => continue,
+            },
+        };
+        let hint = "remove `stage` to import from the finished image, or name a stage with instructions";
+        reader.refuse(import.position, format!("`stage` of an import: {why}"), hint);
+    }
+}
+
+fn has_stage(source: &StapelImage, stage: UserStage) -> bool {
+    let commands = source.shell.stages.get(&stage).is_some_and(|stage| !stage.commands.is_empty());
+    commands
+        || source
+            .ansible
+            .as_ref()
+            .and_then(|ansible| ansible.stages.get(&stage))
+            .is_some_and(|stage| !stage.tasks.is_empty())
 }
 
 fn target(reader: &mut Reader<'_>, drafts: &[Draft], index: &Index, (own, link): (usize, &Link)) -> Target {
@@ -97,14 +136,12 @@ fn is_external(name: &str) -> bool {
 
 /// Puts the targets into the model.
 fn apply(reader: &mut Reader<'_>, draft: &mut Draft, targets: &[Target]) {
-    let name = draft.image.name().clone();
     let ImageKind::Stapel(stapel) = &mut draft.image.kind else { return };
     for (link, target) in draft.links.iter().zip(targets) {
         match link.kind {
             LinkKind::Base => base(reader, stapel, link, *target),
             LinkKind::Import(number) if *target == Target::External => {
                 check_reference(reader, link);
-                reader.unsupported_in(&name, "import of an external image", link.name.position);
                 stapel.imports[number].source = ImportSource::External(link.name.text.clone());
             }
             LinkKind::Import(_) | LinkKind::Dependency => {}

@@ -14,9 +14,6 @@ const KEYS: [&str; 10] =
 pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> (Option<ConfigChange>, bool) {
     let Some(section) = reader.subsection(image, "docker", &KEYS) else { return (None, false) };
     let exact = reader.flag(&section, "exactValues").unwrap_or(false);
-    if let Some(entry) = section.get("exactValues").filter(|_| exact) {
-        reader.unsupported("docker.exactValues", entry.position);
-    }
     let change = ConfigChange {
         labels: pairs(reader, &section, "LABEL"),
         env: pairs(reader, &section, "ENV"),

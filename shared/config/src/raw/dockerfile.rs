@@ -49,6 +49,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
     let (dependencies, links) = dependencies::read(reader, section, Conveyor::Dockerfile);
     refuse_shared_arguments(reader, &args, &dependencies);
     let spec = image_spec::read(reader, section);
+    if let Some(entry) = section.get("secrets") {
+        reader.unsupported("secrets", entry.position);
+    }
     let secrets = secrets::read(reader, section);
     let image = DockerfileImage {
         dockerfile,

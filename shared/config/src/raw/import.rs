@@ -86,9 +86,7 @@ fn source_stage(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<UserSt
     let written = reader.text(section, "stage")?;
     let names = STAGES.map(|(name, ..)| name);
     let stage = STAGES.iter().find(|(name, ..)| *name == written.text).map(|(.., stage)| *stage);
-    if stage.is_some() {
-        reader.unsupported("import.stage", written.position);
-    } else {
+    if stage.is_none() {
         let message = format!("`stage` of an import cannot be `{}`", shorten(&written.text));
         let hint = suggestion(&written.text, &names, "stages");
         reader.refuse(written.position, message, hint);

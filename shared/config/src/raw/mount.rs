@@ -1,4 +1,4 @@
-//! `mount`: directories of the host in build containers. Read, not built.
+//! `mount`: directories of the host in build containers.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,6 @@ const KEYS: [&str; 3] = ["from", "fromPath", "to"];
 
 /// Reads `mount` of an image.
 pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Vec<Mount> {
-    if let Some(entry) = image.get("mount") {
-        reader.unsupported("mount", entry.position);
-    }
     let mut targets: BTreeMap<String, u32> = BTreeMap::new();
     let mut mounts = Vec::new();
     for section in reader.subsections(image, "mount", &KEYS) {

@@ -1,4 +1,4 @@
-//! `secrets`: what a build may read and no image holds. Read, not built. No value is ever shown.
+//! `secrets`: what a build may read and no image holds. No value is ever shown.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,6 @@ const SOURCES: [&str; 3] = ["env", "src", "value"];
 
 /// Reads `secrets` of an image.
 pub(super) fn read(reader: &mut Reader<'_>, image: &Section<'_>) -> Vec<Secret> {
-    if let Some(entry) = image.get("secrets") {
-        reader.unsupported("secrets", entry.position);
-    }
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let mut secrets = Vec::new();
     for section in reader.subsections(image, "secrets", &KEYS) {
@@ -70,7 +67,15 @@ fn identity(reader: &mut Reader<'_>, section: &Section<'_>, source: &SecretSourc
     match (given, source) {
         (Some(id), _) => Some(id.text),
         (None, SecretSource::Env(name)) => Some(name.clone()),
-        (None, SecretSource::File(path)) => path.rsplit('/').find(|part| !part.is_empty()).map(str::to_owned),
+        (None, SecretSource::File(path)) => {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if matches!(name, "" | "." | ".." | "~") {
+                let message = format!("`src: {}` names no file", shorten(path));
+                reader.refuse(section.position, message, "write the path of a file");
+                return None;
+            }
+            Some(name.to_owned())
+        }
         (None, SecretSource::Value(_)) => {
             if section.get("id").is_none() {
                 reader.refuse(section.position, "a secret given by `value` needs an `id`", "write `id: NAME`");

@@ -67,7 +67,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
         shell: shell::read(reader, section),
         ansible: ansible::read(reader, section),
         mounts: mount::read(reader, section),
-        network: network(reader, section),
+        inherited_mounts: Vec::new(),
+        network: reader.filled(section, "network").map(|network| network.text),
         docker,
         exact_values,
         imports,
@@ -125,10 +126,4 @@ fn refuse_for_artifact(reader: &mut Reader<'_>, section: &Section<'_>) {
 fn from_latest(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Position> {
     let entry = section.get("fromLatest")?;
     reader.flag(section, "fromLatest").unwrap_or(false).then_some(entry.position)
-}
-
-fn network(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<String> {
-    let network = reader.filled(section, "network")?;
-    reader.unsupported("network", network.position);
-    Some(network.text)
 }

@@ -1,7 +1,11 @@
 //! Calls of the program `git` that speak to another repository: with its user's own proxies, keys and credential
 //! helpers, and without questions, helpers of addresses and hooks.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use slipway_process::Environment;
 
@@ -21,13 +25,15 @@ const LOGIN_HELPER: &str = "!f() { test \"$1\" = get || exit 0; echo \"username=
 pub struct Speech {
     /// `GIT_SSH_COMMAND`; `None` = the user's own, or one that asks nothing.
     pub ssh_command: Option<String>,
+    /// `SSH_AUTH_SOCK`; `None` = the process's own.
+    pub agent: Option<PathBuf>,
     /// The longest that one transfer, or the wait for another process that does it, may take.
     pub longest: Duration,
 }
 
 impl Default for Speech {
     fn default() -> Self {
-        Self { ssh_command: None, longest: Duration::from_secs(30 * 60) }
+        Self { ssh_command: None, agent: None, longest: Duration::from_secs(30 * 60) }
     }
 }
 
@@ -57,6 +63,9 @@ pub(super) fn speak(
     if let Some(Login { username, password }) = address.login() {
         settings.extend([("credential.helper", ""), ("credential.helper", LOGIN_HELPER)]);
         git = git.env("SLIPWAY_GIT_USERNAME", username).env("SLIPWAY_GIT_PASSWORD", password);
+    }
+    if let Some(agent) = &speech.agent {
+        git = git.env("SSH_AUTH_SOCK", agent);
     }
     if let Some(command) = ssh_command(directory, speech) {
         git = git.env("GIT_SSH_COMMAND", command);

@@ -188,7 +188,11 @@ fn a_git_that_does_not_end_is_stopped_with_what_it_started() {
     let command = home.path().join("ssh");
     fs::write(&command, "#!/bin/sh\nsleep 600\n").expect("a script");
     fs::set_permissions(&command, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a program");
-    let speech = Speech { ssh_command: Some(command.display().to_string()), longest: Duration::from_millis(300) };
+    let speech = Speech {
+        ssh_command: Some(command.display().to_string()),
+        longest: Duration::from_millis(300),
+        ..Speech::default()
+    };
     let address = Address::new("someone@host.invalid:x", false).expect("an address");
     let copy = Upstream::new(home.path(), address, speech.clone());
     let error = copy.fetch(&Wanted::Default).expect_err("stopped").to_string();

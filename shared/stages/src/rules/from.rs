@@ -4,13 +4,14 @@ use slipway_config::{Base, Position, StapelImage};
 use slipway_digest::{Checksum, Encoder};
 use slipway_oci::ArchiveName;
 
+use super::mounts;
 use crate::{
     facts::{Answer, Asked, Question},
     scene::Scene,
 };
 
 /// The base by its reference (an external one; with `fromLatest` also by what the registry has), by its manifest (one in an
-/// archive), or by its content (an image of this file), and the cache versions.
+/// archive), or by its content (an image of this file), the cache versions, and the mounts.
 pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Asked<Checksum> {
     let encoder = Encoder::new("from")
         .optional(stapel.from_cache_version.as_deref(), Encoder::text)
@@ -28,7 +29,7 @@ pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Asked<Chec
         }
         Base::Image(name) => encoder.text("image").checksum(&scene.needed(name)?.content),
     };
-    Ok(encoder.finish())
+    Ok(mounts::count(encoder, &stapel.mounts).finish())
 }
 
 /// What an archive holds now: the digest of the image's manifest. Where the archive lies does not count.

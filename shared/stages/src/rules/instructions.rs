@@ -11,7 +11,8 @@ use crate::{kind::StageKind, plan::StageBody, scene::Scene};
 pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage) -> Option<Checksum> {
     let docker = stapel.docker.as_ref()?;
     let encoder = carried(Encoder::new("dockerInstructions"), scene, StageKind::DockerInstructions);
-    Some(change(encoder, docker).finish())
+    let encoder = change(encoder, docker);
+    Some(if stapel.exact_values { encoder.text("exact values") } else { encoder }.finish())
 }
 
 /// The section itself.

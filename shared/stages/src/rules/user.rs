@@ -1,8 +1,9 @@
-//! `beforeInstall`, `install`, `beforeSetup`, `setup`: the user's commands over up-to-date sources.
+//! `beforeInstall`, `install`, `beforeSetup`, `setup`: the user's commands or tasks over up-to-date sources.
 
 use std::collections::BTreeMap;
 
-use slipway_config::{ImageKind, StapelImage, UserStage};
+use serde_json::{Map, Value};
+use slipway_config::{AnsibleTask, ImageKind, Instructions, StapelImage, UserStage};
 use slipway_digest::{Checksum, CommitId, Encoder};
 use slipway_paths::Scope;
 
@@ -10,7 +11,7 @@ use super::git;
 use crate::{
     facts::{Answer, Asked, Question},
     kind::StageKind,
-    plan::{ShellCommand, SourceId, StageBody},
+    plan::{ShellCommand, SourceId, StageBody, TaskInput},
     scene::{Scene, mappings},
 };
 
@@ -21,45 +22,66 @@ const STAGES: [(UserStage, StageKind); 4] = [
     (UserStage::Setup, StageKind::Setup),
 ];
 
-/// Commands, cache versions, and the files that `stageDependencies` names for this stage.
+/// Commands or tasks, cache versions, and the files that `stageDependencies` names for this stage.
 pub(super) fn dependencies(scene: Scene<'_>, stapel: &StapelImage, stage: UserStage) -> Asked<Option<Checksum>> {
-    let Some(shell) = stapel.shell.stages.get(&stage).filter(|shell| !shell.commands.is_empty()) else {
-        return Ok(None);
-    };
+    let Some(given) = stapel.instructions_of(stage).filter(|given| !given.is_empty()) else { return Ok(None) };
     let files = stage_files(scene, stapel, stage)?;
-    let encoder = Encoder::new("user")
-        .texts(shell.commands.iter().map(|command| command.text.as_str()))
-        .optional(shell.cache_version.as_deref(), Encoder::text)
-        .optional(stapel.shell.cache_version.as_deref(), Encoder::text);
+    // Tasks are of another domain: commands with their texts are another stage.
+    let encoder = match given.tasks {
+        [] => Encoder::new("user").texts(given.commands.iter().map(|command| command.text.as_str())),
+        tasks => Encoder::new("ansible").texts(tasks.iter().map(canonical)),
+    };
+    let encoder =
+        encoder.optional(given.cache_version, Encoder::text).optional(stapel.instructions_version(), Encoder::text);
     let encoder = carried(encoder, scene, kind(stage))
         .list(files.iter(), |encoder, files| encoder.optional(files.as_ref(), Encoder::checksum));
     Ok(Some(encoder.finish()))
 }
 
-/// Brings the sources to the current commit and runs the commands.
+/// A task as it counts and as it is run: JSON whose keys are sorted. Where it is written does not count.
+fn canonical(task: &AnsibleTask) -> String {
+    sorted(&task.task).to_string()
+}
+
+/// The same value with the keys of every mapping in order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let ordered: BTreeMap<&String, &Value> = entries.iter().collect();
+            ordered.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// Brings the sources to the current commit and runs the commands or tasks.
 pub(super) fn body(scene: Scene<'_>, stapel: &StapelImage, stage: UserStage) -> Asked<StageBody> {
     // Before gitArchive there are no sources to bring up to date.
     let patch = if stage == UserStage::BeforeInstall { Vec::new() } else { git::patches(scene, stapel)? };
-    let commands = stapel.shell.stages.get(&stage).map(|shell| shell.commands.as_slice()).unwrap_or_default();
+    let given = stapel.instructions_of(stage);
+    let commands = given.iter().flat_map(|given| given.commands);
     let commands =
-        commands.iter().map(|command| ShellCommand { text: command.text.clone(), line: command.position.line });
-    Ok(StageBody::Shell { patch, commands: commands.collect(), variables: variables(scene) })
+        commands.map(|command| ShellCommand { text: command.text.clone(), line: command.position.line }).collect();
+    let tasks = given.iter().flat_map(|given| given.tasks);
+    let tasks = tasks.map(|task| TaskInput { text: canonical(task), lines: task.lines.clone() }).collect();
+    Ok(StageBody::Shell { patch, commands, tasks, variables: variables(scene) })
 }
 
-/// A cache version of a stage without commands makes no stage: it counts in the next one. This adds those that lie
+/// A cache version of a stage without commands or tasks makes no stage: it counts in the next one. This adds those that lie
 /// between the last placed stage and `kind`.
 pub(super) fn carried(encoder: Encoder, scene: Scene<'_>, kind: StageKind) -> Encoder {
-    let shell = match &scene.image.kind {
+    let stapel = match &scene.image.kind {
         ImageKind::Dockerfile(_) => None,
-        ImageKind::Stapel(stapel) => Some(&stapel.shell.stages),
+        ImageKind::Stapel(stapel) => Some(stapel),
     };
     let last = scene.placed.last().map(|placed| placed.kind);
     let versions: Vec<(&str, &str)> = STAGES
         .iter()
         .filter(|(_, between)| *between < kind && last.is_none_or(|last| *between > last))
         .filter_map(|(stage, between)| {
-            let shell = shell?.get(stage).filter(|shell| shell.commands.is_empty())?;
-            Some((between.name(), shell.cache_version.as_deref()?))
+            let given = stapel?.instructions_of(*stage).filter(Instructions::is_empty)?;
+            Some((between.name(), given.cache_version?))
         })
         .collect();
     encoder.list(versions.into_iter(), |encoder, (stage, version)| encoder.text(stage).text(version))

@@ -7,7 +7,7 @@ use slipway_config::{Import, ImportMoment, StapelImage};
 use slipway_digest::StageId;
 use slipway_oci::BlobDigest;
 
-use super::user::kind;
+use super::{dependencies::source_stage, user::kind};
 use crate::{
     facts::Asked,
     labels::Uses,
@@ -20,7 +20,7 @@ pub(super) fn stapel(scene: Scene<'_>, stapel: &StapelImage, moment: ImportMomen
     let mut imports = BTreeMap::new();
     for import in stapel.imports.iter().filter(|import| import.moment == moment) {
         if let Some(image) = import.image() {
-            imports.insert(import_id(import), scene.needed(image)?.id);
+            imports.insert(import_id(import), source_stage(scene, import, image)?.id);
         }
     }
     Ok(Uses { imports, dependencies: dependencies(scene, Some(moment))? })

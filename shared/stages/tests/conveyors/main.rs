@@ -1,8 +1,10 @@
 //! Which stages are built and which are found, as projects and their history change.
 
 mod handed_over;
+mod imports;
 mod labels;
 mod lost;
+mod mounts;
 mod vectors;
 mod world;
 

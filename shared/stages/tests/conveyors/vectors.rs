@@ -35,3 +35,22 @@ fn digests_are_what_the_specification_says() {
     ];
     assert_eq!(digests, expected);
 }
+
+#[test]
+fn tasks_count_by_their_content() {
+    let digest = |tasks: &str| {
+        let mut world = World::new();
+        world.commit(1, None, &[("src/main.rs", "x", 1)]);
+        let versions = "  cacheVersion: all\n  beforeInstallCacheVersion: v1\n";
+        let built = world.build(&format!("image: app\nfrom: base:1\nansible:\n{versions}  beforeInstall:\n{tasks}"), 1);
+        format!("{} {} {}", built.plans[1].kind, built.plans[1].digest, built.plans[1].content)
+    };
+    let written = digest(
+        "  - {name: packages, apt: {update_cache: yes, name: [curl]}}\n  - copy: {mode: 0644, dest: /x, content: \"é\\n\"}\n",
+    );
+    let expected = "beforeInstall 2d9e4fdbc24de36a758f87bb2b11a7f7d8e03e7b9cdcd9faa529b4d3 717f2eb64c81158e1ca10c9143a6395910d92c4de8c4b3deaf4b2681";
+    assert_eq!(written, expected);
+    let otherwise = "  - apt:\n      name:\n      - curl\n      update_cache: true\n    name: packages\n  # moved\n  - copy:\n      content: |\n        é\n      dest: /x\n      mode: 420\n";
+    assert_eq!(digest(otherwise), expected);
+    assert_ne!(digest(&otherwise.replace("420", "'420'")), expected);
+}

@@ -98,6 +98,7 @@ impl World {
             commit_time: 0,
             commit_time_human: "1970-01-01 00:00:00 +0000 +0000".to_owned(),
             project_dir: TreePath::root(),
+            run: "run".to_owned(),
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
             virtual_merge: None,
@@ -123,7 +124,9 @@ impl World {
                         assert!(!outcome.questions.contains(&question) || matches!(question, Question::Stored { .. }));
                         outcome.questions.push(question.clone());
                         let lost = match &question {
-                            Question::Imported { input, .. } => self.lost.iter().find(|at| **at == input.image),
+                            Question::Imported { input, .. } => {
+                                self.lost.iter().find(|at| Some(*at) == input.image.at())
+                            }
                             _ => None,
                         };
                         events.push(match lost {
@@ -213,7 +216,9 @@ impl World {
             Question::Base { reference, .. } => {
                 Answer::Base(BaseImage { reference: reference.clone(), at: self.registry.clone() })
             }
-            Question::Imported { content, .. } => Answer::Imported(*content),
+            Question::Imported { content, .. } => {
+                Answer::Imported(content.unwrap_or_else(|| Encoder::new("read anew").finish()))
+            }
         })
     }
 

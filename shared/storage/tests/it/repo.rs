@@ -12,7 +12,7 @@ use slipway_oci::{
 };
 use slipway_parts::Registry;
 use slipway_process::Tasks;
-use slipway_stages::{ImportInput, labels};
+use slipway_stages::{ImportInput, ImportedImage, labels};
 use slipway_storage::{
     ImportKey, MemoryRecords, MemoryStorage, Records, StageStorage as _, StorageError,
     conformance::{self, Lab as _, at},
@@ -212,8 +212,7 @@ fn input(add: &str, include: &[&str]) -> ImportInput {
         digest: slipway_oci::BlobDigest::of(b""),
     };
     ImportInput {
-        image_id: at.digest.clone(),
-        image: at,
+        image: ImportedImage::Stage { image_id: at.digest.clone(), at },
         add: add.to_owned(),
         include: include.iter().map(|glob| (*glob).to_owned()).collect(),
         exclude: vec![],
@@ -250,9 +249,9 @@ async fn check_records(records: &dyn Records) {
     let key = ImportKey::new(Encoder::new("content").finish(), &input("/app", &[]));
     let checksum = Encoder::new("files").finish();
     assert_eq!(records.import(key).await.unwrap(), None);
-    assert!(records.add_import(key, stage, checksum).await.unwrap());
+    assert!(records.add_import(key, Some(stage), checksum).await.unwrap());
     assert_eq!(records.import(key).await.unwrap(), Some(checksum));
-    assert!(!records.add_import(key, stage, checksum).await.unwrap());
+    assert!(!records.add_import(key, Some(stage), checksum).await.unwrap());
 }
 
 #[tokio::test]
@@ -283,7 +282,7 @@ async fn a_broken_import_record_is_as_good_as_none() {
     let key = ImportKey::new(Encoder::new("content").finish(), &input("/app", &[]));
     let writer = lab.storage().records("shop");
     let stage = StageId { digest: conformance::labels("stage").digest, stamp: Millis(NOW) };
-    writer.add_import(key, stage, Encoder::new("files").finish()).await.unwrap();
+    writer.add_import(key, Some(stage), Encoder::new("files").finish()).await.unwrap();
     let tag = lab.client.tags(&lab.repo).await.unwrap().remove(0);
     let (other, _) = lab.image(BTreeMap::new(), "no record").await;
     lab.tag(&other, &tag).await;

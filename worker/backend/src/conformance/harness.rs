@@ -130,8 +130,14 @@ impl<'a> Harness<'a> {
 
     /// A workspace on `base`.
     pub async fn open(&self, base: Option<&LocalImage>) -> Box<dyn Workspace> {
-        let setup =
-            Setup { attempt: self.attempt(), platform: Platform::host(), network: Some("none".to_owned()), to: None };
+        let setup = Setup {
+            attempt: self.attempt(),
+            platform: Platform::host(),
+            network: Some("none".to_owned()),
+            to: None,
+            mounts: Vec::new(),
+            secrets: crate::Secrets::none(),
+        };
         self.backend.open(base, setup).await.expect("a workspace")
     }
 
@@ -179,6 +185,7 @@ impl<'a> Harness<'a> {
         let script = Script {
             commands: commands.iter().map(|(line, text)| (*line, (*text).to_owned())).collect(),
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            tools: None,
         };
         let (logs, lines) = mpsc::channel(16);
         tokio::join!(workspace.run(script, logs), collect(lines))

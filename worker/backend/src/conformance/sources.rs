@@ -135,6 +135,43 @@ pub(super) async fn links_may_lead_anywhere(harness: &Harness<'_>) {
     }
 }
 
+/// A single file is put to its path; where a directory is, or a link to one, it goes into it.
+pub(super) async fn single_files_find_their_place(harness: &Harness<'_>) {
+    let tree = [directory("d"), link("to-d", "/d"), file("old", "old"), link("to-old", "old"), file("d/kept", "x")];
+    let base = harness.filled(&tree).await;
+    let mut workspace = harness.open(Some(&base)).await;
+    for to in ["/d", "/to-d/", "/", "/old", "/to-old", "/new/deep/name", "/d/named"] {
+        let single = Item { mode: 0o4750, owner: (5, 6), ..file("f", to) };
+        let owner = (to == "/d/named").then_some("77");
+        workspace.extract_file(archive(&[single]), to, owner, owner).await.expect("a file goes in");
+    }
+    let broken = archive(&[file("f", "x"), file("g", "x")]);
+    workspace.extract_file(archive(&[link("f", "/none")]), "/a-link", None, None).await.expect("a link goes in");
+    let image = workspace.commit(ConfigChange::default()).await.expect("an image");
+    assert_eq!(harness.paths(&image, "/d").await, [".", "f", "kept", "named"]);
+    for (path, text) in [
+        ("/d/f", "/to-d/"),
+        ("/d/kept", "x"),
+        ("/d/named", "/d/named"),
+        ("/f", "/"),
+        ("/old", "/old"),
+        ("/to-old", "/to-old"),
+        ("/new/deep/name", "/new/deep/name"),
+    ] {
+        assert_eq!(harness.text(&image, path).await, text, "{path}");
+    }
+    let all = harness.items(&image, "/").await;
+    assert_eq!((found(&all, "f").mode, found(&all, "f").owner), (0o4750, (5, 6)));
+    assert_eq!(found(&all, "d/named").owner, (77, 77));
+    assert_eq!((found(&all, "a-link").kind, found(&all, "a-link").text.as_str()), ('l', "/none"));
+    let mut workspace = harness.open(Some(&base)).await;
+    let refused = match workspace.extract_file(broken, "/two", None, None).await {
+        Err(refused) => refused,
+        Ok(()) => workspace.commit(ConfigChange::default()).await.expect_err("two files are not one"),
+    };
+    assert!(refused.to_string().contains("single file"), "{refused}");
+}
+
 /// An archive cannot reach out of its target.
 pub(super) async fn hostile_archives_are_refused(harness: &Harness<'_>) {
     for name in ["../up", "a/../../up", "/etc/absolute"] {

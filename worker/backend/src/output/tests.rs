@@ -4,8 +4,13 @@ use super::*;
 
 /// The lines that come out of `parts`, the command's line and the tail.
 async fn lines(parts: &[(Stream, &[u8])]) -> (Vec<String>, Option<u32>, Vec<String>) {
+    lines_without(&Masks::default(), parts).await
+}
+
+/// The same, masked.
+async fn lines_without(masks: &Masks, parts: &[(Stream, &[u8])]) -> (Vec<String>, Option<u32>, Vec<String>) {
     let (logs, mut receiver) = mpsc::channel(10_000);
-    let mut output = Output::new(logs, Some(Marker::new("tok")));
+    let mut output = Output::new(logs, Some(Marker::new("tok")), masks);
     for (from, bytes) in parts {
         output.push(*from, bytes).await;
     }
@@ -47,4 +52,19 @@ async fn long_lines_are_cut_and_the_tail_is_bounded() {
     assert_eq!(lines[..2].iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE, MAX_LINE]);
     assert_eq!(lines[2].len(), 10);
     assert_eq!(tail, vec!["e"; TAIL_LINES]);
+}
+
+#[tokio::test]
+async fn secrets_are_masked_in_lines_and_in_the_tail_wherever_chunks_end() {
+    let mut secrets = crate::Secrets::none();
+    secrets.add("x", b"s3cret".to_vec());
+    let parts: &[(Stream, &[u8])] = &[
+        (Stream::Out, b"\x1etok:7\x1e\nsay s3c"),
+        (Stream::Err, b"s3cr"),
+        (Stream::Out, b"ret\nat the end: s3c"),
+        (Stream::Err, b"et!\n"),
+    ];
+    let (lines, line, tail) = lines_without(&Masks::of(&secrets), parts).await;
+    assert_eq!(lines, ["say ***", "***!", "at the end: s3c"]);
+    assert_eq!((line, tail), (Some(7), lines));
 }

@@ -183,3 +183,21 @@ async fn a_stream_ends_with_the_error() {
     let last = run(bad).await.pop().expect("an item").expect_err("an error");
     assert!(last.to_string().contains("leads outside"), "{last}");
 }
+
+#[test]
+fn directories_wait_for_what_stays_in_them() {
+    let tree = [
+        ("./", EntryType::Directory, ""),
+        ("a/", EntryType::Directory, ""),
+        ("a/b/", EntryType::Directory, ""),
+        ("a/b/no", EntryType::Regular, ""),
+        ("a/c/", EntryType::Directory, ""),
+        ("a/c/yes", EntryType::Regular, "1"),
+        ("a/c/yes-too", EntryType::Regular, "2"),
+        ("d/", EntryType::Directory, ""),
+    ];
+    let keep: Predicate = Box::new(|path, _| path.name().starts_with(b"yes"));
+    let how = Rewrite { keep: Some(keep), directories_wait: true, prefix: path("to"), ..Rewrite::default() };
+    let expected = ["to/ 7:8 ", "to/a/ 7:8 ", "to/a/c/ 7:8 ", "to/a/c/yes 7:8 1", "to/a/c/yes-too 7:8 2"];
+    assert_eq!(rewritten(&tree, how).expect("an archive"), expected);
+}

@@ -4,7 +4,7 @@ use super::*;
 
 fn script(commands: &[(u32, &str)]) -> Script {
     let commands = commands.iter().map(|(line, text)| (*line, (*text).to_owned())).collect();
-    Script { commands, variables: BTreeMap::new() }
+    Script { commands, ..Script::default() }
 }
 
 /// What the machine's bash makes of a script, with the machine's `rm` for the toolbox's.
@@ -31,7 +31,7 @@ fn commands_share_a_shell_and_the_first_failure_ends_it() {
         (7, "false"),
         (8, "echo no"),
     ];
-    let text = compose(&[], &script(&commands), &Marker::new("tok")).expect("a script");
+    let text = compose(&[], &script(&commands), &Secrets::none(), &Marker::new("tok")).expect("a script");
     let (code, output) = bash(&text);
     let mark = |line: u32| format!("\x1etok:{line}\x1e\n");
     assert_eq!(output, format!("{}{}{}/tmp it's\n{}", mark(4), mark(5), mark(6), mark(7)));
@@ -46,7 +46,7 @@ fn commands_that_are_one_only_together_are_run_together() {
         ("printf '%s\n' 'open", "closed'", "open\nclosed\n"),
     ] {
         let commands = [(1, "A=1"), (3, first), (4, second), (5, "echo $A ${__slipway_text-unset}")];
-        let text = compose(&[], &script(&commands), &Marker::new("t")).expect("a script");
+        let text = compose(&[], &script(&commands), &Secrets::none(), &Marker::new("t")).expect("a script");
         let expected = format!("\x1et:1\x1e\n\x1et:3\x1e\n{said}\x1et:5\x1e\n1 unset\n");
         assert_eq!(bash(&text), (0, expected), "{first}");
     }
@@ -55,7 +55,8 @@ fn commands_that_are_one_only_together_are_run_together() {
 #[test]
 fn a_command_that_is_never_complete_fails_at_its_line() {
     for broken in ["echo 'open", "if true; then", "case x in"] {
-        let text = compose(&[], &script(&[(1, "true"), (2, broken), (3, "echo third")]), &Marker::new("t"));
+        let text =
+            compose(&[], &script(&[(1, "true"), (2, broken), (3, "echo third")]), &Secrets::none(), &Marker::new("t"));
         let (code, output) = bash(&text.expect("a script"));
         assert_ne!(code, 0, "{broken}");
         assert!(output.ends_with("\x1et:2\x1e\n"), "{broken}: {output}");
@@ -64,7 +65,8 @@ fn a_command_that_is_never_complete_fails_at_its_line() {
 
 #[test]
 fn output_of_a_redirected_shell_keeps_its_markers() {
-    let text = compose(&[], &script(&[(1, "exec >/dev/null"), (2, "exit 3")]), &Marker::new("t")).expect("a script");
+    let text = compose(&[], &script(&[(1, "exec >/dev/null"), (2, "exit 3")]), &Secrets::none(), &Marker::new("t"))
+        .expect("a script");
     assert_eq!(bash(&text), (3, "\x1et:1\x1e\n\x1et:2\x1e\n".to_owned()));
 }
 
@@ -72,12 +74,15 @@ fn output_of_a_redirected_shell_keeps_its_markers() {
 fn variables_are_exported_and_bad_ones_refused() {
     let mut with = script(&[(1, "env | grep ^WORD")]);
     with.variables.insert("WORD".to_owned(), "it's $HOME".to_owned());
-    let text = compose(&[], &with, &Marker::new("t")).expect("a script");
+    let text = compose(&[], &with, &Secrets::none(), &Marker::new("t")).expect("a script");
     assert_eq!(bash(&text).1, "\x1et:1\x1e\nWORD=it's $HOME\n");
     for name in ["", "1A", "A-B", "A;rm"] {
         let mut with = script(&[]);
         with.variables.insert(name.to_owned(), String::new());
-        assert!(matches!(compose(&[], &with, &Marker::new("t")), Err(BackendError::Refused(_))), "{name}");
+        assert!(
+            matches!(compose(&[], &with, &Secrets::none(), &Marker::new("t")), Err(BackendError::Refused(_))),
+            "{name}"
+        );
     }
 }
 
@@ -96,7 +101,8 @@ fn deletions_remove_files_and_what_they_empty() {
     let paths = paths.iter().map(|path| TreePath::new(path).expect("a path")).collect();
     let deletion = Deletion { root: root.path().to_str().expect("utf-8").to_owned(), paths };
     let missing = Deletion { root: "/no/such/directory".to_owned(), ..deletion.clone() };
-    let text = compose(&[missing, deletion], &script(&[(9, "pwd")]), &Marker::new("t")).expect("a script");
+    let text =
+        compose(&[missing, deletion], &script(&[(9, "pwd")]), &Secrets::none(), &Marker::new("t")).expect("a script");
     let (code, output) = bash(&text);
     assert_eq!(code, 0);
     assert!(output.starts_with("\x1et:0\x1e\n\x1et:9\x1e\n"), "{output}");
@@ -111,4 +117,21 @@ fn the_bootstrap_survives_word_splitting() {
     assert_eq!(BOOTSTRAP.split_whitespace().collect::<Vec<_>>().join(" "), BOOTSTRAP);
     assert!(!BOOTSTRAP.contains(['*', '?', '[']));
     assert!(BOOTSTRAP.contains(TOOLBOX_BIN));
+}
+
+#[test]
+fn secrets_are_written_for_root_alone_and_are_no_variables() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let home = tempfile::tempdir().expect("a directory");
+    let mut secrets = Secrets::none();
+    secrets.add("it's", b"two\nlines\0".to_vec());
+    let commands = [(1, "set | grep -c dHdvCmxpbmVzAA || true"), (2, "umask")];
+    let text = compose(&[], &script(&commands), &secrets, &Marker::new("t")).expect("a script");
+    let text = String::from_utf8(text).expect("text").replace(SECRETS, &home.path().display().to_string());
+    let (code, output) = bash(text.as_bytes());
+    assert_eq!((code, output.as_str()), (0, "\x1et:1\x1e\n0\n\x1et:2\x1e\n0022\n"));
+    let file = home.path().join("it's");
+    assert_eq!(fs::metadata(&file).expect("a file").mode() & 0o777, 0o400);
+    assert_eq!(fs::read(file).expect("a file"), b"two\nlines\0");
 }

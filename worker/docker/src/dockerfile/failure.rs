@@ -78,6 +78,26 @@ fn line_of(text: &str, ended: &Ended) -> Option<u32> {
     all.get(ended.step?.checked_sub(1)?).map(|(line, _)| *line)
 }
 
+/// The first mount of a secret or of an ssh agent: its line and what it is.
+pub(super) fn secret_mount(text: &str) -> Option<(u32, &'static str)> {
+    instructions(text).into_iter().find_map(|(line, instruction)| {
+        let mut words = instruction.split_whitespace();
+        if !words.next()?.eq_ignore_ascii_case("run") {
+            return None;
+        }
+        let mut fields = words
+            .take_while(|word| word.starts_with("--"))
+            .filter_map(|word| word.strip_prefix("--mount="))
+            .flat_map(|mount| mount.split(','))
+            .map(|field| field.trim_matches('"').to_ascii_lowercase());
+        fields.find_map(|field| match field.as_str() {
+            "type=secret" => Some((line, "secret")),
+            "type=ssh" => Some((line, "ssh")),
+            _ => None,
+        })
+    })
+}
+
 fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -128,6 +148,19 @@ mod tests {
         assert_eq!(lines, [2, 3, 5, 8]);
         let windows = "# escape=`\nFROM a\nRUN one `\n two\nRUN c:\\\n";
         assert_eq!(instructions(windows).iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 5]);
+    }
+
+    #[test]
+    fn mounts_of_secrets_are_seen() {
+        for (run, found) in [
+            ("RUN --mount=type=secret,id=x cat", Some((2, "secret"))),
+            ("run --network=none --mount=id=x,TYPE=ssh \\\n  git", Some((2, "ssh"))),
+            ("RUN --mount=type=cache,target=/c make", None),
+            ("RUN echo --mount=type=secret", None),
+            ("# RUN --mount=type=secret", None),
+        ] {
+            assert_eq!(secret_mount(&format!("FROM a\n{run}\n")), found, "{run}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bollard::models::{BuildInfo, BuildInfoAux};
 use slipway_backend::{
     Logs,
     output::{Output, Stream},
+    scrub::Masks,
 };
 
 /// Steps that are remembered, so that each is announced once.
@@ -34,7 +35,7 @@ pub(super) struct Ended {
 
 impl Progress {
     pub(super) fn new(logs: Logs) -> Self {
-        Self { output: Output::new(logs, None), started: HashSet::new(), ended: Ended::default() }
+        Self { output: Output::new(logs, None, &Masks::default()), started: HashSet::new(), ended: Ended::default() }
     }
 
     pub(super) async fn take(&mut self, info: BuildInfo) {

@@ -21,13 +21,13 @@ use bollard::{
 use futures::TryStreamExt as _;
 use slipway_backend::{BackendError, Door, ImageBuilder as _, ImageLink, LocalImage, Pushed, Setup, SpoolDir};
 use slipway_digest::{Millis, StageId};
-use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions, ToolboxSource};
+use slipway_docker::{BuilderChoice, DockerBackend, DockerOptions};
 use slipway_oci::{ConfigChange, ImageAt, Platform, Repo};
 use slipway_parts::{Part, Registry, require};
 use slipway_process::random_id;
 use slipway_stages::{StageRecord, labels::StageLabels};
 use slipway_storage::{StageStorage, conformance::Lab};
-use slipway_toolbox::Places;
+use slipway_toolbox::{Places, Source};
 
 /// The project of the storage suite.
 const PROJECT: &str = "slipway-storage-suite";
@@ -48,10 +48,10 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) async fn start(builder: BuilderChoice) -> Option<Self> {
-        Self::start_with(builder, ToolboxSource::Own(Places::new(Vec::new()))).await
+        Self::start_with(builder, Source::Own(Places::new(Vec::new()))).await
     }
 
-    pub(crate) async fn start_with(builder: BuilderChoice, toolbox: ToolboxSource) -> Option<Self> {
+    pub(crate) async fn start_with(builder: BuilderChoice, toolbox: Source) -> Option<Self> {
         if !require(&[Part::Docker, Part::Busybox]) {
             return None;
         }
@@ -271,7 +271,14 @@ impl Lab for StorageLab<'_> {
     }
 
     async fn upload(&self, labels: &StageLabels, salt: &str) -> StageRecord {
-        let setup = Setup { attempt: random_id(), platform: Platform::host(), network: None, to: None };
+        let setup = Setup {
+            attempt: random_id(),
+            platform: Platform::host(),
+            network: None,
+            to: None,
+            mounts: Vec::new(),
+            secrets: slipway_backend::Secrets::none(),
+        };
         let workspace = self.engine.backend.open(Some(&self.engine.base), setup).await.expect("a workspace");
         let mut change = ConfigChange { labels: slipway_stages::labels::write(labels), ..ConfigChange::default() };
         change.env.insert("SALT".to_owned(), salt.to_owned());

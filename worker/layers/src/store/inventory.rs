@@ -11,7 +11,7 @@ use std::{
 
 use slipway_oci::{BlobDigest, ImageConfig};
 
-use super::{ChainId, Store, lease};
+use super::{ChainId, Store, lease, room::Evicted, shared::Share};
 use crate::LayerError;
 
 /// How many, and how much.
@@ -37,6 +37,8 @@ pub struct Inventory {
     pub layers: Tally,
     /// Those of them that somebody uses now.
     pub used: Tally,
+    /// Directories that builds share from one to the next, as they were last measured.
+    pub shared: Tally,
     /// Configs of images.
     pub images: Tally,
     /// Notes about images and layers in registries.
@@ -51,7 +53,7 @@ pub struct Inventory {
     pub leftovers: Tally,
     /// Bytes that are promised to what is being made.
     pub reserved: u64,
-    /// Bytes that may be taken by layers.
+    /// Bytes that may be taken by layers and shared directories.
     pub limit: u64,
 }
 
@@ -60,6 +62,8 @@ pub struct Inventory {
 pub struct Reclaimed {
     /// Layers, the longest unused first.
     pub layers: Tally,
+    /// Directories that builds share, in one order with the layers.
+    pub shared: Tally,
     /// Directories that dead processes left.
     pub leftovers: Tally,
     /// Stages of the local storage that had lost a layer, or lose one now.
@@ -91,6 +95,9 @@ impl Store {
                 found.used.add(candidate.size);
             }
         }
+        for share in self.shares().map_err(doing)? {
+            found.shared.add(share.size);
+        }
         found.images = files(&self.path("images")).map_err(doing)?;
         found.notes = files(&self.path("known")).map_err(doing)?;
         self.each_stage(&BTreeSet::new(), |_, whole| {
@@ -107,7 +114,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Removes what dead processes left, the longest unused layers until all take at most `keep` bytes, and stages that
+    /// Removes what dead processes left, the longest unused layers until all take at most `keep` bytes (with the directories that builds share), and stages that
     /// lack a layer then. What is in use stays, whatever it takes. With `dry_run` nothing goes, and what would is told.
     ///
     /// # Errors
@@ -128,16 +135,26 @@ impl Store {
         {
             let _turn = self.turn().map_err(doing)?;
             let mut candidates = self.candidates().map_err(doing)?;
+            let mut shares = self.shares().map_err(doing)?;
             let taken: u64 = candidates.values().map(|candidate| candidate.size).sum();
+            let taken = taken + shares.iter().map(|share| share.size).sum::<u64>();
             let mut excess = taken.saturating_sub(keep);
             while excess > 0 {
-                let next = if dry_run { pick(&candidates) } else { self.evict_one().map_err(doing)? };
-                let Some((chain, size)) = next else { break };
-                candidates.remove(&chain);
-                gone.layers.add(size);
+                let next = if dry_run { pick(&candidates, &shares) } else { self.evict_one().map_err(doing)? };
+                let Some((evicted, size)) = next else { break };
                 excess = excess.saturating_sub(size);
-                if dry_run {
-                    without.insert(chain);
+                match evicted {
+                    Evicted::Layer(chain) => {
+                        candidates.remove(&chain);
+                        gone.layers.add(size);
+                        if dry_run {
+                            without.insert(chain);
+                        }
+                    }
+                    Evicted::Shared(path) => {
+                        shares.retain(|share| share.path != path);
+                        gone.shared.add(size);
+                    }
                 }
             }
         }
@@ -200,12 +217,19 @@ impl Store {
     }
 }
 
-/// The longest unused layer that nothing stands on and nobody uses; taken as gone by whoever asks.
-fn pick(candidates: &BTreeMap<ChainId, Candidate>) -> Option<(ChainId, u64)> {
+/// What goes next: the longest unused of the layers that nothing stands on and of the shared directories, if nobody uses
+/// it; taken as gone by whoever asks.
+fn pick(candidates: &BTreeMap<ChainId, Candidate>, shares: &[Share]) -> Option<(Evicted, u64)> {
     let below: BTreeSet<&str> = candidates.values().filter_map(|candidate| candidate.below.as_deref()).collect();
     let free = candidates.iter().filter(|(chain, candidate)| !candidate.held && !below.contains(chain.hex()));
     let next = free.min_by(|left, right| (left.1.used, left.0).cmp(&(right.1.used, right.0)));
-    next.map(|(chain, candidate)| (chain.clone(), candidate.size))
+    let share = shares.iter().filter(|share| !share.held).min_by_key(|share| share.used);
+    match (next, share) {
+        (Some((chain, layer)), share) if share.is_none_or(|share| layer.used < share.used) => {
+            Some((Evicted::Layer(chain.clone()), layer.size))
+        }
+        (_, share) => share.map(|share| (Evicted::Shared(share.path.clone()), share.size)),
+    }
 }
 
 /// The stacks that the image of a stage stands on; `None` when its config cannot be read.

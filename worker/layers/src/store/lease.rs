@@ -77,7 +77,8 @@ pub(super) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn touch(file: &File) {
+/// Says that it was used now.
+pub(super) fn touch(file: &File) {
     use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     // Without it the layer only looks older than it is.

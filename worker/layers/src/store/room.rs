@@ -28,10 +28,27 @@ pub struct Usage {
     pub layers: u64,
     /// Bytes of all layers.
     pub bytes: u64,
+    /// Bytes of the directories that builds share, as they were last measured.
+    pub shared: u64,
     /// Bytes that are promised to what is being made.
     pub reserved: u64,
     /// Bytes that may be taken.
     pub limit: u64,
+}
+
+impl Usage {
+    fn taken(&self) -> u64 {
+        self.bytes + self.shared + self.reserved
+    }
+}
+
+/// What went to make room.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Evicted {
+    /// A layer.
+    Layer(ChainId),
+    /// A directory that builds share.
+    Shared(PathBuf),
 }
 
 /// Room that is promised to something being made. Given back when it is dropped, or when its process ends.
@@ -61,8 +78,8 @@ impl Store {
         let chains = self.chains().map_err(doing)?;
         let layers = chains.len() as u64;
         let bytes = chains.iter().map(|chain| self.size(chain)).sum();
-        let reserved = self.reserved().map_err(doing)?;
-        Ok(Usage { layers, bytes, reserved, limit: self.0.limit })
+        let (shared, reserved) = (self.shared_bytes().map_err(doing)?, self.reserved().map_err(doing)?);
+        Ok(Usage { layers, bytes, shared, reserved, limit: self.0.limit })
     }
 
     /// Promises room for `bytes`; evicts what is not in use, the longest unused first, until there is room.
@@ -73,17 +90,17 @@ impl Store {
         let doing = |error: io::Error| LayerError::io("make room in the store of layers", error);
         let _turn = self.turn().map_err(doing)?;
         let mut usage = self.usage()?;
-        if usage.bytes + usage.reserved + bytes > usage.limit {
-            self.evict(usage.bytes + usage.reserved + bytes - usage.limit).map_err(doing)?;
+        if usage.taken() + bytes > usage.limit {
+            self.evict(usage.taken() + bytes - usage.limit).map_err(doing)?;
             usage = self.usage()?;
         }
-        if usage.bytes + usage.reserved + bytes > usage.limit {
+        if usage.taken() + bytes > usage.limit {
             return Err(LayerError::TooMuch(format!(
                 "the store of layers in {} may take {} bytes; {} are in use, {} promised, and {bytes} more are needed: \
                  free some space or allow more",
                 self.0.root.display(),
                 usage.limit,
-                usage.bytes,
+                usage.bytes + usage.shared,
                 usage.reserved
             )));
         }
@@ -150,17 +167,26 @@ impl Store {
         Ok(freed)
     }
 
-    /// Evicts the longest unused layer that nothing stands on and nobody uses; answers which, and its size.
-    pub(super) fn evict_one(&self) -> io::Result<Option<(ChainId, u64)>> {
+    /// Evicts what is longest unused of the layers that nothing stands on and of the shared directories, if nobody uses
+    /// it; answers what, and its size.
+    pub(super) fn evict_one(&self) -> io::Result<Option<(Evicted, u64)>> {
         let chains = self.chains()?;
         let below: BTreeSet<String> = chains.iter().filter_map(|chain| self.about(chain).ok()?.below).collect();
         let mut leaves: Vec<(SystemTime, ChainId)> = Vec::new();
+        let mut shares = self.shares()?;
+        shares.sort_by_key(|share| share.used);
+        let mut shares = shares.into_iter().peekable();
         for chain in chains.into_iter().filter(|chain| !below.contains(chain.hex())) {
             let used = fs::metadata(self.layer_path(&chain).join(lease::FILE)).and_then(|found| found.modified());
             leaves.push((used.unwrap_or(SystemTime::UNIX_EPOCH), chain));
         }
         leaves.sort();
-        for (_, chain) in leaves {
+        for (used, chain) in leaves {
+            while let Some(share) = shares.next_if(|share| share.used <= used) {
+                if self.evict_share(&share.path)? {
+                    return Ok(Some((Evicted::Shared(share.path), share.size)));
+                }
+            }
             let path = self.layer_path(&chain);
             let Some(_alone) = lease::alone(&path)? else { continue };
             let size = self.size(&chain);
@@ -168,7 +194,12 @@ impl Store {
             let work = self.work(&format!("evicted-{}", random_id())).map_err(io::Error::from)?;
             fs::rename(&path, work.path().join("layer"))?;
             self.0.sizes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&chain);
-            return Ok(Some((chain, size)));
+            return Ok(Some((Evicted::Layer(chain), size)));
+        }
+        for share in shares {
+            if self.evict_share(&share.path)? {
+                return Ok(Some((Evicted::Shared(share.path), share.size)));
+            }
         }
         Ok(None)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
-use super::{Spec, filter, init, rights};
+use super::{Spec, filter, init, mounts::Waiting, rights};
 use crate::toolbox::MOUNT;
 
 /// Version of the specification.
@@ -21,6 +21,8 @@ pub(super) struct Sources<'a> {
     pub(super) toolbox: Option<&'a Path>,
     /// Files in the place of the image's: path in the image, path here.
     pub(super) files: &'a [(String, std::path::PathBuf)],
+    /// What else is seen of the host, what lies deeper last.
+    pub(super) mounts: &'a [Waiting],
     /// Whether `/sys` is the host's, since the network is.
     pub(super) foreign_system: bool,
 }
@@ -44,7 +46,7 @@ pub(super) fn describe(spec: &Spec, sources: &Sources<'_>) -> Value {
             "rlimits": limits(spec),
             "capabilities": { "bounding": rights, "effective": rights, "permitted": rights },
         },
-        "mounts": mounts(sources),
+        "mounts": mounts(spec, sources),
         "linux": {
             // The others are those that the runtime is started in.
             "namespaces": namespaces,
@@ -71,7 +73,7 @@ fn limits(spec: &Spec) -> Vec<Value> {
     all
 }
 
-fn mounts(sources: &Sources<'_>) -> Vec<Value> {
+fn mounts(spec: &Spec, sources: &Sources<'_>) -> Vec<Value> {
     let made = |kind: &str, to: &str, options: &[&str]| json!({ "destination": to, "type": kind, "source": kind, "options": options });
     let bound = |from: &Path, to: &str, options: &[&str]| json!({ "destination": to, "type": "bind", "source": from, "options": options });
     let mut all = vec![made("proc", "/proc", &["nosuid", "noexec", "nodev"])];
@@ -88,5 +90,12 @@ fn mounts(sources: &Sources<'_>) -> Vec<Value> {
     all.push(made("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
     all.extend(sources.toolbox.map(|toolbox| bound(toolbox, MOUNT, &["rbind", "ro", "nosuid", "nodev"])));
     all.extend(sources.files.iter().map(|(to, from)| bound(from, to, &["bind"])));
+    for mount in sources.mounts {
+        let options: Vec<&str> = ["rbind"].into_iter().chain(mount.lacks.iter().copied()).collect();
+        all.push(bound(&mount.source, &mount.target, &options));
+    }
+    if let Some((target, size)) = &spec.memory {
+        all.push(made("tmpfs", target, &["nosuid", "noexec", "nodev", "mode=755", &format!("size={size}")]));
+    }
     all
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use rustix::{
-    fs::Mode,
-    mount::{MountFlags, mount_remount},
+    fs::{CWD, Mode, fstat},
+    mount::{MountFlags, OpenTreeFlags, mount_remount, open_tree},
     process::umask,
 };
 use serde_json::json;
@@ -24,6 +24,7 @@ use super::{
     GUARD, Spec,
     bundle::{Sources, describe},
     init::{self, Step, step},
+    mounts,
 };
 use crate::{
     place::real_path,
@@ -47,6 +48,7 @@ pub(super) fn become_runtime(
 ) -> Step<std::convert::Infallible> {
     let at = |name: &str| directory.join(name);
     let (place, devices, toolbox, state) = (at("root"), at("dev"), at("toolbox"), at("state"));
+    let mounts = step("open what is mounted", mounts::open(spec.mounts.clone()))?;
     for made in [&place, &devices, &toolbox, &state] {
         step("make the bundle's directories", fs::create_dir(made))?;
     }
@@ -57,6 +59,10 @@ pub(super) fn become_runtime(
     step("make /dev", systems.devices(&devices))?;
     // Ids of processes are those of the new namespace.
     step("mount /proc", systems.processes(Path::new("/proc")))?;
+    if spec.interactive {
+        step("place the terminal", terminal(&devices.join("console")))?;
+    }
+    let mounts = step("mount", mounts::wait_in(&at("mounts"), mounts))?;
     step("keep the runtime off control groups", close_groups(runtime))?;
     step("place the root", init::place(&root, &place))?;
     step("keep devices of the root closed", init::guarded(&place, MountFlags::NODEV))?;
@@ -67,6 +73,7 @@ pub(super) fn become_runtime(
         devices: &devices,
         toolbox: has_place(&image, MOUNT).then_some(&*toolbox),
         files: &files,
+        mounts: &mounts,
         foreign_system: systems.is_foreign(),
     };
     let mut described = describe(spec, &sources);
@@ -84,6 +91,17 @@ pub(super) fn become_runtime(
     command.stdin(Stdio::from(script)).current_dir(directory).env_clear();
     command.env("PATH", PATH).env("XDG_RUNTIME_DIR", &state).env("HOME", &state);
     Err(("start the runtime", command.exec()))
+}
+
+/// Places the terminal that is standard output. A runtime may put a pipe of its own between that and what it runs.
+fn terminal(at: &Path) -> io::Result<()> {
+    let path = fs::read_link("/proc/self/fd/1")?;
+    let terminal = open_tree(CWD, &path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    if fstat(&terminal)?.st_rdev != fstat(io::stdout())?.st_rdev {
+        return Err(io::Error::other(format!("{} is another one", path.display())));
+    }
+    fs::File::create(at)?;
+    init::place(&terminal, at)
 }
 
 /// Where this program can be started from; a copy at `otherwise`, when it was removed from its place.

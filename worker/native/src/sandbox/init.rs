@@ -18,13 +18,13 @@ use rustix::{
         move_mount, open_tree, unmount,
     },
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send},
-    process::{Signal, pivot_root, set_parent_process_death_signal, umask},
+    process::{Signal, ioctl_tiocsctty, pivot_root, set_parent_process_death_signal, setsid, umask},
     system::sethostname,
 };
 use slipway_layers::userns;
 use slipway_process::child::command;
 
-use super::{BROKEN, Spec, filter, handover::become_runtime, rights};
+use super::{BROKEN, Spec, filter, handover::become_runtime, mounts, rights};
 use crate::{overlay, toolbox::MOUNT};
 
 /// Parts of `/proc` and `/sys` that tell of the host or change it: hidden.
@@ -54,6 +54,16 @@ const LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
+/// What mounts may lack: as it is found, as it is asked for, and as runtimes call it.
+pub(super) const LACKS: [(StatVfsMountFlags, MountFlags, &str); 7] = [
+    (StatVfsMountFlags::RDONLY, MountFlags::RDONLY, "ro"),
+    (StatVfsMountFlags::NOSUID, MountFlags::NOSUID, "nosuid"),
+    (StatVfsMountFlags::NODEV, MountFlags::NODEV, "nodev"),
+    (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC, "noexec"),
+    (StatVfsMountFlags::NOATIME, MountFlags::NOATIME, "noatime"),
+    (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME, "nodiratime"),
+    (StatVfsMountFlags::RELATIME, MountFlags::RELATIME, "relatime"),
+];
 /// A directory that every Linux has: the root is mounted there for a moment.
 const ANYWHERE: &str = "/sys";
 
@@ -78,13 +88,14 @@ pub(super) fn step<T, E: Into<io::Error>>(doing: &'static str, result: Result<T,
 fn become_shell() -> Step<std::convert::Infallible> {
     step("bind the sandbox to its parent", set_parent_process_death_signal(Some(Signal::KILL)))?;
     let [root, spec, script] = step("take the root over", receive())?;
-    let spec = step("read the sandbox's description", read_spec(spec))?;
+    let mut spec = step("read the sandbox's description", read_spec(spec))?;
     step("make mounts private", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
     if let Some((runtime, directory)) = &spec.runtime {
         return become_runtime(runtime, directory, &spec, (root, script));
     }
     let toolbox = step("mount the toolbox", toolbox(&spec))?;
     let files = step("open the files of the host", host_files(&spec))?;
+    let mounts = step("open what is mounted", mounts::open(std::mem::take(&mut spec.mounts)))?;
     let systems = step("make /proc and /sys", Systems::make())?;
     step("enter the root", enter(&root))?;
     drop(root);
@@ -97,10 +108,15 @@ fn become_shell() -> Step<std::convert::Infallible> {
     }
     step("hide parts of /proc", hide())?;
     umask(Mode::from_raw_mode(0o022));
+    step("mount", mounts::place_all(mounts))?;
+    step("mount memory for secrets", memory(&spec))?;
     step("name the machine", sethostname(spec.hostname.as_bytes()))?;
     let program = step("start the build shell", spec.command.first().ok_or(io::ErrorKind::InvalidInput))?;
     let mut shell = command(program);
     shell.args(&spec.command[1..]).env_clear().envs(&spec.variables).stdin(Stdio::from(script)).current_dir("/");
+    if spec.interactive {
+        step("take the terminal", take_terminal())?;
+    }
     step("give up rights", rights::give_up(spec.raw))?;
     step("set the filter of system calls", filter::set())?;
     Err(("start the build shell", shell.exec()))
@@ -129,8 +145,21 @@ fn read_spec(spec: OwnedFd) -> io::Result<Spec> {
     Ok(serde_json::from_slice(&bytes)?)
 }
 
+/// Secrets are written there by the script itself.
+fn memory(spec: &Spec) -> io::Result<()> {
+    let Some((target, size)) = &spec.memory else { return Ok(()) };
+    let size = size.to_string();
+    place(&made("tmpfs", &[("mode", "755"), ("size", &size)], nothing())?, target)
+}
+
+/// The terminal becomes the one of a session of its own, so that some keys reach the shell as signals.
+fn take_terminal() -> io::Result<()> {
+    setsid()?;
+    Ok(ioctl_tiocsctty(io::stdout())?)
+}
+
 /// Overlay without a writable part is read-only whatever is done to it. Where there is none, the directory itself is what
-/// [`guarded`] keeps from being written.
+/// [`guarded`] keeps from being written; nothing is beside it then.
 pub(super) fn toolbox(spec: &Spec) -> io::Result<OwnedFd> {
     if !spec.overlays {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -138,23 +167,15 @@ pub(super) fn toolbox(spec: &Spec) -> io::Result<OwnedFd> {
     }
     let attributes =
         MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    overlay::mount(&[spec.toolbox.clone(), spec.empty.clone()], None, attributes)
+    let lowers: Vec<_> = spec.tools.iter().chain([&spec.toolbox, &spec.empty]).cloned().collect();
+    overlay::mount(&lowers, None, attributes)
 }
 
 /// Takes rights from a mount at its place, beside those that it lacks already.
 pub(super) fn guarded(at: &Path, more: MountFlags) -> io::Result<()> {
     let has = statvfs(at)?.f_flag;
-    let kept = [
-        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
-        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
-        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
-        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
-        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
-        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
-        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
-    ];
-    let kept = kept.into_iter().filter(|(has_it, _)| has.contains(*has_it)).map(|(_, flag)| flag);
-    let flags = kept.fold(MountFlags::BIND | more, |all, flag| all | flag);
+    let kept = LACKS.into_iter().filter(|(has_it, ..)| has.contains(*has_it));
+    let flags = kept.fold(MountFlags::BIND | more, |all, (_, flag, _)| all | flag);
     Ok(mount_remount(at, flags, c"")?)
 }
 

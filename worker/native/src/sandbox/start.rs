@@ -32,6 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Running {
     child: Child,
     socket: UnixStream,
+}
+
+/// What comes out of a sandbox.
+#[derive(Debug)]
+pub(crate) struct Spoken {
     /// What the commands say.
     pub(crate) out: ChildStdout,
     /// What they complain about.
@@ -52,24 +57,36 @@ pub(crate) enum Ended {
     Broken(String),
 }
 
-/// Starts `program`, which is this program or one like it, as a sandbox on the root `mount`.
+/// Starts `program`, which is this program or one like it, as a sandbox on the root `mount`; answers what comes out of it,
+/// too.
 pub(crate) fn start(
     program: &Path,
     mount: BorrowedFd<'_>,
-    (spec, surroundings): (&Spec, &Surroundings),
+    described: (&Spec, &Surroundings),
     script: &[u8],
+) -> io::Result<(Running, Spoken)> {
+    let mut running = start_to(program, mount, described, (script, [Stdio::piped(), Stdio::piped()]))?;
+    let missing = || io::Error::other("a child process has no pipes");
+    let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
+    Ok((running, Spoken { out: out.ok_or_else(missing)?, err: err.ok_or_else(missing)? }))
+}
+
+/// The same, with an output and an error output of the caller's.
+pub(crate) fn start_to(
+    program: &Path,
+    mount: BorrowedFd<'_>,
+    (spec, surroundings): (&Spec, &Surroundings),
+    (script, [out, err]): (&[u8], [Stdio; 2]),
 ) -> io::Result<Running> {
     let (ours, theirs) = UnixStream::pair()?;
     let surroundings = serde_json::to_string(surroundings)?;
     let mut command = async_command(program);
     command.args([OUTER, &surroundings]).stdin(Stdio::from(OwnedFd::from(theirs)));
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).env_clear().spawn()?;
-    let missing = || io::Error::other("a child process has no pipes");
-    let (out, err) = (child.stdout.take().ok_or_else(missing)?, child.stderr.take().ok_or_else(missing)?);
+    let child = command.stdout(out).stderr(err).env_clear().spawn()?;
     let description = in_memory("slipway-spec", &serde_json::to_vec(spec)?)?;
     let script = in_memory("slipway-script", script)?;
     hand_over(&ours, &[mount, description.as_fd(), script.as_fd()])?;
-    Ok(Running { child, socket: ours, out, err })
+    Ok(Running { child, socket: ours })
 }
 
 /// Makes a network as sandboxes have it, and nothing in it. Blocks.

@@ -140,8 +140,8 @@ async fn places_that_become_links_lead_nowhere() {
     let harness = Harness::new(&native.backend, &native.base);
     for round in 0..30 {
         let attempt = format!("race-{round}");
-        let setup =
-            Setup { attempt: attempt.clone(), platform: Platform::host(), network: Some("none".to_owned()), to: None };
+        let mut setup = Setup::new(attempt.clone(), Platform::host());
+        setup.network = Some("none".to_owned());
         let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
         workspace
             .extract(archive(&[directory("dev"), directory(".werf")]), "/", None, None)

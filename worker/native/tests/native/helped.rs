@@ -16,12 +16,8 @@ pub(crate) const HERE: &str = "SLIPWAY_TEST_THIS_HOST";
 const HELPERS: [&str; 3] = ["pasta", "pasta.avx2", "slirp4netns"];
 
 async fn tried(native: &Native, network: Option<&str>, text: &str) -> (Result<(), BackendError>, Vec<String>) {
-    let setup = Setup {
-        attempt: slipway_process::random_id(),
-        platform: Platform::host(),
-        network: network.map(str::to_owned),
-        to: None,
-    };
+    let mut setup = Setup::new(slipway_process::random_id(), Platform::host());
+    setup.network = network.map(str::to_owned);
     let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
     let text = format!("PATH=/.werf/stapel/embedded/bin:$PATH; {text}");
     Harness::new(&native.backend, &native.base).run(workspace.as_mut(), &[(1, &text)], &[]).await
@@ -101,7 +97,7 @@ async fn commands_have_a_network_behind_a_helper() {
     strangers.end().await;
 
     // One that is given up takes its helper along.
-    let setup = Setup { attempt: slipway_process::random_id(), platform: Platform::host(), network: None, to: None };
+    let setup = Setup::new(slipway_process::random_id(), Platform::host());
     let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
     let (logs, mut lines): (Logs, _) = tokio::sync::mpsc::channel(8);
     let script = Script { commands: vec![(1, "echo up; while :; do :; done".to_owned())], ..Script::default() };

@@ -8,8 +8,16 @@ use slipway_process::{Environment, child::command};
 use crate::parts::{DRIVER, RUNTIME};
 
 /// What is done once more: all that a sandbox and a layer are.
-pub(crate) const AGAIN: [&str; 6] =
-    ["the_suite", "sandbox::", "an_image_goes_to", "equal_files", "attacks::links", "attacks::descriptors"];
+pub(crate) const AGAIN: [&str; 8] = [
+    "the_suite",
+    "parts_of_the_host",
+    "shell::",
+    "sandbox::",
+    "an_image_goes_to",
+    "equal_files",
+    "attacks::links",
+    "attacks::descriptors",
+];
 /// Pairs of a runtime and a driver, in which each is met once: empty = our own sandbox, the kernel's overlay.
 pub(crate) const PAIRS: [(&str, &str); 3] = [("runc", ""), ("crun", "vfs"), ("", "fuse-overlayfs")];
 

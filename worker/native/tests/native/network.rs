@@ -83,6 +83,8 @@ async fn opened(native: &Native, network: Option<&str>) -> Box<dyn Workspace> {
         platform: Platform::host(),
         network: network.map(str::to_owned),
         to: None,
+        mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
     };
     native.backend.open(Some(&native.base), setup).await.expect("a workspace")
 }

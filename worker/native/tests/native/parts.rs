@@ -19,7 +19,7 @@ use slipway_oci::{
 use slipway_parts::Registry;
 use slipway_process::{Environment, SystemClock};
 use slipway_registry::{Client, Options};
-use slipway_toolbox::Places;
+use slipway_toolbox::{Places, Source};
 
 /// A backend of its own.
 pub(crate) struct Native {
@@ -79,7 +79,7 @@ impl Native {
             store: home.path().join("store"),
             limit,
             client: client(),
-            toolbox: Places::new(Vec::new()),
+            toolbox: Source::Own(Places::new(Vec::new())),
             compression: Compression::Gzip,
             program: program(),
             commands,
@@ -89,7 +89,14 @@ impl Native {
             clock: Arc::new(SystemClock::new(None)),
         };
         let backend = NativeBackend::open(options).await.expect("a backend");
-        let setup = Setup { attempt: "base".to_owned(), platform: Platform::host(), network: None, to: None };
+        let setup = Setup {
+            attempt: "base".to_owned(),
+            platform: Platform::host(),
+            network: None,
+            to: None,
+            mounts: Vec::new(),
+            secrets: slipway_backend::Secrets::none(),
+        };
         let mut workspace = backend.open(None, setup).await.expect("a workspace");
         let tree = [directory("bin"), directory("etc"), file("etc/passwd", "root:x:0:0::/root:/bin/sh\n")];
         workspace.extract(archive(&tree), "/", None, None).await.expect("files go in");

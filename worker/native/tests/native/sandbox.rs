@@ -108,6 +108,8 @@ async fn commands_on_the_network_of_the_host_change_nothing_of_it() {
         platform: slipway_oci::Platform::host(),
         network: Some("host".to_owned()),
         to: None,
+        mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
     };
     let opened = slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await;
     let text = "PATH=/.werf/stapel/embedded/bin:$PATH; [[ -d /sys/class/net/lo ]] && echo seen; \
@@ -189,6 +191,8 @@ async fn networks_that_are_unknown_are_refused() {
         platform: slipway_oci::Platform::host(),
         network: Some("container:x".to_owned()),
         to: None,
+        mounts: Vec::new(),
+        secrets: slipway_backend::Secrets::none(),
     };
     let mut workspace =
         slipway_backend::ImageBuilder::open(&native.backend, Some(&native.base), setup).await.expect("a workspace");
