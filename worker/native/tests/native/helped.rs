@@ -37,7 +37,7 @@ fn asks(address: &str, port: u16) -> String {
 /// The same where nothing should answer, not even that it does not.
 fn asks_in_vain(address: &str, port: u16) -> String {
     let tries = format!("exec 3<>/dev/tcp/{address}/{port}");
-    format!("if (busybox timeout 5 bash -c \"{tries}\"; exit $?) 2>/dev/null; then echo {address}; fi;")
+    format!("if (busybox timeout 2 bash -c \"{tries}\"; exit $?) 2>/dev/null; then echo {address}; fi;")
 }
 
 #[tokio::test(flavor = "multi_thread")]

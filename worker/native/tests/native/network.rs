@@ -1,10 +1,18 @@
 //! The network of commands: their own, behind the host's address; nothing of it is left.
 
 use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     process::Stdio,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
+
+use nix::sched::{CloneFlags, setns};
+use rustix::net::{Shutdown, shutdown};
 
 use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, Logs, Script, Setup, Workspace, conformance::Harness,
@@ -45,7 +53,7 @@ pub(crate) struct Other {
     pub(crate) address: String,
     /// This host's on the cable to it.
     pub(crate) here: String,
-    server: std::process::Child,
+    server: Arc<TcpListener>,
 }
 
 impl Other {
@@ -62,17 +70,33 @@ impl Other {
         let address = format!("{network}{}", low + 2);
         ip(&format!("-n {name} addr add {address}/30 dev eth0"));
         ip(&format!("-n {name} link set eth0 up"));
-        let mut server = command("ip");
-        server.args(["netns", "exec", &name, "busybox", "nc", "-ll", "-p", "7777", "-e", "busybox", "echo", "hello"]);
-        let server = server.stdin(Stdio::null()).spawn().expect("a server");
+        let server = Arc::new(listener_in(&name));
+        let serving = Arc::clone(&server);
+        std::thread::spawn(move || serving.incoming().map_while(Result::ok).for_each(say_hello));
         Self { name, address, here, server }
     }
 }
 
+/// A listener in a named network.
+fn listener_in(name: &str) -> TcpListener {
+    let network = std::fs::File::open(format!("/run/netns/{name}")).expect("a network");
+    let listen = move || {
+        setns(network, CloneFlags::CLONE_NEWNET).expect("the network is entered");
+        TcpListener::bind("0.0.0.0:7777").expect("a listener")
+    };
+    std::thread::spawn(listen).join().expect("a thread")
+}
+
+/// Whoever went away meanwhile is not minded.
+fn say_hello(mut client: TcpStream) {
+    let said = client.write_all(b"hello\n").and_then(|()| client.shutdown(std::net::Shutdown::Write));
+    let _ = said.and_then(|()| client.read_to_end(&mut Vec::new()));
+}
+
 impl Drop for Other {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        // Ends the thread, and with it what holds the network.
+        shutdown(&*self.server, Shutdown::Both).expect("an end");
         ip(&format!("netns del {}", self.name));
     }
 }
@@ -149,7 +173,8 @@ async fn a_network_is_used_again_when_nothing_was_left_in_it() {
     // Whoever hangs up first leaves, nearly always, a socket that waits for late packets: nobody else could listen there.
     let call = "busybox nc -l -p 7777 </dev/null >/dev/null & \
                 until (exec 3<>/dev/tcp/127.0.0.1/7777) 2>/dev/null; do :; done; wait";
-    let text = format!("{place}; until (( $(busybox wc -l </proc/net/tcp) > 1 )); do {call}; done");
+    let waits = "[[ $(busybox awk '$4 == \"06\"' /proc/net/tcp) ]]";
+    let text = format!("{place}; until {waits}; do {call}; done");
     assert_eq!(said(&native, &text).await, first);
     let second = said(&native, place).await;
     assert_ne!(second, first);
