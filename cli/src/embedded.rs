@@ -19,7 +19,7 @@ use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, 
 use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
-use slipway_protocol::{Requirements, SecretValues};
+use slipway_protocol::{OtherRepos, Requirements, SecretValues};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_telemetry::{SpanContext, Tracer};
 use slipway_worker::{Capabilities, Introspect, OneRepository, Stop, Worker};
@@ -59,6 +59,8 @@ pub(crate) struct BuildRequest {
     pub(crate) directory: PathBuf,
     /// Where stages are kept; `None` = in the local storage.
     pub(crate) repo: Option<Repo>,
+    /// Repositories beside that.
+    pub(crate) others: OtherRepos,
     /// Where builds agree on the stored stages.
     pub(crate) synchronization: Synchronization,
     /// What names this process to a coordinator by which builds agree.
@@ -203,6 +205,7 @@ async fn run(
         hold: Duration::ZERO,
         capabilities: Capabilities { backend: request.host.backend.to_string(), ..Capabilities::default() },
         link: Arc::new(LocalLink::new(engine.clone())),
+        registry: host.client.clone(),
         backend: host.backend(),
         ansible: request.host.ansible(tasks),
         sources: Arc::new(OneRepository(git)),

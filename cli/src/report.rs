@@ -169,7 +169,7 @@ fn stage(stage: &BuiltStage) -> Stage {
         size: record.size,
         source_type: match stage.source {
             Source::Reused => "repo",
-            Source::Copied => "local",
+            Source::Copied(origin) => origin.name(),
             Source::Built => "",
         },
         base_image_pulled: false,

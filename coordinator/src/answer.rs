@@ -17,7 +17,7 @@ pub(crate) async fn answer(outside: &Outside, tasks: &Tasks, question: &Question
             git::answer(outside, tasks, question.clone()).await.map(Some)
         }
         Question::Stored { place, digest, platform, not_before } => {
-            storage::answer(outside, *place, *digest, platform, *not_before).await.map(Some)
+            storage::answer(outside, place, *digest, platform, *not_before).await.map(Some)
         }
         Question::Base { reference, platform } => base::answer(outside, reference, platform).await.map(Some),
         Question::Imported { content, input, .. } => import::recorded(outside, content.as_ref(), input).await,

@@ -315,7 +315,10 @@ impl Owner {
                 self.desk.sync(worker, held, desired, reply, until);
             }
             Message::LogRoutes(attempt, reply) => drop(reply.send(self.log_routes(&attempt))),
-            Message::Recorded(build, result) => self.builds.finish(build, result),
+            Message::Recorded(build, result) => {
+                self.builds.tell_troubles(build);
+                self.builds.finish(build, result);
+            }
             Message::Rejected(build, at, result) => self.build(build, BuildEvent::Rejected(at, result)),
             Message::Drained(reply) => self.drained.push(reply),
             // Who no longer waits needs no answer.
@@ -362,6 +365,7 @@ impl Owner {
 
     /// Lets a build take what happened, and does what it wishes for.
     fn build(&mut self, id: BuildId, event: BuildEvent) {
+        self.builds.tell_troubles(id);
         for wish in self.builds.apply(id, event) {
             match wish {
                 Wish::Ask(question) => self.ask(id, question),

@@ -7,7 +7,7 @@ use slipway_digest::CommitId;
 use slipway_git::GitView;
 use slipway_oci::{Platform, Repo};
 use slipway_stages::BaseImage;
-use slipway_storage::{Publisher, Records, StageStorage};
+use slipway_storage::{Beside, Publisher, Records, StageStorage};
 
 /// Finds external images. Live: registries, with the local engine as a fallback.
 #[async_trait]
@@ -23,8 +23,10 @@ pub struct Outside {
     pub git: Arc<dyn GitView>,
     /// Where stages are published.
     pub primary: Arc<dyn StageStorage>,
-    /// Where stages may be copied from.
+    /// The local storage of this host, when stages are published to a repository: they may be copied from it.
     pub local: Option<Arc<dyn StageStorage>>,
+    /// Repositories beside the primary one.
+    pub beside: Beside,
     /// External images.
     pub bases: Arc<dyn Bases>,
     /// What is kept beside the stages.

@@ -9,9 +9,10 @@ use std::{
 use slipway_kv::Kv;
 use slipway_oci::Repo;
 use slipway_process::Clock;
+use slipway_protocol::OtherRepos;
 use slipway_registry::Client;
 use slipway_storage::{
-    LedgerRecords, Publisher, Records, RepoStorage, StageStorage,
+    Beside, CacheRepo, LedgerRecords, Publisher, Records, RepoStorage, SecondaryRepo, StageStorage,
     kv::{Attempts, Fences, KvLedger, SharedPublisher, SharedStages, StagePlace},
 };
 use tokio::sync::OnceCell;
@@ -65,6 +66,16 @@ impl Places {
         let place = self.place(repo);
         place.opened.get_or_try_init(|| place.begin(repo)).await?;
         Ok(place)
+    }
+
+    /// The repositories that a build uses beside its primary one.
+    pub(crate) fn beside(&self, others: &OtherRepos) -> Beside {
+        let cache = |repo: &Repo| CacheRepo::new(self.client.clone(), repo.clone(), Arc::clone(&self.clock));
+        let secondary = |repo: &Repo| SecondaryRepo::new(self.client.clone(), repo.clone());
+        Beside {
+            caches: others.caches.iter().map(cache).map(Arc::new).collect(),
+            secondaries: others.secondaries.iter().map(secondary).map(Arc::new).collect(),
+        }
     }
 
     fn place(&self, repo: &Repo) -> Arc<Place> {

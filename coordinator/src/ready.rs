@@ -11,6 +11,8 @@ use slipway_stages::{Build, BuildOptions, Graph, Settings};
 
 /// Most images that are named in a request.
 const MAX_IMAGES: usize = 100_000;
+/// Most repositories that a request names.
+const MAX_REPOS: usize = 100;
 /// Most commits that a request names.
 const MAX_COMMITS: usize = 10_000;
 
@@ -81,7 +83,7 @@ pub(crate) fn build(request: &SubmitRequest, graph: Graph, name: &BuildName) -> 
         platform: request.platform.clone(),
         dev: request.dev,
         virtual_merge: request.virtual_merge,
-        copy_from_local: false,
+        sources: request.others.sources(),
     };
     let options =
         BuildOptions { parallel: request.parallel, require_built: request.require_built, schedule: request.schedule };
@@ -100,6 +102,13 @@ fn check(request: &SubmitRequest) -> Result<(), String> {
     crate::mirrors::Mirrors::check_name(&request.project).map_err(|error| error.to_string())?;
     if request.repo.host.is_empty() {
         return Err("a cluster keeps stages in a repository: name one by --repo".to_owned());
+    }
+    let others: Vec<_> = request.others.iter().collect();
+    if others.len() > MAX_REPOS {
+        return Err(format!("more than {MAX_REPOS} repositories are named"));
+    }
+    if others.iter().any(|repo| repo.host.is_empty() || **repo == request.repo) {
+        return Err("a repository beside the primary one is that one, or none".to_owned());
     }
     if request.images.is_empty() {
         return Err("no image is named".to_owned());

@@ -1,7 +1,7 @@
 //! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
 //!
-//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`net`], [`processes`],
-//! [`Listener`], [`Collector`], [`GitHost`].
+//! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`net`],
+//! [`processes`], [`Listener`], [`Collector`], [`GitHost`], [`Setup`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
 pub mod canary;
@@ -16,6 +16,7 @@ pub mod processes;
 pub mod project;
 pub mod proxy;
 pub mod registry;
+pub mod setup;
 pub mod tree;
 
 pub use cluster::Cluster;
@@ -25,4 +26,5 @@ pub use listener::Listener;
 pub use project::{Built, Project, Run, builds_dockerfiles};
 pub use proxy::{Action, Proxy};
 pub use registry::Registry;
+pub use setup::Setup;
 pub use slipway_parts::{Part, require};

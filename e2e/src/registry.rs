@@ -110,6 +110,32 @@ impl Registry {
         self.0.server().log()
     }
 
+    /// The requests so far that it has answered: method and path, such as `GET /v2/app/tags/list`.
+    ///
+    /// # Panics
+    /// When the registry was killed.
+    pub fn requests(&self) -> Vec<String> {
+        let field = |line: &str, name: &str| {
+            let (_, rest) = line.split_once(&format!("{name}="))?;
+            let value = rest.split_whitespace().next()?;
+            Some(value.trim_matches('"').to_owned())
+        };
+        let request = |line: &str| {
+            let (method, uri) = (field(line, "http.request.method")?, field(line, "http.request.uri")?);
+            Some(format!("{method} {uri}"))
+        };
+        self.log().lines().filter(|line| line.contains("response completed")).filter_map(request).collect()
+    }
+
+    /// Loses everything of a repository, as when it was deleted by a foreign tool.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn empty(&self, name: &str) -> Result<()> {
+        let place = self.data().join("docker/registry/v2/repositories").join(name);
+        fs::remove_dir_all(&place).with_context(|| format!("remove {}", place.display()))
+    }
+
     /// All tags of a repository, sorted.
     ///
     /// # Errors

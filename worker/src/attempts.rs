@@ -66,7 +66,8 @@ impl Attempts {
         let (runner, held, changed) = (Arc::clone(&self.runner), Arc::clone(&self.held), Arc::clone(&self.changed));
         let assignment = assignment.clone();
         self.tasks.spawn(async move {
-            let ended = cancel.run_until_cancelled(run(&runner, &assignment, result, &progress)).await;
+            let running = Box::pin(run(&runner, &assignment, result, &progress));
+            let ended = cancel.run_until_cancelled(running).await;
             let Some(phase) = ended else { return };
             let late = match held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&assignment.attempt) {
                 Some(attempt) => {
@@ -149,7 +150,7 @@ fn take_result(held: &mut BTreeMap<AttemptId, Held>, attempt: &AttemptId) -> Opt
 
 /// Runs an attempt to its end, or to its deadline.
 async fn run(runner: &Runner, assignment: &Assignment, result: Option<Uploaded>, progress: &Progress) -> Phase {
-    let running = caught(runner.run(assignment, result.as_ref(), progress));
+    let running = caught(Box::pin(runner.run(assignment, result.as_ref(), progress)));
     let ended = match assignment.deadline {
         Some(deadline) => tokio::time::timeout(deadline, running).await,
         None => Ok(running.await),

@@ -7,6 +7,8 @@ mod imports;
 mod logs;
 mod shell;
 mod stage;
+mod stored;
+mod upload;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,6 +19,7 @@ use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 
 use crate::{
+    caches::Caches,
     holds::Holds,
     introspect::Introspect,
     mounts::Mounts,
@@ -41,6 +44,7 @@ pub(crate) struct Runner {
     pub(crate) link: Arc<dyn CoordinatorLink>,
     pub(crate) traces: Traces,
     pub(crate) holds: Holds,
+    pub(crate) caches: Caches,
     pub(crate) agent: Option<PathBuf>,
     pub(crate) introspect: Option<Arc<dyn Introspect>>,
 }
@@ -58,7 +62,7 @@ impl Runner {
             }
             (Job::Checksum(input), _) => {
                 let span = self.traces.begin("run", assignment);
-                let summed = imports::checksum(self, input).await;
+                let summed = imports::checksum(self, &assignment.caches, input).await;
                 traces::end(span, summed.as_ref().err());
                 summed.map(Phase::Summed)
             }

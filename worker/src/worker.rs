@@ -6,12 +6,13 @@ use slipway_ansible::Controller;
 use slipway_backend::ContainerBackend;
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Capabilities, CoordinatorLink, Desired, LinkError, Outcome, Phase, Report};
+use slipway_registry::Client;
 use slipway_telemetry::Tracer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attempts::Attempts, contact::Contact, health::Status, holds::Holds, introspect::Introspect, job::Runner,
-    mounts::Mounts, sources::Sources, traces::Traces,
+    attempts::Attempts, caches::Caches, contact::Contact, health::Status, holds::Holds, introspect::Introspect,
+    job::Runner, mounts::Mounts, sources::Sources, traces::Traces,
 };
 
 /// How long a worker waits before it asks again when the coordinator is away.
@@ -35,6 +36,8 @@ pub struct Setup {
     pub hold: Duration,
     /// Who tells it what to do.
     pub link: Arc<dyn CoordinatorLink>,
+    /// How repositories are spoken to that stages are copied between.
+    pub registry: Client,
     /// What runs its jobs.
     pub backend: Arc<dyn ContainerBackend>,
     /// What runs tasks of Ansible.
@@ -95,6 +98,7 @@ impl Worker {
             link: link.clone(),
             traces,
             holds: Holds::new(setup.holds),
+            caches: Caches::new(setup.registry, Arc::clone(&clock)),
             agent: setup.agent,
             introspect: setup.introspect,
         });

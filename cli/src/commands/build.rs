@@ -10,7 +10,7 @@ use slipway_native::{check, rootless};
 use slipway_oci::Repo;
 use slipway_process::random_id;
 use slipway_protocol::{BuildName, Requirements, SecretValues, SubmitRequest};
-use slipway_stages::{BuildOptions, Graph, Settings, build::BuildFailure};
+use slipway_stages::{BuildOptions, Graph, Place, Settings, build::BuildFailure};
 use slipway_telemetry::{Span, SpanContext, Tracer};
 
 use super::{selection, session::Session, trace};
@@ -207,7 +207,7 @@ async fn build_within(
         platform,
         dev: project.is_dev(),
         virtual_merge,
-        copy_from_local: flags.repo.is_some(),
+        sources: places(&flags),
     };
     let files = failure::Files::new(project.rendering.clone(), graph.images());
     let mut host = None;
@@ -246,6 +246,12 @@ async fn build_within(
         report.write(&outcome.images, &commit)?;
     }
     Ok(Some(Built { outcome, host }))
+}
+
+/// Where this process looks for stages that the primary repository lacks.
+fn places(flags: &Flags) -> Vec<Place> {
+    let local = flags.repo.is_some().then_some(Place::Local);
+    local.into_iter().chain(flags.storage.others.sources()).collect()
 }
 
 /// A build under way.
@@ -329,7 +335,8 @@ async fn agent(
 ) -> Result<Option<(PathBuf, Option<ssh::Agent>)>, Failure> {
     let runs = |image: &Image| match &image.kind {
         ImageKind::Stapel(stapel) => !stapel.shell.stages.is_empty(),
-        ImageKind::Dockerfile(_) => false,
+        // Whether one mounts an agent stands in its Dockerfile.
+        ImageKind::Dockerfile(_) => true,
     };
     if !graph.images().iter().any(runs) {
         return Ok(None);
@@ -470,6 +477,7 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         repository: project.repository.clone(),
         directory: project.directory.clone(),
         repo: flags.repo.clone(),
+        others: flags.storage.others.clone(),
         synchronization: flags.synchronization.clone(),
         token: flags.token.clone(),
         host,
@@ -501,6 +509,7 @@ fn cluster_request(
     let submit = SubmitRequest {
         project: settings.project,
         repo: repo.clone(),
+        others: flags.storage.others.clone(),
         config_name: project.config_name.clone(),
         config: project.rendering.text.clone(),
         images: graph.images().iter().map(|image| image.name().clone()).collect(),

@@ -113,6 +113,7 @@ fn setup(
         capabilities,
         hold: flags.hold,
         link: Arc::new(HttpLink::new(client, link, tasks)),
+        registry: host.client.clone(),
         backend: host.backend(),
         ansible: options.ansible(tasks),
         sources: Arc::new(mirrors),

@@ -6,8 +6,12 @@ use slipway_coordinator::Outside;
 use slipway_digest::CommitId;
 use slipway_git::GitView;
 use slipway_locks::FileLocks;
+use slipway_oci::Repo;
 use slipway_process::Tasks;
-use slipway_storage::{JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, StageStorage};
+use slipway_registry::Client;
+use slipway_storage::{
+    Beside, CacheRepo, JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, SecondaryRepo, StageStorage,
+};
 
 use super::{BuildRequest, agreed::Agreed, archives::Archives, bases::FoundBases};
 use crate::host::Host;
@@ -44,17 +48,29 @@ pub(super) fn outside(
     };
     let publisher = publisher.unwrap_or_else(on_host);
     let images = host.engine.images();
+    let beside = beside(request, &client);
     let client = client.pulling();
     let archives = Archives::new(request.directory.clone(), tasks.clone());
     Outside {
         git: Arc::clone(git),
         primary,
         local,
+        beside,
         bases: Arc::new(FoundBases { client, images, archives }),
         records,
         history: history(request),
         publisher: Arc::new(publisher),
         push_to: request.repo.clone(),
+    }
+}
+
+/// The repositories beside the primary one.
+fn beside(request: &BuildRequest, client: &Client) -> Beside {
+    let cache = |repo: &Repo| CacheRepo::new(client.clone(), repo.clone(), Arc::clone(&request.clock));
+    let secondary = |repo: &Repo| SecondaryRepo::new(client.clone(), repo.clone());
+    Beside {
+        caches: request.others.caches.iter().map(cache).map(Arc::new).collect(),
+        secondaries: request.others.secondaries.iter().map(secondary).map(Arc::new).collect(),
     }
 }
 

@@ -7,8 +7,6 @@ const fn not_yet(flag: Flag) -> Flag {
 }
 
 pub(super) const FLAGS: &[Flag] = &[
-    not_yet(Flag::list("secondary-repo", "REPO", "Repository to take stages from, read-only")),
-    not_yet(Flag::list("cache-repo", "REPO", "Repository near the builder that mirrors stages")),
     not_yet(Flag::text("final-repo", "REPO", "Repository that receives only final images")),
     not_yet(Flag::text("meta-repo", "REPO", "Repository for records only")),
     not_yet(Flag::list("add-custom-tag", "TEMPLATE", "Further tag of every final image")),

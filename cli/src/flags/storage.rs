@@ -1,9 +1,11 @@
 //! Where stages are kept, and how registries are spoken to.
 
+use slipway_oci::Repo;
+use slipway_protocol::OtherRepos;
 use slipway_registry::{Mirror, MirrorError};
 
 use super::{
-    flag::{CommandName, Flag, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf},
+    flag::{BUILD, CommandName, Flag, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf},
     resolve::{FlagError, Values},
 };
 
@@ -13,6 +15,18 @@ pub(crate) const REPO: Flag = Flag::text(
     "Container repository in which stages are kept, such as registry.example.org/project; without it they are kept on this host",
 )
 .on(REPOSITORY);
+pub(crate) const SECONDARY_REPO: Flag = Flag::list(
+    "secondary-repo",
+    "REPO",
+    "Repository of others whose stages are copied instead of being built; it is only read",
+)
+.on(BUILD);
+pub(crate) const CACHE_REPO: Flag = Flag::list(
+    "cache-repo",
+    "REPO",
+    "Repository near the builder that stages are read from first; new ones and those that were needed go there, too",
+)
+.on(BUILD);
 pub(crate) const INSECURE_REGISTRY: Flag =
     Flag::switch("insecure-registry", "Use plain HTTP for registries; localhost and 127.0.0.0/8 need no flag")
         .on(REGISTRIES);
@@ -63,6 +77,8 @@ pub(super) const FLAGS: &[Flag] = &[
     ANEW,
     REASON,
     REPO,
+    SECONDARY_REPO,
+    CACHE_REPO,
     INSECURE_REGISTRY,
     SKIP_TLS_VERIFY_REGISTRY,
     DOCKER_CONFIG,
@@ -84,22 +100,26 @@ pub(crate) struct StorageFlags {
     pub(crate) mirrors: Vec<Mirror>,
     /// `--synchronization`
     pub(crate) synchronization: String,
+    /// `--secondary-repo` and `--cache-repo`
+    pub(crate) others: OtherRepos,
 }
 
 impl StorageFlags {
     /// What the flags and variables say.
     ///
     /// # Errors
-    /// When a mirror is none.
+    /// When a mirror or a repository is none.
     pub(crate) fn from_values(values: &Values) -> Result<Self, FlagError> {
         let mirrors: Result<Vec<Mirror>, _> =
             values.list(&CONTAINER_REGISTRY_MIRROR).iter().map(|text| text.parse()).collect();
         let mirrors = mirrors.map_err(|error: MirrorError| {
             FlagError(format!("{}: {error}", values.spelling(&CONTAINER_REGISTRY_MIRROR)))
         })?;
+        // `:local` is how werf spells "no repository".
+        let repo = values.text(&REPO).filter(|repo| repo != ":local");
         Ok(Self {
-            // `:local` is how werf spells "no repository".
-            repo: values.text(&REPO).filter(|repo| repo != ":local"),
+            others: others(values, repo.as_deref())?,
+            repo,
             insecure: values.switch(&INSECURE_REGISTRY),
             skip_tls_verify: values.switch(&SKIP_TLS_VERIFY_REGISTRY),
             docker_config: values.text(&DOCKER_CONFIG),
@@ -107,4 +127,34 @@ impl StorageFlags {
             synchronization: values.text(&SYNCHRONIZATION).unwrap_or_else(|| ":local".to_owned()),
         })
     }
+}
+
+/// The repositories beside the primary one, each once.
+fn others(values: &Values, primary: Option<&str>) -> Result<OtherRepos, FlagError> {
+    let primary = primary.and_then(|repo| repo.parse::<Repo>().ok());
+    let read = |flag: &Flag| {
+        let mut repos: Vec<Repo> = Vec::new();
+        // The local storage of a host is always looked through.
+        for text in values.list(flag).iter().filter(|text| *text != ":local") {
+            let refuse = |why: String| FlagError(format!("{}: {why}", values.spelling(flag)));
+            let repo: Repo = text.parse().map_err(|error: slipway_oci::ReferenceError| refuse(error.to_string()))?;
+            match &primary {
+                None => return Err(refuse(format!("{repo} stands beside a primary repository: give that by --repo"))),
+                Some(primary) if *primary == repo => {
+                    return Err(refuse(format!("{repo} is the primary repository (--repo) itself")));
+                }
+                Some(_) if repos.contains(&repo) => {}
+                Some(_) => repos.push(repo),
+            }
+        }
+        Ok(repos)
+    };
+    let (caches, secondaries) = (read(&CACHE_REPO)?, read(&SECONDARY_REPO)?);
+    if let Some(both) = caches.iter().find(|cache| secondaries.contains(cache)) {
+        let (cache, secondary) = (values.spelling(&CACHE_REPO), values.spelling(&SECONDARY_REPO));
+        return Err(FlagError(format!(
+            "{both} is named by {cache}, which is written, and by {secondary}, which is not"
+        )));
+    }
+    Ok(OtherRepos { caches, secondaries })
 }

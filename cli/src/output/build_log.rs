@@ -59,7 +59,7 @@ impl BuildLog {
             DisplayEvent::StageStored { name, stored, source, took } => {
                 let title = match source {
                     Source::Built => self.palette.name(&format!("Built stage {name}")),
-                    Source::Copied => self.palette.name(&format!("Copied stage {name}")),
+                    Source::Copied(_) => self.palette.name(&format!("Copied stage {name}")),
                     // Images share stages: what one of them has just stored is no other build's.
                     Source::Reused if self.own.contains(&stored.name) => self.reused(name, ""),
                     Source::Reused => self.reused(name, " (another build was first)"),

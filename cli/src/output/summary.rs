@@ -12,12 +12,12 @@ pub(crate) fn text(images: &[BuiltImage], took: Duration) -> String {
             counted.push(stage);
         }
     }
-    let count = |source: Source| counted.iter().filter(|stage| stage.source == source).count();
-    let copied = match count(Source::Copied) {
+    let count = |is: Is| counted.iter().filter(|stage| is(stage.source)).count();
+    let copied = match count(is_copied) {
         0 => String::new(),
         copied => format!("{copied} copied, "),
     };
-    let (built, reused) = (count(Source::Built), count(Source::Reused));
+    let (built, reused) = (count(is_built), count(|source| source == Source::Reused));
     let stages = if built == 1 { "stage" } else { "stages" };
     let took = took.as_secs_f64();
     let title = format!("Build summary: {built} {stages} built, {copied}{reused} reused, {took:.2} seconds");
@@ -27,8 +27,8 @@ pub(crate) fn text(images: &[BuiltImage], took: Duration) -> String {
 fn line(image: &BuiltImage) -> String {
     let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
     let kind = if image.artifact { "artifact" } else { "image" };
-    let done = [(Source::Built, "built"), (Source::Copied, "copied")];
-    let done = done.into_iter().filter_map(|(source, verb)| stages(image, source, verb));
+    let done: [(Is, &str); 2] = [(is_built, "built"), (is_copied, "copied")];
+    let done = done.into_iter().filter_map(|(is, verb)| stages(image, is, verb));
     let reused = match image.stages.iter().filter(|stage| stage.source == Source::Reused).count() {
         0 => None,
         reused => Some(format!("{reused} reused")),
@@ -39,9 +39,20 @@ fn line(image: &BuiltImage) -> String {
     format!("  {kind} {}: {}{place}", names.join(", "), what.join("; "))
 }
 
-/// The stages from `source`, each with its time; `None` when there are none.
-fn stages(image: &BuiltImage, source: Source, verb: &str) -> Option<String> {
-    let of_source = image.stages.iter().filter(|stage| stage.source == source);
+/// Whether a stage came from such a place.
+type Is = fn(Source) -> bool;
+
+fn is_built(source: Source) -> bool {
+    source == Source::Built
+}
+
+fn is_copied(source: Source) -> bool {
+    matches!(source, Source::Copied(_))
+}
+
+/// The stages of such a source, each with its time; `None` when there are none.
+fn stages(image: &BuiltImage, is: Is, verb: &str) -> Option<String> {
+    let of_source = image.stages.iter().filter(|stage| is(stage.source));
     let each: Vec<String> =
         of_source.map(|stage| format!("{} ({:.2} s)", stage.kind, stage.took.as_secs_f64())).collect();
     (!each.is_empty()).then(|| format!("{verb} {}", each.join(", ")))

@@ -85,8 +85,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("build: {staged: true}", "from: b", "build.staged"),
     ("build: {platform: [linux/amd64, linux/arm64]}", "from: b", "build.platform"),
     ("", "from: b\nplatform: [linux/amd64, linux/arm64]", "platform"),
-    ("", "dockerfile: D\nsecrets: [{env: X}]", "secrets"),
-    ("", "dockerfile: D\nssh: default", "ssh"),
     ("", "dockerfile: D\nstaged: true", "staged"),
 ];
 

@@ -52,7 +52,7 @@ fn keep(storage: &MemoryStorage, plan: &StagePlan, attempt: &AttemptId) -> Uploa
         parent: plan.parent,
         size: 1,
     });
-    Uploaded { at, image_id: digest, size: 1, took: Duration::ZERO }
+    Uploaded { at, image_id: digest, size: 1, took: Duration::ZERO, caches_failed: Vec::new() }
 }
 
 /// An image without layers that is like no other.
@@ -66,5 +66,11 @@ async fn push(client: &Client, repo: &Repo, attempt: &AttemptId) -> Uploaded {
     let digest = BlobDigest::of(manifest.as_bytes());
     let stored = client.put_manifest(repo, &digest.to_string(), MANIFEST, manifest.into()).await;
     stored.expect("the registry takes a manifest");
-    Uploaded { at: ImageAt { repo: repo.clone(), digest }, image_id: config, size: 1, took: Duration::ZERO }
+    Uploaded {
+        at: ImageAt { repo: repo.clone(), digest },
+        image_id: config,
+        size: 1,
+        took: Duration::ZERO,
+        caches_failed: Vec::new(),
+    }
 }

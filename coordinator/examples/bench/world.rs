@@ -121,6 +121,7 @@ impl World {
             git: Arc::new(NoFiles),
             primary: stages,
             local: None,
+            beside: Default::default(),
             bases: Arc::new(AnyBase),
             records: Arc::new(MemoryRecords::default()),
             history: Vec::new(),
@@ -227,7 +228,7 @@ pub(crate) fn build(graph: Graph, options: BuildOptions) -> Build {
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         dev: false,
         virtual_merge: None,
-        copy_from_local: false,
+        sources: Vec::new(),
     };
     Build::new(graph, &Arc::new(settings), options)
 }

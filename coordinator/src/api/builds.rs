@@ -46,8 +46,9 @@ impl Api {
         let reign = self.reign()?;
         let name = name(request)?;
         let submitted: SubmitRequest = answer::read(body, self.limits.submit).await?;
-        if !request.caller.may_use(&submitted.repo) {
-            let why = format!("the token `{}` may not build to {}", request.caller.name, submitted.repo);
+        let mut written = std::iter::once(&submitted.repo).chain(&submitted.others.caches);
+        if let Some(refused) = written.find(|repo| !request.caller.may_use(repo)) {
+            let why = format!("the token `{}` may not build to {refused}", request.caller.name);
             return Err(refuse(Code::Forbidden, format!("{why}; `repos=` in the file of tokens says where it may")));
         }
         let project = submitted.project.clone();

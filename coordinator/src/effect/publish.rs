@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use slipway_digest::{Millis, StageId};
 use slipway_git::{GitError, GitView};
+use slipway_oci::Repo;
 use slipway_process::Tasks;
 use slipway_protocol::{AttemptId, Failure, Outcome, Uploaded};
 use slipway_stages::{Commits, Question, StagePlan, StageRecord, select};
@@ -30,6 +32,7 @@ pub(crate) async fn publish(
     attempt: &AttemptId,
     uploaded: Uploaded,
 ) -> Published {
+    let caches_failed = uploaded.caches_failed;
     let record = StageRecord {
         id: StageId { digest: plan.digest, stamp: Millis(0) },
         platform: plan.platform.clone(),
@@ -52,7 +55,10 @@ pub(crate) async fn publish(
         Err(error) => Err(error),
     };
     match published {
-        Ok(Verdict::Won(record)) => Published::Settled(Outcome::Committed(Box::new(record))),
+        Ok(Verdict::Won(record)) => {
+            mirror(outside, &record, caches_failed).await;
+            Published::Settled(Outcome::Committed(Box::new(record)))
+        }
         Ok(Verdict::Lost(record)) => {
             // It will not commit: its leave is of no use, and does no harm should it stay.
             if let Err(error) = outside.publisher.dismiss(&attempt.id).await {
@@ -62,6 +68,15 @@ pub(crate) async fn publish(
         }
         Err(error) => failed(outside, plan, &error),
     }
+}
+
+/// Gives a stored stage its tag in the caches, where its worker has brought it.
+async fn mirror(outside: &Outside, record: &StageRecord, failed: Vec<(Repo, String)>) {
+    let caches = &outside.beside.caches;
+    for (repo, why) in failed {
+        caches.iter().filter(|cache| *cache.repo() == repo).for_each(|cache| cache.failed(&why));
+    }
+    join_all(caches.iter().map(|cache| cache.tag(record))).await;
 }
 
 fn failed(outside: &Outside, plan: &StagePlan, error: &StorageError) -> Published {

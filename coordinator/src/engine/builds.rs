@@ -120,6 +120,14 @@ impl Builds {
         let _ = running.outgoing.send(event);
     }
 
+    /// Tells what has gone wrong with repositories that a build can do without.
+    pub(super) fn tell_troubles(&mut self, id: BuildId) {
+        let Some(outside) = self.outside(id) else { return };
+        for trouble in outside.beside.caches.iter().filter_map(|cache| cache.untold()) {
+            self.tell(id, Event::Notice(trouble));
+        }
+    }
+
     /// The span that the jobs of a build belong to.
     pub(super) fn trace(&self, id: BuildId) -> Option<SpanContext> {
         self.running.get(&id).and_then(|running| running.trace)

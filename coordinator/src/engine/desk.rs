@@ -103,6 +103,7 @@ fn is_news(held: &[AttemptId], desired: &Desired) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use slipway_digest::{Encoder, Millis, StageDigest, StageId};
     use slipway_oci::{BlobDigest, ImageAt, Repo};
     use slipway_protocol::{Assignment, Job, Outcome};
     use slipway_stages::{ImportInput, ImportedImage};
@@ -117,6 +118,7 @@ mod tests {
         let digest = BlobDigest::of(b"image");
         let input = Box::new(ImportInput {
             image: ImportedImage::Stage {
+                id: StageId { digest: StageDigest(Encoder::new("stage").finish()), stamp: Millis(1) },
                 at: ImageAt { repo: Repo { host: String::new(), path: "p".to_owned() }, digest: digest.clone() },
                 image_id: digest,
             },
@@ -135,6 +137,7 @@ mod tests {
             again: None,
             traceparent: None,
             secrets: Vec::new(),
+            caches: Vec::new(),
         };
         Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }
     }

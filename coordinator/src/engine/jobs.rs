@@ -225,7 +225,8 @@ impl Owner {
             let (again, traceparent) = (self.scheduler.again(&attempt), self.traces.parent_of(&attempt));
             let deadline = options.deadline;
             let secrets = entry.secrets.clone();
-            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent, secrets })
+            let caches = entry.outside.beside.caches.iter().map(|cache| cache.repo().clone()).collect();
+            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent, secrets, caches })
         };
         Desired {
             run: orders.run.into_iter().filter_map(assignment).collect(),

@@ -224,6 +224,7 @@ impl Reign {
             git: Arc::new(repository),
             primary: Arc::clone(&place.stages),
             local: None,
+            beside: self.parts.places.beside(&request.others),
             bases: Arc::clone(&self.parts.places.bases),
             records: place.records(&request.project),
             history: history(request),

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use slipway_coordinator::Limits;
 use slipway_kv::MemoryKv;
-use slipway_protocol::{BuildSummary, Report, SubmitRequest};
+use slipway_protocol::{BuildSummary, OtherRepos, Report, SubmitRequest};
 
 use crate::world::{Coordinator, Project, Setup, refusal, request, soon};
 
@@ -123,6 +123,12 @@ async fn a_token_is_held_to_its_repositories() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(why.message.contains("`team` may not build to localhost:1/shop"), "{why:?}");
     let ours = SubmitRequest { repo: "localhost:1/team/shop".parse().expect("a repository"), ..elsewhere.clone() };
+    let theirs = vec!["localhost:1/x".parse().expect("a repository")];
+    let writing = OtherRepos { caches: theirs, ..OtherRepos::default() };
+    let asked = SubmitRequest { others: writing, ..ours.clone() };
+    let (status, why) = refusal(coordinator.submit("build-two", &asked).await).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(why.message.contains("`team` may not build to localhost:1/x"), "{why:?}");
     coordinator.submitted("build-two", &ours).await;
     coordinator.token = Some("all".to_owned());
     coordinator.submitted("build-one", &elsewhere).await;

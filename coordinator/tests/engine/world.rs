@@ -86,6 +86,7 @@ impl World {
             git: Arc::new(OneFile),
             primary: Arc::new(storage.clone()),
             local: None,
+            beside: Default::default(),
             bases: Arc::new(AnyBase),
             records: Arc::new(MemoryRecords::default()),
             history: vec![CommitId([1; 20])],
@@ -110,7 +111,7 @@ impl World {
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
             virtual_merge: None,
-            copy_from_local: false,
+            sources: Vec::new(),
         };
         let build = Build::new(Graph::new(config.images), &Arc::new(settings), BuildOptions::default());
         Submission {

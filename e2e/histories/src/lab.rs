@@ -117,7 +117,8 @@ impl Lab {
             git: Arc::clone(&git),
             primary: storage,
             local: None,
-            bases: Arc::new(InRegistry(client)),
+            beside: Default::default(),
+            bases: Arc::new(InRegistry(client.clone())),
             records: Arc::new(MemoryRecords::default()),
             history: Vec::new(),
             publisher: Arc::new(publisher),
@@ -143,6 +144,7 @@ impl Lab {
             hold: Duration::ZERO,
             capabilities: Capabilities { backend: format!("{what:?}").to_lowercase(), ..Capabilities::default() },
             link: Arc::new(LocalLink::new(engine.clone())),
+            registry: client,
             backend: Arc::clone(&backend),
             ansible,
             sources: Arc::new(OneRepository(git)),
@@ -214,7 +216,7 @@ impl Lab {
             platform: Platform::host(),
             dev: false,
             virtual_merge: None,
-            copy_from_local: false,
+            sources: Vec::new(),
         };
         let options = BuildOptions { parallel: None, require_built: false, schedule: Schedule::Ready };
         let build = Build::new(self.graph.clone(), &Arc::new(settings), options);

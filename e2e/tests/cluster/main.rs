@@ -3,6 +3,7 @@
 mod agreed;
 mod apart;
 mod basic;
+mod beside;
 mod coordinators;
 mod etcd;
 mod example;

@@ -1,7 +1,7 @@
 //! Dockerfile images: targets, contexts, the engine's own cache.
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, engine, require};
+use slipway_e2e::{Part, Project, Registry, Run, builds_dockerfiles, engine, require};
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
@@ -56,24 +56,39 @@ fn every_added_host_is_known_during_the_build_and_not_after() -> Result<()> {
 }
 
 #[test]
-fn a_build_without_network_has_only_loopback() -> Result<()> {
-    if !require(&ALL) {
+fn fixture_43_run_has_the_network_that_is_named() -> Result<()> {
+    if !require(&ALL) || !builds_dockerfiles() {
         return Ok(());
     }
-    for (builder, name) in [("0", "none-classic"), ("1", "none-buildkit")] {
+    for (builder, name) in [("0", "network-classic"), ("1", "network-buildkit")] {
         let (registry, project) = (Registry::start()?, Project::new(name)?);
-        let base = engine::base_image();
-        let mut seen = Vec::new();
-        for network in ["none", "host"] {
-            let run = "RUN ls /sys/class/net > /seen";
-            project.write("Dockerfile", format!("FROM {base}\nENV BUILDER={name} NETWORK={network}\n{run}\n"))?;
-            project.config(&format!("image: app\ndockerfile: Dockerfile\nnetwork: {network}\n"))?;
-            project.commit(network)?;
-            let built = project.build_with(&["--repo", &registry.repo(name)], &[("DOCKER_BUILDKIT", builder)])?;
-            seen.push(engine::sh(&built.image("app"), "cat /seen")?);
-        }
-        assert_eq!(seen[0], "lo\n", "builder {builder}");
-        assert_ne!(seen[0], seen[1], "builder {builder}: the engine's bridge is a device of the host");
+        let repo = registry.repo(name);
+        // Another `mark` is another image, also for the engine's own cache.
+        let build = |mark: &str, network: &str, flags: &[&str]| -> Result<(Run, String)> {
+            let (base, look) = (engine::base_image(), "RUN ls /sys/class/net > /seen");
+            project.write("Dockerfile", format!("FROM {base}\nENV MARK={name}-{mark}\n{look}\n"))?;
+            project.config(&format!("image: app\ndockerfile: Dockerfile\n{network}"))?;
+            project.commit(mark)?;
+            let arguments = [&["--repo", repo.as_str()], flags].concat();
+            let built = project.build_with(&arguments, &[("DOCKER_BUILDKIT", builder)])?;
+            let seen = engine::sh(&built.image("app"), "cat /seen")?;
+            Ok((built.run, seen))
+        };
+        let (none, seen) = build("none", "network: none\n", &[])?;
+        assert_eq!(seen, "lo\n", "builder {builder}");
+        assert!(none.stderr.contains("app/dockerfile network: none"), "{}", none.stderr);
+        // It is in no digest.
+        let (host, _) = build("none", "network: host\n", &[])?;
+        assert!(host.built().is_empty(), "{:?}", host.built());
+        let (host, seen) = build("host", "network: host\n", &[])?;
+        assert_ne!(seen, "lo\n", "builder {builder}: the engine's bridge is a device of the host");
+        assert!(host.stderr.contains("app/dockerfile network: host"), "{}", host.stderr);
+        // The flag wins over the configuration.
+        let (flag, seen) = build("flag", "network: host\n", &["--backend-network", "none"])?;
+        assert_eq!(seen, "lo\n", "builder {builder}");
+        assert!(flag.stderr.contains("app/dockerfile network: none"), "{}", flag.stderr);
+        let (default, _) = build("default", "", &[])?;
+        assert!(!default.stderr.contains("network: "), "{}", default.stderr);
     }
     Ok(())
 }

@@ -2,49 +2,28 @@
 
 use anyhow::Result;
 use slipway_e2e::{
-    Part, Project, Registry,
+    Built, Project, Setup,
     contents::{differences, of_commit, of_image},
     engine,
-    project::Built,
-    require,
 };
 
-const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
-
-struct Setup {
-    registry: Registry,
-    project: Project,
+fn new(config: &str) -> Result<Option<Setup>> {
+    Setup::new("files", config)
 }
 
-impl Setup {
-    fn new(config: &str) -> Result<Option<Self>> {
-        if !require(&ALL) {
-            return Ok(None);
-        }
-        let setup = Self { registry: Registry::start()?, project: Project::new("files")? };
-        setup.project.config(config)?;
-        Ok(Some(setup))
-    }
-
-    fn build(&self, message: &str) -> Result<Built> {
-        self.project.commit(message)?;
-        self.project.build(&["--repo", &self.registry.repo("files")])
-    }
-
-    /// A directory of the image holds what git says that `add` of the commit does, all of it owned by `owner`.
-    fn same(&self, built: &Built, (add, to): (&str, &str), owner: u64) -> Result<()> {
-        let expected = of_commit(self.project.path(), &format!("HEAD:{add}"), |_| owner)?;
-        let differ = differences(&expected, &of_image(&built.image("image"), to)?);
-        assert!(differ.is_empty(), "{to} is not `{add}` (git, image):\n{}", differ.join("\n"));
-        Ok(())
-    }
+/// A directory of the image holds what git says that `add` of the commit does, all of it owned by `owner`.
+fn same(setup: &Setup, built: &Built, (add, to): (&str, &str), owner: u64) -> Result<()> {
+    let expected = of_commit(setup.project.path(), &format!("HEAD:{add}"), |_| owner)?;
+    let differ = differences(&expected, &of_image(&built.image("image"), to)?);
+    assert!(differ.is_empty(), "{to} is not `{add}` (git, image):\n{}", differ.join("\n"));
+    Ok(())
 }
 
 #[test]
 fn fixture_16_sources_stay_as_they_are_without_patches() -> Result<()> {
     let config = "image: image\nfrom: BASE\nimport: [{image: sources, add: /app, to: /app, after: setup}]\n---\nimage: sources\n\
                   from: BASE\ndisableGitAfterPatch: true\ngit: [{to: /app}]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     setup.project.write("file", "1")?;
     let first = setup.build("first")?;
     assert!(first.run.built().contains(&"sources/gitArchive".to_owned()), "{:?}", first.run.built());
@@ -64,7 +43,7 @@ const NAMES: [&str; 4] = ["plain", "with space", "quote's \"and\" $more", "dir/s
 #[test]
 fn fixture_20_files_come_go_and_change_by_archive_and_patch() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app, owner: 55555, group: 55555}]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     for name in NAMES {
         project.write(&format!("src/{name}"), name)?;
@@ -74,7 +53,7 @@ fn fixture_20_files_come_go_and_change_by_archive_and_patch() -> Result<()> {
     let first = setup.build("by archive")?;
     assert_eq!(first.run.built(), ["image/from", "image/gitArchive"]);
     assert_eq!(engine::sh(&first.image("image"), "stat -c '%u:%g %a' /app")?, "55555:55555 755\n");
-    setup.same(&first, ("src", "/app"), 55555)?;
+    same(&setup, &first, ("src", "/app"), 55555)?;
 
     for name in NAMES {
         // Added, changed, changed in mode and content, in mode alone.
@@ -85,19 +64,19 @@ fn fixture_20_files_come_go_and_change_by_archive_and_patch() -> Result<()> {
     }
     let second = setup.build("by patch")?;
     assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
-    setup.same(&second, ("src", "/app"), 55555)?;
+    same(&setup, &second, ("src", "/app"), 55555)?;
 
     for name in NAMES {
         project.git(&["rm", "--quiet", &format!("src/{name}"), &format!("src/{name}.tool")])?;
     }
     let third = setup.build("deleted")?;
     assert_eq!(third.run.built(), ["image/gitLatestPatch"]);
-    setup.same(&third, ("src", "/app"), 55555)?;
+    same(&setup, &third, ("src", "/app"), 55555)?;
 
     // What is staged and not committed, by `--dev`.
     project.write("src/plain.new", "staged")?;
     project.git(&["add", "--all"])?;
-    let dev = project.build_with(&["--repo", &setup.registry.repo("files")], &[("WERF_DEV", "1")])?;
+    let dev = project.build_with(&["--repo", &setup.repo()], &[("WERF_DEV", "1")])?;
     assert_eq!(dev.run.built(), ["image/gitLatestPatch"]);
     assert_eq!(engine::sh(&dev.image("image"), "cat /app/plain.new; stat -c %u /app/plain.new")?, "staged55555\n");
     // What lies outside of the mapping builds nothing.
@@ -110,7 +89,7 @@ fn fixture_20_files_come_go_and_change_by_archive_and_patch() -> Result<()> {
 #[test]
 fn fixture_21_links_come_go_and_change_by_archive_and_patch() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app, owner: 55555, group: 55555}]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     project.write("src/file", "x")?;
     project.write("src/dir/inner", "x")?;
@@ -119,7 +98,7 @@ fn fixture_21_links_come_go_and_change_by_archive_and_patch() -> Result<()> {
         project.link(&format!("src/{name}"), target)?;
     }
     let first = setup.build("by archive")?;
-    setup.same(&first, ("src", "/app"), 55555)?;
+    same(&setup, &first, ("src", "/app"), 55555)?;
 
     project.link("src/added", "none")?;
     project.link("src/one", "dir")?;
@@ -127,7 +106,7 @@ fn fixture_21_links_come_go_and_change_by_archive_and_patch() -> Result<()> {
     project.link("src/out", "..")?;
     let second = setup.build("by patch")?;
     assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
-    setup.same(&second, ("src", "/app"), 55555)?;
+    same(&setup, &second, ("src", "/app"), 55555)?;
     assert!(setup.build("nothing")?.run.built().is_empty());
 
     // Links become files and directories, and the other way round.
@@ -138,13 +117,13 @@ fn fixture_21_links_come_go_and_change_by_archive_and_patch() -> Result<()> {
     project.write("src/file/deep/er", "a directory now")?;
     let third = setup.build("other kinds")?;
     assert_eq!(third.run.built(), ["image/gitLatestPatch"]);
-    setup.same(&third, ("src", "/app"), 55555)
+    same(&setup, &third, ("src", "/app"), 55555)
 }
 
 #[test]
 fn renames_in_case_emptied_directories_and_moves_are_those_of_git() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app}]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     for path in ["Readme", "lib/a/b/only", "lib/a/c", "moved/one", "moved/two", "x/y/z/deep"] {
         project.write(&format!("src/{path}"), path)?;
@@ -155,12 +134,12 @@ fn renames_in_case_emptied_directories_and_moves_are_those_of_git() -> Result<()
     project.git(&["rm", "--quiet", "src/lib/a/b/only", "src/x/y/z/deep"])?;
     let second = setup.build("second")?;
     assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
-    setup.same(&second, ("src", "/app"), 0)?;
+    same(&setup, &second, ("src", "/app"), 0)?;
     // A commit that takes all of it back has the same files as the first one, and no patch.
     project.git(&["revert", "--no-edit", "HEAD"])?;
     let reverted = setup.build("reverted")?;
     assert!(reverted.run.built().is_empty(), "{:?}", reverted.run.built());
-    setup.same(&reverted, ("src", "/app"), 0)
+    same(&setup, &reverted, ("src", "/app"), 0)
 }
 
 /// The patch goes into the first user stage that is built anew; those below it are reused.
@@ -168,7 +147,7 @@ fn renames_in_case_emptied_directories_and_moves_are_those_of_git() -> Result<()
 fn patches_go_into_the_user_stage_that_is_built_anew() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit:\n- {add: /src, to: /app, stageDependencies: {install: [deps], setup: ['web/*']}}\n\
                   shell: {install: cp /app/deps /installed, setup: ls /app > /seen}\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     for path in ["deps", "web/page", "old", "dir/file", "tool"] {
         project.write(&format!("src/{path}"), path)?;
@@ -182,7 +161,7 @@ fn patches_go_into_the_user_stage_that_is_built_anew() -> Result<()> {
     let second = setup.build("setup")?;
     assert_eq!(second.run.built(), ["image/setup"]);
     assert_eq!(second.run.reused(), ["image/from", "image/gitArchive", "image/install"]);
-    setup.same(&second, ("src", "/app"), 0)?;
+    same(&setup, &second, ("src", "/app"), 0)?;
     assert_eq!(engine::sh(&second.image("image"), "cat /seen")?, "deps\ndir\nlink\ntool\nweb\n");
     project.write("src/tool", "changed")?;
     assert_eq!(setup.build("neither")?.run.built(), ["image/gitLatestPatch"]);
@@ -190,7 +169,7 @@ fn patches_go_into_the_user_stage_that_is_built_anew() -> Result<()> {
     project.git(&["mv", "src/web/page", "src/web/Page"])?;
     let renamed = setup.build("renamed")?;
     assert_eq!(renamed.run.built(), ["image/setup"]);
-    setup.same(&renamed, ("src", "/app"), 0)?;
+    same(&setup, &renamed, ("src", "/app"), 0)?;
     assert!(setup.build("nothing")?.run.built().is_empty());
     Ok(())
 }
@@ -200,7 +179,7 @@ fn patches_go_into_the_user_stage_that_is_built_anew() -> Result<()> {
 fn mappings_inside_of_each_other_keep_apart() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit:\n- {add: /src, to: /app, excludePaths: [lib]}\n- {add: /lib, to: /app/lib, owner: 1000}\n\
                   - {add: /one, to: /app/lib/one, owner: 1001}\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     for path in ["src/a", "src/lib/never", "src/b/c", "lib/x", "lib/y/z", "one"] {
         project.write(path, path)?;
@@ -231,7 +210,7 @@ fn mappings_inside_of_each_other_keep_apart() -> Result<()> {
 #[test]
 fn a_rewritten_history_starts_from_an_archive_and_says_so() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app}]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     project.write("src/file", "one")?;
     project.write("src/gone", "x")?;
@@ -244,7 +223,7 @@ fn a_rewritten_history_starts_from_an_archive_and_says_so() -> Result<()> {
     assert_eq!(rewritten.run.reused(), ["image/from"]);
     assert_eq!(rewritten.run.built(), ["image/gitArchive"]);
     assert!(rewritten.run.stderr.contains("not in the history"), "{}", rewritten.run.stderr);
-    setup.same(&rewritten, ("src", "/app"), 0)?;
+    same(&setup, &rewritten, ("src", "/app"), 0)?;
     let again = setup.build("again")?;
     assert!(again.run.built().is_empty() && !again.run.stderr.contains("not in the history"), "{}", again.run.stderr);
     Ok(())
@@ -254,7 +233,7 @@ fn a_rewritten_history_starts_from_an_archive_and_says_so() -> Result<()> {
 #[test]
 fn a_submodule_that_moves_is_a_patch() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app, excludePaths: ['**/.gitmodules']}]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let (project, module) = (&setup.project, Project::new("module")?);
     module.write("file", "one")?;
     module.write("gone", "x")?;

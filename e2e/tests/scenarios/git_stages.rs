@@ -1,80 +1,65 @@
 //! Git stages of Stapel images as a history grows.
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, engine, project::Built, require};
+use slipway_e2e::{Built, Setup, engine};
 
-const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 const MIB: usize = 1 << 20;
 
-/// A project with one image that takes the whole repository, and its repo.
-struct Setup {
-    registry: Registry,
-    project: Project,
+/// A project with one image that takes the whole repository.
+fn new(config: &str) -> Result<Option<Setup>> {
+    let setup = Setup::new("git", config)?;
+    if let Some(setup) = &setup {
+        setup.project.write("first", "1")?;
+    }
+    Ok(setup)
 }
 
-impl Setup {
-    fn new(config: &str) -> Result<Option<Self>> {
-        if !require(&ALL) {
-            return Ok(None);
-        }
-        let setup = Self { registry: Registry::start()?, project: Project::new("git")? };
-        setup.project.config(config)?;
-        setup.project.write("first", "1")?;
-        Ok(Some(setup))
-    }
-
-    fn build(&self, message: &str) -> Result<Built> {
-        self.project.commit(message)?;
-        self.project.build(&["--repo", &self.registry.repo("git")])
-    }
-
-    /// The files of `/app` equal those of the commit.
-    fn same_files(&self, built: &Built) -> Result<()> {
-        let seen = engine::sh(&built.image("image"), "cd /app && find . -type f | sort | xargs sha256sum")?;
-        let listed = slipway_process::child::command("sh")
-            .args(["-c", "git ls-files | sed 's|^|./|' | sort | xargs sha256sum"])
-            .current_dir(self.project.path())
-            .output()?;
-        assert_eq!(seen, String::from_utf8_lossy(&listed.stdout));
-        Ok(())
-    }
+/// The files of `/app` equal those of the commit.
+fn same_files(setup: &Setup, built: &Built) -> Result<()> {
+    let seen = engine::sh(&built.image("image"), "cd /app && find . -type f | sort | xargs sha256sum")?;
+    let listed = slipway_process::child::command("sh")
+        .args(["-c", "git ls-files | sed 's|^|./|' | sort | xargs sha256sum"])
+        .current_dir(setup.project.path())
+        .output()?;
+    assert_eq!(seen, String::from_utf8_lossy(&listed.stdout));
+    Ok(())
 }
 
 const WHOLE: &str = "image: image\nfrom: BASE\ngit: [{to: /app}]\n";
 
 #[test]
 fn fixture_11_12_15_archive_then_cache() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
     let first = setup.build("first")?;
     assert_eq!(first.run.built(), ["image/from", "image/gitArchive"]);
-    setup.same_files(&first)?;
+    same_files(&setup, &first)?;
 
     setup.project.write("big", vec![b'x'; MIB])?;
     let second = setup.build("one mebibyte")?;
     assert_eq!(second.run.reused(), ["image/from", "image/gitArchive"]);
     assert_eq!(second.run.built(), ["image/gitCache"]);
-    setup.same_files(&second)?;
+    same_files(&setup, &second)?;
 
     setup.project.write("small", "y")?;
     let third = setup.build("a little more")?;
     assert_eq!(third.run.built(), ["image/gitLatestPatch"]);
-    setup.same_files(&third)
+    same_files(&setup, &third)
 }
 
 #[test]
 fn fixture_11_13_15_archive_then_patch() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
     setup.build("first")?;
     setup.project.write("big", vec![b'x'; MIB - 1024])?;
     let second = setup.build("less than a mebibyte")?;
     assert_eq!(second.run.reused(), ["image/from", "image/gitArchive"]);
     assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
-    setup.same_files(&second)?;
+    same_files(&setup, &second)?;
 
     setup.project.write("bigger", vec![b'y'; MIB])?;
     let third = setup.build("more than a mebibyte")?;
     assert_eq!(third.run.built(), ["image/gitCache"]);
-    setup.same_files(&third)
+    same_files(&setup, &third)
 }
 
 fn user_stages(version: &str) -> String {
@@ -87,7 +72,7 @@ fn user_stages(version: &str) -> String {
 
 #[test]
 fn fixture_17_a_changed_before_install_rebuilds_the_archive() -> Result<()> {
-    let Some(setup) = Setup::new(&user_stages(""))? else { return Ok(()) };
+    let Some(setup) = new(&user_stages(""))? else { return Ok(()) };
     setup.build("first")?;
     setup.project.write("second", "2")?;
     assert_eq!(setup.build("a patch")?.run.built(), ["image/gitLatestPatch"]);
@@ -97,21 +82,21 @@ fn fixture_17_a_changed_before_install_rebuilds_the_archive() -> Result<()> {
         built.run.built(),
         ["image/beforeInstall", "image/gitArchive", "image/install", "image/beforeSetup", "image/setup"]
     );
-    setup.same_files(&built)
+    same_files(&setup, &built)
 }
 
 #[test]
 fn fixture_18_a_changed_user_stage_takes_the_patch_in() -> Result<()> {
     let stages = ["install", "beforeSetup", "setup"];
     for (index, stage) in stages.iter().enumerate() {
-        let Some(setup) = Setup::new(&user_stages(""))? else { return Ok(()) };
+        let Some(setup) = new(&user_stages(""))? else { return Ok(()) };
         setup.build("first")?;
         setup.project.write("second", "2")?;
         setup.project.config(&user_stages(&format!("{stage}CacheVersion")))?;
         let built = setup.build("cache version")?;
         let expected: Vec<String> = stages[index..].iter().map(|stage| format!("image/{stage}")).collect();
         assert_eq!(built.run.built(), expected);
-        setup.same_files(&built)?;
+        same_files(&setup, &built)?;
     }
     Ok(())
 }
@@ -120,7 +105,7 @@ fn fixture_18_a_changed_user_stage_takes_the_patch_in() -> Result<()> {
 fn stage_dependencies_decide_what_a_commit_rebuilds() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit:\n- to: /app\n  stageDependencies: {install: [deps.txt], setup: ['web/**']}\n\
                   shell: {install: cp /app/deps.txt /installed, setup: date}\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     setup.project.write("deps.txt", "a")?;
     setup.build("first")?;
     setup.project.write("other", "x")?;
@@ -131,12 +116,12 @@ fn stage_dependencies_decide_what_a_commit_rebuilds() -> Result<()> {
     let last = setup.build("inside install")?;
     assert_eq!(last.run.built(), ["image/install", "image/setup"]);
     assert_eq!(engine::sh(&last.image("image"), "cat /installed")?, "b");
-    setup.same_files(&last)
+    same_files(&setup, &last)
 }
 
 #[test]
 fn branches_share_only_what_their_common_ancestor_built() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
     setup.build("base")?;
     setup.project.git(&["checkout", "--quiet", "-b", "one"])?;
     setup.project.write("same", "change")?;
@@ -150,7 +135,7 @@ fn branches_share_only_what_their_common_ancestor_built() -> Result<()> {
     let two = setup.build("on two")?;
     assert_eq!(two.run.reused(), ["image/from", "image/gitArchive"]);
     assert_eq!(two.run.built(), ["image/gitLatestPatch"]);
-    setup.same_files(&two)?;
+    same_files(&setup, &two)?;
 
     setup.project.git(&["checkout", "--quiet", "--orphan", "other"])?;
     let other = setup.build("unrelated")?;
@@ -162,7 +147,7 @@ fn branches_share_only_what_their_common_ancestor_built() -> Result<()> {
 #[test]
 fn files_change_their_mode_kind_and_place_by_patch() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app, owner: '55555', group: app}]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     for path in ["plain", "tool", "gone", "dir/inner", "dir/only/deep", "becomes-dir", "with space and 'quote'"] {
         project.write(&format!("src/{path}"), path)?;
@@ -199,8 +184,8 @@ fn files_change_their_mode_kind_and_place_by_patch() -> Result<()> {
 /// The merge of a request, as CI makes it: what was built of either branch serves, and both commits are recorded.
 #[test]
 fn a_virtual_merge_takes_what_both_branches_built_and_is_recorded() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
-    let (project, repo) = (&setup.project, setup.registry.repo("git"));
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
+    let (project, repo) = (&setup.project, setup.repo());
     setup.build("base")?;
     project.git(&["checkout", "--quiet", "-b", "feature"])?;
     project.write("feature", "f")?;
@@ -217,7 +202,7 @@ fn a_virtual_merge_takes_what_both_branches_built_and_is_recorded() -> Result<()
     let merged = project.build_with(&["--repo", &repo], &[("WERF_VIRTUAL_MERGE", "1")])?;
     assert_eq!(merged.run.reused(), ["image/from", "image/gitArchive"]);
     assert_eq!(merged.run.built(), ["image/gitLatestPatch"]);
-    setup.same_files(&merged)?;
+    same_files(&setup, &merged)?;
     let labels = engine::config(&merged.image("image"))?["Labels"].clone();
     let labels = labels.as_object().expect("labels");
     for (end, commit) in [("from", &from), ("into", &into)] {
@@ -236,5 +221,5 @@ fn a_virtual_merge_takes_what_both_branches_built_and_is_recorded() -> Result<()
     project.git(&["merge", "--quiet", "--no-ff", "--no-edit", "feature"])?;
     let next = project.build_with(&["--repo", &repo, "--virtual-merge"], &[])?;
     assert_eq!(next.run.built(), ["image/gitLatestPatch"]);
-    setup.same_files(&next)
+    same_files(&setup, &next)
 }

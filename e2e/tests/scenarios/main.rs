@@ -3,10 +3,13 @@
 mod ansible;
 mod bases;
 mod basic;
+mod beside;
+mod complex;
 mod concurrent;
 mod contexts;
 mod directives;
 mod dockerfile;
+mod dockerfile_secrets;
 mod export;
 mod faults;
 mod git_files;

@@ -3,59 +3,34 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, Run, builds_dockerfiles, engine, project::Built, require};
+use slipway_e2e::{Built, Project, Run, Setup, builds_dockerfiles, engine};
 use slipway_process::child;
 
-const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 const WHOLE: &str = "image: image\nfrom: BASE\ngit: [{to: /app}]\n";
 /// Says everything of a tree that git knows: kinds, modes, names, targets, contents, and directories.
 const LOOK: &str = "export LC_ALL=C; find . ! -type d -print0 | sort -z | xargs -0 -r stat -c '%A %n'; \
     find . -type l -print0 | sort -z | xargs -0 -r -n 1 readlink; \
     find . -type f -print0 | sort -z | xargs -0 -r cat | md5sum; find . -type d -print0 | sort -z | tr '\\0' '\\n'";
 
-struct Setup {
-    registry: Registry,
-    project: Project,
-}
-
-impl Setup {
-    fn new(config: &str) -> Result<Option<Self>> {
-        if !require(&ALL) {
-            return Ok(None);
-        }
-        let setup = Self { registry: Registry::start()?, project: Project::new("repository")? };
-        setup.project.config(config)?;
+fn new(config: &str) -> Result<Option<Setup>> {
+    let setup = Setup::new("repository", config)?;
+    if let Some(setup) = &setup {
         setup.project.write("file", "1")?;
-        Ok(Some(setup))
     }
-
-    fn repo(&self) -> String {
-        self.registry.repo("repository")
-    }
-
-    fn commit_and_build(&self, message: &str) -> Result<Built> {
-        self.project.commit(message)?;
-        self.project.build(&["--repo", &self.repo()])
-    }
-
-    fn build_in(&self, directory: &Path) -> Result<Built> {
-        self.project.build(&["--repo", &self.repo(), "--dir", &text(directory)])
-    }
-
-    fn run_in(&self, directory: &Path) -> Result<Run> {
-        self.project.slipway(&["build", "--repo", &self.repo(), "--dir", &text(directory)])
-    }
-
-    /// `/app` of the image is the directory `below` of the commit, in everything.
-    fn same_tree(&self, built: &Built, below: &str) -> Result<()> {
-        same_tree(self.project.path(), &built.image("image"), "/app", below)
-    }
+    Ok(setup)
 }
 
-impl Drop for Setup {
-    fn drop(&mut self) {
-        let _ = engine::forget_labelled(self.project.name());
-    }
+fn build_in(setup: &Setup, directory: &Path) -> Result<Built> {
+    setup.project.build(&["--repo", &setup.repo(), "--dir", &text(directory)])
+}
+
+fn run_in(setup: &Setup, directory: &Path) -> Result<Run> {
+    setup.project.slipway(&["build", "--repo", &setup.repo(), "--dir", &text(directory)])
+}
+
+/// `/app` of the image is the directory `below` of the commit, in everything.
+fn same_app(setup: &Setup, built: &Built, below: &str) -> Result<()> {
+    same_tree(setup.project.path(), &built.image("image"), "/app", below)
 }
 
 fn text(path: &Path) -> String {
@@ -98,12 +73,12 @@ fn says(run: &Run, code: i32, parts: &[&str]) {
 
 #[test]
 fn a_bare_clone_builds_what_its_origin_built() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
-    let first = setup.commit_and_build("first")?;
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
+    let first = setup.build("first")?;
     let elsewhere = tempfile::tempdir()?;
     let bare = elsewhere.path().join("bare.git");
     git(elsewhere.path(), &["clone", "--quiet", "--bare", &text(setup.project.path()), &text(&bare)])?;
-    let second = setup.build_in(&bare)?;
+    let second = build_in(&setup, &bare)?;
     assert_eq!((second.run.built().len(), second.image("image")), (0, first.image("image")));
     let empty = elsewhere.path().join("empty");
     fs::create_dir(&empty)?;
@@ -115,8 +90,8 @@ fn a_bare_clone_builds_what_its_origin_built() -> Result<()> {
 #[test]
 fn a_shallow_clone_is_made_whole_unless_told_otherwise() -> Result<()> {
     let image = "image: image\nfrom: BASE\ngit: [{to: /app}]\nshell: {setup: date}\n";
-    let Some(setup) = Setup::new(image)? else { return Ok(()) };
-    setup.commit_and_build("first")?;
+    let Some(setup) = new(image)? else { return Ok(()) };
+    setup.build("first")?;
     let origin = format!("file://{}", setup.project.path().display());
     let elsewhere = tempfile::tempdir()?;
     let cloned = |name: &str| -> Result<std::path::PathBuf> {
@@ -136,51 +111,51 @@ fn a_shallow_clone_is_made_whole_unless_told_otherwise() -> Result<()> {
     // Forbidden: it is said what to do.
     with_worktree("allowUnshallow: false", "2")?;
     let forbidden = cloned("forbidden")?;
-    says(&setup.run_in(&forbidden)?, 3, &["shallow git clone is not allowed", "gitWorktree.allowUnshallow: true"]);
+    says(&run_in(&setup, &forbidden)?, 3, &["shallow git clone is not allowed", "gitWorktree.allowUnshallow: true"]);
     assert!(is_shallow(&forbidden));
 
     // As it is: what the history would have to vouch for is built again, and said.
     with_worktree("forceShallowClone: true", "3")?;
     let clone = cloned("as-it-is")?;
-    let shallow = setup.build_in(&clone)?;
+    let shallow = build_in(&setup, &clone)?;
     assert_eq!(shallow.run.reused(), ["image/from"]);
     assert_eq!(shallow.run.built(), ["image/gitArchive", "image/setup"]);
     let hints = shallow.run.stderr.matches("git fetch --unshallow").count();
     assert_eq!(hints, 1, "{}", shallow.run.stderr);
     assert!(is_shallow(&clone));
-    setup.same_tree(&shallow, "")?;
-    assert!(setup.build_in(&clone)?.run.built().is_empty());
+    same_app(&setup, &shallow, "")?;
+    assert!(build_in(&setup, &clone)?.run.built().is_empty());
 
     // By default the rest is fetched, and the older stage that is suitable is found.
     with_worktree("", "4")?;
     let clone = cloned("whole")?;
-    let whole = setup.build_in(&clone)?;
+    let whole = build_in(&setup, &clone)?;
     assert_eq!(whole.run.built(), ["image/gitLatestPatch"]);
     assert_eq!(whole.run.stderr.matches("was shallow").count(), 1, "{}", whole.run.stderr);
     assert!(!is_shallow(&clone));
-    setup.same_tree(&whole, "")?;
+    same_app(&setup, &whole, "")?;
 
     // It cannot be had.
     let stranded = cloned("stranded")?;
     git(&stranded, &["remote", "set-url", "origin", "file:///nowhere"])?;
-    says(&setup.run_in(&stranded)?, 3, &["is cut off", "/nowhere", "gitWorktree.forceShallowClone: true"]);
+    says(&run_in(&setup, &stranded)?, 3, &["is cut off", "/nowhere", "gitWorktree.forceShallowClone: true"]);
     Ok(())
 }
 
 #[test]
 fn a_linked_work_tree_is_a_project_of_its_own() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
-    setup.commit_and_build("first")?;
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
+    setup.build("first")?;
     let elsewhere = tempfile::tempdir()?;
     let linked = elsewhere.path().join("linked");
     setup.project.git(&["worktree", "add", "--quiet", "--detach", &text(&linked)])?;
     // What is not committed in the main work tree does not matter here.
     setup.project.write("file", "changed")?;
-    assert!(setup.build_in(&linked)?.run.built().is_empty());
+    assert!(build_in(&setup, &linked)?.run.built().is_empty());
     fs::write(linked.join("file"), "changed here")?;
-    says(&setup.run_in(&linked)?, 3, &["file"]);
+    says(&run_in(&setup, &linked)?, 3, &["file"]);
     git(&linked, &["commit", "--quiet", "--all", "--message", "on a detached HEAD"])?;
-    let built = setup.build_in(&linked)?;
+    let built = build_in(&setup, &linked)?;
     assert_eq!(built.run.built(), ["image/gitLatestPatch"]);
     same_tree(&linked, &built.image("image"), "/app", "")
 }
@@ -191,7 +166,7 @@ fn submodules_are_built_in_when_they_are_there() -> Result<()> {
         return Ok(());
     }
     let config = "image: image\nfrom: BASE\ngit: [{add: /lib, to: /app}]\n---\nimage: df\ndockerfile: Dockerfile\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let library = Project::new("library")?;
     library.write("deep/code", "1")?;
     library.link("link", "deep/code")?;
@@ -199,7 +174,7 @@ fn submodules_are_built_in_when_they_are_there() -> Result<()> {
     let project = &setup.project;
     project.write("Dockerfile", format!("FROM {}\nCOPY lib /app\n", engine::base_image()))?;
     submodule(project.path(), &["add", &text(library.path()), "lib"])?;
-    let first = setup.commit_and_build("first")?;
+    let first = setup.build("first")?;
     for image in ["image", "df"] {
         same_tree(library.path(), &first.image(image), "/app", "")?;
     }
@@ -208,7 +183,7 @@ fn submodules_are_built_in_when_they_are_there() -> Result<()> {
     fs::remove_file(library.path().join("link"))?;
     library.commit("second")?;
     git(&project.path().join("lib"), &["pull", "--quiet"])?;
-    let second = setup.commit_and_build("a newer library")?;
+    let second = setup.build("a newer library")?;
     assert_eq!(second.run.built().len(), 2, "{:?}", second.run.built());
     for image in ["image", "df"] {
         same_tree(library.path(), &second.image(image), "/app", "")?;
@@ -228,7 +203,7 @@ fn submodules_are_built_in_when_they_are_there() -> Result<()> {
         says(&run, run.code, &["`lib`", "git submodule update --init"]);
     }
     submodule(&clone, &["update", "--init"])?;
-    assert!(setup.build_in(&clone)?.run.built().is_empty());
+    assert!(build_in(&setup, &clone)?.run.built().is_empty());
     Ok(())
 }
 
@@ -238,7 +213,7 @@ fn any_name_goes_into_an_image_and_out_of_it_again() -> Result<()> {
         return Ok(());
     }
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app}]\n---\nimage: df\ndockerfile: Dockerfile\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     project.write("Dockerfile", format!("FROM {}\nCOPY src /app\n", engine::base_image()))?;
     let long = "l".repeat(255);
@@ -265,58 +240,57 @@ fn any_name_goes_into_an_image_and_out_of_it_again() -> Result<()> {
     }
     project.link("src/long-target", &"../t".repeat(60))?;
     let looks_the_same = |built: &Built| -> Result<()> {
-        setup.same_tree(built, "src")?;
+        same_app(&setup, built, "src")?;
         same_tree(project.path(), &built.image("df"), "/app", "src")
     };
-    looks_the_same(&setup.commit_and_build("first")?)?;
+    looks_the_same(&setup.build("first")?)?;
     for (number, name) in names.iter().enumerate() {
         match number % 2 {
             0 => fs::remove_file(place(name))?,
             _ => fs::write(place(name), "changed")?,
         }
     }
-    looks_the_same(&setup.commit_and_build("second")?)
+    looks_the_same(&setup.build("second")?)
 }
 
 #[test]
 fn a_name_that_deletes_in_layers_is_refused() -> Result<()> {
-    let Some(setup) = Setup::new("image: image\nfrom: BASE\ngit: [{add: /src, to: /app, excludePaths: [out]}]\n")?
-    else {
+    let Some(setup) = new("image: image\nfrom: BASE\ngit: [{add: /src, to: /app, excludePaths: [out]}]\n")? else {
         return Ok(());
     };
     setup.project.write("src/out/.wh.fine", "left out")?;
     setup.project.write("src/deep/.wh.passwd", "1")?;
     setup.project.commit("first")?;
-    says(&setup.run_in(setup.project.path())?, 1, &["`src/deep/.wh.passwd`", "excludePaths"]);
+    says(&run_in(&setup, setup.project.path())?, 1, &["`src/deep/.wh.passwd`", "excludePaths"]);
     setup.project.git(&["mv", "src/deep/.wh.passwd", "src/deep/passwd"])?;
-    setup.commit_and_build("second").map(drop)
+    setup.build("second").map(drop)
 }
 
 #[test]
 fn what_cannot_be_built_says_why_and_what_to_do() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
-    says(&setup.run_in(setup.project.path())?, 3, &["no commits yet", "git commit"]);
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
+    says(&run_in(&setup, setup.project.path())?, 3, &["no commits yet", "git commit"]);
     let bare = tempfile::tempdir()?;
     git(bare.path(), &["init", "--quiet", "--bare"])?;
-    says(&setup.run_in(bare.path())?, 3, &["no commits yet"]);
+    says(&run_in(&setup, bare.path())?, 3, &["no commits yet"]);
     let nothing = tempfile::tempdir()?;
-    says(&setup.run_in(nothing.path())?, 3, &["is not in a git repository", "git init"]);
-    says(&setup.run_in(&nothing.path().join("missing"))?, 2, &["does not exist"]);
+    says(&run_in(&setup, nothing.path())?, 3, &["is not in a git repository", "git init"]);
+    says(&run_in(&setup, &nothing.path().join("missing"))?, 2, &["does not exist"]);
     setup.project.commit("first")?;
     fs::write(setup.project.path().join(".git/HEAD"), "garbage\n")?;
-    let broken = setup.run_in(setup.project.path())?;
+    let broken = run_in(&setup, setup.project.path())?;
     says(&broken, 3, &["git repository"]);
     Ok(())
 }
 
 #[test]
 fn a_damaged_repository_is_named() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
     setup.project.commit("first")?;
     let blob = setup.project.git(&["rev-parse", "HEAD:file"])?;
     let object = setup.project.path().join(".git/objects").join(&blob[..2]).join(&blob[2..]);
     fs::remove_file(object)?;
-    let run = setup.run_in(setup.project.path())?;
+    let run = run_in(&setup, setup.project.path())?;
     says(&run, 1, &["file"]);
     assert!(run.stderr.contains(&blob) || run.stderr.contains("is not in the git repository"), "{}", run.stderr);
     Ok(())
@@ -324,10 +298,10 @@ fn a_damaged_repository_is_named() -> Result<()> {
 
 #[test]
 fn a_project_in_a_sub_directory_has_mappings_of_the_repository_and_contexts_of_its_own() -> Result<()> {
-    if !require(&ALL) || !builds_dockerfiles() {
+    if !builds_dockerfiles() {
         return Ok(());
     }
-    let setup = Setup { registry: Registry::start()?, project: Project::new("below")? };
+    let Some(setup) = Setup::empty("below")? else { return Ok(()) };
     let project = &setup.project;
     let below = "services/the shop";
     project.write(
@@ -346,19 +320,19 @@ fn a_project_in_a_sub_directory_has_mappings_of_the_repository_and_contexts_of_i
     project.write(&format!("{below}/build/Dockerfile"), &dockerfile)?;
     project.write(&format!("{below}/ctx/build/Dockerfile"), &dockerfile)?;
     project.commit("first")?;
-    let built = setup.build_in(&project.path().join(below))?;
-    setup.same_tree(&built, "src")?;
+    let built = build_in(&setup, &project.path().join(below))?;
+    same_app(&setup, &built, "src")?;
     assert_eq!(engine::sh(&built.image("df"), "cat /file")?, "3");
     // What lies beside the project does not matter to it.
     project.write("elsewhere", "x")?;
     project.commit("second")?;
-    assert!(setup.build_in(&project.path().join(below))?.run.built().is_empty());
+    assert!(build_in(&setup, &project.path().join(below))?.run.built().is_empty());
     Ok(())
 }
 
 #[test]
 fn every_kind_of_change_by_patch() -> Result<()> {
-    let Some(setup) = Setup::new("image: image\nfrom: BASE\ngit: [{add: /src, to: /app}]\n")? else { return Ok(()) };
+    let Some(setup) = new("image: image\nfrom: BASE\ngit: [{add: /src, to: /app}]\n")? else { return Ok(()) };
     let project = &setup.project;
     let src = project.path().join("src");
     for path in ["renamed", "Case", "file-dir", "dir-file/inner/deep", "dir-link/inner", "emptied/a/b/c", "kept/x"] {
@@ -367,7 +341,7 @@ fn every_kind_of_change_by_patch() -> Result<()> {
     project.link("src/link-file", "renamed")?;
     project.link("src/link-dir", "kept")?;
     project.link("src/link-link", "kept")?;
-    setup.same_tree(&setup.commit_and_build("first")?, "src")?;
+    same_app(&setup, &setup.build("first")?, "src")?;
 
     project.git(&["mv", "src/renamed", "src/kept/renamed"])?;
     project.git(&["mv", "src/Case", "src/case"])?;
@@ -383,9 +357,9 @@ fn every_kind_of_change_by_patch() -> Result<()> {
     project.write("src/link-file", "file")?;
     project.write("src/link-dir/inside", "directory")?;
     project.link("src/link-link", "/etc")?;
-    let second = setup.commit_and_build("second")?;
+    let second = setup.build("second")?;
     assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
-    setup.same_tree(&second, "src")?;
+    same_app(&setup, &second, "src")?;
     // What stood behind a link that became a directory is as it was.
     assert_eq!(engine::sh(&second.image("image"), "ls /app/kept; ls /etc/passwd")?, "renamed\nx\n/etc/passwd\n");
 
@@ -393,22 +367,22 @@ fn every_kind_of_change_by_patch() -> Result<()> {
     project.link("src/file-dir", "kept")?;
     project.write("src/dir-link/again", "directory")?;
     project.write("src/link-link", "file")?;
-    let third = setup.commit_and_build("third")?;
+    let third = setup.build("third")?;
     assert_eq!(third.run.built(), ["image/gitLatestPatch"]);
-    setup.same_tree(&third, "src")
+    same_app(&setup, &third, "src")
 }
 
 #[test]
 fn a_file_that_leaves_the_filter_leaves_the_image() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit:\n- add: /src\n  to: /app\n  includePaths: ['**/*.txt', whole]\n  \
                   excludePaths: ['**/no*', whole/not]\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     for path in ["a.txt", "b.md", "deep/er/c.txt", "deep/no.txt", "whole/d.md", "whole/not/e", "moved.txt"] {
         project.write(&format!("src/{path}"), path)?;
     }
     let list = |built: &Built| engine::sh(&built.image("image"), "cd /app && find . ! -type d | sort | tr '\\n' ' '");
-    let first = setup.commit_and_build("first")?;
+    let first = setup.build("first")?;
     assert_eq!(list(&first)?, "./a.txt ./deep/er/c.txt ./moved.txt ./whole/d.md ");
     for (from, to) in [
         ("a.txt", "a.md"),
@@ -420,12 +394,12 @@ fn a_file_that_leaves_the_filter_leaves_the_image() -> Result<()> {
     ] {
         project.git(&["mv", &format!("src/{from}"), &format!("src/{to}")])?;
     }
-    let second = setup.commit_and_build("second")?;
+    let second = setup.build("second")?;
     assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
     assert_eq!(list(&second)?, "./b.txt ./deep/yes.txt ./whole/moved ");
     assert_eq!(engine::sh(&second.image("image"), "ls -d /app/deep/*")?, "/app/deep/yes.txt\n");
     project.write("src/a.md", "outside of the filter")?;
-    assert!(setup.commit_and_build("third")?.run.built().is_empty());
+    assert!(setup.build("third")?.run.built().is_empty());
     Ok(())
 }
 
@@ -433,15 +407,15 @@ fn a_file_that_leaves_the_filter_leaves_the_image() -> Result<()> {
 fn two_mappings_side_by_side_are_patched_each_on_its_own() -> Result<()> {
     let config = "image: image\nfrom: BASE\ngit:\n- {add: /one, to: /app/one, owner: '7'}\n- {add: /two, to: /app/two}\n\
                   - {add: /file, to: /app/single}\n";
-    let Some(setup) = Setup::new(config)? else { return Ok(()) };
+    let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
     project.write("one/a", "1")?;
     project.write("two/a", "2")?;
-    setup.commit_and_build("first")?;
+    setup.build("first")?;
     project.git(&["mv", "one/a", "two/b"])?;
     project.write("one/c", "3")?;
     project.write("file", "single, changed")?;
-    let second = setup.commit_and_build("second")?;
+    let second = setup.build("second")?;
     assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
     let look = "cd /app && find . -type f | sort | xargs stat -c '%n %u'; cat single";
     let seen = engine::sh(&second.image("image"), look)?;
@@ -451,9 +425,9 @@ fn two_mappings_side_by_side_are_patched_each_on_its_own() -> Result<()> {
 
 #[test]
 fn a_rewritten_history_starts_with_an_archive_again() -> Result<()> {
-    let Some(setup) = Setup::new(WHOLE)? else { return Ok(()) };
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
     setup.project.write("first", "1")?;
-    setup.commit_and_build("first")?;
+    setup.build("first")?;
     setup.project.write("first", "2")?;
     setup.project.git(&["add", "--all"])?;
     setup.project.git(&["commit", "--quiet", "--amend", "--message", "rewritten"])?;
@@ -462,5 +436,5 @@ fn a_rewritten_history_starts_with_an_archive_again() -> Result<()> {
     setup.project.git(&["gc", "--quiet", "--prune=now"])?;
     let second = setup.project.build(&["--repo", &setup.repo()])?;
     assert_eq!(second.run.built(), ["image/gitArchive"]);
-    setup.same_tree(&second, "")
+    same_app(&setup, &second, "")
 }

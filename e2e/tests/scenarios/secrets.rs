@@ -8,10 +8,10 @@ use slipway_process::child::command;
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 /// Allows the secrets of the projects here.
-const ALLOWED: &str = "giterminismConfigVersion: 1\nconfig:\n  secrets:\n    allowEnvVariables: [E2E_TOKEN, E2E_OTHER, E2E_CANARY]\n    \
+pub(crate) const ALLOWED: &str = "giterminismConfigVersion: 1\nconfig:\n  secrets:\n    allowEnvVariables: [E2E_TOKEN, E2E_OTHER, E2E_CANARY]\n    \
     allowFiles: [relative.txt, ~/home.txt]\n    allowValueIds: [own]\n";
 
-fn md5(image: &str, text: &str) -> Result<String> {
+pub(crate) fn md5(image: &str, text: &str) -> Result<String> {
     let summed = engine::sh(image, &format!("printf %s '{text}' | md5sum"))?;
     Ok(summed.split(' ').next().unwrap_or_default().to_owned())
 }
@@ -165,34 +165,8 @@ fn a_canary_is_found_nowhere() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn secrets_of_dockerfile_images_are_not_supported_yet() -> Result<()> {
-    if !require(&[Part::Git]) {
-        return Ok(());
-    }
-    let project = Project::new("dockerfile-secrets")?;
-    project.write("werf-giterminism.yaml", ALLOWED)?;
-    project.write("Dockerfile", "FROM BASE\nRUN --mount=type=secret,id=E2E_TOKEN true\n")?;
-    for (directive, named) in [("secrets: [{env: E2E_TOKEN}]", "secrets"), ("ssh: default", "ssh")] {
-        project.config(&format!("image: app\ndockerfile: Dockerfile\n{directive}\n"))?;
-        project.commit(named)?;
-        let run = project.slipway_with(&["build"], &[("E2E_TOKEN", "x")])?;
-        assert_eq!(run.code, 3, "{}", run.stderr);
-        assert!(run.stderr.contains(&format!("not supported yet: {named}")), "{}", run.stderr);
-    }
-    if !slipway_e2e::builds_dockerfiles() || !require(&[Part::Docker]) {
-        return Ok(());
-    }
-    project.write("Dockerfile", format!("FROM {}\nRUN --mount=type=ssh true\n", engine::base_image()))?;
-    project.config("image: app\ndockerfile: Dockerfile\n")?;
-    project.commit("a mount")?;
-    let run = project.slipway(&["build"])?;
-    assert!(run.code == 1 && run.stderr.contains("not supported yet: RUN --mount=type=ssh"), "{}", run.stderr);
-    Ok(())
-}
-
 /// A new key; its public half is returned, too. `None`, said aloud, where OpenSSH is missing.
-fn key(directory: &std::path::Path, passphrase: &str) -> Result<Option<(String, String)>> {
+pub(crate) fn key(directory: &std::path::Path, passphrase: &str) -> Result<Option<(String, String)>> {
     let path = directory.join(format!("key-{}", slipway_process::random_id()));
     let mut made = command("ssh-keygen");
     made.args(["-q", "-t", "ed25519", "-C", "e2e", "-N", passphrase, "-f"]).arg(&path).stdin(Stdio::null());
@@ -206,7 +180,7 @@ fn key(directory: &std::path::Path, passphrase: &str) -> Result<Option<(String, 
 }
 
 /// Puts `ssh-add` of this machine with all that it needs below `ssh/` of a project: the base image has none.
-fn ssh_add(project: &Project) -> Result<()> {
+pub(crate) fn ssh_add(project: &Project) -> Result<()> {
     let listed = command("ldd").arg("/usr/bin/ssh-add").output()?;
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let parts = listed.split_whitespace().filter(|word| word.starts_with('/')).chain(["/usr/bin/ssh-add"]);

@@ -52,10 +52,11 @@ const PURE_FOREIGN: [&str; 22] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
+    ("tonic", &["slipway-docker"]),
     ("reqwest", &["slipway-registry", "slipway-client", "slipway-telemetry"]),
     ("prost", &["slipway-telemetry"]),
     ("axum", &["slipway-gateway", "slipway-worker", "slipway-coordinator"]),

@@ -210,7 +210,7 @@ pub struct DockerfileImage {
     pub add_hosts: Vec<String>,
     /// `network`.
     pub network: Option<String>,
-    /// `ssh`: agents and keys that `RUN --mount=type=ssh` gets.
+    /// `ssh`: the id by which `RUN --mount=type=ssh` names the ssh agent, beside `default`.
     pub ssh: Option<String>,
     /// `staged`, of the image or of `build`: whether every instruction is a stage.
     pub staged: bool,

@@ -8,7 +8,7 @@ use slipway_digest::CommitId;
 use slipway_oci::{Platform, Repo};
 use slipway_paths::TreePath;
 use slipway_stages::{
-    Progress, StageKind, VirtualMerge,
+    Place, Progress, StageKind, VirtualMerge,
     build::{BuildFailure, BuiltImage, Schedule},
 };
 
@@ -57,6 +57,9 @@ pub struct SubmitRequest {
     pub project: String,
     /// Where stages are stored.
     pub repo: Repo,
+    /// Which repositories are used beside that.
+    #[serde(default, skip_serializing_if = "OtherRepos::is_empty")]
+    pub others: OtherRepos,
     /// Path of the configuration, as messages name it.
     pub config_name: String,
     /// The configuration, rendered.
@@ -107,6 +110,34 @@ pub struct SubmitRequest {
     /// is sent them again.
     #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
     pub secrets: SecretValues,
+}
+
+/// Repositories of an installation beside its primary one, each kind in the order in which they are looked through.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OtherRepos {
+    /// Near the builders; read and written.
+    pub caches: Vec<Repo>,
+    /// Of others; only read.
+    pub secondaries: Vec<Repo>,
+}
+
+impl OtherRepos {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.caches.is_empty() && self.secondaries.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Repo> {
+        self.caches.iter().chain(&self.secondaries)
+    }
+
+    /// Where stages may be copied from, in order: what is near comes first.
+    pub fn sources(&self) -> Vec<Place> {
+        let caches = self.caches.iter().cloned().map(Place::Cache);
+        caches.chain(self.secondaries.iter().cloned().map(Place::Secondary)).collect()
+    }
 }
 
 /// At which commit another repository is for a build. Who asks for the build has looked it up, by the rights that he has

@@ -24,8 +24,8 @@ use slipway_stages::{ImportInput, StagePlan, StageRecord};
 pub use api::{Code, LogLines, Readiness, Refusal};
 pub use attempt::AttemptId;
 pub use builds::{
-    BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, SubmitRequest, TimedEvent,
-    UpstreamCommit,
+    BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, OtherRepos, SubmitRequest,
+    TimedEvent, UpstreamCommit,
 };
 pub use capabilities::{Capabilities, Requirements};
 pub use ledger::{
@@ -65,6 +65,9 @@ pub struct Assignment {
     /// Secrets that its commands may read.
     #[serde(default)]
     pub secrets: Vec<HandedSecret>,
+    /// Cache repositories: stages are read from them first, and what was built or read goes there, too.
+    #[serde(default)]
+    pub caches: Vec<Repo>,
 }
 
 /// How far an attempt is.
@@ -83,7 +86,7 @@ pub enum Phase {
     Failed(Failure),
 }
 
-/// A built stage as it was stored.
+/// A built or copied stage as it was stored.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Uploaded {
     /// Where: manifest digest in a repository, image id in a local storage.
@@ -94,6 +97,9 @@ pub struct Uploaded {
     pub size: u64,
     /// Time from the start of the attempt.
     pub took: Duration,
+    /// Cache repositories that failed the worker, and how.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caches_failed: Vec<(Repo, String)>,
 }
 
 /// Why an attempt ended without a result.

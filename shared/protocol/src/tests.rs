@@ -19,6 +19,10 @@ fn at() -> ImageAt {
     ImageAt { repo: Repo { host: "r.example".to_owned(), path: "p".to_owned() }, digest: BlobDigest::of(b"m") }
 }
 
+fn id() -> StageId {
+    StageId { digest: StageDigest(checksum(2)), stamp: Millis(1_700_000_000_000) }
+}
+
 fn plan() -> StagePlan {
     let base = TreePath::new(b"app/caf\xe9").expect("a path");
     let scope = Scope::Filter(PathFilter { base, include: vec!["**/*.rs".to_owned()], ..PathFilter::default() });
@@ -38,8 +42,8 @@ fn plan() -> StagePlan {
         digest: StageDigest(checksum(1)),
         platform: Platform::host(),
         not_before: Millis(5),
-        parent: Some(StageId { digest: StageDigest(checksum(2)), stamp: Millis(1_700_000_000_000) }),
-        base: PlanBase::Stage { at: at(), image_id: BlobDigest::of(b"c") },
+        parent: Some(id()),
+        base: PlanBase::Stage { id: id(), at: at(), image_id: BlobDigest::of(b"c") },
         body: StageBody::Git(vec![input]),
         change: ConfigChange { cmd: Some(vec![String::new()]), ..ConfigChange::default() },
         mounts: vec![PlanMount { from: MountedFrom::Shared, to: "/cache".to_owned(), line: 7 }],
@@ -62,6 +66,7 @@ fn an_assignment_reads_back() {
         again: None,
         traceparent: None,
         secrets: vec![HandedSecret { id: "token".to_owned(), content: Hidden::new(*b"hush") }],
+        caches: vec![at().repo],
     }];
     let record = StageRecord {
         id: plan().parent.expect("a parent"),

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use slipway_oci::{BlobDigest, ImageAt, Platform, Reference, Repo};
+use slipway_oci::{
+    BlobDigest, ImageAt, Platform, Reference, Repo,
+    manifest::{Descriptor, Manifest},
+};
 use slipway_process::{Clock, SystemClock};
 
 use crate::{
-    Mirror, RegistryError, Upload, auth::Auth, blobs, connections::Connections, credentials::Credentials, download,
-    manifests, mirrors::Mirrors, pages, recent::Recent, resolve, transport::Transport, uploads,
+    CopyError, Mirror, RegistryError, Upload, auth::Auth, blobs, connections::Connections, copy,
+    credentials::Credentials, download, manifests, mirrors::Mirrors, pages, recent::Recent, resolve,
+    transport::Transport, uploads,
 };
 
 /// How a client is set up.
@@ -156,6 +160,23 @@ impl Client {
     /// have it uploaded.
     pub async fn mount_blob(&self, from: &Repo, to: &Repo, digest: &BlobDigest) -> Result<bool, RegistryError> {
         blobs::mount(self, from, to, digest).await
+    }
+
+    /// Brings a blob of one repository to another, of any registry, unless it is there: mounted where that goes, streamed
+    /// on otherwise. What it is copied from is only read.
+    ///
+    /// # Errors
+    /// [`CopyError`] says which side did not do its part.
+    pub async fn copy_blob(&self, from: &Repo, to: &Repo, blob: &Descriptor) -> Result<(), CopyError> {
+        copy::blob(self, from, to, blob).await
+    }
+
+    /// The same with the config and all layers of an image; its manifest is for the caller to store.
+    ///
+    /// # Errors
+    /// As [`copy_blob`](Self::copy_blob).
+    pub async fn copy_blobs(&self, from: &Repo, to: &Repo, manifest: &Manifest) -> Result<(), CopyError> {
+        copy::image(self, from, to, manifest).await
     }
 
     /// Stores a small blob (at most 8 MiB), unless it is there already.

@@ -17,7 +17,7 @@ use std::{
 use lost::Lost;
 pub use ranks::Durations;
 use ranks::Ranks;
-pub use report::{BuiltImage, BuiltStage, Source};
+pub use report::{BuiltImage, BuiltStage, Origin, Source};
 use slipway_config::ImageName;
 use slipway_digest::CommitId;
 use slipway_oci::ImageAt;
@@ -29,7 +29,7 @@ use crate::{
     facts::{Answer, Facts, Invalid, Question},
     graph::Graph,
     kind::StageKind,
-    plan::{StageBody, StagePlan, StageRecord},
+    plan::{Original, StageBody, StagePlan, StageRecord},
     scene::{Finished, FinishedImage},
     settings::Settings,
 };
@@ -52,7 +52,12 @@ pub struct JobKey(pub String);
 impl JobKey {
     fn of(plan: &StagePlan) -> Self {
         // Equal digests are one stage only when the commits are equal too, and when it may be as old.
-        Self(format!("{}@{} {} after {}", plan.digest, plan.platform, plan.content, plan.not_before.0))
+        let key = format!("{}@{} {} after {}", plan.digest, plan.platform, plan.content, plan.not_before.0);
+        // Others may not see where it is copied from: what fails there is no failure of theirs.
+        Self(match original(plan) {
+            Some(original) => format!("{key} from {}", original.record.at),
+            None => key,
+        })
     }
 }
 
@@ -201,7 +206,7 @@ pub enum Progress {
         /// The commit of what is stored.
         commit: CommitId,
     },
-    /// A stage is to be built, or copied from the local storage.
+    /// A stage is to be built, or copied from another place.
     StageStarted {
         /// Of which image.
         image: ImageName,
@@ -256,7 +261,7 @@ struct Node {
 struct JobState {
     waiting: Vec<usize>,
     /// What is copied, if nothing is built.
-    copy_of: Option<ImageAt>,
+    copy_of: Option<(ImageAt, Origin)>,
 }
 
 /// All images of one build.
@@ -383,9 +388,9 @@ impl Build {
         self.facts.forget_stored(record.id.digest);
         for (position, node) in job.waiting.iter().copied().enumerate() {
             let Some(kind) = self.kind_in(node, key) else { continue };
-            let source = match (position, adopted, job.copy_of.is_some()) {
-                (0, false, false) => Source::Built,
-                (0, false, true) => Source::Copied,
+            let source = match (position, adopted, &job.copy_of) {
+                (0, false, None) => Source::Built,
+                (0, false, Some((_, origin))) => Source::Copied(*origin),
                 _ => Source::Reused,
             };
             let stored = Progress::StageStored { image: self.name(node), kind, record: record.clone(), source, took };
@@ -475,7 +480,8 @@ impl Build {
     }
 
     fn want(&mut self, node: usize, plan: Box<StagePlan>, wishes: &mut Vec<Wish>) {
-        let copy = matches!(plan.body, StageBody::Copy(_));
+        let copy_of = original(&plan).map(|original| (original.record.at.clone(), Origin::of(&original.place)));
+        let copy = copy_of.is_some();
         let (kind, image) = (plan.kind, self.name(node));
         if self.options.require_built && !copy {
             let digest = plan.digest.to_string();
@@ -487,15 +493,6 @@ impl Build {
             job.waiting.push(node);
             return;
         }
-        let copy_of = match &plan.body {
-            StageBody::Copy(record) => Some(record.at.clone()),
-            StageBody::Nothing
-            | StageBody::Git(_)
-            | StageBody::Shell { .. }
-            | StageBody::Imports(_)
-            | StageBody::Respec(_)
-            | StageBody::Dockerfile(_) => None,
-        };
         self.jobs.insert(key.clone(), JobState { waiting: vec![node], copy_of });
         if kind == StageKind::GitArchive
             && !copy
@@ -555,5 +552,18 @@ impl Build {
 
     fn name(&self, node: usize) -> ImageName {
         self.graph.images()[node].name().clone()
+    }
+}
+
+/// What a job copies, if it builds nothing.
+fn original(plan: &StagePlan) -> Option<&Original> {
+    match &plan.body {
+        StageBody::Copy(original) => Some(original),
+        StageBody::Nothing
+        | StageBody::Git(_)
+        | StageBody::Shell { .. }
+        | StageBody::Imports(_)
+        | StageBody::Respec(_)
+        | StageBody::Dockerfile(_) => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     facts::{Answer, Asked, Facts, Invalid, Question, Stop},
     kind::StageKind,
     labels::{self, StageLabels},
-    plan::{Commits, Place, PlanBase, StageBody, StagePlan, StageRecord},
+    plan::{Commits, Original, Place, PlanBase, StageBody, StagePlan, StageRecord},
     rules::{self, Recipe},
     scene::{Finished, Placed, Scene},
     select,
@@ -123,23 +123,24 @@ impl Stage {
 
     /// Looks where stages are kept, in order: the primary storage, then what may be copied from.
     fn find_or_want(&self, scene: Scene<'_>) -> Asked<Step> {
-        if let Some(found) = self.suitable(scene, Place::Primary)? {
+        if let Some(found) = self.suitable(scene, &Place::Primary)? {
             return Ok(Step::Found(self.kind, Box::new(found)));
         }
-        if scene.settings.copy_from_local
-            && let Some(found) = self.suitable(scene, Place::Local)?
-        {
-            let plan = self.plan(scene, StageBody::Copy(Box::new(found)).into(), PlanBase::None)?;
-            return Ok(Step::Want(Box::new(plan)));
+        for place in &scene.settings.sources {
+            if let Some(record) = self.suitable(scene, place)? {
+                let original = Original { place: place.clone(), record };
+                let plan = self.plan(scene, StageBody::Copy(Box::new(original)).into(), PlanBase::None)?;
+                return Ok(Step::Want(Box::new(plan)));
+            }
         }
         let base = self.base(scene)?;
         let recipe = rules::recipe(self.kind, scene)?;
         Ok(Step::Want(Box::new(self.plan(scene, recipe, base)?)))
     }
 
-    fn suitable(&self, scene: Scene<'_>, place: Place) -> Asked<Option<StageRecord>> {
+    fn suitable(&self, scene: Scene<'_>, place: &Place) -> Asked<Option<StageRecord>> {
         let question = Question::Stored {
-            place,
+            place: place.clone(),
             digest: self.digest,
             platform: scene.settings.platform.clone(),
             not_before: self.not_before(),
@@ -154,7 +155,11 @@ impl Stage {
     }
 
     fn base(&self, scene: Scene<'_>) -> Asked<PlanBase> {
-        let of = |record: &StageRecord| PlanBase::Stage { at: record.at.clone(), image_id: record.image_id.clone() };
+        let of = |record: &StageRecord| PlanBase::Stage {
+            id: record.id,
+            at: record.at.clone(),
+            image_id: record.image_id.clone(),
+        };
         if let Some(placed) = scene.placed.last() {
             return Ok(of(&placed.record));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
-use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Respec};
+use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo, Respec};
 use slipway_paths::Scope;
 
 use crate::kind::StageKind;
@@ -44,12 +44,25 @@ pub struct StageRecord {
 }
 
 /// Where a stage may be found.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Place {
     /// The storage that builds are published to: the primary repo, or the local storage when there is no repo.
     Primary,
     /// The local storage of this host, when there is a repo.
     Local,
+    /// A repository near the builder that has what builds stored and used; may be emptied at any time.
+    Cache(Repo),
+    /// The primary repo of others, which is only read.
+    Secondary(Repo),
+}
+
+/// A stage that lies elsewhere than in the primary storage.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Original {
+    /// Where it was found.
+    pub place: Place,
+    /// What it is there.
+    pub record: StageRecord,
 }
 
 /// "Build this stage on top of that one."
@@ -132,6 +145,8 @@ pub enum PlanBase {
     None,
     /// Another stage.
     Stage {
+        /// Its tag.
+        id: StageId,
         /// Where it is.
         at: ImageAt,
         /// Digest of its config, by which an engine may have it already.
@@ -176,7 +191,7 @@ pub enum StageBody {
     /// A Dockerfile is built.
     Dockerfile(Box<DockerfileInput>),
     /// A suitable stage that lies elsewhere is copied.
-    Copy(Box<StageRecord>),
+    Copy(Box<Original>),
 }
 
 /// A command and the line of `werf.yaml` it stands on.
@@ -223,6 +238,8 @@ pub struct GitInput {
 pub enum ImportedImage {
     /// A stage.
     Stage {
+        /// Its tag.
+        id: StageId,
         /// Where it is.
         at: ImageAt,
         /// Digest of its config, by which an engine may have it already.
@@ -287,4 +304,7 @@ pub struct DockerfileInput {
     pub network: Option<String>,
     /// External images that it stands on.
     pub bases: Vec<BaseImage>,
+    /// Another id than `default` by which `RUN --mount=type=ssh` may name the ssh agent; it counts in no digest.
+    #[serde(default)]
+    pub ssh: Option<String>,
 }

@@ -7,6 +7,8 @@ use slipway_digest::CommitId;
 use slipway_oci::Platform;
 use slipway_paths::TreePath;
 
+use crate::plan::Place;
+
 /// A merge that is not made yet: the commit that is built shows what it would bring, and is in no history.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct VirtualMerge {
@@ -40,8 +42,9 @@ pub struct Settings {
     pub dev: bool,
     /// What `commit` merges, when it is made for a request to merge and for nothing else.
     pub virtual_merge: Option<VirtualMerge>,
-    /// Whether the local storage of this host is a source of stages beside the primary one.
-    pub copy_from_local: bool,
+    /// Where stages may be copied from that the primary storage lacks, in the order in which these places are looked
+    /// through.
+    pub sources: Vec<Place>,
 }
 
 impl Settings {

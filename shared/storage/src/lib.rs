@@ -1,10 +1,12 @@
 //! Stages in their places, and the publish protocol (`docs/reference/publish.md`).
 //!
-//! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags), [`ledger`] (who was
+//! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags), [`beside`] (repositories
+//! beside the primary one), [`ledger`] (who was
 //! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
 //! imports will need) under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
 
 pub mod asked;
+pub mod beside;
 pub mod conformance;
 pub mod journal;
 pub mod kv;
@@ -18,6 +20,7 @@ pub mod repo;
 pub mod tags;
 mod tiny;
 
+pub use beside::{Beside, CacheRepo, SecondaryRepo};
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};
 pub use ledger_records::{LedgerRecords, Rejects};

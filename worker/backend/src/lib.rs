@@ -148,6 +148,19 @@ pub struct DockerfileBuild {
     pub labels: BTreeMap<String, String>,
     /// External images it stands on, as the Dockerfile names them, with where they were found.
     pub bases: Vec<(String, Option<ImageAt>)>,
+    /// What `RUN --mount=type=secret` may read; output is cleaned of them.
+    pub secrets: Secrets,
+    /// What `RUN --mount=type=ssh` reaches, if anything.
+    pub agent: Option<SshAgent>,
+}
+
+/// An ssh agent of this host that a Dockerfile may mount.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SshAgent {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// The ids by which mounts may name it.
+    pub ids: Vec<String>,
 }
 
 /// What a pushed image is in its repository.

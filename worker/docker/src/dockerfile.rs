@@ -1,15 +1,15 @@
 //! Dockerfile builds by the engine, with its own layer cache.
 
 mod failure;
-mod hosts;
 mod progress;
+mod query;
+mod session;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, pin::pin, sync::Arc};
 
-use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
+use bollard::query_parameters::BuildImageOptions;
 use futures::{StreamExt as _, TryStreamExt as _};
 use slipway_backend::{BackendError, ByteStream, DockerfileBuild, ImageLink, LocalImage, Logs};
-use slipway_process::random_id;
 use tokio_util::io::ReaderStream;
 
 use crate::{
@@ -20,8 +20,9 @@ use crate::{
     images::{self, Pulls, cache_tag},
 };
 use failure::{explain, secret_mount};
-use hosts::with_hosts;
 use progress::Progress;
+use query::with_query;
+use session::Session;
 
 /// What a Dockerfile build needs of the backend.
 pub(crate) struct Builder<'a> {
@@ -40,25 +41,38 @@ impl Builder<'_> {
         context: ByteStream,
         logs: Logs,
     ) -> Result<LocalImage, BackendError> {
-        // The engine would run the command without them, and say nothing.
-        if let Some((line, kind)) = secret_mount(&build.text) {
-            return Err(BackendError::Refused(format!(
-                "the Dockerfile cannot be built (line {line}): not supported yet: RUN --mount=type={kind} with the Docker \
-                 engine; `secrets` and ssh agents are for Stapel images"
-            )));
-        }
-        build.text = self.prepare_bases(&build).await?;
-        let (directory, text) = (self.spool.to_owned(), build.text.clone());
-        let context = self.engine.cleanups.blocking(move || spool(&directory, context, &text)).await?;
         let buildkit = match self.choice {
             BuilderChoice::Auto => self.engine.has_buildkit(),
             BuilderChoice::Classic => false,
             BuilderChoice::BuildKit => true,
         };
+        let mount = secret_mount(&build.text);
+        if let Some((line, kind)) = mount.filter(|_| !buildkit) {
+            return Err(BackendError::Refused(format!(
+                "the Dockerfile cannot be built (line {line}): RUN --mount=type={kind} needs BuildKit, and the classic \
+                 builder of the Docker engine builds (DOCKER_BUILDKIT=0, or an engine before 18.09)"
+            )));
+        }
+        build.text = self.prepare_bases(&build).await?;
+        let (directory, text) = (self.spool.to_owned(), build.text.clone());
+        let context = self.engine.cleanups.blocking(move || spool(&directory, context, &text)).await?;
         // BuildKit reads no ignore file out of an archive: an added Dockerfile would get into the image.
-        let version =
-            if buildkit && !context.added { BuilderVersion::BuilderBuildKit } else { BuilderVersion::BuilderV1 };
-        self.send(&build, context, version, logs).await
+        if let Some((line, kind)) = mount.filter(|_| context.added) {
+            return Err(BackendError::Refused(format!(
+                "the Dockerfile cannot be built (line {line}): RUN --mount=type={kind} needs a Dockerfile that is in its \
+                 own context: commit it there, and take it out of .dockerignore"
+            )));
+        }
+        if !buildkit || context.added {
+            return self.send(&build, context, None, logs).await;
+        }
+        let session = Session::open(&self.engine.address, &build.secrets, build.agent.as_ref()).await?;
+        let id = session.id().to_owned();
+        let mut built = pin!(self.send(&build, context, Some(&id), logs));
+        tokio::select! {
+            built = &mut built => built,
+            () = session.serve() => built.await,
+        }
     }
 
     /// Makes sure that the engine has the bases under the names that the Dockerfile uses. A name with a digest cannot
@@ -81,14 +95,14 @@ impl Builder<'_> {
         Ok(text)
     }
 
+    /// Sends a build, to BuildKit when there is a session.
     async fn send(
         &self,
         build: &DockerfileBuild,
         context: Context,
-        version: BuilderVersion,
+        session: Option<&str>,
         logs: Logs,
     ) -> Result<LocalImage, BackendError> {
-        let buildkit = matches!(version, BuilderVersion::BuilderBuildKit);
         let options = BuildImageOptions {
             dockerfile: context.dockerfile,
             rm: true,
@@ -98,15 +112,13 @@ impl Builder<'_> {
             networkmode: build.network.clone(),
             platform: self.engine.foreign(&build.platform),
             target: build.target.clone().unwrap_or_default(),
-            version,
-            session: buildkit.then(random_id),
             ..BuildImageOptions::default()
         };
         let body = ReaderStream::with_capacity(tokio::fs::File::from_std(context.file), 1 << 17);
         let body = bollard::body_try_stream(body.map_err(std::io::Error::from));
-        let docker = with_hosts(&self.engine.docker, &build.add_hosts);
+        let docker = with_query(&self.engine.docker, &build.add_hosts, session);
         let mut answers = docker.build_image(options, None, Some(body)).boxed();
-        let mut progress = Progress::new(logs);
+        let mut progress = Progress::new(logs, &build.secrets);
         let mut broken = None;
         while let Some(answer) = answers.next().await {
             match answer {

@@ -20,7 +20,7 @@ const REQUEST_SECONDS: u64 = 4 * 3600;
 /// How long an engine may take to say that it is there.
 const PROBE: Duration = Duration::from_secs(1);
 /// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(20);
+pub(crate) const CONNECT: Duration = Duration::from_secs(20);
 
 /// A connected engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,6 +34,24 @@ pub(crate) struct Engine {
     pub(crate) platform: Platform,
     /// Lock files of running attempts.
     pub(crate) attempts: PathBuf,
+    /// Where it listens.
+    pub(crate) address: Address,
+}
+
+/// Where an engine listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    /// `unix://PATH` or `tcp://HOST:PORT`.
+    pub(crate) host: String,
+    /// Directory with the keys and certificates of TLS.
+    pub(crate) certificates: Option<PathBuf>,
+}
+
+impl Address {
+    fn new(host: Option<&str>, certificates: Option<&Path>) -> Self {
+        let host = host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST).to_owned();
+        Self { host, certificates: certificates.map(Path::to_owned) }
+    }
 }
 
 impl Engine {
@@ -51,10 +69,11 @@ impl Engine {
         };
         let late = || BackendError::Engine(format!("{doing}: no answer within {} seconds", CONNECT.as_secs()));
         let (docker, version) = timeout(CONNECT, agree).await.map_err(|_| late())??;
-        let host = Platform::host();
+        let own = Platform::host();
         let platform =
-            Platform { os: version.os.unwrap_or(host.os), arch: version.arch.unwrap_or(host.arch), variant: None };
-        Ok(Self { docker, cleanups: Tasks::new(), runtime: Handle::current(), platform, attempts })
+            Platform { os: version.os.unwrap_or(own.os), arch: version.arch.unwrap_or(own.arch), variant: None };
+        let address = Address::new(host, certificates);
+        Ok(Self { docker, cleanups: Tasks::new(), runtime: Handle::current(), platform, attempts, address })
     }
 
     /// Starts work that goes on when its starter is dropped.
@@ -91,7 +110,8 @@ pub async fn probe(host: Option<&str>, certificates: Option<&Path>) -> Result<()
 }
 
 pub(crate) fn open(host: Option<&str>, certificates: Option<&Path>) -> Result<Docker, BackendError> {
-    let host = host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_HOST);
+    let Address { host, .. } = Address::new(host, None);
+    let host = host.as_str();
     let doing = format!("connect to the Docker engine at {host}");
     let scheme = host.split_once("://").map_or("", |(scheme, _)| scheme);
     let opened = match (scheme, certificates) {

@@ -24,6 +24,7 @@ mod shell;
 mod storage;
 mod sweep;
 mod toolbox;
+mod wire;
 mod workspace;
 
 use std::{

@@ -2,6 +2,8 @@
 
 #[path = "docker/parts.rs"]
 mod parts;
+#[path = "docker/session.rs"]
+mod session;
 
 use bollard::query_parameters::{CreateContainerOptions, InspectContainerOptions};
 use futures::TryStreamExt as _;

@@ -88,11 +88,15 @@ async fn blob(
     let (store, diff_id) = (shared.store.clone(), layer.about.diff_id.clone());
     let places = shared.tasks.blocking(move || store.places(&diff_id)).await;
     let places = places.map_err(|error| error::layers(doing, error))?;
-    let found = match elsewhere(shared, &places, to).await.map_err(|error| error::registry(doing, error))? {
+    let refused = |error| error::registry(doing, error);
+    let found = match there(shared, &places, to).await.map_err(refused)? {
         Some(descriptor) => descriptor,
         None => match kept::send(shared, &layer, to, doing).await? {
             Some(descriptor) => descriptor,
-            None => pack_and_send(shared, &layer, to, doing).await?,
+            None => match elsewhere(shared, &places, to).await.map_err(refused)? {
+                Some(descriptor) => descriptor,
+                None => pack_and_send(shared, &layer, to, doing).await?,
+            },
         },
     };
     let place = Place { repo: to.clone(), descriptor: found.clone() };
@@ -104,8 +108,8 @@ async fn blob(
     Ok(found)
 }
 
-/// A layer that a registry has: in the repository itself, in another of the same registry, or in another registry.
-async fn elsewhere(shared: &Shared, places: &[Place], to: &Repo) -> Result<Option<Descriptor>, RegistryError> {
+/// A layer that the registry has: in the repository itself, or in another one.
+async fn there(shared: &Shared, places: &[Place], to: &Repo) -> Result<Option<Descriptor>, RegistryError> {
     let client = &shared.client;
     for place in places.iter().filter(|place| place.repo == *to) {
         if client.head_blob(to, &place.descriptor.digest).await? == Some(place.descriptor.size) {
@@ -120,7 +124,18 @@ async fn elsewhere(shared: &Shared, places: &[Place], to: &Repo) -> Result<Optio
             return Ok(Some(place.descriptor.clone()));
         }
     }
-    for place in others {
+    for place in others.filter(|place| place.repo.host != to.host) {
+        // What was read from one place may have come here by another way.
+        if client.head_blob(to, &place.descriptor.digest).await? == Some(place.descriptor.size) {
+            return Ok(Some(place.descriptor.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// A layer that another registry has, brought from there.
+async fn elsewhere(shared: &Shared, places: &[Place], to: &Repo) -> Result<Option<Descriptor>, RegistryError> {
+    for place in places.iter().filter(|place| place.repo != *to) {
         // A registry that has lost it, or is gone, costs nothing but packing the layer again.
         if copy(shared, place, to).await? {
             return Ok(Some(place.descriptor.clone()));

@@ -44,6 +44,7 @@ pub(super) fn git(doing: &str, error: &GitError) -> Failure {
     plain(format!("{doing}: {error}"))
 }
 
-fn plain(why: String) -> Failure {
+/// A failure that another try would not mend, in these words.
+pub(super) fn plain(why: String) -> Failure {
     Failure { retryable: false, why, exit: None, line: None, tail: Vec::new(), lost: None }
 }

@@ -5,17 +5,25 @@ use std::io;
 use futures::TryStreamExt as _;
 use slipway_backend::{BackendError, ByteStream, LocalImage, Root, Workspace, retar};
 use slipway_digest::Checksum;
-use slipway_oci::{BlobDigest, ImageAt, Platform, Reference};
+use slipway_oci::{Platform, Reference, Repo};
 use slipway_protocol::Failure;
 use slipway_stages::{BaseImage, ImportInput, ImportedImage};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::{Runner, failure};
+use super::{
+    Runner, failure,
+    stored::{self, Stored},
+};
 use crate::tree;
 
 /// Brings one import into a workspace.
-pub(super) async fn put(runner: &Runner, workspace: &mut dyn Workspace, input: &ImportInput) -> Result<(), Failure> {
-    let (root, tar) = open(runner, input).await?;
+pub(super) async fn put(
+    runner: &Runner,
+    caches: &[Repo],
+    workspace: &mut dyn Workspace,
+    input: &ImportInput,
+) -> Result<(), Failure> {
+    let (root, tar) = open(runner, caches, input).await?;
     let chosen = retar::stream(tar, tree::rewrite(root, input));
     let (owner, group) = (input.owner.as_deref(), input.group.as_deref());
     let put = match root {
@@ -26,8 +34,8 @@ pub(super) async fn put(runner: &Runner, workspace: &mut dyn Workspace, input: &
 }
 
 /// The checksum of what an import would bring.
-pub(super) async fn checksum(runner: &Runner, input: &ImportInput) -> Result<Checksum, Failure> {
-    let (root, tar) = open(runner, input).await?;
+pub(super) async fn checksum(runner: &Runner, caches: &[Repo], input: &ImportInput) -> Result<Checksum, Failure> {
+    let (root, tar) = open(runner, caches, input).await?;
     let (wanted, source) = (input.clone(), blocking(tar));
     let sum = runner.tasks.blocking(move || tree::checksum(root, source, &wanted)).await;
     sum.map_err(|error| Failure {
@@ -40,11 +48,12 @@ pub(super) async fn checksum(runner: &Runner, input: &ImportInput) -> Result<Che
     })
 }
 
-async fn open(runner: &Runner, input: &ImportInput) -> Result<(Root, ByteStream), Failure> {
+async fn open(runner: &Runner, caches: &[Repo], input: &ImportInput) -> Result<(Root, ByteStream), Failure> {
     let doing = doing(input);
     let image = match &input.image {
-        ImportedImage::Stage { at, image_id } => {
-            have(runner, at, image_id).await.map_err(|error| failure::stage(&doing, at, error))?
+        ImportedImage::Stage { id, at, image_id } => {
+            let stage = Stored { id: *id, at, image_id };
+            stored::have(runner, caches, stage).await.map_err(|error| failure::stage(&doing, at, error))?
         }
         ImportedImage::External { image, platform } => {
             let doing = format!("{doing}: fetch the image `{}`", image.reference);
@@ -52,14 +61,6 @@ async fn open(runner: &Runner, input: &ImportInput) -> Result<(Root, ByteStream)
         }
     };
     runner.backend.files(&image, &input.add).await.map_err(|error| failure::backend(&doing, error))
-}
-
-/// An image of ours as a local one: by its id when the engine has it, else pulled.
-pub(super) async fn have(runner: &Runner, at: &ImageAt, id: &BlobDigest) -> Result<LocalImage, BackendError> {
-    let image = LocalImage { id: id.clone() };
-    let image = if runner.backend.config(&image).await.is_ok() { image } else { runner.backend.pull(at).await? };
-    runner.holds.note(&at.digest, &image.id).await;
-    Ok(image)
 }
 
 /// An external image as a local one.

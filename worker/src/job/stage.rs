@@ -2,16 +2,22 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use slipway_backend::{BackendError, DockerfileBuild, HostMount, LocalImage, Script, Setup, Workspace};
+use slipway_backend::{
+    BackendError, DockerfileBuild, HostMount, LocalImage, Script, Secrets, Setup, SshAgent, Workspace,
+};
+use slipway_digest::StageId;
 use slipway_git::ArchiveOptions;
-use slipway_oci::{ImageAt, Repo, Respec};
+use slipway_oci::{ImageAt, Reference, Repo, Respec};
 use slipway_process::failpoint::failpoint;
 use slipway_protocol::{Assignment, Failure, Uploaded};
 use slipway_stages::{
-    DockerfileInput, GitInput, PlanBase, ShellCommand, SourceId, StageBody, StageKind, StagePlan, TaskInput,
+    DockerfileInput, GitInput, Place, PlanBase, ShellCommand, SourceId, StageBody, StageKind, StagePlan, TaskInput,
 };
 
-use super::{AGENT_DIRECTORY, AGENT_SOCKET, Runner, covered::Covered, failure, git, imports, logs::LogPipe, shell};
+use super::{
+    AGENT_DIRECTORY, AGENT_SOCKET, Runner, covered::Covered, failure, git, imports, logs::LogPipe, shell, stored,
+    stored::Stored, upload,
+};
 use crate::{archive, mounts::Held, progress::Progress, traces};
 
 /// Builds a stage and stores it, untagged.
@@ -27,9 +33,9 @@ pub(super) async fn build(
     let attempt = assignment.attempt.clone();
     let logs = LogPipe::open(&runner.tasks, runner.link.clone(), attempt, progress.clone());
     let built = match &plan.body {
-        StageBody::Copy(record) => Ok(LocalImage { id: record.image_id.clone() }),
+        StageBody::Copy(original) => Ok(LocalImage { id: original.record.image_id.clone() }),
         StageBody::Dockerfile(input) => dockerfile(runner, assignment, plan, input, &logs).await,
-        StageBody::Respec(spec) => respec(runner, plan, spec).await,
+        StageBody::Respec(spec) => respec(runner, assignment, plan, spec).await,
         StageBody::Nothing | StageBody::Git(_) | StageBody::Shell { .. } | StageBody::Imports(_) => {
             workspace(runner, assignment, plan, &logs, progress).await
         }
@@ -72,7 +78,7 @@ async fn workspace(
     logs: &LogPipe,
     progress: &Progress,
 ) -> Result<LocalImage, Failure> {
-    let base = base(runner, plan).await?;
+    let base = base(runner, &assignment.caches, plan).await?;
     failpoint("worker.pulled");
     progress.step();
     // In `from` their places are made: nothing is mounted yet.
@@ -94,7 +100,7 @@ async fn workspace(
         }
         StageBody::Imports(inputs) => {
             for input in inputs {
-                imports::put(runner, workspace.as_mut(), input).await?;
+                imports::put(runner, &assignment.caches, workspace.as_mut(), input).await?;
                 progress.step();
             }
         }
@@ -102,10 +108,7 @@ async fn workspace(
             bring(runner, plan, workspace.as_mut(), patch, progress).await?;
             let (doing, script) = script(runner, (commands, tasks), with_agent(runner, variables), logs).await?;
             let variables = script.variables.clone();
-            if let Some(network) = &plan.network {
-                // Nobody who reads on is missed when the build is being given up.
-                let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
-            }
+            say_network(plan.network.as_deref(), logs).await;
             if let Err(error) = workspace.run(script, logs.logs()).await {
                 let state = shell::State { base: base.as_ref(), setup, patch, variables: &variables };
                 shell::offer(runner, plan, workspace.as_mut(), state, &error).await;
@@ -135,17 +138,32 @@ fn setup(
     setup.to.clone_from(&assignment.push_to);
     setup.network.clone_from(&plan.network);
     setup.mounts.extend(held.iter().flat_map(|held| held.mounts.iter().cloned()));
-    for used in &plan.secrets {
-        let Some(secret) = assignment.secrets.iter().find(|secret| secret.id == used.id) else {
-            return Err(BackendError::Refused(format!("the secret `{}` was not handed over", used.id)));
-        };
-        setup.secrets.add(&secret.id, secret.content.reveal().to_vec());
-    }
+    setup.secrets = secrets(assignment, plan)?;
     if let (StageBody::Shell { .. }, Some(directory)) = (&plan.body, &runner.agent) {
         let (source, target) = (directory.clone(), AGENT_DIRECTORY.to_owned());
         setup.mounts.push(HostMount { source, target, read_only: true });
     }
     Ok(setup)
+}
+
+/// Says which network commands have, when one is named.
+async fn say_network(network: Option<&str>, logs: &LogPipe) {
+    if let Some(network) = network {
+        // Nobody who reads on is missed when the build is being given up.
+        let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
+    }
+}
+
+/// What the commands of a stage may read.
+fn secrets(assignment: &Assignment, plan: &StagePlan) -> Result<Secrets, BackendError> {
+    let mut secrets = Secrets::none();
+    for used in &plan.secrets {
+        let Some(secret) = assignment.secrets.iter().find(|secret| secret.id == used.id) else {
+            return Err(BackendError::Refused(format!("the secret `{}` was not handed over", used.id)));
+        };
+        secrets.add(&secret.id, secret.content.reveal().to_vec());
+    }
+    Ok(secrets)
 }
 
 /// Starts a workspace.
@@ -212,9 +230,14 @@ async fn hold(runner: &Runner, assignment: &Assignment, plan: &StagePlan) -> Res
 }
 
 /// The image below with another config.
-async fn respec(runner: &Runner, plan: &StagePlan, spec: &Respec) -> Result<LocalImage, Failure> {
+async fn respec(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    spec: &Respec,
+) -> Result<LocalImage, Failure> {
     let doing = "rewrite the config of the image as `imageSpec` says";
-    let base = base(runner, plan).await?;
+    let base = base(runner, &assignment.caches, plan).await?;
     let Some(base) = base else {
         let nothing = BackendError::Refused("there is no stage below".to_owned());
         return Err(failure::backend(doing, nothing));
@@ -224,11 +247,11 @@ async fn respec(runner: &Runner, plan: &StagePlan, spec: &Respec) -> Result<Loca
 }
 
 /// The image that a stage stands on.
-async fn base(runner: &Runner, plan: &StagePlan) -> Result<Option<LocalImage>, Failure> {
+async fn base(runner: &Runner, caches: &[Repo], plan: &StagePlan) -> Result<Option<LocalImage>, Failure> {
     match &plan.base {
         PlanBase::None => Ok(None),
-        PlanBase::Stage { at, image_id } => {
-            let found = imports::have(runner, at, image_id).await;
+        PlanBase::Stage { id, at, image_id } => {
+            let found = stored::have(runner, caches, Stored { id: *id, at, image_id }).await;
             found.map(Some).map_err(|error| failure::stage("fetch the stage below", at, error))
         }
         PlanBase::External(image) => {
@@ -268,13 +291,23 @@ async fn dockerfile(
         add_hosts: input.add_hosts.clone(),
         network: input.network.clone(),
         labels: plan.change.labels.clone(),
-        bases: input.bases.iter().map(|base| (base.reference.clone(), base.at.clone())).collect(),
+        bases: bases(runner, assignment, input).await,
+        secrets: secrets(assignment, plan).map_err(|error| failure::backend(&doing, error))?,
+        agent: agent(runner, input),
     };
+    say_network(input.network.as_deref(), logs).await;
     let built = runner.backend.dockerfile(build, context, logs.logs()).await;
     built.map_err(|error| match lost_base(assignment, input, &error) {
         Some(at) => failure::stage(&doing, at, error),
         None => failure::backend(&doing, error),
     })
+}
+
+/// What `RUN --mount=type=ssh` of a Dockerfile reaches.
+fn agent(runner: &Runner, input: &DockerfileInput) -> Option<SshAgent> {
+    let socket = runner.agent.as_ref()?.join(AGENT_SOCKET);
+    let ids = ["default".to_owned()].into_iter().chain(input.ssh.clone()).collect();
+    Some(SshAgent { socket, ids })
 }
 
 /// The stage of ours that a Dockerfile stands on and that `error` says is gone.
@@ -285,7 +318,24 @@ fn lost_base<'a>(assignment: &Assignment, input: &'a DockerfileInput, error: &Ba
     own.find(|at| at.to_string() == *gone)
 }
 
-/// Stores an image where builds go: untagged in a repository, or as it is in the local storage.
+/// The images that a Dockerfile stands on, stages of ours from where they are nearest.
+async fn bases(runner: &Runner, assignment: &Assignment, input: &DockerfileInput) -> Vec<(String, Option<ImageAt>)> {
+    let mut bases = Vec::new();
+    for base in &input.bases {
+        let own = base.at.as_ref().filter(|at| assignment.push_to.as_ref() == Some(&at.repo));
+        let tag = base.reference.parse::<Reference>().ok().and_then(|reference| reference.tag);
+        let at = match (own, tag.and_then(|tag| tag.parse::<StageId>().ok())) {
+            (Some(at), Some(id)) if !assignment.caches.is_empty() => {
+                Some(stored::nearest(runner, &assignment.caches, id, at).await)
+            }
+            _ => base.at.clone(),
+        };
+        bases.push((base.reference.clone(), at));
+    }
+    bases
+}
+
+/// Stores the result of a stage job where builds go.
 async fn store(
     runner: &Runner,
     assignment: &Assignment,
@@ -293,28 +343,16 @@ async fn store(
     image: &LocalImage,
     started: Duration,
 ) -> Result<Uploaded, Failure> {
-    let (at, size) = match &assignment.push_to {
-        None => {
-            let repo = Repo { host: String::new(), path: plan.project.clone() };
-            (ImageAt { repo, digest: image.id.clone() }, 0)
+    match &plan.body {
+        StageBody::Copy(original) if original.place != Place::Local => {
+            upload::copied(runner, assignment, original, started).await
         }
-        Some(repo) => {
-            let doing = format!("push the stage to {repo}");
-            let pushed = runner.backend.push(image, repo, &assignment.attempt.id).await;
-            let pushed = pushed.map_err(|error| match &plan.body {
-                // Local images may be removed at any time.
-                StageBody::Copy(record) => failure::stage(&doing, &record.at, error),
-                StageBody::Nothing
-                | StageBody::Git(_)
-                | StageBody::Shell { .. }
-                | StageBody::Imports(_)
-                | StageBody::Respec(_)
-                | StageBody::Dockerfile(_) => failure::backend(&doing, error),
-            })?;
-            runner.holds.note(&pushed.manifest, &image.id).await;
-            (ImageAt { repo: repo.clone(), digest: pushed.manifest }, pushed.size)
-        }
-    };
-    let took = runner.clock.monotonic().saturating_sub(started);
-    Ok(Uploaded { at, image_id: image.id.clone(), size, took })
+        StageBody::Copy(_)
+        | StageBody::Nothing
+        | StageBody::Git(_)
+        | StageBody::Shell { .. }
+        | StageBody::Imports(_)
+        | StageBody::Respec(_)
+        | StageBody::Dockerfile(_) => upload::built(runner, assignment, plan, image, started).await,
+    }
 }

@@ -14,6 +14,7 @@ use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageStore, LocalImage, Logs, Pushed,
     Root, Workspace,
 };
+use slipway_digest::{Encoder, Millis, StageDigest, StageId};
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec};
 use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, AttemptId, CoordinatorLink, Desired, Job, LinkError, Report};
@@ -191,6 +192,7 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
     let digest = BlobDigest::of(b"image");
     let input = ImportInput {
         image: ImportedImage::Stage {
+            id: StageId { digest: StageDigest(Encoder::new("stage").finish()), stamp: Millis(1) },
             at: ImageAt { repo: Repo { host: "r.example".to_owned(), path: "p".to_owned() }, digest: digest.clone() },
             image_id: digest,
         },
@@ -210,6 +212,7 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
         again: None,
         traceparent: None,
         secrets: Vec::new(),
+        caches: Vec::new(),
     }
 }
 
@@ -236,6 +239,7 @@ pub(crate) fn worker(
         capabilities: slipway_worker::Capabilities::default(),
         hold: Duration::from_secs(100),
         link: coordinator.clone(),
+        registry: slipway_registry::Client::new(slipway_registry::Options::default()).expect("a client"),
         backend: backend.clone(),
         ansible: ansible(tasks),
         sources: Arc::new(OneRepository(Arc::new(repository.expect("the checkout is a git repository")))),

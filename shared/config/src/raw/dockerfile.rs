@@ -49,9 +49,6 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
     let (dependencies, links) = dependencies::read(reader, section, Conveyor::Dockerfile);
     refuse_shared_arguments(reader, &args, &dependencies);
     let spec = image_spec::read(reader, section);
-    if let Some(entry) = section.get("secrets") {
-        reader.unsupported("secrets", entry.position);
-    }
     let secrets = secrets::read(reader, section);
     let image = DockerfileImage {
         dockerfile,
@@ -157,9 +154,17 @@ fn refuse_shared_arguments(reader: &mut Reader<'_>, args: &[(Written, String)], 
     }
 }
 
+/// The id by which the Dockerfile names the ssh agent.
 fn ssh(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<String> {
     let ssh = reader.filled(section, "ssh")?;
-    reader.unsupported("ssh", ssh.position);
+    if ssh.text.contains(|c: char| matches!(c, '=' | ',') || c.is_whitespace()) {
+        let message = format!("`ssh` is the id of an agent, not `{}`", shorten(&ssh.text));
+        reader.refuse(
+            ssh.position,
+            message,
+            "write `ssh: default`; keys are named by --ssh-key, an agent by SSH_AUTH_SOCK",
+        );
+    }
     Some(ssh.text)
 }
 

@@ -22,6 +22,8 @@ const MOST: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Lost {
     images: Vec<ImageAt>,
+    /// What could not be copied from elsewhere: it is built, which needs no counting.
+    passed_over: Vec<ImageAt>,
     /// Those whose records are being rejected.
     pending: Vec<ImageAt>,
     /// How the build ends once they are: too much is lost. What was noticed is rejected all the same, so that the next
@@ -39,7 +41,7 @@ impl Lost {
     pub(super) fn without(&self, answer: Answer) -> Answer {
         match answer {
             Answer::Stored(mut records) => {
-                records.retain(|record| !self.images.contains(&record.at));
+                records.retain(|record| !self.images.contains(&record.at) && !self.passed_over.contains(&record.at));
                 Answer::Stored(records)
             }
             other @ (Answer::File(_)
@@ -70,9 +72,10 @@ impl Build {
         failure: StageFailure,
         wishes: &mut Vec<Wish>,
     ) {
-        let bearable = self.lost.note(at);
-        let can_start_anew = bearable && job.copy_of.as_ref() == Some(at);
-        if self.record_of(at).is_none() && !can_start_anew {
+        // Only in the place that it was to be copied from: there is no record to reject.
+        let is_elsewhere = job.copy_of.as_ref().is_some_and(|(original, _)| original == at);
+        let bearable = is_elsewhere || self.lost.note(at);
+        if self.record_of(at).is_none() && !is_elsewhere {
             return self.job_failed(key, &job, failure, wishes);
         }
         let waiting = job.waiting.iter().filter_map(|node| Some((*node, self.kind_in(*node, key)?)));
@@ -84,8 +87,10 @@ impl Build {
         for (node, _) in waiting {
             self.set_state(node, State::Waiting);
         }
-        // Only in the place that it was to be copied from: there is no record to reject.
         self.facts.forget_image(at);
+        if is_elsewhere {
+            return self.lost.passed_over.push(at.clone());
+        }
         self.take_away(at, &failure.why, wishes);
     }
 

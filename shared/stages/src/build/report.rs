@@ -4,17 +4,50 @@ use std::time::Duration;
 
 use slipway_config::{Image, ImageName};
 
-use crate::{kind::StageKind, plan::StageRecord};
+use crate::{
+    kind::StageKind,
+    plan::{Place, StageRecord},
+};
 
 /// Where a stage came from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Source {
     /// It was stored already, or another build was first.
     Reused,
-    /// It was copied from the local storage.
-    Copied,
+    /// It was copied from another place.
+    Copied(Origin),
     /// It was built by this build.
     Built,
+}
+
+/// From what kind of place a stage was copied.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Origin {
+    /// The local storage of the host.
+    Local,
+    /// A cache repository.
+    Cache,
+    /// A secondary repository.
+    Secondary,
+}
+
+impl Origin {
+    /// What it is called in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Cache => "cache",
+            Self::Secondary => "secondary",
+        }
+    }
+
+    pub(super) fn of(place: &Place) -> Self {
+        match place {
+            Place::Primary | Place::Local => Self::Local,
+            Place::Cache(_) => Self::Cache,
+            Place::Secondary(_) => Self::Secondary,
+        }
+    }
 }
 
 /// One stage of a finished image.

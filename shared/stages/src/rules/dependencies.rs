@@ -87,7 +87,7 @@ fn source(scene: Scene<'_>, import: &Import) -> Asked<Found> {
     match &import.source {
         ImportSource::Image(name) => {
             let StageRecord { at, image_id, id, content, .. } = source_stage(scene, import, name)?;
-            let image = ImportedImage::Stage { at: at.clone(), image_id: image_id.clone() };
+            let image = ImportedImage::Stage { id: *id, at: at.clone(), image_id: image_id.clone() };
             Ok(Found { image, stage: Some(*id), content: Some(*content) })
         }
         ImportSource::External(reference) => {

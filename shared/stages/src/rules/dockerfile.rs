@@ -73,6 +73,7 @@ pub(super) fn body(scene: Scene<'_>, image: &DockerfileImage) -> Asked<StageBody
         add_hosts: image.add_hosts.clone(),
         network: image.network.clone(),
         bases,
+        ssh: image.ssh.clone(),
     })))
 }
 

@@ -1,6 +1,9 @@
 //! Stored stages that are lost: they are built again, with what stands on them, and nothing else is.
 
-use slipway_stages::build::BuildFailure;
+use slipway_stages::{
+    BuildOptions, Place,
+    build::{BuildFailure, Source},
+};
 
 use crate::world::World;
 
@@ -67,4 +70,20 @@ fn a_storage_that_loses_too_much_ends_the_build_and_the_next_gets_further() {
     let second = world.build(&config("y"), 1);
     assert!(matches!(second.result, Err(BuildFailure::Stage { .. })), "{:?}", second.result);
     assert!(world.build(&config("y"), 1).result.is_ok());
+}
+
+/// However many: what cannot be copied is built, and nothing is rejected.
+#[test]
+fn what_cannot_be_copied_is_built() {
+    let config = (0..6).map(|n| format!("image: i{n}\nfrom: base:{n}\n")).collect::<Vec<_>>().join("---\n");
+    let mut world = World::new().with_empty_commit();
+    world.build(&config, 1);
+    world.empty = vec![Place::Primary];
+    let stored = world.stored.clone();
+    world.lost = stored[1..].iter().map(|record| record.at.clone()).collect();
+    let outcome = world.build_with(&config, 1, BuildOptions::default(), &[Place::Local]);
+    let sources: Vec<Source> =
+        outcome.result.expect("the build succeeded").iter().map(|image| image.stages[0].source).collect();
+    assert_eq!(sources.iter().filter(|source| **source == Source::Built).count(), 5, "{sources:?}");
+    assert!(stored.iter().all(|record| world.stored.contains(record)), "nothing is taken away");
 }

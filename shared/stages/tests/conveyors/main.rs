@@ -9,10 +9,11 @@ mod vectors;
 mod world;
 
 use slipway_config::ImageName;
+use slipway_oci::Repo;
 use slipway_paths::TreePath;
 use slipway_stages::{
-    BuildOptions, StageBody,
-    build::{BuildFailure, Source},
+    BuildOptions, Place, Question, StageBody,
+    build::{BuildFailure, Origin, Source},
 };
 use world::{World, commands};
 
@@ -198,7 +199,7 @@ fn a_mapping_that_matches_nothing_is_the_users_error_at_its_line() {
 #[test]
 fn a_missing_stage_that_must_be_there_ends_the_build() {
     let options = BuildOptions { require_built: true, ..BuildOptions::default() };
-    let outcome = history().build_with(APP, 1, options, false);
+    let outcome = history().build_with(APP, 1, options, &[]);
     assert!(matches!(outcome.result, Err(BuildFailure::StageRequired { .. })));
     assert!(outcome.plans.is_empty());
 }
@@ -246,11 +247,33 @@ fn a_stage_of_the_local_storage_is_copied_instead_of_built() {
     let config = "image: a\nfrom: base:1\n";
     world.build(config, 1);
     // The scripted storage answers for every place: only the primary's answer is emptied.
-    let outcome = world.without_primary().build_with(config, 1, BuildOptions::default(), true);
+    world.empty = vec![Place::Primary];
+    let outcome = world.build_with(config, 1, BuildOptions::default(), &[Place::Local]);
     assert!(matches!(outcome.plans[0].body, StageBody::Copy(_)));
     let built = outcome.result.expect("the build succeeded");
-    assert_eq!(built[0].stages[0].source, Source::Copied);
+    assert_eq!(built[0].stages[0].source, Source::Copied(Origin::Local));
     assert!(!built[0].rebuilt());
+}
+
+/// The places are looked through in the order of the settings, and only as far as something is found.
+#[test]
+fn places_are_looked_through_in_order() {
+    let mut world = World::new().with_empty_commit();
+    let config = "image: a\nfrom: base:1\n";
+    world.build(config, 1);
+    let repo = |path: &str| Repo { host: "r.example".to_owned(), path: path.to_owned() };
+    let (cache, secondary) = (Place::Cache(repo("cache")), Place::Secondary(repo("secondary")));
+    let sources = [Place::Local, cache.clone(), secondary.clone(), Place::Secondary(repo("other"))];
+    world.empty = vec![Place::Primary, Place::Local, cache.clone()];
+    let outcome = world.build_with(config, 1, BuildOptions::default(), &sources);
+    let places = outcome.questions.iter().filter_map(|question| match question {
+        Question::Stored { place, .. } => Some(place.clone()),
+        _ => None,
+    });
+    assert_eq!(places.collect::<Vec<_>>(), [Place::Primary, Place::Local, cache, secondary.clone()]);
+    let StageBody::Copy(original) = &outcome.plans[0].body else { panic!("{:?}", outcome.plans) };
+    assert_eq!(original.place, secondary);
+    assert_eq!(outcome.result.expect("the build succeeded")[0].stages[0].source, Source::Copied(Origin::Secondary));
 }
 
 /// Eleven images in a chain and a star: never more at once than the limit, and all are done.
@@ -261,6 +284,6 @@ fn the_limit_counts_images_under_way() {
         config.push_str(&format!("---\nimage: leaf{leaf}\nfromImage: hub\nshell: {{setup: [x{leaf}]}}\n"));
     }
     let options = BuildOptions { parallel: Some(3), ..BuildOptions::default() };
-    let outcome = World::new().with_empty_commit().build_with(&config, 1, options, false);
+    let outcome = World::new().with_empty_commit().build_with(&config, 1, options, &[]);
     assert_eq!(outcome.result.expect("the build succeeded").len(), 11);
 }

@@ -22,7 +22,8 @@ pub(crate) struct World {
     commits: BTreeMap<u8, (Option<u8>, Files)>,
     pub(crate) stored: Vec<StageRecord>,
     clock: u64,
-    no_primary: bool,
+    /// Places that answer that they have nothing.
+    pub(crate) empty: Vec<Place>,
     /// What the registry has under every name of a base.
     pub(crate) registry: Option<ImageAt>,
     /// Commits that the contexts of images come from.
@@ -63,12 +64,6 @@ impl World {
         self
     }
 
-    /// From now on only the local storage has stages.
-    pub(crate) fn without_primary(&mut self) -> &mut Self {
-        self.no_primary = true;
-        self
-    }
-
     /// Adds a commit whose files are its parent's with `changes` (an empty content deletes).
     pub(crate) fn commit(&mut self, number: u8, parent: Option<u8>, changes: &[(&str, &str, u64)]) {
         let mut files = parent.map(|parent| self.commits[&parent].1.clone()).unwrap_or_default();
@@ -84,10 +79,10 @@ impl World {
 
     /// Builds every image of a configuration, with a meta section or without, at a commit, to its end.
     pub(crate) fn build(&mut self, config: &str, at: u8) -> Outcome {
-        self.build_with(config, at, BuildOptions::default(), false)
+        self.build_with(config, at, BuildOptions::default(), &[])
     }
 
-    pub(crate) fn build_with(&mut self, config: &str, at: u8, options: BuildOptions, copy_from_local: bool) -> Outcome {
+    pub(crate) fn build_with(&mut self, config: &str, at: u8, options: BuildOptions, sources: &[Place]) -> Outcome {
         let meta = if config.contains("configVersion") { "" } else { "project: p\nconfigVersion: 1\n---\n" };
         let text = format!("{meta}{config}");
         let config: Config = slipway_config::parse("werf.yaml", &text).expect("a valid configuration");
@@ -102,7 +97,7 @@ impl World {
             platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
             dev: false,
             virtual_merge: None,
-            copy_from_local,
+            sources: sources.to_vec(),
         };
         let mut build = Build::new(Graph::new(config.images), &Arc::new(settings), options);
         self.drive(&mut build)
@@ -157,8 +152,16 @@ impl World {
     }
 
     fn run_or_lose(&mut self, key: JobKey, plan: &StagePlan) -> BuildEvent {
-        match &plan.base {
-            PlanBase::Stage { at, .. } if self.lost.contains(at) => {
+        let copied = match &plan.body {
+            StageBody::Copy(original) => Some(&original.record.at),
+            _ => None,
+        };
+        let below = match &plan.base {
+            PlanBase::Stage { at, .. } => Some(at),
+            PlanBase::None | PlanBase::External(_) => None,
+        };
+        match below.or(copied) {
+            Some(at) if self.lost.contains(at) => {
                 let failure = StageFailure {
                     why: "the stage below is lost".to_owned(),
                     exit: None,
@@ -167,7 +170,7 @@ impl World {
                 };
                 BuildEvent::JobEnded(key, JobEnd::Lost(at.clone(), failure))
             }
-            PlanBase::Stage { .. } | PlanBase::None | PlanBase::External(_) => self.run(key, plan),
+            Some(_) | None => self.run(key, plan),
         }
     }
 
@@ -208,7 +211,7 @@ impl World {
                 Answer::Changes(changes(changed, &new))
             }
             Question::Ancestor { old, new, .. } => Answer::Ancestor(Some(self.is_ancestor(old.0[0], new.0[0]))),
-            Question::Stored { place: Place::Primary, .. } if self.no_primary => Answer::Stored(Vec::new()),
+            Question::Stored { place, .. } if self.empty.contains(place) => Answer::Stored(Vec::new()),
             Question::Stored { digest, not_before, .. } => {
                 let found = self.stored.iter().filter(|r| r.id.digest == *digest && r.id.stamp > *not_before);
                 Answer::Stored(found.cloned().collect())

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod beside;
 mod crash;
 mod fake;
 mod kv;

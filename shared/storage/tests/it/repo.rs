@@ -212,7 +212,11 @@ fn input(add: &str, include: &[&str]) -> ImportInput {
         digest: slipway_oci::BlobDigest::of(b""),
     };
     ImportInput {
-        image: ImportedImage::Stage { image_id: at.digest.clone(), at },
+        image: ImportedImage::Stage {
+            id: StageId { digest: conformance::labels("stage").digest, stamp: Millis(NOW) },
+            image_id: at.digest.clone(),
+            at,
+        },
         add: add.to_owned(),
         include: include.iter().map(|glob| (*glob).to_owned()).collect(),
         exclude: vec![],

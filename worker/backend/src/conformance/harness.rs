@@ -13,7 +13,9 @@ use slipway_paths::TreePath;
 use tar::{EntryType, Header};
 use tokio::sync::mpsc;
 
-use crate::{BackendError, ByteStream, ContainerBackend, DockerfileBuild, LocalImage, Root, Script, Setup, Workspace};
+use crate::{
+    BackendError, ByteStream, ContainerBackend, DockerfileBuild, LocalImage, Root, Script, Secrets, Setup, Workspace,
+};
 
 /// A file, directory or link of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,7 +138,7 @@ impl<'a> Harness<'a> {
             network: Some("none".to_owned()),
             to: None,
             mounts: Vec::new(),
-            secrets: crate::Secrets::none(),
+            secrets: Secrets::none(),
         };
         self.backend.open(base, setup).await.expect("a workspace")
     }
@@ -212,6 +214,8 @@ pub fn build_of(attempt: String, text: &str) -> DockerfileBuild {
         network: Some("none".to_owned()),
         labels: BTreeMap::new(),
         bases: Vec::new(),
+        secrets: Secrets::none(),
+        agent: None,
     }
 }
 

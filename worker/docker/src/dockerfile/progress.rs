@@ -1,11 +1,11 @@
 //! What the engine tells while it builds: lines for the log, the step it is at, the image it made.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use bollard::moby::buildkit::v1::StatusResponse;
+use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
 use bollard::models::{BuildInfo, BuildInfoAux};
 use slipway_backend::{
-    Logs,
+    Logs, Secrets,
     output::{Output, Stream},
     scrub::Masks,
 };
@@ -15,8 +15,13 @@ const MAX_STEPS: usize = 100_000;
 
 /// A build under way.
 pub(super) struct Progress {
+    logs: Logs,
+    masks: Masks,
     output: Output,
     started: HashSet<String>,
+    /// The output of steps that run, each on its own: they run beside each other, and a secret or a line may come in
+    /// pieces.
+    steps: HashMap<String, Output>,
     ended: Ended,
 }
 
@@ -34,8 +39,11 @@ pub(super) struct Ended {
 }
 
 impl Progress {
-    pub(super) fn new(logs: Logs) -> Self {
-        Self { output: Output::new(logs, None, &Masks::default()), started: HashSet::new(), ended: Ended::default() }
+    /// Progress to `logs`, cleaned of secrets.
+    pub(super) fn new(logs: Logs, secrets: &Secrets) -> Self {
+        let masks = Masks::of(secrets);
+        let output = Output::new(logs.clone(), None, &masks);
+        Self { logs, masks, output, started: HashSet::new(), steps: HashMap::new(), ended: Ended::default() }
     }
 
     pub(super) async fn take(&mut self, info: BuildInfo) {
@@ -53,25 +61,45 @@ impl Progress {
     }
 
     async fn take_status(&mut self, status: StatusResponse) {
-        for vertex in status.vertexes {
-            if vertex.started.is_some() && self.started.len() < MAX_STEPS && self.started.insert(vertex.digest) {
+        for vertex in &status.vertexes {
+            if vertex.started.is_some() && self.started.len() < MAX_STEPS && self.started.insert(vertex.digest.clone())
+            {
                 let line = format!("{}{}\n", vertex.name, if vertex.cached { " (cached)" } else { "" });
                 self.output.push(Stream::Out, line.as_bytes()).await;
-            }
-            // Steps that ran beside the one that failed are cancelled, which is no failure of theirs.
-            if !vertex.error.is_empty() && !vertex.error.contains("context canceled") {
-                self.ended.failed = Some(vertex.name);
             }
         }
         for log in status.logs {
             let from = if log.stream == 2 { Stream::Err } else { Stream::Out };
-            self.output.push(from, &log.msg).await;
+            let (logs, masks) = (&self.logs, &self.masks);
+            let output = self.steps.entry(log.vertex).or_insert_with(|| Output::new(logs.clone(), None, masks));
+            output.push(from, &log.msg).await;
+        }
+        for vertex in status.vertexes.into_iter().filter(|vertex| vertex.completed.is_some()) {
+            self.complete(vertex).await;
+        }
+    }
+
+    /// A step is over.
+    async fn complete(&mut self, vertex: Vertex) {
+        let tail = match self.steps.remove(&vertex.digest) {
+            Some(output) => output.finish().await.1,
+            None => Vec::new(),
+        };
+        // Steps that ran beside the one that failed are cancelled, which is no failure of theirs.
+        if !vertex.error.is_empty() && !vertex.error.contains("context canceled") {
+            self.ended.failed = Some(vertex.name);
+            self.ended.tail = tail;
         }
     }
 
     pub(super) async fn finish(mut self) -> Ended {
+        for (_, output) in self.steps.drain() {
+            output.finish().await;
+        }
         let (_, tail) = self.output.finish().await;
-        self.ended.tail = tail;
+        if self.ended.tail.is_empty() {
+            self.ended.tail = tail;
+        }
         self.ended
     }
 }

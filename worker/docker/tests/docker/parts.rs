@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -52,14 +52,23 @@ impl Engine {
     }
 
     pub(crate) async fn start_with(builder: BuilderChoice, toolbox: Source) -> Option<Self> {
+        Self::start_at(builder, toolbox, (None, None)).await
+    }
+
+    /// On the engine of this host, spoken to at an address, with the certificates of a directory.
+    pub(crate) async fn start_at(
+        builder: BuilderChoice,
+        toolbox: Source,
+        (host, certificates): (Option<String>, Option<PathBuf>),
+    ) -> Option<Self> {
         if !require(&[Part::Docker, Part::Busybox]) {
             return None;
         }
         let home = tempfile::tempdir().expect("a directory");
         let doors = Arc::new(AtomicU32::new(0));
         let options = DockerOptions {
-            host: None,
-            certificates: None,
+            host,
+            certificates,
             link: Arc::new(Direct { doors: Arc::clone(&doors) }),
             spool: SpoolDir(home.path().join("spool")),
             attempts: home.path().join("attempts"),

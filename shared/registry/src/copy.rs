@@ -1,0 +1,84 @@
+//! Blobs from one repository to another: mounted where that goes, streamed on where it does not.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
+use slipway_oci::{
+    Repo,
+    manifest::{Descriptor, Manifest},
+};
+
+use crate::{Client, RegistryError};
+
+/// Blobs of one image that are on their way at once.
+const AT_ONCE: usize = 4;
+
+/// What stopped a copy: which side is to be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// What is copied cannot be read, or is not what its digest says.
+    #[error("{0}")]
+    Source(RegistryError),
+    /// The repository that it goes to does not take it.
+    #[error("{0}")]
+    Target(RegistryError),
+}
+
+impl CopyError {
+    /// What the registry said, of whichever side.
+    pub fn into_inner(self) -> RegistryError {
+        match self {
+            Self::Source(error) | Self::Target(error) => error,
+        }
+    }
+
+    /// Whether what is copied is not there any more, or is broken for good.
+    pub fn source_is_lost(&self) -> bool {
+        matches!(self, Self::Source(RegistryError::NotFound(_) | RegistryError::Corrupt(_)))
+    }
+}
+
+/// Brings the config and all layers of an image to another repository; a blob that is there stays as it is.
+pub(crate) async fn image(client: &Client, from: &Repo, to: &Repo, manifest: &Manifest) -> Result<(), CopyError> {
+    let blobs: Vec<Descriptor> = std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect();
+    let copies = streams::iter(blobs).map(|found| async move { blob(client, from, to, &found).await });
+    copies.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// Brings a blob to another repository.
+pub(crate) async fn blob(client: &Client, from: &Repo, to: &Repo, blob: &Descriptor) -> Result<(), CopyError> {
+    if client.head_blob(to, &blob.digest).await.map_err(CopyError::Target)? == Some(blob.size) {
+        return Ok(());
+    }
+    // A registry that would rather have the bytes, or cannot say, gets them.
+    if from.host == to.host && matches!(client.mount_blob(from, to, &blob.digest).await, Ok(true)) {
+        return Ok(());
+    }
+    let (_, mut bytes) = client.blob_stream(from, &blob.digest).await.map_err(CopyError::Source)?;
+    let mut upload = client.start_upload(to).await.map_err(CopyError::Target)?;
+    loop {
+        match bytes.try_next().await {
+            Ok(Some(piece)) => upload.write(piece).await.map_err(CopyError::Target)?,
+            Ok(None) => break,
+            Err(error) => {
+                upload.cancel().await;
+                return Err(CopyError::Source(read_error(from, blob, error)));
+            }
+        }
+    }
+    match upload.finish(&blob.digest).await {
+        Ok(()) => Ok(()),
+        // Other bytes than it was told of: they were read so.
+        Err(RegistryError::Corrupt(why)) => {
+            let why = format!("copy blob {} of {from}: it is not what its digest says: {why}", blob.digest);
+            Err(CopyError::Source(RegistryError::Corrupt(why)))
+        }
+        Err(error) => Err(CopyError::Target(error)),
+    }
+}
+
+/// What ended a stream too early.
+fn read_error(from: &Repo, blob: &Descriptor, error: std::io::Error) -> RegistryError {
+    match error.downcast::<RegistryError>() {
+        Ok(error) => error,
+        Err(error) => RegistryError::Unavailable(format!("read blob {} of {from}: {error}", blob.digest)),
+    }
+}

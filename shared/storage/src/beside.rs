@@ -1,0 +1,22 @@
+//! Repositories beside the primary one: what they may be used for, and nothing else.
+//!
+//! Reading order: [`secondary`] (only read), [`cache`] (read and written, never needed), [`copy`] (an image from one
+//! repository to another).
+
+pub mod cache;
+pub mod copy;
+pub mod secondary;
+
+use std::sync::Arc;
+
+pub use cache::CacheRepo;
+pub use secondary::SecondaryRepo;
+
+/// The repositories beside the primary one that a build uses, each kind in the order in which they were named.
+#[derive(Clone, Default, Debug)]
+pub struct Beside {
+    /// Near the builder.
+    pub caches: Vec<Arc<CacheRepo>>,
+    /// Of others.
+    pub secondaries: Vec<Arc<SecondaryRepo>>,
+}
