@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
+use slipway_oci::Repo;
 use slipway_process::random_id;
 use slipway_stages::{
     StageKind, StageRecord,
@@ -110,8 +111,8 @@ struct Place {
 }
 
 impl Place {
-    fn of(record: &StageRecord) -> Self {
-        let (repo, tag) = (record.at.repo.to_string(), record.id.to_string());
+    fn of(record: &StageRecord, repo: &Repo) -> Self {
+        let (repo, tag) = (repo.to_string(), record.id.to_string());
         // An image of a local storage has no manifest.
         let local = record.at.repo.host.is_empty();
         Self {
@@ -148,7 +149,7 @@ fn entry(image: &BuiltImage, name: &str, commit: &str) -> Option<Image> {
     let dockerfile = image.stages.iter().any(|stage| stage.kind == StageKind::Dockerfile);
     Some(Image {
         werf_image_name: name.to_owned(),
-        place: Place::of(&last.record),
+        place: Place::of(&last.record, image.repo()?),
         config_type: if dockerfile { "dockerfile" } else { "stapel" },
         target_platform: last.record.platform.to_string(),
         rebuilt: image.rebuilt(),
@@ -164,7 +165,7 @@ fn stage(stage: &BuiltStage) -> Stage {
     let record = &stage.record;
     Stage {
         name: stage.kind.name(),
-        place: Place::of(record),
+        place: Place::of(record, &record.at.repo),
         created_at: record.id.stamp.0.saturating_mul(1_000_000),
         size: record.size,
         source_type: match stage.source {
@@ -187,9 +188,9 @@ fn seconds(took: Duration) -> String {
 fn env(images: &[BuiltImage]) -> String {
     let mut lines = BTreeMap::new();
     for image in images.iter().filter(|image| !image.artifact) {
-        let Some(last) = image.last() else { continue };
+        let (Some(last), Some(repo)) = (image.last(), image.repo()) else { continue };
         for name in &image.names {
-            lines.insert(variable(&name.0), Place::of(&last.record).image_name);
+            lines.insert(variable(&name.0), Place::of(&last.record, repo).image_name);
         }
     }
     lines.into_iter().map(|(name, value)| format!("{name}={value}\n")).collect()

@@ -3,6 +3,7 @@
 mod publish;
 mod record;
 mod reject;
+mod undelivered;
 mod whole;
 
 use slipway_protocol::{Failure, Outcome};
@@ -14,6 +15,7 @@ use slipway_stages::{
 pub(crate) use publish::{Published, publish};
 pub(crate) use record::record;
 pub(crate) use reject::reject;
+pub(crate) use undelivered::{Undelivered, undelivered};
 
 use crate::scheduler::End;
 
@@ -27,7 +29,7 @@ pub(crate) fn job_end(end: &End) -> JobEnd {
             JobEnd::Stored { record: record.clone(), adopted: true, took: *took }
         }
         End::Settled(Outcome::Dropped, _) => failed("the job was dropped"),
-        End::Summed(_) => failed("the job ended with a checksum instead of a stage"),
+        End::Summed(_) | End::Delivered => failed("the job ended without a stage"),
         End::Failed(failure) => match &failure.lost {
             Some(at) => JobEnd::Lost(at.clone(), stage_failure(failure)),
             None => JobEnd::Failed(stage_failure(failure)),
@@ -43,7 +45,7 @@ pub(crate) fn summed(question: Question, end: &End) -> BuildEvent {
             return BuildEvent::SourceLost(question, at.clone(), why.clone());
         }
         End::Failed(failure) => Err(failure.why.clone()),
-        End::Settled(..) => Err("the job ended with a stage instead of a checksum".to_owned()),
+        End::Settled(..) | End::Delivered => Err("the job ended without a checksum".to_owned()),
     };
     BuildEvent::Answered(question, answer)
 }

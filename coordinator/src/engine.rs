@@ -4,6 +4,7 @@
 
 mod builds;
 mod commits;
+mod deliveries;
 mod desk;
 mod jobs;
 mod settled;
@@ -32,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     answer,
-    effect::{self, Published},
+    effect::{self, Published, Undelivered},
     engine::{builds::Builds, commits::Commits, desk::Desk, jobs::WantedStage, settled::Settled, traces::Traces},
     outside::Outside,
     scheduler::{
@@ -118,6 +119,8 @@ pub(crate) enum Message {
     /// Where log lines of an attempt go: to every build that waits for it. `None` = that is not known yet.
     LogRoutes(AttemptId, oneshot::Sender<Option<Vec<LogRoute>>>),
     Recorded(BuildId, Result<Vec<BuiltImage>, BuildFailure>),
+    /// What the final repository lacks.
+    Undelivered(BuildId, Result<(Vec<BuiltImage>, Undelivered), BuildFailure>),
     /// A lost stage was marked as not to be used, or could not be.
     Rejected(BuildId, ImageAt, Result<(), String>),
     Drained(oneshot::Sender<()>),
@@ -227,6 +230,8 @@ impl Engine {
 enum Subscriber {
     Build(BuildId, JobKey),
     Question(BuildId, Question),
+    /// With an image that is delivered.
+    Delivery(BuildId, JobKey, ImageName),
 }
 
 /// A job's content, for workers and for its commit.
@@ -317,8 +322,9 @@ impl Owner {
             Message::LogRoutes(attempt, reply) => drop(reply.send(self.log_routes(&attempt))),
             Message::Recorded(build, result) => {
                 self.builds.tell_troubles(build);
-                self.builds.finish(build, result);
+                self.bring_to_run(build, result);
             }
+            Message::Undelivered(build, found) => self.undelivered(build, found),
             Message::Rejected(build, at, result) => self.build(build, BuildEvent::Rejected(at, result)),
             Message::Drained(reply) => self.drained.push(reply),
             // Who no longer waits needs no answer.
@@ -343,7 +349,8 @@ impl Owner {
 
     fn cancel(&mut self, id: BuildId) {
         if self.builds.is_recording(id) {
-            // All is built and tagged; what is not recorded now is recorded by the next build.
+            // All is built and tagged; what is not recorded or delivered now is by the next build.
+            self.drop_deliveries(id);
             return self.builds.finish(id, Err(BuildFailure::Cancelled));
         }
         self.build(id, BuildEvent::Cancelled);
@@ -433,7 +440,7 @@ impl Owner {
     fn finish(&mut self, id: BuildId, result: Result<Vec<BuiltImage>, BuildFailure>) {
         self.drop_questions(id);
         let recorded = self.builds.outside(id).filter(|outside| !outside.history.is_empty());
-        let Some(outside) = recorded else { return self.builds.finish(id, result) };
+        let Some(outside) = recorded else { return self.bring_to_run(id, result) };
         let images = match result {
             Ok(images) => images,
             failed @ Err(_) => return self.builds.finish(id, failed),

@@ -12,7 +12,7 @@ use slipway_process::Clock;
 use slipway_protocol::OtherRepos;
 use slipway_registry::Client;
 use slipway_storage::{
-    Beside, CacheRepo, LedgerRecords, Publisher, Records, RepoStorage, SecondaryRepo, StageStorage,
+    Beside, CacheRepo, FinalRepo, LedgerRecords, Publisher, Records, RepoStorage, SecondaryRepo, StageStorage,
     kv::{Attempts, Fences, KvLedger, SharedPublisher, SharedStages, StagePlace},
 };
 use tokio::sync::OnceCell;
@@ -75,6 +75,7 @@ impl Places {
         Beside {
             caches: others.caches.iter().map(cache).map(Arc::new).collect(),
             secondaries: others.secondaries.iter().map(secondary).map(Arc::new).collect(),
+            final_repo: others.final_repo.clone().map(|repo| FinalRepo::new(self.client.clone(), repo)),
         }
     }
 

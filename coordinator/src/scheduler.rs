@@ -95,6 +95,8 @@ pub enum End {
     Settled(Outcome, Duration),
     /// With a checksum.
     Summed(slipway_digest::Checksum),
+    /// With an image where it runs from.
+    Delivered,
     /// Without a result.
     Failed(Failure),
 }

@@ -79,7 +79,7 @@ impl Attempts {
             match late {
                 // It was given up at the very moment it ended: nobody will ask for what it has built.
                 Some(Phase::Uploaded(uploaded)) => runner.discard(&uploaded.image_id).await,
-                Some(Phase::Running { .. } | Phase::Summed(_) | Phase::Failed(_)) => {}
+                Some(Phase::Running { .. } | Phase::Summed(_) | Phase::Delivered | Phase::Failed(_)) => {}
                 None => changed.notify_one(),
             }
         });
@@ -134,7 +134,7 @@ impl Held {
     fn image(self) -> Option<BlobDigest> {
         let uploaded = match self.end {
             Some(Phase::Uploaded(uploaded)) => Some(uploaded),
-            Some(Phase::Running { .. } | Phase::Summed(_) | Phase::Failed(_)) | None => self.result,
+            Some(Phase::Running { .. } | Phase::Summed(_) | Phase::Delivered | Phase::Failed(_)) | None => self.result,
         };
         uploaded.map(|uploaded| uploaded.image_id)
     }

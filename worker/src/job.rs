@@ -66,6 +66,12 @@ impl Runner {
                 traces::end(span, summed.as_ref().err());
                 summed.map(Phase::Summed)
             }
+            (Job::Deliver(delivery), _) => {
+                let span = self.traces.begin("upload", assignment);
+                let delivered = upload::delivered(self, delivery).await;
+                traces::end(span, delivered.as_ref().err());
+                delivered.map(|()| Phase::Delivered)
+            }
         };
         result.unwrap_or_else(Phase::Failed)
     }

@@ -28,6 +28,10 @@ impl Traces {
                 span.with("slipway.digest", &plan.digest.to_string())
             }
             Job::Checksum(_) => span.with("slipway.stage", "checksum"),
+            Job::Deliver(delivery) => {
+                let span = span.with("slipway.stage", "deliver");
+                span.with("slipway.digest", &delivery.id.digest.to_string())
+            }
         }
     }
 }

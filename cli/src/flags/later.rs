@@ -7,7 +7,6 @@ const fn not_yet(flag: Flag) -> Flag {
 }
 
 pub(super) const FLAGS: &[Flag] = &[
-    not_yet(Flag::text("final-repo", "REPO", "Repository that receives only final images")),
     not_yet(Flag::text("meta-repo", "REPO", "Repository for records only")),
     not_yet(Flag::list("add-custom-tag", "TEMPLATE", "Further tag of every final image")),
     not_yet(Flag::list("use-custom-tag", "TEMPLATE", "Tag by which other commands name images")),

@@ -27,6 +27,12 @@ pub(crate) const CACHE_REPO: Flag = Flag::list(
     "Repository near the builder that stages are read from first; new ones and those that were needed go there, too",
 )
 .on(BUILD);
+pub(crate) const FINAL_REPO: Flag = Flag::text(
+    "final-repo",
+    "REPO",
+    "Repository from which images are run: the last stages of images that may be deployed are copied to it, and nothing else",
+)
+.on(BUILD);
 pub(crate) const INSECURE_REGISTRY: Flag =
     Flag::switch("insecure-registry", "Use plain HTTP for registries; localhost and 127.0.0.0/8 need no flag")
         .on(REGISTRIES);
@@ -79,6 +85,7 @@ pub(super) const FLAGS: &[Flag] = &[
     REPO,
     SECONDARY_REPO,
     CACHE_REPO,
+    FINAL_REPO,
     INSECURE_REGISTRY,
     SKIP_TLS_VERIFY_REGISTRY,
     DOCKER_CONFIG,
@@ -100,7 +107,7 @@ pub(crate) struct StorageFlags {
     pub(crate) mirrors: Vec<Mirror>,
     /// `--synchronization`
     pub(crate) synchronization: String,
-    /// `--secondary-repo` and `--cache-repo`
+    /// `--secondary-repo`, `--cache-repo` and `--final-repo`
     pub(crate) others: OtherRepos,
 }
 
@@ -132,29 +139,40 @@ impl StorageFlags {
 /// The repositories beside the primary one, each once.
 fn others(values: &Values, primary: Option<&str>) -> Result<OtherRepos, FlagError> {
     let primary = primary.and_then(|repo| repo.parse::<Repo>().ok());
-    let read = |flag: &Flag| {
+    let read = |flag: &Flag, texts: Vec<String>| {
         let mut repos: Vec<Repo> = Vec::new();
-        // The local storage of a host is always looked through.
-        for text in values.list(flag).iter().filter(|text| *text != ":local") {
-            let refuse = |why: String| FlagError(format!("{}: {why}", values.spelling(flag)));
-            let repo: Repo = text.parse().map_err(|error: slipway_oci::ReferenceError| refuse(error.to_string()))?;
-            match &primary {
-                None => return Err(refuse(format!("{repo} stands beside a primary repository: give that by --repo"))),
-                Some(primary) if *primary == repo => {
-                    return Err(refuse(format!("{repo} is the primary repository (--repo) itself")));
-                }
-                Some(_) if repos.contains(&repo) => {}
-                Some(_) => repos.push(repo),
+        for text in texts {
+            let repo = beside(&text, primary.as_ref());
+            let repo = repo.map_err(|why| FlagError(format!("{}: {why}", values.spelling(flag))))?;
+            if !repos.contains(&repo) {
+                repos.push(repo);
             }
         }
         Ok(repos)
     };
-    let (caches, secondaries) = (read(&CACHE_REPO)?, read(&SECONDARY_REPO)?);
-    if let Some(both) = caches.iter().find(|cache| secondaries.contains(cache)) {
-        let (cache, secondary) = (values.spelling(&CACHE_REPO), values.spelling(&SECONDARY_REPO));
-        return Err(FlagError(format!(
-            "{both} is named by {cache}, which is written, and by {secondary}, which is not"
-        )));
+    // The local storage of a host is always looked through.
+    let list = |flag: &Flag| values.list(flag).into_iter().filter(|text| text != ":local").collect();
+    let caches = read(&CACHE_REPO, list(&CACHE_REPO))?;
+    let secondaries = read(&SECONDARY_REPO, list(&SECONDARY_REPO))?;
+    let last = read(&FINAL_REPO, values.text(&FINAL_REPO).into_iter().collect())?;
+    let kinds = [(&CACHE_REPO, &caches), (&SECONDARY_REPO, &secondaries), (&FINAL_REPO, &last)];
+    for (at, (flag, repos)) in kinds.iter().enumerate() {
+        for (other, others) in &kinds[at + 1..] {
+            if let Some(both) = repos.iter().find(|repo| others.contains(repo)) {
+                let (flag, other) = (values.spelling(flag), values.spelling(other));
+                return Err(FlagError(format!("{both} is named by {flag} and by {other}: it can be one of them only")));
+            }
+        }
     }
-    Ok(OtherRepos { caches, secondaries })
+    Ok(OtherRepos { caches, secondaries, final_repo: last.into_iter().next() })
+}
+
+/// A repository that stands beside the primary one; why it does not, otherwise.
+fn beside(text: &str, primary: Option<&Repo>) -> Result<Repo, String> {
+    let repo: Repo = text.parse().map_err(|error: slipway_oci::ReferenceError| error.to_string())?;
+    match primary {
+        None => Err(format!("{repo} stands beside a primary repository: give that by --{}", REPO.name)),
+        Some(primary) if *primary == repo => Err(format!("{repo} is the primary repository (--{}) itself", REPO.name)),
+        Some(_) => Ok(repo),
+    }
 }

@@ -34,8 +34,11 @@ fn line(image: &BuiltImage) -> String {
         reused => Some(format!("{reused} reused")),
     };
     let what: Vec<String> = done.chain(reused).collect();
-    let place =
-        image.last().map(|last| format!("\n    {}:{}", last.record.at.repo, last.record.id)).unwrap_or_default();
+    let place = image
+        .last()
+        .zip(image.repo())
+        .map(|(last, repo)| format!("\n    {repo}:{}", last.record.id))
+        .unwrap_or_default();
     format!("  {kind} {}: {}{place}", names.join(", "), what.join("; "))
 }
 

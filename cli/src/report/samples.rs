@@ -39,6 +39,7 @@ pub(crate) fn images() -> Vec<BuiltImage> {
         artifact,
         is_final: !artifact,
         stages,
+        final_repo: None,
     };
     vec![
         image(&["app", "web"], false, vec![from(), stage(2, host, StageKind::Setup, Source::Built)]),

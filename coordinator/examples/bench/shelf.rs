@@ -26,6 +26,7 @@ impl Shelf {
     pub(crate) async fn result(&self, assignment: &Assignment) -> Phase {
         let (plan, attempt) = match &assignment.job {
             Job::Stage(plan) => (plan, &assignment.attempt),
+            Job::Deliver(_) => return Phase::Delivered,
             Job::Checksum(input) => return Phase::Summed(Encoder::new("files").text(&input.add).finish()),
         };
         let uploaded = match self {

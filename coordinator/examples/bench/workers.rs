@@ -84,7 +84,7 @@ impl Worker {
         lock(&self.starts).insert(attempt.job.clone(), self.time.clock().monotonic());
         let time = match &assignment.job {
             Job::Stage(plan) => sleeps(plan),
-            Job::Checksum(_) => Duration::ZERO,
+            Job::Checksum(_) | Job::Deliver(_) => Duration::ZERO,
         };
         self.held().insert(attempt.clone(), Phase::Running { progress: 0 });
         let worker = self.clone();

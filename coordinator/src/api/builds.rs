@@ -7,6 +7,7 @@ use axum::{
     response::Response,
 };
 use futures::stream;
+use slipway_oci::Repo;
 use slipway_protocol::{
     BuildEvent, BuildName, Code, EventId, MissingAnswer, MissingRequest, Refusal, SubmitRequest, TimedEvent,
 };
@@ -46,8 +47,8 @@ impl Api {
         let reign = self.reign()?;
         let name = name(request)?;
         let submitted: SubmitRequest = answer::read(body, self.limits.submit).await?;
-        let mut written = std::iter::once(&submitted.repo).chain(&submitted.others.caches);
-        if let Some(refused) = written.find(|repo| !request.caller.may_use(repo)) {
+        let refused = |repo: &&Repo| !request.caller.may_use(repo);
+        if let Some(refused) = std::iter::once(&submitted.repo).chain(submitted.others.written()).find(refused) {
             let why = format!("the token `{}` may not build to {refused}", request.caller.name);
             return Err(refuse(Code::Forbidden, format!("{why}; `repos=` in the file of tokens says where it may")));
         }

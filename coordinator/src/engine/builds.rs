@@ -15,7 +15,7 @@ use slipway_stages::{
 use slipway_telemetry::SpanContext;
 use tokio::sync::mpsc;
 
-use super::{BuildId, Event, LogRoute, Submission};
+use super::{BuildId, Event, LogRoute, Submission, deliveries::Delivering};
 use crate::{outside::Outside, scheduler};
 
 /// Notices that a build is told; further ones are left out.
@@ -38,6 +38,8 @@ struct Running {
     told_shallow: bool,
     /// Whether all is built, and only its records are still written.
     recording: bool,
+    /// Its images, while they are brought to the final repository.
+    delivering: Option<Delivering>,
     /// What the reader was last told to know.
     notice: Option<String>,
     /// How many notices it was told.
@@ -76,6 +78,7 @@ impl Builds {
             stages: HashMap::new(),
             told_shallow: false,
             recording: false,
+            delivering: None,
             notice: None,
             notices: 0,
         };
@@ -190,7 +193,31 @@ impl Builds {
         self.running.remove(&id);
     }
 
-    /// All is built: from now on only records are written.
+    /// Whether a build may build nothing.
+    pub(super) fn requires_built(&self, id: BuildId) -> bool {
+        self.running.get(&id).is_some_and(|running| running.build.requires_built())
+    }
+
+    /// The images of a build are brought to the final repository.
+    pub(super) fn delivering(&mut self, id: BuildId, delivering: Delivering) {
+        if let Some(running) = self.running.get_mut(&id) {
+            running.delivering = Some(delivering);
+        }
+    }
+
+    /// One of them is there.
+    pub(super) fn has_delivered(&mut self, id: BuildId, key: &JobKey) {
+        if let Some(delivering) = self.running.get_mut(&id).and_then(|running| running.delivering.as_mut()) {
+            delivering.done(key);
+        }
+    }
+
+    /// The images of a build, when all are there that are to be.
+    pub(super) fn all_delivered(&mut self, id: BuildId) -> Option<Vec<BuiltImage>> {
+        self.running.get_mut(&id)?.delivering.as_mut()?.images()
+    }
+
+    /// All is built: from now on only records are written, and images delivered.
     pub(super) fn recording(&mut self, id: BuildId) {
         if let Some(running) = self.running.get_mut(&id) {
             running.recording = true;

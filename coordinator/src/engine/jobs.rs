@@ -37,12 +37,12 @@ pub(super) struct WantedStage {
 }
 
 /// A job as a build wants it.
-struct Wanted {
-    job: Job,
-    want: Want,
-    subscriber: Subscriber,
+pub(super) struct Wanted {
+    pub(super) job: Job,
+    pub(super) want: Want,
+    pub(super) subscriber: Subscriber,
     /// What its span says of it.
-    about: Vec<(&'static str, String)>,
+    pub(super) about: Vec<(&'static str, String)>,
 }
 
 impl Owner {
@@ -84,7 +84,7 @@ impl Owner {
         self.want(build, &key, Wanted { job, want, subscriber, about });
     }
 
-    fn want(&mut self, build: BuildId, key: &JobKey, wanted: Wanted) {
+    pub(super) fn want(&mut self, build: BuildId, key: &JobKey, wanted: Wanted) {
         let Wanted { job, want, subscriber, about } = wanted;
         let Some(outside) = self.builds.outside(build) else { return };
         let key = self.builds.scheduler_key(build, key);
@@ -92,7 +92,7 @@ impl Owner {
         self.subscribers.insert(number, subscriber);
         let uses = match &job {
             Job::Stage(plan) => plan.secrets.as_slice(),
-            Job::Checksum(_) => &[],
+            Job::Checksum(_) | Job::Deliver(_) => &[],
         };
         let secrets = self.builds.secrets(build, uses);
         self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside, secrets });
@@ -113,13 +113,13 @@ impl Owner {
     pub(super) fn drop_questions(&mut self, build: BuildId) {
         let of_build = |(number, subscriber): (&scheduler::Subscriber, &Subscriber)| match subscriber {
             Subscriber::Question(asking, question) if *asking == build => Some((*number, checksum_key(question)?)),
-            Subscriber::Question(..) | Subscriber::Build(..) => None,
+            Subscriber::Question(..) | Subscriber::Build(..) | Subscriber::Delivery(..) => None,
         };
         let dropped: Vec<(scheduler::Subscriber, JobKey)> = self.subscribers.iter().filter_map(of_build).collect();
         dropped.iter().for_each(|(subscriber, key)| self.unsubscribe(build, *subscriber, key));
     }
 
-    fn unsubscribe(&mut self, build: BuildId, subscriber: scheduler::Subscriber, key: &JobKey) {
+    pub(super) fn unsubscribe(&mut self, build: BuildId, subscriber: scheduler::Subscriber, key: &JobKey) {
         self.subscribers.remove(&subscriber);
         self.rerouted();
         let key = self.builds.scheduler_key(build, key);
@@ -191,6 +191,7 @@ impl Owner {
                     }
                     _ => self.build(build, effect::summed(question, end)),
                 },
+                Some(Subscriber::Delivery(build, of_build, image)) => self.delivered(build, &of_build, image, end),
                 None => {}
             }
         }
@@ -249,7 +250,7 @@ impl Owner {
         }
         let route = |number: &scheduler::Subscriber| match self.subscribers.get(number)? {
             Subscriber::Build(build, _) => self.builds.log_route(*build, &attempt.job),
-            Subscriber::Question(..) => None,
+            Subscriber::Question(..) | Subscriber::Delivery(..) => None,
         };
         Some(subscribers.iter().filter_map(route).collect())
     }

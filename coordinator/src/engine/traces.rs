@@ -135,6 +135,7 @@ impl Traces {
             match end {
                 End::Settled(outcome, _) => span.set(keys::OUTCOME, outcome_name(outcome)),
                 End::Summed(_) => span.set(keys::OUTCOME, "summed"),
+                End::Delivered => span.set(keys::OUTCOME, "delivered"),
                 End::Failed(failure) => {
                     span.fail();
                     span.set(keys::OUTCOME, if failure.lost.is_some() { "lost" } else { "failed" });

@@ -33,7 +33,8 @@ impl Owner {
             Subscriber::Question(by, question) if *by == build => {
                 Some(self.builds.scheduler_key(build, &super::jobs::checksum_key(question)?))
             }
-            Subscriber::Build(..) | Subscriber::Question(..) => None,
+            Subscriber::Delivery(by, key, _) if *by == build => Some(self.builds.scheduler_key(build, key)),
+            Subscriber::Build(..) | Subscriber::Question(..) | Subscriber::Delivery(..) => None,
         };
         let now = self.clock.monotonic();
         let explained = |key: scheduler::Key| {

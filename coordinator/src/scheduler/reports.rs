@@ -79,6 +79,10 @@ impl Scheduler {
                 self.learn(no, now);
                 self.end_with(no, End::Summed(*checksum), effects);
             }
+            Phase::Delivered => {
+                self.learn(no, now);
+                self.end_with(no, End::Delivered, effects);
+            }
             Phase::Failed(failure) => self.failed(no, failure.clone(), now, effects),
         }
     }

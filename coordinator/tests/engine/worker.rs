@@ -163,6 +163,7 @@ impl ScriptedWorker {
                 Act::Hang => continue,
                 Act::Fail(retryable) => Phase::Failed(failure(retryable)),
                 Act::Succeed => match &assignment.job {
+                    Job::Deliver(_) => Phase::Delivered,
                     Job::Checksum(input) => Phase::Summed(Encoder::new("files").text(&input.add).finish()),
                     Job::Stage(plan) => {
                         let line = format!("building {}", plan.kind).into_bytes();
@@ -212,7 +213,7 @@ impl ScriptedWorker {
 fn given(assignment: &Assignment) -> Given {
     let kind = match &assignment.job {
         Job::Stage(plan) => Some(plan.kind),
-        Job::Checksum(_) => None,
+        Job::Checksum(_) | Job::Deliver(_) => None,
     };
     (kind, assignment.attempt.number)
 }

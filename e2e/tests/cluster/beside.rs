@@ -1,6 +1,6 @@
 //! Repositories beside the primary one: the coordinator looks, workers copy.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use slipway_e2e::{Built, Cluster, Project, Registry, engine};
 
 use crate::can_run;
@@ -16,7 +16,8 @@ fn stages_of_others_are_copied_and_caches_filled_by_workers() -> Result<()> {
     if !can_run() {
         return Ok(());
     }
-    let (cluster, theirs, near) = (Cluster::start(1, 1)?, Registry::start()?, Registry::start()?);
+    let (cluster, theirs, near, runs) =
+        (Cluster::start(1, 1)?, Registry::start()?, Registry::start()?, Registry::start()?);
     let project = Project::new("beside")?;
     cluster.config(&project, "image: app\nfrom: BASE\ngit: [{add: /, to: /app}]\nshell: {setup: date > /date}\n")?;
     project.write("file", "1")?;
@@ -46,6 +47,14 @@ fn stages_of_others_are_copied_and_caches_filled_by_workers() -> Result<()> {
     let is_read = |request: &String| request.starts_with("GET ") || request.starts_with("HEAD ");
     assert!(!requests.is_empty() && requests.iter().all(is_read), "{requests:#?}");
 
+    // The images that run are brought where they run from, by a worker.
+    let last = runs.repo("prod");
+    let delivered = project.build(&[&flags[..], &["--final-repo", &last]].concat())?;
+    let name = delivered.image("app");
+    let tag = name.strip_prefix(&format!("{last}:")).context("a name in the final repository")?;
+    assert_eq!(runs.tags("prod")?, [tag]);
+    assert_eq!(delivered.run.built().len(), 0, "{}", delivered.run.stderr);
+
     // Without the cache the build goes on, and says so once.
     drop(near);
     project.write("file", "3")?;
@@ -53,5 +62,7 @@ fn stages_of_others_are_copied_and_caches_filled_by_workers() -> Result<()> {
     let third = project.build(&flags)?;
     let warning = format!("the cache repository {cache} is not used for 300 s");
     assert_eq!(third.run.stderr.matches(&warning).count(), 1, "{}", third.run.stderr);
+    let unfilled = format!("the final repository {last} was used");
+    assert_eq!(third.run.stderr.matches(&unfilled).count(), 1, "{}", third.run.stderr);
     cluster.nothing_left()
 }

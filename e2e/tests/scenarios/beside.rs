@@ -216,7 +216,7 @@ fn a_repo_beside_the_primary_is_another_one() -> Result<()> {
         (&["--repo", "localhost:1/a", "--secondary-repo", "localhost:1/a"], "is the primary repository"),
         (
             &["--repo", "localhost:1/a", "--secondary-repo", "localhost:1/b", "--cache-repo", "localhost:1/b"],
-            "is named by",
+            "is named by --cache-repo and by --secondary-repo",
         ),
         (&["--repo", "localhost:1/a", "--cache-repo", "localhost:1/B"], "--cache-repo: `localhost:1/B`"),
     ] {
@@ -224,5 +224,69 @@ fn a_repo_beside_the_primary_is_another_one() -> Result<()> {
         assert_eq!(run.code, 2, "{}", run.stderr);
         assert!(run.stderr.contains(why), "`{why}` is not in:\n{}", run.stderr);
     }
+    Ok(())
+}
+
+const SHOP: &str = "artifact: tools\nfrom: BASE\nshell: {install: 'echo made > /made'}\n---\n\
+                    image: base\nfinal: false\nfrom: BASE\nshell: {setup: 'echo base > /base'}\n---\n\
+                    image: app\nfromImage: base\nimport: [{artifact: tools, add: /made, to: /made, after: setup}]\n\
+                    shell: {setup: 'date +%s%N > /date'}\n---\n\
+                    image: [web, twin]\nfromImage: base\nshell: {setup: 'echo web > /web'}\n";
+
+/// The tag of an image in a report, and the repository that it is reported in.
+fn place(built: &Built, image: &str) -> (String, String) {
+    let of = &built.report["Images"][image];
+    (of["DockerRepo"].as_str().unwrap_or_default().to_owned(), of["DockerTag"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_final_repo_has_the_images_that_run_and_nothing_else() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (build, run, project) = (Registry::start()?, Registry::start()?, Project::new("final")?);
+    project.config(SHOP)?;
+    project.commit("first")?;
+    let (primary, last) = (build.repo("shop"), run.repo("prod/shop"));
+    let first = project.build_with(&["--repo", &primary], &[("WERF_FINAL_REPO", &last)])?;
+    let (app, web) = (place(&first, "app"), place(&first, "web"));
+    let mut expected = vec![app.1.clone(), web.1.clone()];
+    expected.sort();
+    assert_eq!(run.tags("prod/shop")?, expected, "one tag for each image that runs, and no record");
+    assert_eq!((&app.0, &place(&first, "twin")), (&last, &web));
+    assert_eq!(place(&first, "base").0, primary);
+    for tag in &expected {
+        assert_eq!(run.manifest("prod/shop", tag)?, build.manifest("shop", tag)?);
+    }
+    assert!(first.run.stderr.contains(&format!("{last}:{}", app.1)), "{}", first.run.stderr);
+    assert_eq!(engine::sh(&first.image("app"), "cat /made /base")?, "made\nbase\n");
+
+    // What is there costs a listing.
+    let before = run.requests().len();
+    let again = project.build(&["--repo", &primary, "--final-repo", &last])?;
+    assert_eq!((again.run.built().len(), place(&again, "app")), (0, app.clone()));
+    let requests = run.requests()[before..].to_vec();
+    assert!(requests.iter().all(|request| request == "GET /v2/" || request.contains("/tags/list")), "{requests:#?}");
+
+    // It was used before: a build without it says so, and its report leads to the primary.
+    let without = project.build(&["--repo", &primary])?;
+    let warning = format!("the final repository {last} was used with {primary} before");
+    assert_eq!(without.run.stderr.matches(&warning).count(), 1, "{}", without.run.stderr);
+    assert_eq!(place(&without, "app"), (primary.clone(), app.1.clone()));
+
+    // What is missing there is an error when nothing may be built, and brought there when it may.
+    run.empty("prod/shop")?;
+    let flags = ["--repo", primary.as_str(), "--final-repo", last.as_str()];
+    let required = project.slipway(&[&["build", "--require-built-images"], &flags[..]].concat())?;
+    assert_eq!(required.code, 4, "{}", required.stderr);
+    assert_eq!(project.build(&flags)?.run.built().len(), 0);
+    assert_eq!(run.tags("prod/shop")?, expected);
+    assert_eq!(project.slipway(&[&["build", "--require-built-images"], &flags[..]].concat())?.code, 0);
+
+    // One that does not answer fails the build: what should run would not.
+    drop(run);
+    let failed = project.slipway(&[&["build"], &flags[..]].concat())?;
+    assert_eq!(failed.code, 1, "{}", failed.stderr);
+    assert!(failed.stderr.contains(&format!("list the final repository {last}")), "{}", failed.stderr);
     Ok(())
 }

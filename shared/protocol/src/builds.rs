@@ -120,17 +120,24 @@ pub struct OtherRepos {
     pub caches: Vec<Repo>,
     /// Of others; only read.
     pub secondaries: Vec<Repo>,
+    /// Where the images go that run; only written.
+    pub final_repo: Option<Repo>,
 }
 
 impl OtherRepos {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.caches.is_empty() && self.secondaries.is_empty()
+        self.iter().next().is_none()
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Repo> {
-        self.caches.iter().chain(&self.secondaries)
+        self.caches.iter().chain(&self.secondaries).chain(&self.final_repo)
+    }
+
+    /// Those that are written.
+    pub fn written(&self) -> impl Iterator<Item = &Repo> {
+        self.caches.iter().chain(&self.final_repo)
     }
 
     /// Where stages may be copied from, in order: what is near comes first.

@@ -17,7 +17,7 @@ pub mod secrets;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use slipway_digest::Checksum;
+use slipway_digest::{Checksum, StageId};
 use slipway_oci::{BlobDigest, ImageAt, Repo};
 use slipway_stages::{ImportInput, StagePlan, StageRecord};
 
@@ -41,6 +41,19 @@ pub enum Job {
     Stage(Arc<StagePlan>),
     /// Compute the checksum of files to be imported.
     Checksum(Box<ImportInput>),
+    /// Copy an image to where it runs from.
+    Deliver(Box<Delivery>),
+}
+
+/// A stored image that goes to the final repository as it is, under the same tag.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Delivery {
+    /// Where it is.
+    pub image: ImageAt,
+    /// Its tag.
+    pub id: StageId,
+    /// Where it goes.
+    pub to: Repo,
 }
 
 /// A job given to a worker.
@@ -82,6 +95,8 @@ pub enum Phase {
     Uploaded(Uploaded),
     /// A checksum.
     Summed(Checksum),
+    /// The image is in the final repository.
+    Delivered,
     /// Ended without a result.
     Failed(Failure),
 }
@@ -166,7 +181,7 @@ pub enum Outcome {
     Committed(Arc<StageRecord>),
     /// Another was first: throw this one away.
     Superseded(Arc<StageRecord>),
-    /// Nobody wants it any more, or it was a failure or a checksum that was heard.
+    /// Nobody wants it any more, or it was a failure, a checksum or a delivery that was heard.
     Dropped,
 }
 

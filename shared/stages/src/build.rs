@@ -318,6 +318,11 @@ impl Build {
         &self.project
     }
 
+    /// Whether a stage that would have to be built is an error.
+    pub fn requires_built(&self) -> bool {
+        self.options.require_built
+    }
+
     /// Says how long stages are expected to take; before it is said, each of them takes as long as any other.
     pub fn expect(&mut self, durations: Durations<'_>) {
         self.ranks = Ranks::new(&self.graph, durations);

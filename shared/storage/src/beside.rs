@@ -1,15 +1,17 @@
 //! Repositories beside the primary one: what they may be used for, and nothing else.
 //!
-//! Reading order: [`secondary`] (only read), [`cache`] (read and written, never needed), [`copy`] (an image from one
+//! Reading order: [`secondary`] (only read), [`cache`] (read and written, never needed), [`final_repo`] (what runs), [`copy`] (an image from one
 //! repository to another).
 
 pub mod cache;
 pub mod copy;
+pub mod final_repo;
 pub mod secondary;
 
 use std::sync::Arc;
 
 pub use cache::CacheRepo;
+pub use final_repo::FinalRepo;
 pub use secondary::SecondaryRepo;
 
 /// The repositories beside the primary one that a build uses, each kind in the order in which they were named.
@@ -19,4 +21,6 @@ pub struct Beside {
     pub caches: Vec<Arc<CacheRepo>>,
     /// Of others.
     pub secondaries: Vec<Arc<SecondaryRepo>>,
+    /// Where the images go that run; `None` = they run from the primary one.
+    pub final_repo: Option<FinalRepo>,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use slipway_digest::{Checksum, CommitId, StageId};
+use slipway_oci::Repo;
 
 use crate::{ImportKey, Records, StorageError};
 
@@ -44,6 +45,14 @@ impl<R: Rejects> Records for LedgerRecords<R> {
         checksum: Checksum,
     ) -> Result<bool, StorageError> {
         self.records.add_import(key, source, checksum).await
+    }
+
+    async fn final_repo(&self) -> Result<Option<String>, StorageError> {
+        self.records.final_repo().await
+    }
+
+    async fn set_final_repo(&self, repo: &Repo) -> Result<(), StorageError> {
+        self.records.set_final_repo(repo).await
     }
 
     async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError> {

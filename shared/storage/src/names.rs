@@ -17,9 +17,12 @@ const NAMELESS: &str = "__nameless__";
 /// What cannot stand in a tag, and what stands for it.
 const ESCAPES: [(&str, &str); 3] = [(" ", "__space__"), ("/", "__slash__"), ("+", "__plus__")];
 
+/// The tag that says which final repository is used with this one.
+pub const FINAL_REPO: &str = "slipway-final-repo";
+
 /// Whether a tag is one of ours that is no stage.
 pub fn is_record(tag: &str) -> bool {
-    [MANAGED_IMAGE, COMMIT, IMPORT].iter().any(|prefix| tag.starts_with(prefix))
+    tag == FINAL_REPO || [MANAGED_IMAGE, COMMIT, IMPORT].iter().any(|prefix| tag.starts_with(prefix))
 }
 
 /// The tag that says "this project has or had an image of this name".

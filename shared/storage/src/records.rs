@@ -18,6 +18,7 @@ use slipway_stages::ImportInput;
 use crate::{StorageError, names, repo::from_registry, tags::TagIndex, tiny};
 
 const PROJECT: &str = "werf";
+const FINAL_REPO: &str = "slipway.final-repo";
 const IMPORT_ID: &str = "import-source-id";
 const IMPORT_STAGE: &str = "source-stage-id";
 const IMPORT_CHECKSUM: &str = "checksum";
@@ -57,6 +58,10 @@ pub trait Records: Send + Sync {
         source: Option<StageId>,
         checksum: Checksum,
     ) -> Result<bool, StorageError>;
+    /// The final repository that was used last, as it was written.
+    async fn final_repo(&self) -> Result<Option<String>, StorageError>;
+    /// This final repository is used.
+    async fn set_final_repo(&self, repo: &Repo) -> Result<(), StorageError>;
     /// The stage is not to be used any more.
     async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError>;
 }
@@ -158,6 +163,24 @@ impl Records for RepoRecords {
         self.add(names::import(&key.0.to_string()), &labels).await
     }
 
+    async fn final_repo(&self) -> Result<Option<String>, StorageError> {
+        if !self.has(names::FINAL_REPO).await? {
+            return Ok(None);
+        }
+        let labels = tiny::labels(&self.client, &self.repo, names::FINAL_REPO).await;
+        let labels = labels.map_err(|error| self.failed(error))?;
+        Ok(labels.and_then(|mut labels| labels.remove(FINAL_REPO)))
+    }
+
+    async fn set_final_repo(&self, repo: &Repo) -> Result<(), StorageError> {
+        let labels = [(PROJECT, self.project.clone()), (FINAL_REPO, repo.to_string())]
+            .map(|(name, value)| (name.to_owned(), value));
+        let put = tiny::put(&self.client, &self.repo, names::FINAL_REPO, labels.into()).await;
+        put.map_err(|error| self.failed(error))?;
+        self.tags.added(names::FINAL_REPO);
+        Ok(())
+    }
+
     async fn reject(&self, stage: StageId, why: &str) -> Result<bool, StorageError> {
         if self.listed {
             self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
@@ -175,6 +198,7 @@ impl Records for RepoRecords {
 pub struct MemoryRecords {
     names: Mutex<HashSet<String>>,
     imports: Mutex<HashMap<ImportKey, Checksum>>,
+    final_repo: Mutex<Option<String>>,
 }
 
 impl MemoryRecords {
@@ -210,6 +234,15 @@ impl Records for MemoryRecords {
         checksum: Checksum,
     ) -> Result<bool, StorageError> {
         Ok(self.imports.lock().unwrap_or_else(PoisonError::into_inner).insert(key, checksum).is_none())
+    }
+
+    async fn final_repo(&self) -> Result<Option<String>, StorageError> {
+        Ok(self.final_repo.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn set_final_repo(&self, repo: &Repo) -> Result<(), StorageError> {
+        *self.final_repo.lock().unwrap_or_else(PoisonError::into_inner) = Some(repo.to_string());
+        Ok(())
     }
 
     async fn reject(&self, stage: StageId, _why: &str) -> Result<bool, StorageError> {

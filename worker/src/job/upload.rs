@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slipway_backend::LocalImage;
 use slipway_oci::{ImageAt, Repo};
-use slipway_protocol::{Assignment, Failure, Uploaded};
+use slipway_protocol::{Assignment, Delivery, Failure, Uploaded};
 use slipway_registry::CopyError;
 use slipway_stages::{Original, Place, StageBody, StagePlan};
 use slipway_storage::beside::copy;
@@ -73,6 +73,18 @@ pub(super) async fn copied(
     }
     let image = LocalImage { id: original.record.image_id.clone() };
     Ok(uploaded(runner, assignment, (at, image, copied.size), started))
+}
+
+/// Brings a stored image to the final repository, as it is.
+pub(super) async fn delivered(runner: &Runner, delivery: &Delivery) -> Result<(), Failure> {
+    let Delivery { image, id, to } = delivery;
+    let tag = id.to_string();
+    let copied = copy::as_it_is(runner.caches.client(), (image, &image.repo), to, Some(&tag)).await;
+    copied.map_err(|error| {
+        let error = error.into_inner();
+        let why = format!("copy the image {}:{id} to the final repository {to}: {error}", image.repo);
+        Failure { retryable: error.is_retryable(), ..failure::plain(why) }
+    })
 }
 
 /// What it means that a stage could not be copied. One that is not there any more is built instead, and so is one of a

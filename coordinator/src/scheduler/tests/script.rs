@@ -328,6 +328,7 @@ fn ended(end: &End) -> String {
         End::Settled(Outcome::Superseded(_), _) => "superseded".to_owned(),
         End::Settled(Outcome::Dropped, _) => "dropped".to_owned(),
         End::Summed(_) => "summed".to_owned(),
+        End::Delivered => "delivered".to_owned(),
         End::Failed(failure) => format!("failed: {}", failure.why.replace(';', ",")),
     }
 }

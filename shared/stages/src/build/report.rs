@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use slipway_config::{Image, ImageName};
+use slipway_oci::Repo;
 
 use crate::{
     kind::StageKind,
@@ -74,16 +75,35 @@ pub struct BuiltImage {
     pub is_final: bool,
     /// Its stages, lowest first; never empty.
     pub stages: Vec<BuiltStage>,
+    /// The repository that it was copied to, to be run from there; `None` = it runs from where it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_repo: Option<Repo>,
 }
 
 impl BuiltImage {
     pub(super) fn new(image: &Image, stages: Vec<BuiltStage>) -> Self {
-        Self { names: image.names.clone(), artifact: image.artifact, is_final: image.is_final, stages }
+        Self {
+            names: image.names.clone(),
+            artifact: image.artifact,
+            is_final: image.is_final,
+            stages,
+            final_repo: None,
+        }
     }
 
     /// The stage that is the image.
     pub fn last(&self) -> Option<&BuiltStage> {
         self.stages.last()
+    }
+
+    /// Whether it may be deployed: who runs it wants it, and not only other images.
+    pub fn is_run(&self) -> bool {
+        self.is_final && !self.artifact
+    }
+
+    /// The repository that it runs from.
+    pub fn repo(&self) -> Option<&Repo> {
+        self.final_repo.as_ref().or(self.last().map(|last| &last.record.at.repo))
     }
 
     /// Whether a stage of it was built now.
