@@ -19,6 +19,7 @@ mod imports;
 mod includes;
 mod interrupted;
 mod introspection;
+mod killed;
 mod mounts;
 mod native;
 mod output;
