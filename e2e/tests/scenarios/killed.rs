@@ -103,7 +103,7 @@ fn a_killed_build_leaves_nothing() -> Result<()> {
         assert_eq!(groups.is_empty(), in_a_group().is_empty(), "{groups:?}");
         short(&project, &base, &mark)?;
         project.commit("next")?;
-        swept(&project.home(), &groups, || project.slipway_with(&arguments, &NO_ENGINE))?;
+        swept(project.home(), &groups, || project.slipway_with(&arguments, &NO_ENGINE))?;
     }
     Ok(())
 }
