@@ -111,6 +111,22 @@ impl Project {
         Ok(symlink(target, path)?)
     }
 
+    /// Puts a program of this machine, with the libraries that it needs, below a directory of the work tree.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn bring(&self, directory: &str, program: &str) -> Result<()> {
+        let listed = child::command("ldd").arg(program).output()?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
+        for part in libraries.chain([program]) {
+            let inner = format!("{directory}{part}");
+            self.write(&inner, fs::read(part).with_context(|| part.to_owned())?)?;
+            self.chmod(&inner, 0o755)?;
+        }
+        Ok(())
+    }
+
     /// Runs git in the work tree; answers its output without the last line end.
     ///
     /// # Errors
