@@ -152,7 +152,7 @@ impl Lab {
             clock,
             tracer,
             holds: None,
-            agent: None,
+            agents: slipway_worker::Agents::None,
             introspect: None,
         };
         let worker = Worker::new(setup, tasks.clone());

@@ -3,13 +3,19 @@
 //! They lie in a layer of their own between the image and the changes, with the owners, modes and times that the image's own
 //! directories have, so that nothing of them is ever in a layer that is made.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use rustix::fs::{FileType, OFlags};
 use slipway_backend::{SECRETS, Setup};
 use slipway_layers::{
     ChainId, Layer, LayerError, Store,
+    copy::{self, linked},
     entry::{Entry, Kind},
+    pack::is_kept,
     root::Root,
     store::{About, Claimed},
 };
@@ -81,9 +87,13 @@ impl Stubs {
                 Kind::Directory => parent.make(name, &Kind::Directory)?,
                 _ => drop(parent.open(name, OFlags::WRONLY | OFlags::CREATE, entry.mode)?),
             }
-            parent.dress(name, (entry.uid, entry.gid), Some(entry.mode), &[])?;
+            parent.dress(name, (entry.uid, entry.gid), Some(entry.mode), &entry.xattrs)?;
         }
-        // What is made in a directory changes its time: from the lowest up.
+        self.set_times(root)
+    }
+
+    /// What is made in a directory changes its time: from the lowest up.
+    fn set_times(&self, root: &Root) -> io::Result<()> {
         for (path, entry) in self.places.iter().rev() {
             let (above, name) = split(path);
             root.directory(above)?.set_time(name, entry.mtime)?;
@@ -94,9 +104,11 @@ impl Stubs {
     /// Everything that the layer is made by.
     fn text(&self) -> String {
         let line = |entry: &Entry| {
-            let Entry { path, kind, mode, uid, gid, mtime, .. } = entry;
+            let Entry { path, kind, mode, uid, gid, mtime, xattrs } = entry;
             let kind = if *kind == Kind::Directory { "directory" } else { "file" };
-            format!("{kind} {mode:o} {uid}:{gid} {}.{} {}\n", mtime.seconds, mtime.nanos, path.escape_ascii())
+            let xattr = |(name, value): &(Vec<u8>, Vec<u8>)| format!(" {}={}", name.escape_ascii(), hex(value));
+            let xattrs: String = xattrs.iter().map(xattr).collect();
+            format!("{kind} {mode:o} {uid}:{gid} {}.{} {}{xattrs}\n", mtime.seconds, mtime.nanos, hex(path))
         };
         std::iter::once("places for mounts\n".to_owned()).chain(self.places.values().map(line)).collect()
     }
@@ -138,6 +150,8 @@ impl Stubs {
             entry.gid = stat.st_gid;
             entry.mode = stat.st_mode & 0o7777;
             entry.mtime = time_of(&stat);
+            entry.xattrs = image.directory(path.as_bytes())?.xattrs(b".")?;
+            entry.xattrs.retain(|(key, _)| is_kept(key));
         } else {
             self.made.push(path.as_bytes().to_vec());
         }
@@ -146,12 +160,44 @@ impl Stubs {
     }
 }
 
+/// Puts files of several names into the new directory `at`, as files of one name each: fuse-overlayfs takes all names of one
+/// for the same file, and changes whichever it saw last. `lowers` = the directories that `image` is made of.
+pub(crate) fn part(image: &Root, at: &Path, lowers: &[PathBuf]) -> io::Result<()> {
+    fs::create_dir(at)?;
+    let mut above = Stubs::default();
+    let mut files: BTreeMap<Vec<u8>, &Path> = BTreeMap::new();
+    for lower in lowers {
+        for (path, number) in linked(&Root::open(lower)?.directory(b"")?)? {
+            // Another layer may have something else there, or nothing.
+            let is_seen = image.look(&path).ok().flatten().is_some_and(|stat| stat.st_ino == number);
+            if !is_seen || files.contains_key(&path) {
+                continue;
+            }
+            let directory = TreePath::new(&path).map_err(io::Error::other)?.parent().unwrap_or_default();
+            if above.directories(image, &directory)? {
+                files.insert(path, lower);
+            }
+        }
+    }
+    let root = Root::open(at)?;
+    above.make(&root)?;
+    for (path, lower) in files {
+        let (directory, name) = split(&path);
+        copy::part(&Root::open(lower)?.directory(directory)?, &root.directory(directory)?, name)?;
+    }
+    above.set_times(&root)
+}
+
 /// What a path lies in, and its last name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

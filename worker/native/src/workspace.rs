@@ -25,9 +25,11 @@ use crate::{
     delete,
     driver::{Driver, Tree},
     error, overlay, place, run, shell,
-    stubs::Stubs,
+    stubs::{self, Stubs},
 };
 
+/// Directory of files of several names, parted.
+const PARTED: &str = "parted";
 /// Deletions that wait, all together.
 const MAX_DELETIONS: usize = 1_000_000;
 
@@ -77,7 +79,7 @@ impl Room {
             .ok_or_else(|| BackendError::Engine(format!("{doing}: something is still at work in it")))?;
         let Self { tree, work, stubs, places, layers } = room;
         let mut lowers = lowers(shared, &layers);
-        lowers.insert(0, places.diff());
+        lay(&mut lowers, &places, &work);
         let tree = tree.again(|| writable(shared, &lowers, &work, "scratch-of-shell"));
         let tree = tree.map_err(|error| error::system(doing, error))?;
         Ok(Self { tree, work, stubs, places, layers })
@@ -118,11 +120,23 @@ fn mount(
     }
     let image = shared.driver.look(&shared.store, &lowers).map_err(system)?;
     let stubs = Stubs::of(&image.root, setup).map_err(system)?;
+    if matches!(shared.driver, Driver::FuseOverlayfs(_)) {
+        stubs::part(&image.root, &work.path().join(PARTED), &lowers).map_err(system)?;
+    }
     look_like(&upper, &image.root, layers).map_err(system)?;
     drop(image);
     let places = stubs.layer(&shared.store).map_err(|error| error::layers(doing, error))?;
-    lowers.insert(0, places.diff());
+    lay(&mut lowers, &places, work);
     Ok((writable(shared, &lowers, work, "scratch").map_err(system)?, stubs.made, places))
+}
+
+/// Puts on top of an image what is not its own.
+fn lay(lowers: &mut Vec<PathBuf>, places: &Layer, work: &Work) {
+    lowers.insert(0, places.diff());
+    let parted = work.path().join(PARTED);
+    if parted.is_dir() {
+        lowers.insert(0, parted);
+    }
 }
 
 /// A mount with the changes of a room. The kernel prepares them in the directory `scratch`, which no other mount has had:
