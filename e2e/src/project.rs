@@ -179,6 +179,17 @@ impl Project {
         Ok(Run::new(&output.with_context(|| format!("run {first}"))?))
     }
 
+    /// The same, started only; its output is kept for [`Run::wait`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_by(&self, wrapper: &[&str], arguments: &[&str]) -> Result<Child> {
+        let (first, rest) = wrapper.split_first().context("a wrapper")?;
+        let mut command = self.command_of(Path::new(first), rest);
+        command.arg(program()).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().with_context(|| format!("start {first}"))
+    }
+
     /// Starts the program; its output is kept for [`Run::wait`].
     ///
     /// # Errors

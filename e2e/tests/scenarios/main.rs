@@ -20,6 +20,7 @@ mod imports;
 mod includes;
 mod interrupted;
 mod introspection;
+mod killed;
 mod mounts;
 mod native;
 mod output;

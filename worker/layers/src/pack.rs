@@ -194,7 +194,7 @@ impl<W: Write> Packer<'_, W> {
 }
 
 /// Whether an attribute belongs to a file, and not to the file system that it lies in.
-pub(crate) fn is_kept(key: &[u8]) -> bool {
+pub fn is_kept(key: &[u8]) -> bool {
     PORTABLE.iter().any(|prefix| key.starts_with(prefix)) && !OVERLAY.iter().any(|own| key.starts_with(own))
 }
 
