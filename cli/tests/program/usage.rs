@@ -70,8 +70,7 @@ fn what_is_not_supported_yet_is_never_ignored() {
         .ends(2, &["is not spoken to", ":local", "etcd://HOST:PORT", "coordinator"]);
     run(&["build", "-S", "etcd://a:1"]).ends(2, &["give --repo"]);
     run(&["stages", "winners", "--repo", "localhost:1/x"]).ends(2, &["--synchronization"]);
-    let both =
-        Sandbox::new().with("WERF_USE_CUSTOM_TAG_1", "r").with("SLIPWAY_USE_BUILD_REPORT", "yes").run(&["plan"]);
+    let both = Sandbox::new().with("WERF_USE_CUSTOM_TAG_1", "r").with("SLIPWAY_USE_BUILD_REPORT", "yes").run(&["plan"]);
     both.ends(
         2,
         &[
