@@ -20,7 +20,7 @@ pub mod repo;
 pub mod tags;
 mod tiny;
 
-pub use beside::{Beside, CacheRepo, FinalRepo, SecondaryRepo};
+pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, SecondaryRepo};
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};
 pub use ledger_records::{LedgerRecords, Rejects};
