@@ -2,13 +2,11 @@
 
 use std::{fmt, path::PathBuf};
 
-use slipway_native::{Compression, rootless};
+use slipway_native::{Compression, rootless, runtime::Runtime};
 use slipway_process::Environment;
 
 /// The variable by which werf is told to build without a Docker server.
 const BUILDAH_MODE: &str = "WERF_BUILDAH_MODE";
-/// The variable that says how layers lie on each other there.
-const STORAGE_DRIVER: &str = "WERF_BUILDAH_STORAGE_DRIVER";
 /// Values of it that mean "without a Docker server".
 const DAEMONLESS: [&str; 3] = ["auto", "native-chroot", "native-rootless"];
 /// Where an engine listens when nobody says otherwise.
@@ -185,17 +183,19 @@ fn no_engine(address: &EngineAddress, problem: &str) -> String {
     format!("no container engine answers: tried the Docker engine at {address}{from}: {problem}")
 }
 
-/// Checks what the variable wants layers to lie on each other by.
+/// The runtime that the native backend is to run commands by; `None` = its own sandbox.
 ///
 /// # Errors
-/// When that is not built.
-pub(crate) fn native_driver(environment: &Environment) -> Result<(), NoBackend> {
-    match environment.non_empty(STORAGE_DRIVER) {
-        None | Some("overlay") => Ok(()),
-        Some("vfs") => Err(NoBackend::Refused(format!(
-            "not supported yet: {STORAGE_DRIVER}=vfs with the native backend; use overlay, or unset the variable"
-        ))),
-        Some(other) => Err(NoBackend::Refused(format!("{STORAGE_DRIVER}: `{other}` is none of: overlay, vfs"))),
+/// When it is not here, or another backend is to build.
+pub(crate) fn native_runtime(backend: Backend, name: Option<&str>) -> Result<Option<Runtime>, NoBackend> {
+    match (backend, name) {
+        (_, None) => Ok(None),
+        (Backend::Docker, Some(_)) => Err(NoBackend::Refused(
+            "--native-runtime: the Docker engine chooses its runtimes itself; use --backend native".to_owned(),
+        )),
+        (Backend::Native, Some(name)) => {
+            Runtime::find(name).map(Some).map_err(|why| NoBackend::Refused(format!("--native-runtime: {why}")))
+        }
     }
 }
 
@@ -317,14 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn only_overlay_is_built() {
-        for (value, refused) in
-            [("", None), ("overlay", None), ("vfs", Some("not supported yet")), ("zfs", Some("`zfs` is none"))]
-        {
-            let environment: Environment = [(STORAGE_DRIVER, value)].into_iter().collect();
-            let said = native_driver(&environment).err().map(|error| error.to_string());
-            assert_eq!(said.is_some(), refused.is_some(), "{value}");
-            assert!(said.unwrap_or_default().contains(refused.unwrap_or_default()), "{value}");
+    fn runtimes_are_for_the_native_backend_and_installed() {
+        assert!(matches!(native_runtime(Backend::Docker, None), Ok(None)));
+        for (backend, name, why) in [
+            (Backend::Docker, "runc", "use --backend native"),
+            (Backend::Native, "podman", "use one of runc, crun, kata, runsc"),
+            (Backend::Native, "/nowhere/crun", "not installed"),
+        ] {
+            let refused = native_runtime(backend, Some(name)).expect_err(name).to_string();
+            assert!(refused.starts_with("--native-runtime: ") && refused.contains(why), "{refused}");
         }
     }
 

@@ -92,10 +92,10 @@ pub(crate) async fn probe(engine: &EngineAddress) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// Whether this host can run builds itself; why it cannot, otherwise.
-pub(crate) async fn probe_native(home: &Path) -> Result<(), String> {
-    let store = engine::store(home);
-    Tasks::new().blocking(move || slipway_native::probe::probe(&store)).await
+/// Whether this host can run builds itself, with layers on each other as it is asked for; why it cannot, otherwise.
+pub(crate) async fn probe_native(home: &Path, driver: Option<&str>) -> Result<(), String> {
+    let (store, driver) = (engine::store(home), driver.map(str::to_owned));
+    Tasks::new().blocking(move || slipway_native::probe::probe(&store, driver.as_deref())).await
 }
 
 /// Runs a build to its end and tells what goes on.

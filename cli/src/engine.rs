@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, ImageStore, LocalImage, Pushed, SpoolDir};
 use slipway_docker::{DockerBackend, DockerOptions};
 use slipway_gateway::Gateway;
-use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands, rootless};
+use slipway_native::{
+    Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands, rootless,
+    runtime::Runtime,
+};
 use slipway_oci::{Platform, Repo};
 use slipway_process::{Clock, SystemClock, Tasks};
 use slipway_registry::Client;
@@ -17,7 +20,10 @@ use slipway_storage::StageStorage;
 use slipway_toolbox::{Places, Source};
 use slipway_worker::{HostPaths, Mounts};
 
-use crate::{choose::Backend, host::HostOptions};
+use crate::{
+    choose::{self, Backend},
+    host::HostOptions,
+};
 
 /// This program, to be started again as a sandbox.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -44,8 +50,11 @@ impl Engine {
                 Ok(Self::Docker(docker(options, Arc::clone(&gateway)).await?, gateway))
             }
             Backend::Native => {
+                let store = store(&options.home);
                 let native = NativeOptions {
-                    store: store(&options.home),
+                    driver: driver(options.driver.clone(), store.clone(), tasks).await?,
+                    runtime: choose::native_runtime(options.backend, options.runtime.as_deref())?,
+                    store,
                     limit: Some(options.limit.bytes(&options.home)),
                     client: client.clone(),
                     toolbox: toolbox(options),
@@ -101,7 +110,7 @@ impl Engine {
         match self {
             // What the engine knows is the engine's to say.
             Self::Docker(..) => (Vec::new(), None),
-            Self::Native(_) => match tasks.blocking(slipway_native::network::probe).await {
+            Self::Native(_) => match tasks.blocking(|| slipway_native::network::probe(Path::new(OWN_PROGRAM))).await {
                 Ok(()) => (all(&["default", "none"]), None),
                 Err(why) => (all(&["none"]), Some(why)),
             },
@@ -144,6 +153,26 @@ pub(crate) fn store(home: &Path) -> PathBuf {
     home.join("native")
 }
 
+/// How layers lie on each other here; what is not the usual way is said.
+async fn driver(asked: Option<String>, store: PathBuf, tasks: &Tasks) -> Result<Driver> {
+    let wanted = asked.clone();
+    let found = tasks.blocking(move || Driver::find(wanted.as_deref(), &store)).await;
+    let found = found.map_err(|why| anyhow::anyhow!("lay layers on each other: {why}"))?;
+    if asked.is_none() && found != Driver::Overlay {
+        tracing::warn!("layers lie on each other by {found}, for the kernel makes no overlays here");
+    }
+    Ok(found)
+}
+
+/// What a trial runs a command by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Trial {
+    /// `--native-runtime`
+    pub(crate) runtime: Option<String>,
+    /// `--native-storage-driver`
+    pub(crate) driver: Option<String>,
+}
+
 /// The directories of this host that commands may see.
 ///
 /// # Errors
@@ -162,7 +191,10 @@ pub(crate) fn mounts(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Mou
 ///
 /// # Errors
 /// The line that failed.
-pub(crate) async fn trial(home: &Path) -> Result<(), String> {
+pub(crate) async fn trial(home: &Path, by: Trial) -> Result<(), String> {
+    let place = store(home);
+    let driver = Tasks::new().blocking(move || Driver::find(by.driver.as_deref(), &place)).await?;
+    let runtime = by.runtime.as_deref().map(Runtime::find).transpose()?;
     let client = Client::new(slipway_registry::Options::default()).map_err(|error| error.to_string())?;
     let options = NativeOptions {
         store: store(home),
@@ -173,6 +205,8 @@ pub(crate) async fn trial(home: &Path) -> Result<(), String> {
         program: PathBuf::from(OWN_PROGRAM),
         commands: Commands::Own,
         limits: Limits::default(),
+        driver,
+        runtime,
         clock: Arc::new(SystemClock::new(None)),
     };
     let native = NativeBackend::open(options).await.map_err(|error| error.to_string())?;

@@ -81,6 +81,10 @@ pub(crate) struct HostOptions {
     pub(crate) ulimits: Option<String>,
     /// How the native backend compresses layers.
     pub(crate) compression: Compression,
+    /// What the native backend runs commands by; `None` = its own sandbox.
+    pub(crate) runtime: Option<String>,
+    /// How its layers lie on each other; `None` = by what works.
+    pub(crate) driver: Option<String>,
 }
 
 /// The variable with limits of the processes of commands.
@@ -120,6 +124,8 @@ impl HostOptions {
             together: (flags.memory, flags.pids),
             ulimits: environment.non_empty(ULIMIT).map(str::to_owned),
             compression: flags.compression,
+            runtime: flags.runtime.clone(),
+            driver: flags.driver.clone(),
         }
     }
 

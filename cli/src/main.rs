@@ -57,6 +57,9 @@ fn main() -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
         return ExitCode::from(Exit::Failed.code());
     };
+    if let Some(code) = runtime.block_on(commands::host::trial::enter(std::env::args_os())) {
+        return code;
+    }
     let code = runtime.block_on(run());
     runtime.shutdown_timeout(LINGER);
     ExitCode::from(code)

@@ -207,6 +207,11 @@ impl Cluster {
         self.workers[number].server.as_ref().expect("the worker is up")
     }
 
+    /// Where a worker keeps its files.
+    pub fn data_of_worker(&self, number: usize) -> PathBuf {
+        self.dir.path().join(format!("worker-{number}"))
+    }
+
     /// Waits until a worker has been killed at its failpoint.
     ///
     /// # Errors
@@ -345,8 +350,7 @@ impl Cluster {
     /// When something stays.
     pub fn nothing_left(&self) -> Result<()> {
         let up = self.workers.iter().enumerate().filter(|(_, worker)| worker.server.is_some());
-        let places: Vec<PathBuf> =
-            up.map(|(number, _)| self.dir.path().join(format!("worker-{number}/service/attempts"))).collect();
+        let places: Vec<PathBuf> = up.map(|(number, _)| self.data_of_worker(number).join("service/attempts")).collect();
         let held = || places.iter().flat_map(|place| names(place)).collect::<Vec<_>>();
         wait("an end of all attempts", || held().is_empty().then_some(())).with_context(|| format!("{:?}", held()))
     }

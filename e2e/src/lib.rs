@@ -1,7 +1,7 @@
 //! The harness of whole-program tests: real registries, a real engine, real repositories, the real program.
 //!
 //! Scenarios are in `tests/`, a file each; what they say is here: [`Registry`], [`engine`], [`Project`], [`Run`], [`Cluster`], [`net`],
-//! [`Listener`], [`Collector`], [`GitHost`], [`Setup`].
+//! [`processes`], [`Listener`], [`Collector`], [`GitHost`], [`Setup`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
 pub mod canary;
@@ -12,6 +12,7 @@ pub mod engine;
 pub mod git_host;
 pub mod listener;
 pub mod net;
+pub mod processes;
 pub mod project;
 pub mod proxy;
 pub mod registry;

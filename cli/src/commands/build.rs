@@ -388,13 +388,13 @@ async fn backend(
     if let (Asked::Named(Backend::Native, _), Some(why)) = (&asked, &lacks) {
         return Err(Failure::usage(NoBackend::Refused(why.clone())));
     }
-    let trying = try_backends(session, engine, &asked, lacks);
+    let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked, lacks);
     let tried = session.world.interrupted.run_until_cancelled(trying).await;
     let tried = tried.ok_or_else(Failure::interrupted)?;
     let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
     choose::check_compression(choice.backend, flags.backend.compression).map_err(refused)?;
+    choose::native_runtime(choice.backend, flags.backend.runtime.as_deref()).map_err(refused)?;
     if choice.backend == Backend::Native {
-        choose::native_driver(&session.world.environment).map_err(Failure::usage)?;
         if rootless::is_needed() {
             return Err(Failure::from(engines::start_again()));
         }
@@ -409,7 +409,12 @@ async fn backend(
 }
 
 /// Tries what is asked for. `lacks` = what this host could not build anyway.
-async fn try_backends(session: &Session, engine: &EngineAddress, asked: &Asked, lacks: Option<String>) -> Tried {
+async fn try_backends(
+    session: &Session,
+    (engine, driver): (&EngineAddress, Option<&str>),
+    asked: &Asked,
+    lacks: Option<String>,
+) -> Tried {
     let docker = match asked {
         Asked::Named(Backend::Native, _) => None,
         Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),
@@ -417,7 +422,7 @@ async fn try_backends(session: &Session, engine: &EngineAddress, asked: &Asked, 
     let native = match (asked, &docker, lacks) {
         (Asked::Named(Backend::Docker, _), _, _) | (Asked::Any, Some(Ok(())), _) => None,
         (_, _, Some(why)) => Some(Err(why)),
-        (_, _, None) => Some(embedded::probe_native(&session.home).await),
+        (_, _, None) => Some(embedded::probe_native(&session.home, driver).await),
     };
     Tried { docker, native }
 }

@@ -1,6 +1,7 @@
 //! `slipway host check|df|cleanup`: what this host can do, what is kept on it, and less of it.
 
 mod findings;
+pub(crate) mod trial;
 mod usage;
 
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 use slipway_layers::{Store, store::Options};
 use slipway_native::{
-    check::{self, Surroundings},
+    check::{self, Surroundings, Trial},
     rootless,
 };
 use slipway_process::Tasks;
@@ -20,6 +21,7 @@ use crate::{
     embedded, engine,
     failure::{Exit, Failure},
     flags::{
+        backend::{RUNTIME, STORAGE_DRIVER},
         host::{DRY_RUN, HOST_OUTPUT, Limit},
         project::HOME_DIR,
     },
@@ -44,12 +46,16 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
     let checking = async {
         let docker = embedded::probe(&address).await;
         let docker = Backend::new("docker", docker.map(|()| format!("an engine answers at {address}")));
-        let findings = check::check(&surroundings).await;
-        let native = match embedded::probe_native(&home).await {
-            // Each build makes a namespace first; the parts of one were tried above.
-            Ok(()) if rootless::is_needed() => Ok("in a user namespace that each build makes".to_owned()),
+        let findings = check::check(&surroundings, |what| trial::run(&home, what)).await;
+        let (driver, runtime) = (desk.values.text(&STORAGE_DRIVER), desk.values.text(&RUNTIME));
+        let native = match embedded::probe_native(&home, driver.as_deref()).await {
             Ok(()) => {
-                engine::trial(&home).await.map(|()| format!("a command ran in a sandbox, in {}", store.display()))
+                let what = match (runtime, driver) {
+                    (Some(runtime), _) => Trial::Runtime(runtime),
+                    (None, Some(driver)) => Trial::Driver(driver),
+                    (None, None) => Trial::Plain,
+                };
+                trial::run(&home, what).await.map(|()| format!("a command ran in a sandbox, in {}", store.display()))
             }
             Err(why) => Err(why),
         };
@@ -89,8 +95,8 @@ pub(crate) async fn cleanup(desk: Desk) -> Result<(), Failure> {
     let limit = Limit::from_values(&desk.values).map_err(Failure::usage)?.bytes(&home);
     let margin = Limit::margin(&desk.values).map_err(Failure::usage)?.bytes(&home);
     let dry_run = desk.values.switch(&DRY_RUN);
-    if rootless::is_needed() && engine::store(&home).exists() {
-        // Files of other ids can be removed only in a namespace that has them.
+    // Files of other ids can be removed only in a namespace that has them.
+    if rootless::is_needed() && engine::store(&home).exists() && rootless::probe().is_ok() {
         return Err(Failure::from(engine::start_again()));
     }
     let clean = move || -> Result<Cleaned, Failure> {

@@ -198,13 +198,11 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
         tried.docker = Some(embedded::probe(&engine).await);
     }
     if !matches!(asked, Asked::Named(Backend::Docker, _)) && !matches!(tried.docker, Some(Ok(()))) {
-        tried.native = Some(embedded::probe_native(data).await);
+        tried.native = Some(embedded::probe_native(data, backend.driver.as_deref()).await);
     }
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
-    if choice.backend == Backend::Native {
-        choose::native_driver(environment).map_err(refused)?;
-    }
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
+    choose::native_runtime(choice.backend, backend.runtime.as_deref()).map_err(refused)?;
     if choice.backend == Backend::Native && rootless::is_needed() {
         return Err(Failure::from(engines::start_again()));
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use slipway_native::Compression;
+use slipway_native::{Compression, driver};
 
 use super::{
     flag::{CommandName, Flag, REGISTRY, Werf},
@@ -56,8 +56,41 @@ pub(crate) const COMPRESSION: Flag = Flag::choice(
 .werf(Werf::Absent)
 .on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::Worker]);
 
-pub(super) const FLAGS: &[Flag] =
-    &[BACKEND, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION, ANSIBLE_PATH, COMPRESSION, COMMAND_MEMORY, COMMAND_PIDS];
+/// Commands that build on this host, or try what it can do.
+const NATIVE: &[CommandName] = &[
+    CommandName::Build,
+    CommandName::Export,
+    CommandName::Plan,
+    CommandName::Coordinator,
+    CommandName::Worker,
+    CommandName::HostCheck,
+];
+pub(crate) const RUNTIME: Flag = Flag::text(
+    "native-runtime",
+    "NAME",
+    "What the native backend runs commands by, instead of its own sandbox: runc, crun, kata, runsc, or the path of one",
+)
+.werf(Werf::Absent)
+.on(NATIVE);
+pub(crate) const STORAGE_DRIVER: Flag = Flag::choice(
+    "native-storage-driver",
+    &driver::NAMES,
+    "How layers of the native backend lie on each other; the first of overlay and fuse-overlayfs that works by default",
+)
+.werf(Werf::Named("WERF_BUILDAH_STORAGE_DRIVER"))
+.on(NATIVE);
+
+pub(super) const FLAGS: &[Flag] = &[
+    BACKEND,
+    STAPEL_IMAGE_NAME,
+    STAPEL_IMAGE_VERSION,
+    ANSIBLE_PATH,
+    COMPRESSION,
+    COMMAND_MEMORY,
+    COMMAND_PIDS,
+    RUNTIME,
+    STORAGE_DRIVER,
+];
 
 /// What builds containers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,6 +109,10 @@ pub(crate) struct BackendFlags {
     pub(crate) pids: Option<u64>,
     /// `--compression`
     pub(crate) compression: Compression,
+    /// `--native-runtime`
+    pub(crate) runtime: Option<String>,
+    /// `--native-storage-driver`
+    pub(crate) driver: Option<String>,
 }
 
 impl BackendFlags {
@@ -107,7 +144,8 @@ impl BackendFlags {
             Some("zstd") => Compression::Zstd,
             Some(_) | None => Compression::Gzip,
         };
+        let (runtime, driver) = (values.text(&RUNTIME), values.text(&STORAGE_DRIVER));
         let limit = Limit::from_values(values)?;
-        Ok(Self { backend, toolbox, ansible, limit, memory, pids, compression })
+        Ok(Self { backend, toolbox, ansible, limit, memory, pids, compression, runtime, driver })
     }
 }

@@ -18,7 +18,7 @@ use slipway_e2e::{
 use slipway_gateway::Gateway;
 use slipway_git::{GitView, Repository};
 use slipway_locks::FileLocks;
-use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands};
+use slipway_native::{Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands};
 use slipway_oci::{Platform, Reference};
 use slipway_paths::TreePath;
 use slipway_process::{Clock, Environment, SystemClock, Tasks, random_id};
@@ -94,7 +94,7 @@ impl Lab {
         }
         let (project, registry, tasks) = (Project::new("walk")?, Registry::start()?, Tasks::new());
         if what == What::Native
-            && let Err(why) = slipway_native::probe::probe(&project.home().join("native"))
+            && let Err(why) = slipway_native::probe::probe(&project.home().join("native"), None)
         {
             slipway_parts::skip("native", &why);
             return Ok(None);
@@ -272,6 +272,8 @@ async fn open_backend(
                 program,
                 commands: Commands::Own,
                 limits: Limits::default(),
+                driver: Driver::default(),
+                runtime: None,
                 clock: Arc::new(SystemClock::new(None)),
             };
             let native = Arc::new(NativeBackend::open(options).await?);

@@ -1,7 +1,9 @@
 //! Workers with an engine and without one, in one cluster.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
-use slipway_e2e::{Cluster, Project, Run, engine};
+use slipway_e2e::{Cluster, Project, Run, cluster::wait, engine, processes};
 
 use crate::can_run;
 
@@ -20,11 +22,7 @@ fn configure(project: &Project, cluster: &Cluster, mark: &str) -> Result<()> {
 
 #[test]
 fn what_one_backend_has_built_another_builds_on() -> Result<()> {
-    if !can_run() {
-        return Ok(());
-    }
-    if !rustix::process::geteuid().is_root() {
-        slipway_parts::skip("native", "the native backend needs root");
+    if !can_run() || !as_root() {
         return Ok(());
     }
     let mut cluster = Cluster::start(1, 0)?;
@@ -67,4 +65,91 @@ fn what_one_backend_has_built_another_builds_on() -> Result<()> {
     let all = cluster.stages(&project)?;
     assert!(stages.iter().all(|stage| all.contains(stage)), "{stages:#?} {all:#?}");
     cluster.nothing_left()
+}
+
+/// A worker whose sandboxes can have no network of their own says so, and gets no jobs with commands.
+#[test]
+fn a_worker_without_networks_gets_no_commands() -> Result<()> {
+    if !can_run() || !as_root() {
+        return Ok(());
+    }
+    // Neither iptables nor nft: what sets rules of the packet filter is no program of all users.
+    let mut cluster = Cluster::start_with(1, 0, &[("PATH", "/usr/bin:/bin")])?;
+    if ["/usr/bin/iptables", "/usr/bin/nft", "/bin/iptables"].iter().any(|path| std::path::Path::new(path).exists()) {
+        slipway_parts::skip("network", "iptables is where all programs are");
+        return Ok(());
+    }
+    cluster.add_native_worker();
+    cluster.workers_known(1)?;
+    let project = Project::new("unconnected")?;
+    project.write("src/file", "1")?;
+    cluster.config(&project, "image: app\nfrom: BASE\nshell: {setup: date > /made}\n")?;
+    project.commit("first")?;
+    let refused = Run::wait(cluster.start_build(&project, &[])?)?;
+    assert_eq!(refused.code, 1, "{}\n{}", refused.stderr, cluster.logs());
+    assert!(refused.stderr.contains("lacks the network default for commands"), "{}", refused.stderr);
+    // What needs none is built there.
+    cluster.config(&project, "image: app\nfrom: BASE\ngit: [{add: /src, to: /app}]\n")?;
+    project.commit("second")?;
+    cluster.build(&project)?;
+    cluster.nothing_left()
+}
+
+/// A worker that is killed in the middle of a stage leaves no process; the next one sweeps what it left, and the build ends
+/// well.
+#[test]
+fn a_killed_worker_leaves_nothing_and_its_job_is_done_again() -> Result<()> {
+    if !can_run() || !as_root() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::start(1, 0)?;
+    cluster.add_native_worker();
+    let project = Project::new("killed-worker")?;
+    let mark = format!("{}", 700_000 + std::process::id());
+    cluster.config(
+        &project,
+        &format!("image: app\nfrom: BASE\nshell: {{setup: ['sleep {mark} || true', 'echo done > /up']}}\n"),
+    )?;
+    project.commit("first")?;
+    let mut child = cluster.start_build(&project, &[])?;
+    while processes::with(&mark).is_empty() {
+        if child.try_wait()?.is_some() {
+            let run = Run::wait(child)?;
+            assert!(run.stderr.contains("lacks the network default for commands"), "{}", run.stderr);
+            slipway_parts::skip("network", "sandboxes can have no network of their own here");
+            return Ok(());
+        }
+        std::thread::yield_now();
+    }
+    let work = cluster.data_of_worker(0).join("native/work");
+    let left = names(&work)?;
+    assert!(!left.is_empty());
+    cluster.kill_worker(0);
+    // The kernel ends what is left in its own time.
+    wait("an end of the sandbox", || processes::with(&mark).is_empty().then_some(()))?;
+    assert_eq!(names(&work)?, left, "nobody is there who could have removed it");
+    cluster.start_worker(0, None);
+    wait("a second attempt", || (!processes::with(&mark).is_empty()).then_some(()))
+        .map_err(|error| error.context(cluster.logs()))?;
+    assert!(names(&work)?.is_disjoint(&left), "leftovers of the killed worker: {left:?}");
+    for process in processes::with(&mark) {
+        processes::kill(process)?;
+    }
+    let run = Run::wait(child)?;
+    assert_eq!(run.code, 0, "{}\n{}", run.stderr, cluster.logs());
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    assert!(!mounts.contains(&*work.to_string_lossy()), "{mounts}");
+    cluster.nothing_left()
+}
+
+fn names(directory: &std::path::Path) -> Result<BTreeSet<std::ffi::OsString>> {
+    Ok(std::fs::read_dir(directory)?.map(|found| Ok(found?.file_name())).collect::<std::io::Result<_>>()?)
+}
+
+fn as_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        slipway_parts::skip("native", "the native backend needs root");
+    }
+    is_root
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, Run, engine, require, tree};
+use slipway_e2e::{Part, Project, Registry, Run, engine, processes, require, tree};
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 /// Where no engine listens.
@@ -281,6 +281,76 @@ fn what_is_not_built_yet_is_said() -> Result<()> {
     Ok(())
 }
 
+/// Images are the same, however layers lie on each other and whatever runs the commands.
+#[test]
+fn drivers_and_runtimes_make_the_same_images() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("drivers")?);
+    let base = base(&registry)?;
+    sources(&project)?;
+    many(&project, &base)?;
+    project.commit("first")?;
+    let names = || IMAGES.iter().map(|(name, ..)| *name).chain(["git", "imports", "config"]);
+    let usual = project.build_with(&["--repo", &registry.repo("usual"), "--backend", "native"], &NO_ENGINE)?;
+    let mut expected = Vec::new();
+    for name in names() {
+        expected.push(layers(&registry, "usual", &usual.image(name))?);
+    }
+    for (flag, value) in [
+        ("--native-storage-driver", "vfs"),
+        ("--native-storage-driver", "fuse-overlayfs"),
+        ("--native-runtime", "runc"),
+        ("--native-runtime", "crun"),
+    ] {
+        let (repo, home) = (registry.repo(value), project.home().join(value));
+        let home = home.to_str().expect("a UTF-8 path");
+        let arguments = ["build", "--repo", &repo, "--backend", "native", "--home-dir", home, flag, value];
+        let run = project.slipway_with(&arguments, &NO_ENGINE)?;
+        if run.stderr.contains("is not installed") || run.stderr.contains("open /dev/fuse") {
+            slipway_parts::skip("native", &format!("{value} cannot be used here"));
+            continue;
+        }
+        assert_eq!(run.code, 0, "{value}: {}", run.stderr);
+        assert_eq!(digests(&registry, value)?, digests(&registry, "usual")?, "{value}");
+        for (name, expected) in names().zip(&expected) {
+            let tag = newest(&registry, value, &usual.image(name))?;
+            let found = layers(&registry, value, &format!("{repo}:{tag}"))?;
+            assert_eq!(&found, expected, "{value} {name}");
+        }
+    }
+    Ok(())
+}
+
+/// Names in the layers of an image above its base, with all that they are but their times: those of commands are of the
+/// moment.
+fn layers(registry: &Registry, name: &str, image: &str) -> Result<Vec<String>> {
+    let tag = image.rsplit_once(':').expect("a tag").1;
+    let manifest = registry.manifest(name, tag)?.1;
+    let mut all = Vec::new();
+    for layer in manifest["layers"].as_array().into_iter().flatten().skip(1) {
+        let digest = layer["digest"].as_str().expect("a digest").trim_start_matches("sha256:");
+        let blob = registry.data().join(format!("docker/registry/v2/blobs/sha256/{}/{digest}/data", &digest[..2]));
+        let listed = slipway_process::child::command("tar").args(["--numeric-owner", "-tvzf"]).arg(blob).output()?;
+        let text = String::from_utf8(listed.stdout)?;
+        all.push(format!("layer of {} entries", text.lines().count()));
+        // Mode, owner, size or device, date, time, name.
+        let entry = |line: &str| -> String {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| ![3, 4].contains(at))
+                .map(|(_, word)| *word)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        all.extend(text.lines().map(entry));
+    }
+    Ok(all)
+}
+
 /// A killed build leaves no process, and the next one removes its directories.
 #[test]
 fn a_killed_build_leaves_nothing() -> Result<()> {
@@ -312,19 +382,9 @@ fn a_killed_build_leaves_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Processes of this machine whose arguments hold a word.
+/// How many processes of this machine have a word among their arguments.
 fn running(word: &str) -> usize {
-    pids(word).len()
-}
-
-fn pids(word: &str) -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|found| {
-        let path = found.ok()?.path();
-        let arguments = std::fs::read(path.join("cmdline")).ok()?;
-        let is_it = String::from_utf8_lossy(&arguments).split('\0').any(|argument| argument == word);
-        path.file_name()?.to_str()?.parse().ok().filter(|_| is_it)
-    });
-    processes.collect()
+    processes::with(word).len()
 }
 
 /// A cleanup that is to leave nothing takes what nobody uses, and nothing of a build that runs.
@@ -373,9 +433,8 @@ fn a_cleanup_leaves_running_builds_alone() -> Result<()> {
     assert_eq!((&done["layers"], &done["stages"]), (&said["layers"], &said["stages"]), "{done}");
     let after = kept()?;
     assert_eq!((&after["layers"]["number"], &after["building"]["number"]), (&2.into(), &1.into()), "{after}");
-    for pid in pids(&mark) {
-        let pid = rustix::process::Pid::from_raw(pid).expect("a process");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+    for process in processes::with(&mark) {
+        processes::kill(process)?;
     }
     let run = Run::wait(child)?;
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -389,9 +448,12 @@ fn a_cleanup_leaves_running_builds_alone() -> Result<()> {
     Ok(())
 }
 
-/// Runs a program as a user who is not root and has some ids of the host. `$0` is a directory of that user, the rest the program.
+/// Runs a program as a user who is not root and has some ids of the host. `$0` is a directory of that user, the rest the
+/// program; `TUN` = the mode that the device of networks has.
 const AS_USER: &str = "set -e; printf 'nobody:100000:65536\\n' | tee \"$0/subuid\" > \"$0/subgid\"; touch /etc/subuid /etc/subgid; \
                        mount --bind \"$0/subuid\" /etc/subuid; mount --bind \"$0/subgid\" /etc/subgid; export HOME=\"$0\" TMPDIR=\"$0\"; \
+                       rm -f \"$0/tun\"; mknod -m \"$TUN\" \"$0/tun\" c 10 200; \
+                       if [ -e /dev/net/tun ]; then mount --bind \"$0/tun\" /dev/net/tun; fi; \
                        exec setpriv --reuid nobody --regid nogroup --clear-groups \"$@\"";
 
 /// Stages of a user who is not root are those of root, and commands are root of their images.
@@ -419,18 +481,21 @@ fn a_user_without_root_builds_too() -> Result<()> {
     let home = tempfile::tempdir()?;
     let place = home.path().to_str().expect("a UTF-8 path");
     for directory in [home.path(), project.path()] {
-        slipway_process::child::command("chown").args(["-R", "nobody:nogroup"]).arg(directory).status()?;
+        give(directory, "nobody:nogroup")?;
     }
-    let wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-c", AS_USER, place];
+    let wrapper =
+        |tun: &'static str| ["env", tun, "unshare", "--mount", "--propagation", "private", "sh", "-c", AS_USER, place];
+    let (closed, open) = (wrapper("TUN=0"), wrapper("TUN=666"));
     let (own, repo) = (format!("{place}/own"), registry.repo("user"));
     let arguments = ["build", "--backend", "native", "--home-dir", &own, "--repo", &repo];
-    let run = project.slipway_by(&wrapper, &arguments)?;
+    let run = project.slipway_by(&closed, &arguments)?;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("native-rootless, as this is not root"), "{}", run.stderr);
-    assert!(run.stderr.contains("commands see this host's network"), "{}", run.stderr);
+    // Two stages run commands.
+    assert_eq!(run.stderr.matches("commands see this host's network").count(), 1, "{}", run.stderr);
     assert_eq!(run.built().len(), by_root.run.built().len(), "{}", run.stderr);
     assert_eq!(digests(&registry, "root")?, digests(&registry, "user")?);
-    let again = project.slipway_by(&wrapper, &arguments)?;
+    let again = project.slipway_by(&closed, &arguments)?;
     assert!(again.code == 0 && again.built().is_empty(), "{}", again.stderr);
     // Docker runs the result, and finds the same in it.
     let of_root = by_root.image("app");
@@ -438,7 +503,46 @@ fn a_user_without_root_builds_too() -> Result<()> {
     let differing = difference(&tree::files(&of_root)?, &tree::files(&of_user)?);
     assert!(differing.is_empty(), "{}", differing.join("\n"));
     assert_eq!(engine::sh(&of_user, "cat /id")?.trim(), "0");
-    engine::forget_labelled(project.name())
+    // What users of the image have there is removed by whoever made it.
+    let emptied = project
+        .slipway_by(&closed, &["host", "cleanup", "--home-dir", &own, "--allowed-backend-storage-volume-usage=0"])?;
+    assert_eq!(emptied.code, 0, "{}", emptied.stderr);
+    assert_eq!(std::fs::read_dir(format!("{own}/native/layers"))?.count(), 0, "{}", emptied.stdout);
+    engine::forget_labelled(project.name())?;
+    connected(&project, &open, &own, &base)
+}
+
+/// Makes a directory and all that is in it somebody's.
+fn give(directory: &std::path::Path, owner: &str) -> Result<()> {
+    slipway_process::child::command("chown").args(["-R", owner]).arg(directory).status()?;
+    Ok(())
+}
+
+/// With a helper, commands of a user who is not root have a network of their own, by whatever runs them.
+fn connected(project: &Project, wrapper: &[&str], home: &str, base: &str) -> Result<()> {
+    let installed = |name: &str| {
+        ["/usr/bin", "/usr/sbin", "/bin"].iter().any(|place| std::path::Path::new(place).join(name).is_file())
+    };
+    if !std::path::Path::new("/dev/net/tun").exists() || !(installed("pasta") || installed("slirp4netns")) {
+        slipway_parts::skip("network", "neither pasta nor slirp4netns can be used here");
+        return Ok(());
+    }
+    for runtime in ["", "crun", "runc"].into_iter().filter(|runtime| runtime.is_empty() || installed(runtime)) {
+        let mark = if runtime.is_empty() { "own" } else { runtime };
+        project.config(&format!("image: app\nfrom: {base}\nshell: {{setup: ['ls /sys/class/net', 'echo {mark} > /made; test ! -e /sys/class/net/docker0']}}\n"))?;
+        give(project.path(), "root:root")?;
+        project.git(&["commit", "-q", "-a", "-m", mark])?;
+        give(project.path(), "nobody:nogroup")?;
+        let mut arguments = vec!["build", "--backend", "native", "--home-dir", home];
+        if !runtime.is_empty() {
+            arguments.extend(["--native-runtime", runtime]);
+        }
+        let run = project.slipway_by(wrapper, &arguments)?;
+        assert_eq!(run.code, 0, "{runtime}: {}", run.stderr);
+        assert!(!run.stderr.contains("commands see this host's network"), "{runtime}: {}", run.stderr);
+        assert!(run.stderr.contains("eth0"), "{runtime}: {}", run.stderr);
+    }
+    Ok(())
 }
 
 /// The tag in a repository with the digest that another image has.

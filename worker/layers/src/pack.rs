@@ -174,9 +174,6 @@ impl<W: Write> Packer<'_, W> {
             }
         };
         let xattrs = parent.xattrs(name).map_err(doing)?;
-        let is_kept = |key: &[u8]| {
-            PORTABLE.iter().any(|prefix| key.starts_with(prefix)) && !OVERLAY.iter().any(|own| key.starts_with(own))
-        };
         Ok(Entry {
             kind,
             mode: stat.st_mode & 0o7777,
@@ -194,6 +191,11 @@ impl<W: Write> Packer<'_, W> {
         let written = self.writer.append(entry, content);
         written.map_err(|error| LayerError::io(format!("pack `{}`", shown(&entry.path)), error))
     }
+}
+
+/// Whether an attribute belongs to a file, and not to the file system that it lies in.
+pub(crate) fn is_kept(key: &[u8]) -> bool {
+    PORTABLE.iter().any(|prefix| key.starts_with(prefix)) && !OVERLAY.iter().any(|own| key.starts_with(own))
 }
 
 fn look(directory: &Dir, name: &[u8], path: &[u8]) -> Result<Stat, LayerError> {

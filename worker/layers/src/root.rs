@@ -221,6 +221,41 @@ impl Dir {
         Ok(())
     }
 
+    /// When what stands under a name was made, in seconds and nanoseconds; zero where the file system does not know.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn born(&self, name: &[u8]) -> io::Result<(i64, u32)> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let found = fs::statx(&self.0, OsStr::from_bytes(name), flags, fs::StatxFlags::BTIME)?;
+        Ok((found.stx_btime.tv_sec, found.stx_btime.tv_nsec))
+    }
+
+    /// Sets one extended attribute of what stands under a name.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn set_xattr(&self, name: &[u8], key: &[u8], value: &[u8]) -> io::Result<()> {
+        Ok(fs::lsetxattr(self.named(name), OsStr::from_bytes(key), value, fs::XattrFlags::empty())?)
+    }
+
+    /// Removes one extended attribute of what stands under a name.
+    ///
+    /// # Errors
+    /// Those of the kernel; one that is not there is one.
+    pub fn remove_xattr(&self, name: &[u8], key: &[u8]) -> io::Result<()> {
+        Ok(fs::lremovexattr(self.named(name), OsStr::from_bytes(key))?)
+    }
+
+    /// Moves what stands under a name to the same name in another directory of the file system.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn hand(&self, name: &[u8], to: &Self) -> io::Result<()> {
+        let name = OsStr::from_bytes(name);
+        Ok(fs::renameat(&self.0, name, &to.0, name)?)
+    }
+
     /// Sets the modification time of what stands under a name.
     ///
     /// # Errors

@@ -7,20 +7,20 @@ pub(crate) mod ids;
 mod kernel;
 mod namespaces;
 mod programs;
+mod trials;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use serde::Serialize;
-use slipway_backend::{ImageBuilder as _, Script, Setup};
-use slipway_oci::Platform;
+use slipway_backend::{ImageBuilder as _, ImageStore as _, Script, Setup};
+use slipway_oci::{ConfigChange, Platform};
 use slipway_process::random_id;
 use tokio::sync::mpsc;
 
-use crate::{NativeBackend, probe, rootless};
+use crate::{
+    NativeBackend, rootless,
+    runtime::{Kind, Runtime},
+};
 
 pub use namespaces::enter;
 
@@ -95,8 +95,25 @@ pub struct Surroundings {
     pub program: PathBuf,
 }
 
-/// Tries everything that the native backend stands on, and the programs that help it.
-pub async fn check(surroundings: &Surroundings) -> Vec<Finding> {
+/// Something that is tried as builds do it, in the namespaces that they run in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trial {
+    /// A command in a sandbox.
+    Plain,
+    /// A command in a sandbox by a runtime.
+    Runtime(String),
+    /// A command in a sandbox on layers that lie on each other in this way.
+    Driver(String),
+    /// A network of commands' own.
+    Network,
+}
+
+/// Tries everything that the native backend stands on, and the programs that help it. `trial` = how it is tried as builds
+/// do it.
+pub async fn check<F: Future<Output = Result<(), String>>>(
+    surroundings: &Surroundings,
+    trial: impl Fn(Trial) -> F,
+) -> Vec<Finding> {
     if !cfg!(target_os = "linux") {
         let system = Finding::fails("system", std::env::consts::OS, OTHER_SYSTEM);
         return vec![system.needed_by(&["docker", CHROOT, ROOTLESS, "buildah"])];
@@ -106,10 +123,17 @@ pub async fn check(surroundings: &Surroundings) -> Vec<Finding> {
     findings.extend(namespaces::user(surroundings, root).await);
     findings.push(ids::subordinate(surroundings, root).await);
     findings.push(namespaces::network(surroundings, root).await);
-    findings.push(programs::network_helper(root).await);
-    findings.push(programs::fuse_overlayfs().await);
+    findings.push(trials::network(root, trial(Trial::Network).await));
+    for name in ["fuse-overlayfs", "vfs"] {
+        findings.push(trials::driver(name, trial(Trial::Driver(name.to_owned())).await));
+    }
     findings.push(cgroups::limits(root));
-    findings.extend(programs::runtimes().await);
+    for kind in Kind::ALL {
+        findings.push(match Runtime::find(kind.name()) {
+            Ok(found) => trials::runtime(&found, trial(Trial::Runtime(kind.name().to_owned())).await),
+            Err(_) => Finding::absent(kind.name(), kind.install()),
+        });
+    }
     findings.push(programs::buildah().await);
     findings
 }
@@ -138,17 +162,12 @@ pub async fn trial(backend: &NativeBackend) -> Result<(), String> {
         said
     };
     let (ran, said) = tokio::join!(workspace.run(script, logs), said);
-    drop(workspace);
     let last = said.last().map(|line| format!(": {line}")).unwrap_or_default();
-    ran.map_err(|error| format!("run a command in a sandbox: {error}{last}"))
-}
-
-/// Why the native backend cannot work here, when it cannot. Blocks.
-///
-/// # Errors
-/// What is missing.
-pub fn native(store: &Path) -> Result<(), String> {
-    probe::probe(store)
+    ran.map_err(|error| format!("run a command in a sandbox: {error}{last}"))?;
+    // What it would store is thrown away again: nothing was changed.
+    let image = workspace.commit(ConfigChange::default()).await;
+    let image = image.map_err(|error| format!("take the changes of a command: {error}"))?;
+    backend.remove(&image).await.map_err(|error| error.to_string())
 }
 
 /// The name of the mode that the native backend has here.

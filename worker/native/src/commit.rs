@@ -103,9 +103,11 @@ fn keep(
     // Whatever worked in the room has ended; nothing is mounted on the directory when it is read.
     let room = Arc::into_inner(room)
         .ok_or_else(|| BackendError::Engine(format!("{doing}: something is still at work in it")))?;
-    let Room { root, work, stubs, .. } = room;
+    let Room { tree, work, stubs, .. } = room;
+    let (root, stands_on) = tree.parts();
     drop(root);
     let upper = Room::upper(&work);
+    stands_on.settle(&upper).map_err(|error| error::system(doing, error))?;
     let (diff_id, packed, streamed) = digest(&upper, stubs, output).map_err(|error| error::layers(doing, error))?;
     if packed.entries == 0 {
         return Ok((None, None));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::{fs::FileType, mount::MountAttrFlags};
+use rustix::fs::FileType;
 use slipway_backend::{BackendError, ByteStream, LocalImage, Root as Kind};
 use slipway_layers::{
     Layer,
@@ -11,7 +11,7 @@ use slipway_layers::{
 };
 use slipway_paths::TreePath;
 
-use crate::{Shared, error, overlay, pipe, place::real_path, workspace::lowers};
+use crate::{Shared, driver::Tree, error, pipe, place::real_path, workspace::lowers};
 
 /// Files below the absolute path `path`. A symbolic link to a directory is followed; one to a file is the file.
 pub(crate) async fn files(shared: &Shared, image: &LocalImage, path: &str) -> Result<(Kind, ByteStream), BackendError> {
@@ -24,14 +24,16 @@ pub(crate) async fn files(shared: &Shared, image: &LocalImage, path: &str) -> Re
     let path = TreePath::new(path).map_err(|error| BackendError::Refused(format!("{doing}: {error}")))?;
     let (_, layers) = shared.image(image).await?;
     let lowers = lowers(shared, &layers);
-    let look = move || -> io::Result<Option<Found>> {
-        let root = Root::of(overlay::mount(&lowers, None, MountAttrFlags::MOUNT_ATTR_RDONLY)?);
-        find(&root, &path)
+    let (driver, store) = (shared.driver.clone(), shared.store.clone());
+    let look = move || -> io::Result<Option<(Found, Tree)>> {
+        let tree = driver.look(&store, &lowers)?;
+        Ok(find(&tree.root, &path)?.map(|found| (found, tree)))
     };
     let found = shared.tasks.blocking(look).await.map_err(|error| error::system(&doing, error))?;
-    let found = found.ok_or_else(|| BackendError::Refused(format!("{doing}: it has no such file: check the path")))?;
+    let (found, tree) =
+        found.ok_or_else(|| BackendError::Refused(format!("{doing}: it has no such file: check the path")))?;
     let kind = if found.name.is_none() { Kind::Directory } else { Kind::File };
-    Ok((kind, pipe::stream(&shared.tasks, move |output| write(&found, &layers, output))))
+    Ok((kind, pipe::stream(&shared.tasks, move |output| write(found, tree, &layers, output))))
 }
 
 /// A directory, or a file in one.
@@ -58,9 +60,13 @@ fn find(root: &Root, path: &TreePath) -> io::Result<Option<Found>> {
 }
 
 /// The layers are in use until the last byte.
-fn write(found: &Found, _layers: &[Layer], output: &mut pipe::Chunks) -> io::Result<()> {
-    match &found.name {
+fn write(found: Found, tree: Tree, _layers: &[Layer], output: &mut pipe::Chunks) -> io::Result<()> {
+    let written = match &found.name {
         None => pack(&found.directory, &View::Tree, output).map(drop).map_err(io::Error::from),
         Some(name) => pack_file(&found.directory, name, output).map(drop).map_err(io::Error::from),
-    }
+    };
+    // What is open in a tree goes before it.
+    drop(found);
+    drop(tree);
+    written
 }

@@ -1,8 +1,8 @@
 //! The container backend without an engine: overlay mounts, namespaces, a filter of system calls; images in the store of
 //! `slipway-layers`, to and from registries by our own client.
 //!
-//! Reading order: this file, `workspace` (a stage being built) on `overlay` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
+//! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
+//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
 //! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
 //!
 //! Without root, a program first starts itself again by [`rootless`]. Dockerfiles are not built here yet.
@@ -12,9 +12,11 @@ mod cgroup;
 pub mod check;
 mod commit;
 mod delete;
+pub mod driver;
 mod early;
 mod error;
 mod files;
+mod fuse;
 mod kept;
 pub mod limits;
 pub mod network;
@@ -26,6 +28,7 @@ mod pull;
 mod push;
 pub mod rootless;
 mod run;
+pub mod runtime;
 pub mod sandbox;
 mod shell;
 mod storage;
@@ -51,8 +54,10 @@ pub use crate::storage::NativeStageStorage;
 pub use slipway_layers::codec::Compression;
 
 use crate::{
+    driver::Driver,
     limits::Limits,
-    network::{Commands, Networks},
+    network::{Commands, HelperFor, Networks},
+    runtime::Runtime,
     workspace::NativeWorkspace,
 };
 
@@ -74,6 +79,10 @@ pub struct NativeOptions {
     pub commands: Commands,
     /// What the commands of one stage may use.
     pub limits: Limits,
+    /// How layers lie on each other.
+    pub driver: Driver,
+    /// What runs sandboxes; `None` = this crate's own.
+    pub runtime: Option<Runtime>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -93,6 +102,10 @@ pub(crate) struct Shared {
     program: PathBuf,
     networks: Networks,
     limits: Limits,
+    driver: Driver,
+    runtime: Option<Runtime>,
+    /// What connects sandboxes without root, once one was tried.
+    helper: OnceCell<Result<HelperFor, String>>,
     /// Set when sandboxes turned out to have no network of their own here.
     no_network: std::sync::OnceLock<()>,
     clock: Arc<dyn Clock>,
@@ -105,15 +118,42 @@ impl NativeBackend {
     /// # Errors
     /// When the store cannot be used.
     pub async fn open(options: NativeOptions) -> Result<Self, BackendError> {
-        let NativeOptions { store, limit, client, toolbox, compression, program, commands, limits, clock } = options;
+        let NativeOptions {
+            store,
+            limit,
+            client,
+            toolbox,
+            compression,
+            program,
+            commands,
+            limits,
+            driver,
+            runtime,
+            clock,
+        } = options;
         let networks = Networks::new(commands, &program);
         let tasks = Tasks::new();
         let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
         let store = opened.map_err(|error| error::layers("set up the native backend", error))?;
         let (source, toolbox) = (toolbox, OnceCell::new());
         let no_network = std::sync::OnceLock::new();
-        let shared =
-            Shared { store, client, source, toolbox, compression, program, networks, limits, no_network, clock, tasks };
+        let helper = OnceCell::new();
+        let shared = Shared {
+            store,
+            client,
+            source,
+            toolbox,
+            compression,
+            program,
+            networks,
+            limits,
+            driver,
+            runtime,
+            helper,
+            no_network,
+            clock,
+            tasks,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 

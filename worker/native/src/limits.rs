@@ -71,6 +71,21 @@ impl ProcessLimit {
         Ok(Self { kind: kind.to_owned(), soft, hard })
     }
 
+    /// What is limited.
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// What a process begins with; `None` = no limit.
+    pub(crate) fn soft(&self) -> Option<u64> {
+        self.soft
+    }
+
+    /// What it may give itself.
+    pub(crate) fn hard(&self) -> Option<u64> {
+        self.hard
+    }
+
     /// Sets it for this process and those that it starts.
     pub(crate) fn set(&self) -> io::Result<()> {
         let Some((kind, resource)) = KINDS.iter().find(|(kind, _)| *kind == self.kind) else { return Ok(()) };

@@ -10,6 +10,8 @@
 //! processes, however those end, and so do networks and cables: what nobody holds is garbage.
 
 mod forward;
+mod helped;
+mod helper;
 mod netlink;
 mod pool;
 mod resolve;
@@ -34,7 +36,12 @@ use std::{
 
 use slipway_process::Tasks;
 
-pub(crate) use self::{forward::Forward, netlink::Netlink};
+pub(crate) use self::{
+    forward::Forward,
+    helped::{Helped, HelperFor, close},
+    helper::{Helper, Kind as HelperKind},
+    netlink::Netlink,
+};
 use self::{
     pool::{BITS, Pool, ROOM},
     rules::{CABLES, Filter, STRANGERS},
@@ -72,10 +79,14 @@ pub enum Commands {
 }
 
 /// Whether sandboxes on this host can have a network of their own; why not, otherwise. Blocks for some milliseconds.
+/// `program` is the one that is started as a sandbox.
 ///
 /// # Errors
 /// What is missing, and what to do about it.
-pub fn probe() -> Result<(), String> {
+pub fn probe(program: &Path) -> Result<(), String> {
+    if slipway_layers::userns::inside() {
+        return HelperFor::find(program).map(drop);
+    }
     as_root()?;
     find_filter()?;
     passes_on()?;
@@ -103,7 +114,7 @@ fn passes_on() -> Result<(), String> {
 /// Only the host's root may change its network.
 fn as_root() -> Result<(), String> {
     match slipway_layers::userns::inside() || !rustix::process::geteuid().is_root() {
-        true => Err("not supported yet: networks for commands of builds without root".to_owned()),
+        true => Err("only the host's root may lay cables".to_owned()),
         false => Ok(()),
     }
 }

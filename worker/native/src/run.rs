@@ -10,7 +10,7 @@ use std::{
 };
 
 use slipway_backend::{
-    BackendError, Logs, SECRETS, Script, Setup,
+    BackendError, Logs, SECRETS, Script, Setup, Tools,
     output::{Output, Stream},
     script::{Marker, TOOLBOX_BIN, compose},
     scrub::Masks,
@@ -21,10 +21,13 @@ use tokio::io::AsyncReadExt as _;
 use crate::{
     Shared, accounts,
     cgroup::Group,
+    driver::Driver,
     error,
-    network::{Cable, Commands},
+    network::{Cable, Commands, Helped, HelperFor},
+    rootless,
+    runtime::Runtime,
     sandbox::{self, Ended, Network, Running, Spec, Spoken, Surroundings},
-    stubs,
+    stubs, toolbox,
     workspace::Room,
 };
 
@@ -49,8 +52,7 @@ pub(crate) async fn run(
 ) -> Result<(), BackendError> {
     let marker = Marker::new(&random_id());
     let text = compose(&[], script, &setup.secrets, &marker)?;
-    let tools = script.tools.as_ref().and_then(|tools| tools.root.clone());
-    let what = Launch { bootstrap: BOOTSTRAP.to_owned(), text, tools, terminal: None };
+    let what = Launch { bootstrap: BOOTSTRAP.to_owned(), text, tools: script.tools.clone(), terminal: None };
     let (mut running, spoken) = launch(shared, room, setup, image_variables, what).await?;
     let output = Output::new(logs, Some(marker), &Masks::of(&setup.secrets));
     running.follow(spoken, output).await
@@ -62,8 +64,8 @@ pub(crate) struct Launch {
     pub(crate) bootstrap: String,
     /// The script.
     pub(crate) text: Vec<u8>,
-    /// The directory of what is seen beside the toolbox.
-    pub(crate) tools: Option<PathBuf>,
+    /// What is seen beside the toolbox.
+    pub(crate) tools: Option<Tools>,
     /// The terminal that it is run on; `None` = its output comes by pipes.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -91,19 +93,30 @@ pub(crate) async fn launch(
         let doing = "start the sandbox of a stage";
         let system = |error: io::Error| error::system(doing, error);
         let secrets = &setup.secrets;
+        let overlays = owned.driver == Driver::Overlay;
+        let (toolbox, tools) = match what.tools {
+            Some(tools) if !overlays => (toolbox::joined(&owned.store, &toolbox, &tools)?, None),
+            tools => (toolbox, tools.and_then(|tools| tools.root)),
+        };
+        let runtime = runtime(&owned, &held).map_err(system)?;
         let spec = Spec {
             command: vec![format!("{TOOLBOX_BIN}/bash"), "-ec".to_owned(), what.bootstrap],
-            variables: variables(&image_variables, accounts::home(&held.root)?),
+            variables: variables(&image_variables, accounts::home(&held.tree.root)?),
             hostname: HOSTNAME.to_owned(),
             toolbox,
-            tools: what.tools,
+            tools,
             empty: owned.store.empty()[0].clone(),
             files: host_files(&held, names.as_deref()).map_err(system)?,
             memory: (!secrets.is_empty()).then(|| (SECRETS.to_owned(), secrets.room())),
             mounts: setup.mounts,
             interactive: what.terminal.is_some(),
+            overlays,
+            // Whoever makes packets does not ask for routes.
+            raw: !matches!(surroundings.network, Network::Helped(_)),
+            limits: surroundings.limits.clone(),
+            runtime,
         };
-        let (root, described) = (held.root.as_fd(), (&spec, &surroundings));
+        let (root, described) = (held.as_fd(), (&spec, &surroundings));
         let Some(terminal) = what.terminal else {
             let (running, spoken) = sandbox::start(&owned.program, root, described, &what.text).map_err(system)?;
             return Ok((running, Some(spoken)));
@@ -156,7 +169,14 @@ impl Guard {
         let (line, tail) = output.finish().await;
         let code = self.ended().await?;
         pumped.map_err(|error| error::system(RUNNING, error))?;
-        ended_with(code, line, tail)
+        match &self.shared.runtime {
+            // Where nothing of the script ran, it is the runtime that complains.
+            Some(runtime) if line.is_none() && code != 0 => Err(BackendError::Engine(format!(
+                "start the sandbox of a stage with {runtime}: it ended with exit code {code}: {}",
+                tail.join("; ")
+            ))),
+            Some(_) | None => ended_with(code, line, tail),
+        }
     }
 
     /// Waits for the end; answers the exit code of the shell.
@@ -205,6 +225,15 @@ fn ended_with(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), Bac
     }
 }
 
+/// The runtime to hand a room over to, with an empty directory in it.
+fn runtime(shared: &Shared, room: &Room) -> io::Result<Option<(Runtime, PathBuf)>> {
+    let Some(runtime) = &shared.runtime else { return Ok(None) };
+    // A shell may follow the commands.
+    let directory = room.work.path().join(format!("bundle-{}", random_id()));
+    fs::create_dir(&directory)?;
+    Ok(Some((runtime.clone(), directory)))
+}
+
 /// The image's variables over what every container has.
 fn variables(image: &[String], home: String) -> BTreeMap<String, String> {
     let usual = [("PATH", PATH.to_owned()), ("HOSTNAME", HOSTNAME.to_owned()), ("HOME", home)];
@@ -238,6 +267,7 @@ fn wanted(mode: Option<&str>) -> Result<Wanted, BackendError> {
 #[derive(Debug, Default)]
 struct Line {
     cable: Option<Cable>,
+    helped: Option<Helped>,
     /// Nothing, not even the host's.
     none: bool,
     /// `/etc/resolv.conf`; `None` = the host's.
@@ -246,6 +276,9 @@ struct Line {
 
 impl Line {
     fn network(&self) -> Network {
+        if let Some(helped) = &self.helped {
+            return Network::Helped(helped.clone());
+        }
         match &self.cable {
             Some(cable) => Network::Ready(cable.path()),
             None if self.none => Network::None,
@@ -269,12 +302,7 @@ async fn line(shared: &Arc<Shared>, wanted: Wanted) -> Result<Line, BackendError
         Wanted::Default if shared.no_network.get().is_some() => return Ok(Line::default()),
         Wanted::Default => {}
     }
-    let owned = Arc::clone(shared);
-    let made = shared.tasks.blocking(move || owned.networks.cable()).await;
-    let made = match made {
-        Ok(cable) => connected(shared, cable).await,
-        Err(error) => Err(error),
-    };
+    let made = if rootless::is_inside() { helped(shared).await } else { cabled(shared).await };
     match made {
         Ok(line) => {
             if strangers {
@@ -295,9 +323,25 @@ async fn line(shared: &Arc<Shared>, wanted: Wanted) -> Result<Line, BackendError
     }
 }
 
+async fn helped(shared: &Arc<Shared>) -> io::Result<Line> {
+    let find = || async {
+        let program = shared.program.clone();
+        shared.tasks.blocking(move || HelperFor::find(&program)).await
+    };
+    let helper = shared.helper.get_or_init(find).await.as_ref().map_err(|why| io::Error::other(why.clone()))?;
+    let (helped, names) = helper.network(shared.networks.commands());
+    Ok(Line { helped: Some(helped), names: Some(names), ..Line::default() })
+}
+
+async fn cabled(shared: &Arc<Shared>) -> io::Result<Line> {
+    let owned = Arc::clone(shared);
+    let cable = shared.tasks.blocking(move || owned.networks.cable()).await?;
+    connected(shared, cable).await
+}
+
 async fn connected(shared: &Shared, mut cable: Cable) -> io::Result<Line> {
     let names = cable.names(&shared.tasks).await?;
-    Ok(Line { cable: Some(cable), none: false, names: Some(names) })
+    Ok(Line { cable: Some(cable), names: Some(names), ..Line::default() })
 }
 
 /// What the commands see of the host: its name servers, unless others are given, and names of their own.

@@ -7,8 +7,11 @@
 //! The worker holds one end of a socket. When it is closed, however the worker ended, the outer process kills the init,
 //! and the kernel everything in its namespace; when the outer process is killed, the kernel kills the init.
 
+mod bundle;
 mod filter;
+mod handover;
 mod init;
+mod keeper;
 mod mounts;
 mod outer;
 mod rights;
@@ -19,12 +22,23 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode
 use serde::{Deserialize, Serialize};
 use slipway_backend::HostMount;
 
-use crate::{limits::ProcessLimit, network::space};
+use crate::{
+    limits::ProcessLimit,
+    network::{Helped, space},
+    runtime::Runtime,
+};
 
-pub(crate) use start::{Ended, Running, Spoken, start, start_to};
+pub(crate) use start::{Ended, Running, Spoken, rehearse, start, start_to};
 
 /// First argument of the outer process.
 const OUTER: &str = "sandbox-outer";
+/// First argument of an outer process that ends when it has made the surroundings.
+const REHEARSAL: &str = "sandbox-rehearsal";
+/// First arguments of what starts the keeper of a network helper, and of the keeper.
+const KEEPER: &str = "sandbox-keeper";
+const KEPT: &str = "sandbox-kept";
+/// First argument of what keeps devices of a root closed after a runtime has opened them; its path follows.
+const GUARD: &str = "sandbox-guard";
 /// First argument of the init.
 const INIT: &str = "sandbox-init";
 /// Exit code of a sandbox that could not be set up.
@@ -41,6 +55,8 @@ pub(crate) enum Network {
     Host,
     /// One that was made before, by the path of its descriptor.
     Ready(PathBuf),
+    /// Their own, behind a program that passes on what they send.
+    Helped(Helped),
 }
 
 /// What the outer process needs to know.
@@ -71,6 +87,14 @@ pub(crate) struct Spec {
     pub(crate) empty: PathBuf,
     /// Files of the host that stand in the place of the image's: path in the image, path on the host.
     pub(crate) files: Vec<(String, PathBuf)>,
+    /// Whether the kernel makes overlays.
+    pub(crate) overlays: bool,
+    /// Whether commands may make packets of their own, which no route keeps from going anywhere.
+    pub(crate) raw: bool,
+    /// What one process may use; set already, and to be told to runtimes.
+    pub(crate) limits: Vec<ProcessLimit>,
+    /// The runtime that it is handed to, and the empty directory for its bundle.
+    pub(crate) runtime: Option<(Runtime, PathBuf)>,
     /// What else is seen of the host.
     pub(crate) mounts: Vec<HostMount>,
     /// Where memory is mounted, and bytes of it; `None` = nowhere.
@@ -85,7 +109,15 @@ pub fn enter(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     let mut arguments = arguments.into_iter().skip(1);
     let role = arguments.next()?;
     if role == OUTER {
-        Some(outer::run(arguments.next()))
+        Some(outer::run(arguments.next(), false))
+    } else if role == REHEARSAL {
+        Some(outer::run(arguments.next(), true))
+    } else if role == KEEPER {
+        Some(keeper::run(arguments))
+    } else if role == GUARD {
+        Some(handover::guard(arguments.next()))
+    } else if role == KEPT {
+        Some(keeper::keep(arguments))
     } else if role == INIT {
         Some(init::run())
     } else if role == space::ROLE {

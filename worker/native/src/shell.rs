@@ -43,8 +43,12 @@ pub(crate) async fn shell(
     let Terminal { input, output, mut size, .. } = terminal;
     let first = *size.borrow_and_update();
     let (ours, theirs) = pair(first).map_err(|error| error::system(DOING, error))?;
-    let bootstrap =
-        format!("eval \"$(</dev/stdin)\"; exec {TOOLBOX_BIN}/bash --norc --noprofile -i <&1 {}>&-", Marker::DESCRIPTOR);
+    // A runtime leads a session that has no terminal: whoever opens one in it makes it its own.
+    let terminal = if shared.runtime.is_some() { "<>/dev/console >&0 2>&0" } else { "<&1" };
+    let bootstrap = format!(
+        "eval \"$(</dev/stdin)\"; exec {TOOLBOX_BIN}/bash --norc --noprofile -i {terminal} {}>&-",
+        Marker::DESCRIPTOR
+    );
     let what = Launch { bootstrap, text, tools: None, terminal: Some(theirs) };
     let (mut running, _) = launch(shared, room, setup, image_variables, what).await?;
     follow(shared, Arc::new(ours), (input, output, size)).await;

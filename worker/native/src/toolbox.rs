@@ -7,9 +7,10 @@ use std::{
 };
 
 use futures::TryStreamExt as _;
-use slipway_backend::BackendError;
+use slipway_backend::{BackendError, Tools};
 use slipway_layers::{
     Store,
+    copy::Names,
     root::Root,
     tar::{Limits, TarReader},
     unpack::{Purpose, unpack},
@@ -19,7 +20,7 @@ use slipway_process::random_id;
 use slipway_toolbox::{Places, REQUIRED, archive, complaint};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::{Shared, error, files, pull};
+use crate::{Shared, driver::copy, error, files, pull};
 
 /// Where it is mounted.
 pub(crate) const MOUNT: &str = "/.werf/stapel";
@@ -71,6 +72,25 @@ pub(crate) async fn of_image(shared: &Arc<Shared>, name: &str, version: &str) ->
     }
 }
 
+/// The toolbox with tools beside it in a directory of their own, where no overlay of the kernel lays one over the other.
+/// Blocks.
+pub(crate) fn joined(store: &Store, toolbox: &Path, tools: &Tools) -> Result<PathBuf, BackendError> {
+    let Some(root) = &tools.root else { return Ok(toolbox.to_owned()) };
+    let doing = "lay tools beside the toolbox";
+    let system = |error: io::Error| error::system(doing, error);
+    let name = toolbox.strip_prefix(store.root().join("toolbox")).unwrap_or(toolbox).components().next();
+    let mut joined = name.map(|name| name.as_os_str().to_owned()).unwrap_or_default();
+    joined.push(format!("-{}", tools.version));
+    let place = store.root().join("toolbox").join(joined);
+    if !place.exists() {
+        let work = store.work(&format!("toolbox-{}", random_id())).map_err(|error| error::layers(doing, error))?;
+        let aside = work.path().join("root");
+        copy(&[root.clone(), toolbox.to_owned()], &aside, Names::Kept).map_err(system)?;
+        settle(&aside, &place).map_err(system)?;
+    }
+    Ok(place)
+}
+
 /// Unpacks a tar whose entries go below `inner`, aside first.
 fn make(store: &Store, place: &Path, tar: impl io::Read, inner: &str) -> Result<(), BackendError> {
     let doing = "unpack the toolbox";
@@ -82,9 +102,14 @@ fn make(store: &Store, place: &Path, tar: impl io::Read, inner: &str) -> Result<
     let root = Root::open(&aside.join(inner)).map_err(system)?;
     unpack(&mut TarReader::new(tar, Limits::default()), &root, &Purpose::Layer)
         .map_err(|error| error::layers(doing, error))?;
-    match fs::rename(&aside, place) {
+    settle(&aside, place).map_err(system)
+}
+
+/// Puts a directory that was made aside to its place.
+fn settle(aside: &Path, place: &Path) -> io::Result<()> {
+    match fs::rename(aside, place) {
         // Another process was faster.
-        Err(error) if !place.exists() => Err(system(error)),
+        Err(error) if !place.exists() => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
 }

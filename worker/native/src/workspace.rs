@@ -1,10 +1,14 @@
 //! A workspace: an overlay on top of an image, and what is done in it.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use rustix::mount::MountAttrFlags;
 use slipway_backend::{
     BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace,
     retar::{self, Rewrite},
@@ -18,7 +22,9 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use crate::{
     Shared,
     commit::{self, Ground},
-    delete, error, overlay, place, run, shell, stubs,
+    delete,
+    driver::{Driver, Tree},
+    error, overlay, place, run, shell, stubs,
 };
 
 /// Directory of the places for mounts.
@@ -41,7 +47,7 @@ pub(crate) struct NativeWorkspace {
 /// not removed under it.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) root: Root,
+    pub(crate) tree: Tree,
     pub(crate) work: Arc<Work>,
     /// Paths that only the places for mounts have.
     pub(crate) stubs: Vec<Vec<u8>>,
@@ -60,19 +66,21 @@ impl Room {
         let doing = "mount the root of a build";
         let work = shared.store.work(&setup.attempt).map_err(|error| error::layers(doing, error))?;
         let mounted = mount(shared, layers, &work, setup).map_err(|error| error::system(doing, error));
-        let (root, stubs) = mounted?;
-        Ok(Self { root, work: Arc::new(work), stubs, layers: layers.to_vec() })
+        let (tree, stubs) = mounted?;
+        Ok(Self { tree, work: Arc::new(work), stubs, layers: layers.to_vec() })
     }
 
     /// The same room with another mount: that of a sandbox goes with it. Blocks.
     fn again(shared: &Shared, room: Arc<Self>) -> Result<Self, BackendError> {
-        let (work, stubs, layers) = (Arc::clone(&room.work), room.stubs.clone(), room.layers.clone());
-        drop(room);
+        let doing = "mount the root of a shell";
+        let room = Arc::into_inner(room)
+            .ok_or_else(|| BackendError::Engine(format!("{doing}: something is still at work in it")))?;
+        let Self { tree, work, stubs, layers } = room;
         let mut lowers = lowers(shared, &layers);
         lowers.insert(0, work.path().join(STUBS));
-        let mounted = writable(&lowers, &work, "scratch-of-shell");
-        let root = mounted.map_err(|error| error::system("mount the root of a shell", error))?;
-        Ok(Self { root, work, stubs, layers })
+        let tree = tree.again(|| writable(shared, &lowers, &work, "scratch-of-shell"));
+        let tree = tree.map_err(|error| error::system(doing, error))?;
+        Ok(Self { tree, work, stubs, layers })
     }
 }
 
@@ -84,33 +92,42 @@ pub(crate) fn lowers(shared: &Shared, layers: &[Layer]) -> Vec<PathBuf> {
     lowers
 }
 
-fn mount(shared: &Shared, layers: &[Layer], work: &Work, setup: &Setup) -> io::Result<(Root, Vec<Vec<u8>>)> {
+fn mount(shared: &Shared, layers: &[Layer], work: &Work, setup: &Setup) -> io::Result<(Tree, Vec<Vec<u8>>)> {
     let mut lowers = lowers(shared, layers);
-    let image = Root::of(overlay::mount(&lowers, None, MountAttrFlags::empty())?);
-    let own = work.path().join(STUBS);
-    let made = stubs::make(&image, &own, setup)?;
-    let upper = Room::upper(work);
+    let (own, upper) = (work.path().join(STUBS), Room::upper(work));
     fs::create_dir(&upper)?;
-    // The root of the changes is the root that is seen: as the image has it.
-    if let Some(stat) = image.look(b"")? {
-        let directory = Root::open(&upper)?.directory(b"")?;
-        let mode = if layers.is_empty() { 0o755 } else { stat.st_mode & 0o7777 };
-        directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
-        directory.set_time(b".", place::time_of(&stat))?;
+    if shared.driver == Driver::Vfs {
+        let mut made = Vec::new();
+        let tree = Tree::copied(&lowers, &work.path().join("tree"), |image| {
+            made = stubs::make(image, &own, setup)?;
+            look_like(&upper, image, layers).map(|()| own.clone())
+        })?;
+        return Ok((tree, made));
     }
+    let image = shared.driver.look(&shared.store, &lowers)?;
+    let made = stubs::make(&image.root, &own, setup)?;
+    look_like(&upper, &image.root, layers)?;
     drop(image);
     lowers.insert(0, own);
-    Ok((writable(&lowers, work, "scratch")?, made))
+    Ok((writable(shared, &lowers, work, "scratch")?, made))
 }
 
 /// A mount with the changes of a room. The kernel prepares them in the directory `scratch`, which no other mount has had:
 /// it is marked by the one that does not care for the disk.
-fn writable(lowers: &[PathBuf], work: &Work, scratch: &str) -> io::Result<Root> {
+fn writable(shared: &Shared, lowers: &[PathBuf], work: &Work, scratch: &str) -> io::Result<Tree> {
     let (upper, scratch) = (Room::upper(work), work.path().join(scratch));
     fs::create_dir(&scratch)?;
     let writable = overlay::Writable { upper: &upper, work: &scratch };
-    // Nodes of devices are files of an image, and nothing that a command opens: it might be the host's disk.
-    Ok(Root::of(overlay::mount(lowers, Some(writable), MountAttrFlags::MOUNT_ATTR_NODEV)?))
+    shared.driver.mount(lowers, Some(writable))
+}
+
+/// The root of the changes is the root that is seen: as the image has it.
+fn look_like(directory: &Path, image: &Root, layers: &[Layer]) -> io::Result<()> {
+    let Some(stat) = image.look(b"")? else { return Ok(()) };
+    let directory = Root::open(directory)?.directory(b"")?;
+    let mode = if layers.is_empty() { 0o755 } else { stat.st_mode & 0o7777 };
+    directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
+    directory.set_time(b".", place::time_of(&stat))
 }
 
 impl NativeWorkspace {
@@ -133,7 +150,7 @@ impl NativeWorkspace {
         }
         let room = self.room().await?;
         let deletions = std::mem::take(&mut self.deletions);
-        self.shared.tasks.blocking(move || delete::delete(&room.root, &deletions)).await
+        self.shared.tasks.blocking(move || delete::delete(&room.tree.root, &deletions)).await
     }
 }
 
@@ -163,7 +180,7 @@ impl Workspace for NativeWorkspace {
         let room = self.room().await?;
         let (to, owner, group) = (to.to_owned(), owner.map(str::to_owned), group.map(str::to_owned));
         let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
-        let put = move || place::put(&room.root, input, &to, owner.as_deref(), group.as_deref());
+        let put = move || place::put(&room.tree.root, input, &to, owner.as_deref(), group.as_deref());
         self.shared.tasks.blocking(put).await
     }
 
@@ -175,7 +192,7 @@ impl Workspace for NativeWorkspace {
         group: Option<&str>,
     ) -> Result<(), BackendError> {
         let (room, path) = (self.room().await?, to.to_owned());
-        let (directory, name) = self.shared.tasks.blocking(move || place::of_file(&room.root, &path)).await?;
+        let (directory, name) = self.shared.tasks.blocking(move || place::of_file(&room.tree.root, &path)).await?;
         let single = Rewrite { single: name, ..Rewrite::default() };
         self.extract(retar::stream(tar, single), &directory, owner, group).await
     }
@@ -237,6 +254,6 @@ impl Workspace for NativeWorkspace {
 
 impl std::os::fd::AsFd for Room {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.root.as_fd()
+        self.tree.root.as_fd()
     }
 }

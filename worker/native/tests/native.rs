@@ -2,8 +2,14 @@
 
 #[path = "native/attacks.rs"]
 mod attacks;
+#[path = "native/full.rs"]
+mod full;
+#[path = "native/helped.rs"]
+mod helped;
 #[path = "native/limits.rs"]
 mod limits;
+#[path = "native/matrix.rs"]
+mod matrix;
 #[path = "native/network.rs"]
 mod network;
 #[path = "native/parts.rs"]
@@ -12,6 +18,8 @@ mod parts;
 mod rootless;
 #[path = "native/sandbox.rs"]
 mod sandbox;
+#[path = "native/shell.rs"]
+mod shell;
 
 use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, ImageStore as _, Root, Setup, conformance,

@@ -1,21 +1,13 @@
 //! Programs that help: started, and asked who they are.
 
-use std::{fs::File, io, process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use slipway_process::child::async_command;
 
-use super::{Finding, State};
+use super::Finding;
 
 /// How long a program may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The runtimes that a sandbox may be handed to, and where each comes from.
-const RUNTIMES: [(&str, &str); 4] = [
-    ("runc", "apt-get install runc"),
-    ("crun", "apt-get install crun"),
-    ("kata-runtime", "see katacontainers.io"),
-    ("runsc", "see gvisor.dev"),
-];
-
 /// Why a program gave no answer.
 pub(super) enum Trouble {
     /// It is not there.
@@ -44,62 +36,6 @@ pub(super) async fn answer(program: &str, arguments: &[&str]) -> Result<String, 
     }
     let last = text(&output.stderr).lines().last().map(str::to_owned);
     Err(Trouble::Failed(last.unwrap_or_else(|| format!("it ended with {}", output.status))))
-}
-
-/// A network for the commands of a build without root.
-pub(super) async fn network_helper(root: bool) -> Finding {
-    const NAME: &str = "network-helper";
-    if root {
-        return Finding::new(NAME, State::Unneeded, "root needs none");
-    }
-    let mut failed = Vec::new();
-    for program in ["pasta", "slirp4netns"] {
-        match answer(program, &["--version"]).await {
-            Ok(version) => match File::options().read(true).write(true).open("/dev/net/tun") {
-                Ok(_) => return Finding::works(NAME, version),
-                Err(error) => {
-                    let why = format!("{version}: open /dev/net/tun: {error}; commands see the network of this host");
-                    return Finding::fails(NAME, why, "modprobe tun");
-                }
-            },
-            Err(Trouble::Absent) => {}
-            Err(Trouble::Failed(why)) => failed.push(format!("{program}: {why}")),
-        }
-    }
-    let mend = "apt-get install passt";
-    match failed.pop() {
-        Some(why) => Finding::fails(NAME, why, mend),
-        None => {
-            let found = "neither pasta nor slirp4netns is installed; commands see the network of this host";
-            Finding { found: found.to_owned(), ..Finding::absent(NAME, mend) }
-        }
-    }
-}
-
-/// Overlays by a program, where the kernel makes none without root.
-pub(super) async fn fuse_overlayfs() -> Finding {
-    const NAME: &str = "fuse-overlayfs";
-    match answer(NAME, &["--version"]).await {
-        Ok(version) => match File::options().read(true).write(true).open("/dev/fuse") {
-            Ok(_) => Finding::works(NAME, version),
-            Err(error) => Finding::fails(NAME, format!("open /dev/fuse: {error}"), "modprobe fuse"),
-        },
-        Err(Trouble::Absent) => Finding::absent(NAME, "apt-get install fuse-overlayfs"),
-        Err(Trouble::Failed(why)) => Finding::fails(NAME, why, "apt-get install --reinstall fuse-overlayfs"),
-    }
-}
-
-/// Runtimes of the OCI specification.
-pub(super) async fn runtimes() -> Vec<Finding> {
-    let mut findings = Vec::with_capacity(RUNTIMES.len());
-    for (name, install) in RUNTIMES {
-        findings.push(match answer(name, &["--version"]).await {
-            Ok(version) => Finding::works(name, version),
-            Err(Trouble::Absent) => Finding::absent(name, install),
-            Err(Trouble::Failed(why)) => Finding::fails(name, why, install),
-        });
-    }
-    findings
 }
 
 /// The program buildah; it opens its store, beside saying its version.

@@ -35,6 +35,10 @@ const FAR: u16 = 1;
 const LOCAL: u16 = 2;
 const BY: u16 = 4;
 const GATEWAY: u16 = 5;
+/// `RTA_DST`.
+const TO: u16 = 1;
+/// `RTN_UNREACHABLE`: whoever sends there is told so.
+const UNREACHABLE: u8 = 7;
 /// `IFF_UP`.
 const UP: u32 = 1;
 /// `AF_INET`.
@@ -110,6 +114,14 @@ impl Netlink {
         body.extend([0; 4]);
         attribute(&mut body, GATEWAY, &gateway.octets());
         attribute(&mut body, BY, &self.number(name)?.to_ne_bytes());
+        self.ask(NEW_ROUTE, CREATE, &body)
+    }
+
+    /// Refuses all that goes to a network.
+    pub(crate) fn refuse(&self, network: Ipv4Addr, prefix: u8) -> io::Result<()> {
+        let mut body = vec![IPV4, prefix, 0, 0, 254, 3, 0, UNREACHABLE];
+        body.extend([0; 4]);
+        attribute(&mut body, TO, &network.octets());
         self.ask(NEW_ROUTE, CREATE, &body)
     }
 

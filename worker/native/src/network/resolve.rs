@@ -17,6 +17,12 @@ pub(crate) struct Names {
 /// The host's file for a network in which the host is at `gateway`: servers on the host's loopback are asked there.
 /// Servers in the version of the protocol that the network does not have are left out.
 pub(crate) fn through(text: &str, gateway: Ipv4Addr) -> Names {
+    asked_at(text, gateway, |server| server.is_ipv4() && !server.is_loopback())
+}
+
+/// The host's file for a network that reaches the servers that `reaches` names; when there is none, the host's first one
+/// is asked at `gateway`.
+pub(crate) fn asked_at(text: &str, gateway: Ipv4Addr, reaches: impl Fn(&IpAddr) -> bool) -> Names {
     let mut servers = Vec::new();
     let mut rest = Vec::new();
     for line in text.lines() {
@@ -31,7 +37,7 @@ pub(crate) fn through(text: &str, gateway: Ipv4Addr) -> Names {
     if servers.is_empty() {
         servers.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    let reached: Vec<&IpAddr> = servers.iter().filter(|server| server.is_ipv4() && !server.is_loopback()).collect();
+    let reached: Vec<&IpAddr> = servers.iter().filter(|server| reaches(server)).collect();
     let behind = match (reached.is_empty(), servers.first()) {
         (true, Some(server)) => Some(SocketAddr::new(*server, PORT)),
         _ => None,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode},
+    fs::{CWD, Mode, StatVfsMountFlags, statvfs},
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
         UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_change, mount_remount,
@@ -24,11 +24,11 @@ use rustix::{
 use slipway_layers::userns;
 use slipway_process::child::command;
 
-use super::{BROKEN, Spec, filter, mounts, rights};
+use super::{BROKEN, Spec, filter, handover::become_runtime, mounts, rights};
 use crate::{overlay, toolbox::MOUNT};
 
 /// Parts of `/proc` and `/sys` that tell of the host or change it: hidden.
-const HIDDEN: [&str; 12] = [
+pub(super) const HIDDEN: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -43,7 +43,7 @@ const HIDDEN: [&str; 12] = [
     "/sys/firmware",
 ];
 /// Parts that may be read only.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(super) const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 /// Devices of every system.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Links of `/dev`.
@@ -54,10 +54,20 @@ const LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
+/// What mounts may lack: as it is found, as it is asked for, and as runtimes call it.
+pub(super) const LACKS: [(StatVfsMountFlags, MountFlags, &str); 7] = [
+    (StatVfsMountFlags::RDONLY, MountFlags::RDONLY, "ro"),
+    (StatVfsMountFlags::NOSUID, MountFlags::NOSUID, "nosuid"),
+    (StatVfsMountFlags::NODEV, MountFlags::NODEV, "nodev"),
+    (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC, "noexec"),
+    (StatVfsMountFlags::NOATIME, MountFlags::NOATIME, "noatime"),
+    (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME, "nodiratime"),
+    (StatVfsMountFlags::RELATIME, MountFlags::RELATIME, "relatime"),
+];
 /// A directory that every Linux has: the root is mounted there for a moment.
 const ANYWHERE: &str = "/sys";
 
-type Step<T> = Result<T, (&'static str, io::Error)>;
+pub(super) type Step<T> = Result<T, (&'static str, io::Error)>;
 
 /// Runs until the shell takes over; what goes wrong before is told to the worker.
 pub(super) fn run() -> ExitCode {
@@ -71,7 +81,7 @@ pub(super) fn run() -> ExitCode {
 }
 
 /// Names what was being done when something failed.
-fn step<T, E: Into<io::Error>>(doing: &'static str, result: Result<T, E>) -> Step<T> {
+pub(super) fn step<T, E: Into<io::Error>>(doing: &'static str, result: Result<T, E>) -> Step<T> {
     result.map_err(|error| (doing, error.into()))
 }
 
@@ -80,6 +90,9 @@ fn become_shell() -> Step<std::convert::Infallible> {
     let [root, spec, script] = step("take the root over", receive())?;
     let mut spec = step("read the sandbox's description", read_spec(spec))?;
     step("make mounts private", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
+    if let Some((runtime, directory)) = &spec.runtime {
+        return become_runtime(runtime, directory, &spec, (root, script));
+    }
     let toolbox = step("mount the toolbox", toolbox(&spec))?;
     let files = step("open the files of the host", host_files(&spec))?;
     let mounts = step("open what is mounted", mounts::open(std::mem::take(&mut spec.mounts)))?;
@@ -88,7 +101,7 @@ fn become_shell() -> Step<std::convert::Infallible> {
     drop(root);
     umask(Mode::empty());
     step("mount /proc, /dev and /sys", systems.place())?;
-    step("place the toolbox", place(&toolbox, MOUNT))?;
+    step("place the toolbox", place_toolbox(&toolbox, Path::new(MOUNT)))?;
     for (path, file) in files {
         // A link of the image that leads nowhere has no place for it.
         let _ = place(&file, &path);
@@ -104,7 +117,7 @@ fn become_shell() -> Step<std::convert::Infallible> {
     if spec.interactive {
         step("take the terminal", take_terminal())?;
     }
-    step("give up rights", rights::give_up())?;
+    step("give up rights", rights::give_up(spec.raw))?;
     step("set the filter of system calls", filter::set())?;
     Err(("start the build shell", shell.exec()))
 }
@@ -145,12 +158,25 @@ fn take_terminal() -> io::Result<()> {
     Ok(ioctl_tiocsctty(io::stdout())?)
 }
 
-/// Overlay without a writable part is read-only whatever is done to it.
-fn toolbox(spec: &Spec) -> io::Result<OwnedFd> {
+/// Overlay without a writable part is read-only whatever is done to it. Where there is none, the directory itself is what
+/// [`guarded`] keeps from being written; nothing is beside it then.
+pub(super) fn toolbox(spec: &Spec) -> io::Result<OwnedFd> {
+    if !spec.overlays {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        return Ok(open_tree(CWD, &spec.toolbox, flags)?);
+    }
     let attributes =
         MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let lowers: Vec<_> = spec.tools.iter().chain([&spec.toolbox, &spec.empty]).cloned().collect();
     overlay::mount(&lowers, None, attributes)
+}
+
+/// Takes rights from a mount at its place, beside those that it lacks already.
+pub(super) fn guarded(at: &Path, more: MountFlags) -> io::Result<()> {
+    let has = statvfs(at)?.f_flag;
+    let kept = LACKS.into_iter().filter(|(has_it, ..)| has.contains(*has_it));
+    let flags = kept.fold(MountFlags::BIND | more, |all, (_, flag, _)| all | flag);
+    Ok(mount_remount(at, flags, c"")?)
 }
 
 fn host_files(spec: &Spec) -> io::Result<Vec<(String, OwnedFd)>> {
@@ -161,10 +187,18 @@ fn host_files(spec: &Spec) -> io::Result<Vec<(String, OwnedFd)>> {
 /// Makes a mount the root and forgets the old one. From here on no path leads to the host.
 fn enter(root: &OwnedFd) -> io::Result<()> {
     place(root, ANYWHERE)?;
+    // A copy of layers lies in a file system of the host, where nodes of devices open.
+    guarded(Path::new(ANYWHERE), MountFlags::NODEV)?;
     std::env::set_current_dir(ANYWHERE)?;
     pivot_root(".", ".")?;
     unmount(".", UnmountFlags::DETACH)?;
     std::env::set_current_dir("/")
+}
+
+/// Places the toolbox, where nobody writes to it.
+pub(super) fn place_toolbox(toolbox: &OwnedFd, at: &Path) -> io::Result<()> {
+    place(toolbox, at)?;
+    guarded(at, MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV)
 }
 
 pub(super) fn place(mount: &impl AsFd, at: impl AsRef<Path>) -> io::Result<()> {
@@ -173,44 +207,58 @@ pub(super) fn place(mount: &impl AsFd, at: impl AsRef<Path>) -> io::Result<()> {
 
 /// What is made while the host's is still seen: the kernel gives a process without root no view of processes that it does
 /// not have already. Devices are the host's own, one by one: where commands can make nodes, none opens anything.
-struct Systems {
+pub(super) struct Systems {
     processes: OwnedFd,
     devices: Vec<OwnedFd>,
     system: OwnedFd,
+    is_foreign: bool,
 }
 
 impl Systems {
-    fn make() -> io::Result<Self> {
+    pub(super) fn make() -> io::Result<Self> {
         let processes = made("proc", &[], nothing())?;
         let system = made("sysfs", &[], nothing() | MountAttrFlags::MOUNT_ATTR_RDONLY);
         let one = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let devices = DEVICES.iter().map(|name| open_tree(CWD, format!("/dev/{name}"), one));
-        let system = match system {
-            Ok(made) => made,
+        let (system, is_foreign) = match system {
+            Ok(made) => (made, false),
             Err(error) if !userns::inside() => return Err(error),
             // It is the network's, and that of the host is not ours: its owner keeps it from being written.
-            Err(_) => open_tree(CWD, "/sys", one | OpenTreeFlags::AT_RECURSIVE)?,
+            Err(_) => (open_tree(CWD, "/sys", one | OpenTreeFlags::AT_RECURSIVE)?, true),
         };
-        Ok(Self { processes, devices: devices.collect::<Result<_, _>>()?, system })
+        Ok(Self { processes, devices: devices.collect::<Result<_, _>>()?, system, is_foreign })
     }
 
-    fn place(&self) -> io::Result<()> {
-        let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        place(&self.processes, "/proc")?;
-        place(&self.system, "/sys")?;
+    /// Whether `/sys` is that of the host.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_foreign
+    }
+
+    /// Mounts the view of processes.
+    pub(super) fn processes(&self, at: &Path) -> io::Result<()> {
+        place(&self.processes, at)
+    }
+
+    /// Makes a `/dev`, but for what is mounted in it.
+    pub(super) fn devices(&self, at: &Path) -> io::Result<()> {
         let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        place(&made("tmpfs", &[("mode", "755"), ("size", "65536k")], quiet)?, "/dev")?;
+        place(&made("tmpfs", &[("mode", "755"), ("size", "65536k")], quiet)?, at)?;
         for (name, device) in DEVICES.iter().zip(&self.devices) {
-            let path = format!("/dev/{name}");
+            let path = at.join(name);
             File::create(&path)?;
             place(device, &path)?;
         }
         for (name, to) in LINKS {
-            std::os::unix::fs::symlink(to, format!("/dev/{name}"))?;
+            std::os::unix::fs::symlink(to, at.join(name))?;
         }
-        for name in ["pts", "shm", "mqueue"] {
-            fs::create_dir(format!("/dev/{name}"))?;
-        }
+        ["pts", "shm", "mqueue"].into_iter().try_for_each(|name| fs::create_dir(at.join(name)))
+    }
+
+    fn place(&self) -> io::Result<()> {
+        let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        self.processes(Path::new("/proc"))?;
+        place(&self.system, "/sys")?;
+        self.devices(Path::new("/dev"))?;
         let terminals = made("devpts", &[("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")], plain)?;
         place(&terminals, "/dev/pts")?;
         place(&made("tmpfs", &[("mode", "1777"), ("size", "65536k")], nothing())?, "/dev/shm")?;
@@ -219,11 +267,11 @@ impl Systems {
 }
 
 /// Attributes of what nothing is run from.
-fn nothing() -> MountAttrFlags {
+pub(super) fn nothing() -> MountAttrFlags {
     MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_NODEV
 }
 
-fn made(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+pub(super) fn made(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         fsconfig_set_string(context.as_fd(), *key, *value)?;

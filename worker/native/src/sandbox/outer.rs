@@ -16,18 +16,26 @@ use rustix::{
 };
 use slipway_process::child::command;
 
-use super::{BROKEN, CLEAN, INIT, Network, Surroundings};
+use super::{BROKEN, CLEAN, INIT, Network, Surroundings, keeper::Keeper};
 use crate::{limits::ProcessLimit, network};
 
-/// Runs to the end of the init; answers its exit code, 128 and more for a signal.
-pub(super) fn run(surroundings: Option<OsString>) -> ExitCode {
-    let ended = enter(surroundings).map_err(|(doing, error)| format!("{doing}: {error}"));
-    let watched = ended.and_then(|sockets| {
-        let code = watch().map_err(|error| format!("start the init: {error}"))?;
-        Ok((sockets, code))
+/// What is entered: to be kept until the init has ended.
+struct Entered {
+    /// Where the sockets of a network that was made before are looked at.
+    sockets: Option<Vec<fs::File>>,
+    /// What connects the network.
+    _keeper: Option<Keeper>,
+}
+
+/// Runs to the end of the init; answers its exit code, 128 and more for a signal. A rehearsal needs no init.
+pub(super) fn run(surroundings: Option<OsString>, rehearsal: bool) -> ExitCode {
+    let entered = enter(surroundings).map_err(|(doing, error)| format!("{doing}: {error}"));
+    let watched = entered.and_then(|entered| {
+        let code = if rehearsal { Ok(0) } else { watch() };
+        Ok((entered, code.map_err(|error| format!("start the init: {error}"))?))
     });
     match watched {
-        Ok((sockets, code)) => {
+        Ok((Entered { sockets, _keeper }, code)) => {
             if sockets.is_some_and(network::is_clean) {
                 let _ = send(io::stdin(), CLEAN, SendFlags::NOSIGNAL);
             }
@@ -41,9 +49,8 @@ pub(super) fn run(surroundings: Option<OsString>) -> ExitCode {
     }
 }
 
-/// Enters the new namespaces, all but the one of processes, in which only children are; answers where the sockets of a
-/// network that was made before are looked at.
-fn enter(surroundings: Option<OsString>) -> Result<Option<Vec<fs::File>>, (&'static str, io::Error)> {
+/// Enters the new namespaces, all but the one of processes, in which only children are.
+fn enter(surroundings: Option<OsString>) -> Result<Entered, (&'static str, io::Error)> {
     let at = |doing: &'static str| move |error: io::Error| (doing, error);
     close_strangers().map_err(at("close what was left open"))?;
     // Signals of the terminal are for the worker, which ends this process in its own way.
@@ -51,6 +58,14 @@ fn enter(surroundings: Option<OsString>) -> Result<Option<Vec<fs::File>>, (&'sta
     let found = surroundings.ok_or(io::ErrorKind::InvalidInput.into());
     let found = found.and_then(|found| Ok(serde_json::from_slice(found.as_encoded_bytes())?));
     let Surroundings { network, doors, limits } = found.map_err(at("read what surrounds the sandbox"))?;
+    // What is outside is seen from here only: the helper, which is no part of the commands' group, and what it must not reach.
+    let mut helped = match &network {
+        Network::Helped(helped) => {
+            let keeper = Keeper::start(&helped.helper, helped.only_ipv4()).map_err(at("start the network's keeper"))?;
+            Some((keeper, helped.closed()))
+        }
+        Network::Ready(_) | Network::None | Network::Host => None,
+    };
     // Before the namespace of groups is made, whose root they are.
     doors.iter().try_for_each(|door| fs::write(door, "0")).map_err(at("enter the control group"))?;
     limits.iter().try_for_each(ProcessLimit::set).map_err(at("set a limit of processes"))?;
@@ -60,13 +75,18 @@ fn enter(surroundings: Option<OsString>) -> Result<Option<Vec<fs::File>>, (&'sta
             setns(made, CloneFlags::CLONE_NEWNET).map_err(|error| ("enter the network", error.into()))?;
             Some(network::sockets().map_err(at("look at the network"))?)
         }
-        Network::None | Network::Host => None,
+        Network::None | Network::Host | Network::Helped(_) => None,
     };
     unshare(namespaces(&network)).map_err(|error| ("make the namespaces", error.into()))?;
     if network == Network::None {
         network::loopback().map_err(at("start the loopback"))?;
     }
-    Ok(sockets)
+    if let Some((keeper, closed)) = &mut helped {
+        network::loopback().map_err(at("start the loopback"))?;
+        keeper.connect().map_err(at("connect the network"))?;
+        network::close(closed).map_err(at("keep the host out of the network"))?;
+    }
+    Ok(Entered { sockets, _keeper: helped.map(|(keeper, _)| keeper) })
 }
 
 fn namespaces(network: &Network) -> CloneFlags {
@@ -75,7 +95,7 @@ fn namespaces(network: &Network) -> CloneFlags {
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
-    flags.set(CloneFlags::CLONE_NEWNET, *network == Network::None);
+    flags.set(CloneFlags::CLONE_NEWNET, matches!(network, Network::None | Network::Helped(_)));
     flags
 }
 

@@ -23,12 +23,22 @@ const KEPT: CapabilitySet = CapabilitySet::AUDIT_WRITE
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SYS_CHROOT);
 
+/// Names of what is kept, as runtimes know them. Without `raw`, commands cannot make packets of their own.
+pub(super) fn names(raw: bool) -> Vec<String> {
+    kept(raw).iter_names().map(|(name, _)| format!("CAP_{name}")).collect()
+}
+
+fn kept(raw: bool) -> CapabilitySet {
+    if raw { KEPT } else { KEPT.difference(CapabilitySet::NET_RAW) }
+}
+
 /// Gives everything else up, for good.
-pub(super) fn give_up() -> io::Result<()> {
+pub(super) fn give_up(raw: bool) -> io::Result<()> {
+    let kept = kept(raw);
     set_thread_groups(&[])?;
     for number in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << number);
-        if KEPT.contains(one) {
+        if kept.contains(one) {
             continue;
         }
         match remove_capability_from_bounding_set(one) {
@@ -39,7 +49,7 @@ pub(super) fn give_up() -> io::Result<()> {
     }
     // Kernels before 4.3 have no such set.
     let _ = clear_ambient_capability_set();
-    let sets = CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets)?;
     Ok(set_no_new_privs(true)?)
 }

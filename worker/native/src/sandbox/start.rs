@@ -17,10 +17,10 @@ use rustix::{
     fs::{MemfdFlags, memfd_create},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
 };
-use slipway_process::child::async_command;
+use slipway_process::child::{async_command, command};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
-use super::{BROKEN, CLEAN, OUTER, Spec, Surroundings};
+use super::{BROKEN, CLEAN, Network, OUTER, REHEARSAL, Spec, Surroundings};
 
 /// Longest message of a sandbox that could not be set up.
 const MAX_MESSAGE: u64 = 4096;
@@ -87,6 +87,23 @@ pub(crate) fn start_to(
     let script = in_memory("slipway-script", script)?;
     hand_over(&ours, &[mount, description.as_fd(), script.as_fd()])?;
     Ok(Running { child, socket: ours })
+}
+
+/// Makes a network as sandboxes have it, and nothing in it. Blocks.
+pub(crate) fn rehearse(program: &Path, network: Network) -> io::Result<()> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let surroundings = Surroundings { network, doors: Vec::new(), limits: Vec::new() };
+    let mut rehearsal = command(program);
+    rehearsal.args([REHEARSAL, &serde_json::to_string(&surroundings)?]).stdin(Stdio::from(OwnedFd::from(theirs)));
+    let status = rehearsal.stdout(Stdio::null()).stderr(Stdio::null()).env_clear().status()?;
+    // Its own end of the socket is closed with it; this one was only lent to it.
+    drop(rehearsal);
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    (&ours).take(MAX_MESSAGE).read_to_string(&mut said)?;
+    Err(io::Error::other(if said.is_empty() { format!("it ended with {status}") } else { said }))
 }
 
 fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {

@@ -3,19 +3,27 @@
 use std::{
     fs,
     os::unix::fs::symlink,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures::TryStreamExt as _;
-use slipway_backend::conformance::{Harness, archive, directory, file, link};
+use slipway_backend::{
+    ImageBuilder as _, Setup,
+    conformance::{Harness, MakeBase as _, archive, directory, file, link},
+};
 use slipway_layers::{
     root::Root,
     tar::{Limits, TarReader},
     unpack::{Purpose, unpack},
 };
+use slipway_oci::{Platform, config::RunConfig};
+use slipway_parts::Registry;
 use slipway_paths::TreePath;
 
-use crate::parts::Native;
+use crate::parts::{Bases, Native};
 
 /// Whatever stands where something is mounted or written, it is looked for inside of the image.
 #[tokio::test(flavor = "multi_thread")]
@@ -91,4 +99,88 @@ async fn directories_that_become_links_lead_nowhere() {
     });
     assert!(went_in > 0, "the directory was never one");
     assert_eq!(fs::read_dir(&outside).expect("a listing").count(), 0, "something went out");
+}
+
+/// Whatever a config names as its working directory, no descriptor of the program leads a command out of the image.
+#[tokio::test(flavor = "multi_thread")]
+async fn descriptors_lead_nowhere() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let bases = Bases::new(&registry);
+    let bare = Harness::new(&native.backend, &native.base);
+    // What the program itself has open: the store, locks, directories.
+    let _open = fs::File::open(native.store()).expect("a directory");
+    for number in 0..24 {
+        let working_dir = format!("/proc/self/fd/{number}");
+        let image = bases.make(&bare, "", RunConfig { working_dir, ..RunConfig::default() }).await;
+        let mut workspace = bare.open(Some(&image)).await;
+        let text = format!(
+            "B=/.werf/stapel/embedded/bin/busybox; pwd; (cd /proc/self/fd/{number}/../../../.. 2>/dev/null && $B ls -a) | \
+             $B grep -c -e {} -e vmlinuz -e lost+found || :; \
+             for fd in /proc/self/fd/*; do $B readlink $fd; done | $B grep -v -e pipe: -e memfd: -e ^/proc/ -e ^/dev/null -e socket: || :",
+            native.store().file_name().and_then(|name| name.to_str()).expect("a name"),
+        );
+        let (ended, said) = bare.run(workspace.as_mut(), &[(1, &text)], &[]).await;
+        assert_eq!((ended.is_ok(), said), (true, vec!["/".to_owned(), "0".to_owned()]), "{number}: {ended:?}");
+    }
+    native.end().await;
+}
+
+/// Another process makes links to the host of the places that a sandbox mounts on, while it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_that_become_links_lead_nowhere() {
+    let Some(native) = Native::start().await else { return };
+    let outside = tempfile::tempdir().expect("a directory");
+    for name in ["stapel", "pts", "shm", "mqueue", "null"] {
+        fs::create_dir(outside.path().join(name)).expect("a directory");
+    }
+    let victim = outside.path().join("hosts");
+    fs::write(&victim, "untouched").expect("a file");
+    let before = names(outside.path());
+    let harness = Harness::new(&native.backend, &native.base);
+    for round in 0..30 {
+        let attempt = format!("race-{round}");
+        let mut setup = Setup::new(attempt.clone(), Platform::host());
+        setup.network = Some("none".to_owned());
+        let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
+        workspace
+            .extract(archive(&[directory("dev"), directory(".werf")]), "/", None, None)
+            .await
+            .expect("files go in");
+        let place = native.store().join("work").join(&attempt);
+        // A copy of the layers is seen directly, the changes of an overlay below it.
+        let place = [place.join("tree"), place.join("upper")].into_iter().find(|place| place.join("dev").exists());
+        let place = place.expect("the changes");
+        let stop = Arc::new(AtomicBool::new(false));
+        let swapping = {
+            let (stop, outside) = (Arc::clone(&stop), outside.path().to_owned());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    for name in ["dev", ".werf"] {
+                        let (at, aside) = (place.join(name), place.join("aside"));
+                        // Any of it may be in the way of what is mounted.
+                        let _ = fs::rename(&at, &aside);
+                        let _ = symlink(&outside, &at);
+                        let _ = fs::remove_file(&at);
+                        let _ = fs::rename(&aside, &at);
+                    }
+                }
+            })
+        };
+        // Whether it runs is not the question.
+        let _ran = harness.run(workspace.as_mut(), &[(1, "echo x > /dev/made; echo y > /etc/hosts")], &[]).await;
+        stop.store(true, Ordering::Relaxed);
+        swapping.join().expect("a thread");
+        drop(workspace);
+        assert_eq!(names(outside.path()), before);
+        assert_eq!(fs::read_to_string(&victim).expect("a file"), "untouched");
+    }
+    native.end().await;
+}
+
+fn names(directory: &std::path::Path) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        fs::read_dir(directory).expect("a listing").map(|found| found.expect("an entry").file_name()).collect();
+    names.sort();
+    names
 }

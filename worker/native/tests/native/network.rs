@@ -1,6 +1,18 @@
 //! The network of commands: their own, behind the host's address; nothing of it is left.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use nix::sched::{CloneFlags, setns};
+use rustix::net::{Shutdown, shutdown};
 
 use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, Logs, Script, Setup, Workspace, conformance::Harness,
@@ -9,7 +21,7 @@ use slipway_native::network::{Commands, clear, probe};
 use slipway_oci::Platform;
 use slipway_process::{Environment, child::command};
 
-use crate::parts::Native;
+use crate::parts::{self, Native};
 
 /// Says to a test that it was started in a network of its own, and which part it plays.
 const PART: &str = "SLIPWAY_TEST_NETWORK_PART";
@@ -21,7 +33,7 @@ fn can() -> bool {
     });
     let lacks = match tools {
         Some((tool, _)) => Err(format!("{tool} is not installed")),
-        None => probe(),
+        None => probe(&parts::program()),
     };
     lacks.map_err(|why| slipway_parts::skip("network", &why)).is_ok()
 }
@@ -32,16 +44,21 @@ fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Counts other hosts of this process.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// Another host, on a cable of its own, with a server that says hello.
-struct Other {
+pub(crate) struct Other {
     name: String,
-    address: String,
-    server: std::process::Child,
+    pub(crate) address: String,
+    /// This host's on the cable to it.
+    pub(crate) here: String,
+    server: Arc<TcpListener>,
 }
 
 impl Other {
-    fn start() -> Self {
-        let id = std::process::id();
+    pub(crate) fn start() -> Self {
+        let id = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 8;
         let (name, cable) = (format!("slt-{id}"), format!("slt{id}"));
         let [high, low] = u16::try_from(id % 16_000 * 4).expect("small").to_be_bytes();
         let network = format!("198.18.{high}.");
@@ -49,20 +66,37 @@ impl Other {
         ip(&format!("link add {cable} type veth peer name eth0 netns {name}"));
         ip(&format!("addr add {network}{}/30 dev {cable}", low + 1));
         ip(&format!("link set {cable} up"));
+        let here = format!("{network}{}", low + 1);
         let address = format!("{network}{}", low + 2);
         ip(&format!("-n {name} addr add {address}/30 dev eth0"));
         ip(&format!("-n {name} link set eth0 up"));
-        let mut server = command("ip");
-        server.args(["netns", "exec", &name, "busybox", "nc", "-ll", "-p", "7777", "-e", "busybox", "echo", "hello"]);
-        let server = server.stdin(Stdio::null()).spawn().expect("a server");
-        Self { name, address, server }
+        let server = Arc::new(listener_in(&name));
+        let serving = Arc::clone(&server);
+        std::thread::spawn(move || serving.incoming().map_while(Result::ok).for_each(say_hello));
+        Self { name, address, here, server }
     }
+}
+
+/// A listener in a named network.
+fn listener_in(name: &str) -> TcpListener {
+    let network = std::fs::File::open(format!("/run/netns/{name}")).expect("a network");
+    let listen = move || {
+        setns(network, CloneFlags::CLONE_NEWNET).expect("the network is entered");
+        TcpListener::bind("0.0.0.0:7777").expect("a listener")
+    };
+    std::thread::spawn(listen).join().expect("a thread")
+}
+
+/// Whoever went away meanwhile is not minded.
+fn say_hello(mut client: TcpStream) {
+    let said = client.write_all(b"hello\n").and_then(|()| client.shutdown(std::net::Shutdown::Write));
+    let _ = said.and_then(|()| client.read_to_end(&mut Vec::new()));
 }
 
 impl Drop for Other {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        // Ends the thread, and with it what holds the network.
+        shutdown(&*self.server, Shutdown::Both).expect("an end");
         ip(&format!("netns del {}", self.name));
     }
 }
@@ -133,13 +167,15 @@ async fn a_network_is_used_again_when_nothing_was_left_in_it() {
     }
     let Some(native) = Native::start().await else { return };
     let strangers = Native::of(None, Commands::Strangers).await.expect("it started before");
-    let place = "busybox ip -o -4 addr show eth0 | awk '{ print $4 }'";
+    // Each cable has a number of its own, made up when it is laid; addresses of the protocol are given out again.
+    let place = "cat /sys/class/net/eth0/address";
     let first = said(&native, place).await;
     assert_eq!(said(&native, place).await, first);
     // Whoever hangs up first leaves, nearly always, a socket that waits for late packets: nobody else could listen there.
     let call = "busybox nc -l -p 7777 </dev/null >/dev/null & \
                 until (exec 3<>/dev/tcp/127.0.0.1/7777) 2>/dev/null; do :; done; wait";
-    let text = format!("{place}; until (( $(busybox wc -l </proc/net/tcp) > 1 )); do {call}; done");
+    let waits = "[[ $(busybox awk '$4 == \"06\"' /proc/net/tcp) ]]";
+    let text = format!("{place}; until {waits}; do {call}; done");
     assert_eq!(said(&native, &text).await, first);
     let second = said(&native, place).await;
     assert_ne!(second, first);
@@ -250,7 +286,7 @@ async fn rules_come_with_the_first_user_and_stay_until_they_are_cleared() {
 async fn be_without() {
     let Some(native) = Native::start().await else { return };
     let strangers = Native::of(None, Commands::Strangers).await.expect("it started before");
-    assert!(probe().expect_err("no packets").contains("net.ipv4.ip_forward=1"));
+    assert!(probe(&parts::program()).expect_err("no packets").contains("net.ipv4.ip_forward=1"));
     assert_eq!(said(&native, "busybox ip -o link | wc -l").await, ["1"]);
     let refused = tried(&strangers, None, "true").await.0.expect_err("no network");
     assert!(refused.is_retryable() && refused.to_string().contains("net.ipv4.ip_forward=1"), "{refused}");

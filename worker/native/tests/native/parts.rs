@@ -7,14 +7,17 @@ use slipway_backend::{
     ImageBuilder as _, LocalImage, Setup,
     conformance::{Harness, MakeBase, archive, directory, file},
 };
-use slipway_native::{Compression, NativeBackend, NativeOptions, limits::Limits, network::Commands, probe::probe};
+use slipway_native::{
+    Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands, probe::probe,
+    runtime::Runtime,
+};
 use slipway_oci::{
     BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Repo,
     config::{RootFs, RunConfig},
     manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST},
 };
 use slipway_parts::Registry;
-use slipway_process::SystemClock;
+use slipway_process::{Environment, SystemClock};
 use slipway_registry::{Client, Options};
 use slipway_toolbox::{Places, Source};
 
@@ -23,6 +26,22 @@ pub(crate) struct Native {
     pub(crate) backend: NativeBackend,
     pub(crate) base: LocalImage,
     home: tempfile::TempDir,
+}
+
+/// Names the way that layers lie on each other.
+pub(crate) const DRIVER: &str = "SLIPWAY_TEST_STORAGE_DRIVER";
+/// Names the runtime that sandboxes are handed to.
+pub(crate) const RUNTIME: &str = "SLIPWAY_TEST_RUNTIME";
+
+/// The program that is started as a sandbox.
+pub(crate) fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_slipway-sandbox"))
+}
+
+/// The runtime that sandboxes are handed to in this run of the tests.
+fn runtime() -> Option<Runtime> {
+    let environment = Environment::from_process();
+    environment.get(RUNTIME).map(|name| Runtime::find(name).expect("a runtime"))
 }
 
 /// A client for loopback registries.
@@ -49,7 +68,10 @@ impl Native {
     /// The same with limits of what commands use.
     pub(crate) async fn within(limit: Option<u64>, commands: Commands, limits: Limits) -> Option<Self> {
         let home = tempfile::tempdir().expect("a directory");
-        if let Err(why) = probe(&home.path().join("store")) {
+        let wanted = Environment::from_process().get(DRIVER).map(str::to_owned);
+        let driver = Driver::find(wanted.as_deref(), &home.path().join("store"));
+        let driver = driver.map_err(|why| slipway_parts::skip("native", &why)).ok()?;
+        if let Err(why) = probe(&home.path().join("store"), wanted.as_deref()) {
             slipway_parts::skip("native", &why);
             return None;
         }
@@ -59,9 +81,11 @@ impl Native {
             client: client(),
             toolbox: Source::Own(Places::new(Vec::new())),
             compression: Compression::Gzip,
-            program: PathBuf::from(env!("CARGO_BIN_EXE_slipway-sandbox")),
+            program: program(),
             commands,
             limits,
+            driver,
+            runtime: runtime(),
             clock: Arc::new(SystemClock::new(None)),
         };
         let backend = NativeBackend::open(options).await.expect("a backend");
@@ -83,6 +107,14 @@ impl Native {
     /// Where the store is.
     pub(crate) fn store(&self) -> PathBuf {
         self.home.path().join("store")
+    }
+
+    /// Waits until what was given up is gone.
+    pub(crate) async fn emptied(&self) {
+        let work = self.store().join("work");
+        while std::fs::read_dir(&work).expect("a listing").count() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Checks that nothing is left but what was made.

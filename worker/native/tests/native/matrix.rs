@@ -1,0 +1,59 @@
+//! The tests of this program once more, with other runtimes and other ways for layers to lie on each other.
+
+use std::path::PathBuf;
+
+use slipway_native::{driver::Driver, runtime::Runtime};
+use slipway_process::{Environment, child::command};
+
+use crate::parts::{DRIVER, RUNTIME};
+
+/// What is done once more: all that a sandbox and a layer are.
+pub(crate) const AGAIN: [&str; 8] = [
+    "the_suite",
+    "parts_of_the_host",
+    "shell::",
+    "sandbox::",
+    "an_image_goes_to",
+    "equal_files",
+    "attacks::links",
+    "attacks::descriptors",
+];
+/// Pairs of a runtime and a driver, in which each is met once: empty = our own sandbox, the kernel's overlay.
+pub(crate) const PAIRS: [(&str, &str); 3] = [("runc", ""), ("crun", "vfs"), ("", "fuse-overlayfs")];
+
+/// Whether a pair can be tried on this machine; said aloud when not. `store` = an empty place.
+pub(crate) fn can((runtime, driver): (&str, &str), store: &std::path::Path) -> bool {
+    let lacks = match (runtime, driver) {
+        ("", "") => Ok(()),
+        (runtime @ ("runc" | "crun"), _) => Runtime::find(runtime).map(drop),
+        // A user without root may open what the test gives to it only.
+        ("", "fuse-overlayfs") if store.as_os_str().is_empty() => Ok(()),
+        (_, driver) => Driver::find(Some(driver), store).map(drop),
+    };
+    lacks.map_err(|why| slipway_parts::skip("native", &why)).is_ok()
+}
+
+#[test]
+fn runtimes_and_drivers_do_the_same() {
+    let environment = Environment::from_process();
+    if environment.get(RUNTIME).is_some() || environment.get(DRIVER).is_some() || slipway_native::rootless::is_inside()
+    {
+        return;
+    }
+    let own: PathBuf = std::env::current_exe().expect("a program");
+    for (runtime, driver) in PAIRS {
+        let home = tempfile::tempdir().expect("a directory");
+        if slipway_native::rootless::is_needed() || !can((runtime, driver), &home.path().join("store")) {
+            continue;
+        }
+        let mut again = command(&own);
+        again.args(AGAIN);
+        for (name, value) in [(RUNTIME, runtime), (DRIVER, driver)] {
+            if !value.is_empty() {
+                again.env(name, value);
+            }
+        }
+        let ended = again.status().expect("a run");
+        assert!(ended.success(), "runtime `{runtime}`, driver `{driver}`: {ended}");
+    }
+}
