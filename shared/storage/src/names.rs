@@ -34,6 +34,16 @@ pub fn managed_image(image: &str) -> String {
     format!("{MANAGED_IMAGE}{}", managed_id(image))
 }
 
+/// The image of which a tag says that the project has or had it; `None` when it says something else. Of a name that fits
+/// no tag, what stands for it.
+pub fn managed_name(tag: &str) -> Option<String> {
+    let id = tag.strip_prefix(MANAGED_IMAGE)?;
+    if id == NAMELESS {
+        return Some(String::new());
+    }
+    Some(ESCAPES.iter().fold(id.to_owned(), |name, (to, from)| name.replace(from, to)))
+}
+
 /// The tag that says "at this commit the image was this stage".
 pub fn image_commit(image: &str, commit: CommitId, stage: StageId) -> String {
     format!("{COMMIT}{}_{commit}_{stage}", metadata_id(image))
@@ -157,6 +167,7 @@ mod tests {
         ];
         for (image, tag) in table {
             assert_eq!(managed_image(image), tag);
+            assert_eq!(managed_name(tag).as_deref(), Some(image));
         }
     }
 
