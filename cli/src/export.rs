@@ -10,7 +10,10 @@ pub(crate) mod names;
 mod registry;
 mod source;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use slipway_backend::LocalImage;
@@ -48,7 +51,7 @@ impl Exporter {
     /// When a copy cannot be made; the earlier ones stay.
     pub(crate) async fn export(
         &self,
-        copies: &[(StageRecord, Destination)],
+        copies: &[(Arc<StageRecord>, Destination)],
         mut tell: impl FnMut(&Destination),
     ) -> Result<()> {
         let tasks = Tasks::new();
@@ -59,7 +62,7 @@ impl Exporter {
 
     async fn all(
         &self,
-        copies: &[(StageRecord, Destination)],
+        copies: &[(Arc<StageRecord>, Destination)],
         tasks: &Tasks,
         tell: &mut impl FnMut(&Destination),
     ) -> Result<()> {

@@ -383,7 +383,7 @@ impl Owner {
                     self.want_stage(id, WantedStage { key, image, plan, rank, base_size });
                 }
                 Wish::Drop(key) => self.drop_job(id, &key),
-                Wish::Reject { image, record, why } => self.reject(id, &image, *record, why),
+                Wish::Reject { image, record, why } => self.reject(id, &image, record, why),
                 Wish::Tell(progress) => self.builds.tell(id, Event::Progress(progress)),
                 Wish::Finished(result) => self.finish(id, result),
             }
@@ -403,14 +403,14 @@ impl Owner {
         self.later(work, move |why| Message::Answered(build, asked, Err(why)));
     }
 
-    fn reject(&mut self, build: BuildId, image: &ImageName, record: StageRecord, why: String) {
+    fn reject(&mut self, build: BuildId, image: &ImageName, record: Arc<StageRecord>, why: String) {
         let Some(outside) = self.builds.outside(build) else { return };
         tracing::warn!("the stage {} of image {image} is lost and is built again: {why}", record.id);
         let at = record.at.clone();
         self.settled.lose(&at);
         let work = async move {
             let result = effect::reject(&outside, &record, &why).await;
-            Message::Rejected(build, record.at, result)
+            Message::Rejected(build, record.at.clone(), result)
         };
         self.later(work, move |why| Message::Rejected(build, at, Err(why)));
     }

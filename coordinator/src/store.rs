@@ -139,7 +139,7 @@ impl Store {
             return Ok(Created::There(Box::new(kept)));
         }
         let name = summary.build.clone();
-        let request = self.put_text(&name, request).await?;
+        let request = self.put_text(&name, &request).await?;
         let kept = Kept { summary, fingerprint, cancelled: false, request, result: None };
         let live = Do::Put(format!("{LIVE}{name}"), Vec::new(), Some(self.lease));
         let txn = self.txn(Some(When::Absent(key.clone())), vec![Do::put(key.clone(), encode(&kept)), live]);
@@ -205,7 +205,7 @@ impl Store {
     ///
     /// # Errors
     /// When that is not known to be stored.
-    pub(crate) async fn finish(&self, kept: &Kept, summary: BuildSummary, result: String) -> Result<Kept, StoreError> {
+    pub(crate) async fn finish(&self, kept: &Kept, summary: BuildSummary, result: &str) -> Result<Kept, StoreError> {
         let name = summary.build.clone();
         let result = Some(self.put_text(&name, result).await?);
         // What was submitted is not needed any more.
@@ -253,9 +253,9 @@ impl Store {
         Ok(())
     }
 
-    async fn put_text(&self, name: &BuildName, text: String) -> Result<Text, StoreError> {
+    async fn put_text(&self, name: &BuildName, text: &str) -> Result<Text, StoreError> {
         if text.len() <= PIECE {
-            return Ok(Text::Here(text));
+            return Ok(Text::Here(text.to_owned()));
         }
         let id = random_id();
         let pieces: Vec<&[u8]> = text.as_bytes().chunks(PIECE).collect();

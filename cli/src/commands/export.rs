@@ -1,6 +1,6 @@
 //! `slipway export`: builds, and copies images out.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use slipway_config::{Config, select};
 use slipway_stages::StageRecord;
@@ -78,12 +78,12 @@ fn copies(
     names: &[String],
     built: &build::Built,
     here: &std::path::Path,
-) -> Result<Vec<(StageRecord, Destination)>, String> {
+) -> Result<Vec<(Arc<StageRecord>, Destination)>, String> {
     let of = |name: &String| {
         let image = built.outcome.images.iter().find(|image| image.names.iter().any(|own| own.0 == *name));
-        image.and_then(|image| image.last()).map(|stage| stage.record.clone())
+        image.and_then(|image| image.last()).map(|stage| Arc::clone(&stage.record))
     };
-    let records: Vec<StageRecord> = names.iter().filter_map(of).collect();
+    let records: Vec<Arc<StageRecord>> = names.iter().filter_map(of).collect();
     if records.len() != names.len() {
         return Err("an image that is to be exported was not built".to_owned());
     }
@@ -92,5 +92,7 @@ fn copies(
         names.iter().zip(&tags).map(|(image, content)| Exported { image, content }).collect();
     let found = destinations(&flags.templates, flags.to, &images, here)?;
     let pairs = records.into_iter().zip(found);
-    Ok(pairs.flat_map(|(record, own)| own.into_iter().map(move |destination| (record.clone(), destination))).collect())
+    Ok(pairs
+        .flat_map(|(record, own)| own.into_iter().map(move |destination| (Arc::clone(&record), destination)))
+        .collect())
 }

@@ -57,14 +57,14 @@ pub(crate) async fn publish(
     match published {
         Ok(Verdict::Won(record)) => {
             mirror(outside, &record, caches_failed).await;
-            Published::Settled(Outcome::Committed(Box::new(record)))
+            Published::Settled(Outcome::Committed(Arc::new(record)))
         }
         Ok(Verdict::Lost(record)) => {
             // It will not commit: its leave is of no use, and does no harm should it stay.
             if let Err(error) = outside.publisher.dismiss(&attempt.id).await {
                 tracing::debug!("take back the leave of attempt {attempt}: {error}");
             }
-            Published::Settled(Outcome::Superseded(Box::new(record)))
+            Published::Settled(Outcome::Superseded(Arc::new(record)))
         }
         Err(error) => failed(outside, plan, &error),
     }

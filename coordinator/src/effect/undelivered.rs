@@ -46,7 +46,7 @@ pub(crate) async fn undelivered(outside: &Outside, images: &[BuiltImage]) -> Res
     }
     let runs = images.iter().filter(|image| image.is_run());
     let runs: Vec<_> = runs.filter_map(|image| Some((image.names.first()?, image.last()?))).collect();
-    let stages: Vec<StageRecord> = runs.iter().map(|(_, stage)| stage.record.clone()).collect();
+    let stages: Vec<StageRecord> = runs.iter().map(|(_, stage)| stage.record.as_ref().clone()).collect();
     let missing = final_repo.missing(&stages).await;
     let missing = missing.map_err(|error| failed(&format!("list the final repository {repo}"), error))?;
     let delivery = |stage: StageRecord| {

@@ -40,5 +40,5 @@ pub(super) async fn check(outside: &Outside, images: &[BuiltImage]) -> Result<()
 fn found(images: &[BuiltImage]) -> Vec<(&ImageName, &StageRecord)> {
     let last = |image: &&BuiltImage| image.last().is_some_and(|last| last.source == Source::Reused);
     let reused = images.iter().filter(|image| !image.artifact).filter(last);
-    reused.filter_map(|image| Some((image.names.first()?, &image.last()?.record))).collect()
+    reused.filter_map(|image| Some((image.names.first()?, image.last()?.record.as_ref()))).collect()
 }

@@ -6,7 +6,7 @@ use slipway_oci::Repo;
 use tokio::sync::Semaphore;
 
 /// How many commits to one repository are under way at once: enough where registry and store are far away.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
 
 /// The turns of each repository: one that does not answer holds up nobody else's.
 #[derive(Debug, Default)]

@@ -31,7 +31,7 @@ const DOCKERFILES: &str = "docker";
 pub(super) struct WantedStage {
     pub(super) key: JobKey,
     pub(super) image: ImageName,
-    pub(super) plan: Box<StagePlan>,
+    pub(super) plan: Arc<StagePlan>,
     pub(super) rank: Duration,
     pub(super) base_size: u64,
 }
@@ -51,7 +51,7 @@ impl Owner {
         let name = self.builds.scheduler_key(build, &key);
         let just = self.settled.find(&name, self.clock.monotonic()).filter(|_| !self.scheduler.knows(&name));
         if let Some(record) = just {
-            let record = Box::new(record.clone());
+            let record = Arc::clone(record);
             return self.build(
                 build,
                 BuildEvent::JobEnded(key, JobEnd::Stored { record, adopted: true, took: Duration::ZERO }),
@@ -134,7 +134,8 @@ impl Owner {
 
     pub(super) fn commit(&mut self, attempt: AttemptId, uploaded: slipway_protocol::Uploaded) {
         let Some(entry) = self.jobs.get(&attempt.job) else { return };
-        let Job::Stage(plan) = entry.job.clone() else { return };
+        let Job::Stage(plan) = &entry.job else { return };
+        let plan = Arc::clone(plan);
         let (outside, tasks, broken) = (Arc::clone(&entry.outside), self.tasks.clone(), attempt.clone());
         let doing = format!("publish stage {}", plan.digest);
         let mut span = self.traces.commit(&attempt);

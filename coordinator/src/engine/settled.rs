@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,19 +17,19 @@ use crate::scheduler::Key;
 /// How long an answer can be on its way.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// How many are remembered; the oldest go first.
-const MANY: usize = 10_000;
+const MANY: usize = 4_000;
 
 /// The stages of jobs that have just ended, by job.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    stages: HashMap<Key, (StageRecord, Duration)>,
+    stages: HashMap<Key, (Arc<StageRecord>, Duration)>,
     order: VecDeque<(Duration, Key)>,
 }
 
 impl Settled {
     /// A job has ended with a stage.
-    pub(super) fn note(&mut self, key: &Key, record: &StageRecord, now: Duration) {
-        self.stages.insert(key.clone(), (record.clone(), now));
+    pub(super) fn note(&mut self, key: &Key, record: &Arc<StageRecord>, now: Duration) {
+        self.stages.insert(key.clone(), (Arc::clone(record), now));
         self.order.push_back((now, key.clone()));
         while let Some((since, _)) = self.order.front()
             && (self.order.len() > MANY || now.saturating_sub(*since) > REMEMBERED)
@@ -42,7 +43,7 @@ impl Settled {
     }
 
     /// The stage that a job has just ended with.
-    pub(super) fn find(&self, key: &Key, now: Duration) -> Option<&StageRecord> {
+    pub(super) fn find(&self, key: &Key, now: Duration) -> Option<&Arc<StageRecord>> {
         let (record, since) = self.stages.get(key)?;
         (now.saturating_sub(*since) <= REMEMBERED).then_some(record)
     }

@@ -54,12 +54,14 @@ impl Reign {
         let summary = ended(entry.summary(), &ending, self.parts.clock.unix_millis());
         tracing::info!(build = %entry.name(), resumed, state = ?summary.state, "a build is over");
         self.parts.metrics.build_ended(summary.state);
-        let text = serde_json::to_string(&ending).unwrap_or_default();
+        // Of a large build it is long: it is made once, and nothing else of the build is kept beside it.
+        let text = Arc::new(serde_json::to_string(&ending).unwrap_or_default());
+        drop(ending);
         // A build whose end is not stored is run again by the next leader, which finds all of it done.
-        let mut storing = std::pin::pin!(self.store_end(&entry, &summary, text));
+        let mut storing = std::pin::pin!(self.store_end(&entry, &summary, &text));
         let stored = tokio::time::timeout(STORING, &mut storing).await;
         entry.ended(summary.clone());
-        append(&mut writer, BuildEvent::Finished(ending)).await;
+        finish(&mut writer, Arc::clone(&text)).await;
         writer.close();
         if stored.is_err() {
             storing.await;
@@ -235,9 +237,9 @@ impl Reign {
     }
 
     /// Stores how a build ended, however long that takes.
-    async fn store_end(&self, entry: &Entry, summary: &BuildSummary, text: String) {
+    async fn store_end(&self, entry: &Entry, summary: &BuildSummary, text: &str) {
         loop {
-            match self.parts.store.finish(&entry.kept(), summary.clone(), text.clone()).await {
+            match self.parts.store.finish(&entry.kept(), summary.clone(), text).await {
                 Ok(kept) => return entry.stored(kept),
                 Err(StoreError::Deposed) => return,
                 Err(StoreError::Unavailable(why)) => {
@@ -255,9 +257,9 @@ fn history(request: &SubmitRequest) -> Vec<CommitId> {
     if request.dev { Vec::new() } else { std::iter::once(request.commit).chain(merged).collect() }
 }
 
-/// Writes an event that must not be left out.
-async fn append(writer: &mut Writer, event: BuildEvent) {
-    writer.append([event]).await;
+/// Writes the last event, which must not be left out.
+async fn finish(writer: &mut Writer, ending: Arc<String>) {
+    writer.finish(ending).await;
     while writer.is_behind() {
         tokio::time::sleep(PAUSE).await;
         writer.append([]).await;

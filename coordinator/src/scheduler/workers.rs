@@ -15,10 +15,17 @@ use super::attempts::AttemptNo;
 const HELD: usize = 4096;
 /// How many ends of attempts a worker is told of at once. What it is not told of it stops all the same.
 const TOLD: usize = 8192;
+/// How many results of a worker may wait to be published for each of its slots. With more it gets no jobs: workers can be
+/// faster than a registry and a store, and whatever waits takes memory on both sides.
+const RESULTS_PER_SLOT: u64 = 4;
 
 /// A worker's place among all.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(super) struct WorkerNo(pub(super) u32);
+
+/// The beginning of an image's digest. Of tens of thousands two may begin alike: a job then waits a moment for a worker
+/// that does not have its base after all.
+type ImageNo = u64;
 
 /// What attempts take up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -69,9 +76,8 @@ pub(super) struct Worker {
     /// What an earlier coordinator gave it, and may be wanted again.
     strays: BTreeMap<String, Load>,
     settled: Vec<Told>,
-    held: BTreeSet<BlobDigest>,
-    /// The same, oldest first.
-    held_since: VecDeque<BlobDigest>,
+    /// Images that it has, the oldest first.
+    held: VecDeque<ImageNo>,
 }
 
 impl Worker {
@@ -88,9 +94,15 @@ impl Worker {
         all
     }
 
-    /// How many slots are free.
+    /// How many slots are free for jobs.
     pub(super) fn free(&self) -> u64 {
-        u64::from(self.slots).saturating_sub(self.load().slots)
+        if self.is_full() { 0 } else { u64::from(self.slots).saturating_sub(self.load().slots) }
+    }
+
+    /// Whether so many of its results wait to be published that it gets no more jobs.
+    fn is_full(&self) -> bool {
+        let results = self.attempts.values().filter(|load| load.is_none()).count() as u64;
+        results >= RESULTS_PER_SLOT * u64::from(self.slots)
     }
 
     /// How many slots are taken.
@@ -102,7 +114,8 @@ impl Worker {
     pub(super) fn fits(&self, requires: &Requirements) -> bool {
         let load = self.load();
         let within = |limit: u64, taken: u64, more: u64| limit == 0 || taken + more <= limit;
-        load.slots < u64::from(self.slots)
+        !self.is_full()
+            && load.slots < u64::from(self.slots)
             && within(self.capabilities.cpu_millis, load.cpu, requires.cpu_millis)
             && within(self.capabilities.memory_mib, load.memory, requires.memory_mib)
             && requires.missing(&self.capabilities).is_empty()
@@ -134,7 +147,7 @@ pub(super) struct Workers {
     /// Available workers with free slots, the freest first.
     free: BTreeSet<(Reverse<u64>, WorkerNo)>,
     places: HashMap<WorkerNo, u64>,
-    holders: HashMap<BlobDigest, BTreeSet<WorkerNo>>,
+    holders: BTreeSet<(ImageNo, WorkerNo)>,
     counter: u32,
 }
 
@@ -167,7 +180,9 @@ impl Workers {
 
     /// Workers that have an image.
     pub(super) fn holders(&self, image: &BlobDigest) -> impl Iterator<Item = WorkerNo> {
-        self.holders.get(image).into_iter().flatten().copied()
+        let image = image_no(image);
+        let (first, last) = ((image, WorkerNo(0)), (image, WorkerNo(u32::MAX)));
+        self.holders.range(first..=last).map(|(_, worker)| *worker)
     }
 
     /// The worker that reports; whether it is known already in this life.
@@ -205,10 +220,11 @@ impl Workers {
             worker.settled.clear();
             worker.stopping.clear();
             worker.strays.clear();
-            worker.held.clear();
-            std::mem::take(&mut worker.held_since)
+            std::mem::take(&mut worker.held)
         });
-        forgotten.into_iter().flatten().for_each(|image| self.forget_holder(no, &image));
+        for image in forgotten.into_iter().flatten() {
+            self.holders.remove(&(image, no));
+        }
     }
 
     /// A worker says what it has: what it no longer holds needs no telling.
@@ -236,24 +252,15 @@ impl Workers {
     /// A worker has an image.
     pub(super) fn hold(&mut self, no: WorkerNo, image: &BlobDigest) {
         let Some(worker) = self.all.get_mut(&no) else { return };
-        if !worker.held.insert(image.clone()) {
+        let image = image_no(image);
+        if !self.holders.insert((image, no)) {
             return;
         }
-        worker.held_since.push_back(image.clone());
-        let surplus = (worker.held_since.len() > HELD).then(|| worker.held_since.pop_front()).flatten();
-        if let Some(surplus) = surplus {
-            worker.held.remove(&surplus);
-            self.forget_holder(no, &surplus);
-        }
-        self.holders.entry(image.clone()).or_default().insert(no);
-    }
-
-    fn forget_holder(&mut self, no: WorkerNo, image: &BlobDigest) {
-        if let Some(holders) = self.holders.get_mut(image) {
-            holders.remove(&no);
-            if holders.is_empty() {
-                self.holders.remove(image);
-            }
+        worker.held.push_back(image);
+        if worker.held.len() > HELD
+            && let Some(oldest) = worker.held.pop_front()
+        {
+            self.holders.remove(&(oldest, no));
         }
     }
 
@@ -311,7 +318,9 @@ impl Workers {
         self.change(no, |worker| worker.alive = false);
         if let Some(worker) = self.all.remove(&no) {
             self.by_name.remove(&worker.name);
-            worker.held_since.iter().for_each(|image| self.forget_holder(no, image));
+            for image in worker.held {
+                self.holders.remove(&(image, no));
+            }
         }
     }
 
@@ -325,4 +334,9 @@ impl Workers {
     pub(super) fn all_heard(&self) -> bool {
         self.all.values().all(|worker| !worker.alive || worker.settled.is_empty())
     }
+}
+
+fn image_no(image: &BlobDigest) -> ImageNo {
+    let hex = image.as_str().trim_start_matches("sha256:");
+    ImageNo::from_str_radix(&hex[..16.min(hex.len())], 16).unwrap_or_default()
 }

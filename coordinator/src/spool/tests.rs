@@ -1,6 +1,9 @@
 use slipway_config::ImageName;
-use slipway_protocol::{BuildEvent, TimedEvent};
-use slipway_stages::{Progress, StageKind};
+use slipway_protocol::{BuildEvent, EventId, TimedEvent};
+use slipway_stages::{
+    Progress, StageKind,
+    build::{BuildFailure, BuiltImage},
+};
 
 use super::*;
 
@@ -81,4 +84,22 @@ async fn a_disk_that_fails_costs_output_but_no_other_event() {
     let text = std::fs::read_to_string(&path).expect("the file");
     assert!(text.contains("Notice") || text.contains("notice"), "{text}");
     assert_eq!(numbers(&spool, 0).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn the_last_event_is_written_as_its_text_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("absent/events");
+    let (mut writer, spool) = Writer::new(path.clone(), 7, 1 << 20);
+    let ending: Result<Vec<BuiltImage>, BuildFailure> = Err(BuildFailure::Cancelled);
+    writer.append([BuildEvent::Notice("n".to_owned())]).await;
+    writer.finish(Arc::new(serde_json::to_string(&ending).expect("it is text"))).await;
+    assert!(writer.is_behind(), "the disk does not take it yet");
+    std::fs::create_dir(path.parent().expect("a parent")).expect("the directory");
+    writer.append([]).await;
+    writer.close();
+    let text = std::fs::read_to_string(&path).expect("the file");
+    let last: TimedEvent = serde_json::from_str(text.lines().last().expect("a line")).expect("an event");
+    assert_eq!(last, TimedEvent { id: EventId { term: 7, number: 2 }, event: BuildEvent::Finished(ending) });
+    assert_eq!(numbers(&spool, 1).await, [2]);
 }

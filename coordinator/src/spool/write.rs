@@ -2,12 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io::{self, Write as _},
     path::PathBuf,
     sync::{Arc, Mutex},
 };
 
-use slipway_protocol::{BuildEvent, EventId, TimedEvent};
+use slipway_protocol::{BuildEvent, EventId};
 use tokio::{
     fs::File,
     io::{AsyncSeekExt as _, AsyncWriteExt as _},
@@ -15,6 +15,20 @@ use tokio::{
 };
 
 use super::{MARK_EVERY, Spool, Written, lock};
+
+/// What is written.
+enum Line {
+    Event(BuildEvent),
+    /// [`BuildEvent::Finished`], whose content is this text. It can be long, and is written as it is.
+    Finished(Arc<String>),
+}
+
+/// An event and its place.
+#[derive(serde::Serialize)]
+struct Timed<'a> {
+    id: EventId,
+    event: &'a BuildEvent,
+}
 
 /// Writes the events of one build.
 pub(crate) struct Writer {
@@ -24,7 +38,7 @@ pub(crate) struct Writer {
     written: watch::Sender<Written>,
     marks: Arc<Mutex<Vec<u64>>>,
     /// What could not be written yet. Never a line of output, of which there may be any number.
-    waiting: VecDeque<BuildEvent>,
+    waiting: VecDeque<Line>,
     /// How many more bytes of output are kept.
     room: u64,
     /// Whether followers know that output is left out.
@@ -49,7 +63,17 @@ impl Writer {
         for event in events {
             self.admit(event);
         }
-        let batch: Vec<BuildEvent> = self.waiting.drain(..).collect();
+        self.write_waiting().await;
+    }
+
+    /// Writes the last event: `text` is the content of [`BuildEvent::Finished`] in JSON.
+    pub(crate) async fn finish(&mut self, text: Arc<String>) {
+        self.waiting.push_back(Line::Finished(text));
+        self.write_waiting().await;
+    }
+
+    async fn write_waiting(&mut self) {
+        let batch: Vec<Line> = self.waiting.drain(..).collect();
         if batch.is_empty() {
             return;
         }
@@ -68,7 +92,7 @@ impl Writer {
                 }
                 // The next write begins with a new file handle, at the end of what is whole.
                 self.file = None;
-                let kept = batch.into_iter().filter(|event| !matches!(event, BuildEvent::Log { .. }));
+                let kept = batch.into_iter().filter(|line| !matches!(line, Line::Event(BuildEvent::Log { .. })));
                 self.waiting = kept.collect();
             }
         }
@@ -92,24 +116,35 @@ impl Writer {
                 None => {
                     self.told_full = true;
                     let notice = "the output of this build is too long: what follows is not kept";
-                    return self.waiting.push_back(BuildEvent::Notice(notice.to_owned()));
+                    return self.waiting.push_back(Line::Event(BuildEvent::Notice(notice.to_owned())));
                 }
             }
             if self.told_full {
                 return;
             }
         }
-        self.waiting.push_back(event);
+        self.waiting.push_back(Line::Event(event));
     }
 
-    async fn write(&mut self, events: &[BuildEvent]) -> io::Result<()> {
+    async fn write(&mut self, lines: &[Line]) -> io::Result<()> {
         let mut next = *self.written.borrow();
         let mut text = Vec::new();
         let mut marks = Vec::new();
-        for event in events {
+        for line in lines {
             next.events += 1;
             let id = EventId { term: self.term, number: next.events };
-            serde_json::to_writer(&mut text, &TimedEvent { id, event: event.clone() })?;
+            match line {
+                Line::Event(event) => serde_json::to_writer(&mut text, &Timed { id, event })?,
+                Line::Finished(content) => {
+                    write!(text, r#"{{"id":"{id}","event":{{"finished":"#)?;
+                    for part in [text.as_slice(), content.as_bytes()] {
+                        self.put(next.bytes, part).await?;
+                        next.bytes += part.len() as u64;
+                    }
+                    text.clear();
+                    text.extend(b"}}");
+                }
+            }
             text.push(b'\n');
             if next.events.is_multiple_of(MARK_EVERY) {
                 marks.push(next.bytes + text.len() as u64);

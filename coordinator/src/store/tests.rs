@@ -46,7 +46,7 @@ async fn long_and_short_requests_read_back_and_are_forgotten() {
         let name = &kept.summary.build;
         assert_eq!((&again, store.request(name).await.expect("it is there")), (&kept, text.clone()));
         let ended = BuildSummary { state: BuildState::Failed, ended: Some(9), ..kept.summary.clone() };
-        let ended = store.finish(&kept.clone().light(), ended, text.clone()).await.expect("it is stored");
+        let ended = store.finish(&kept.clone().light(), ended, &text).await.expect("it is stored");
         assert_eq!(store.result(name).await.expect("it is there"), Some(text));
         assert_eq!(store.list().await.expect("a list"), std::slice::from_ref(&ended));
         store.forget(&ended).await.expect("it is forgotten");
@@ -62,7 +62,7 @@ async fn a_cancelled_build_is_known_as_such_until_it_ends() {
     store.cancel(&kept.summary.build).await.expect("it is stored");
     assert!(store.list().await.expect("a list")[0].cancelled);
     let ended = BuildSummary { state: BuildState::Cancelled, ended: Some(9), ..kept.summary.clone() };
-    store.finish(&kept, ended, "end".to_owned()).await.expect("it is stored");
+    store.finish(&kept, ended, "end").await.expect("it is stored");
     assert_eq!(keys(&*kv).await, ["build/build-one"]);
 }
 
@@ -89,7 +89,7 @@ async fn pieces_that_no_build_needs_are_swept_up() {
     let store = store(Arc::clone(&kv)).await;
     let Created::New(kept) = create(&store, "build-one", &"x".repeat(LARGE)).await else { panic!("it is new") };
     let before = keys(&*kv).await;
-    store.put_text(&kept.summary.build, "y".repeat(LARGE)).await.expect("it is stored");
+    store.put_text(&kept.summary.build, &"y".repeat(LARGE)).await.expect("it is stored");
     assert_ne!(keys(&*kv).await, before);
     store.sweep(&store.list().await.expect("a list")).await.expect("swept");
     assert_eq!(keys(&*kv).await, before);

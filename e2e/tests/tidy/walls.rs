@@ -52,7 +52,7 @@ const PURE_FOREIGN: [&str; 22] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
@@ -73,6 +73,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("seccompiler", &["slipway-native"]),
     ("getrandom", &["slipway-process"]),
     ("clap", &["slipway-cli"]),
+    ("mimalloc", &["slipway-cli"]),
     ("indicatif", &["slipway-cli"]),
     ("anyhow", &["slipway-cli", "slipway-e2e", "slipway-histories"]),
 ];

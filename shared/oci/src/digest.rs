@@ -9,25 +9,34 @@ use sha2::{Digest as _, Sha256};
 #[error("`{0}` is no sha256 digest")]
 pub struct DigestError(String);
 
+/// Length of a digest's text.
+const LENGTH: usize = 71;
+
 /// A SHA-256 content digest, `sha256:` and 64 lowercase hexadecimal characters.
+///
+/// The text lies in the value itself: records hold many of them, and copies of records are made all the time.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct BlobDigest(String);
+pub struct BlobDigest([u8; LENGTH]);
 
 impl BlobDigest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(format!("sha256:{}", hex::encode(Sha256::digest(bytes))))
+        let mut text = *b"sha256:0000000000000000000000000000000000000000000000000000000000000000";
+        // The rest is as long as the digest of whatever bytes.
+        let _ = hex::encode_to_slice(Sha256::digest(bytes), &mut text[7..]);
+        Self(text)
     }
 
     /// The whole text, algorithm included.
     pub fn as_str(&self) -> &str {
-        &self.0
+        // It is made of plain letters only.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// The first 12 hexadecimal characters, as engines print image ids.
     pub fn short(&self) -> &str {
-        &self.0[7..19]
+        &self.as_str()[7..19]
     }
 }
 
@@ -38,7 +47,8 @@ impl FromStr for BlobDigest {
         let refuse = || DigestError(text.chars().take(100).collect());
         let hex = text.strip_prefix("sha256:").ok_or_else(refuse)?;
         let plain = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if plain { Ok(Self(text.to_owned())) } else { Err(refuse()) }
+        let text = text.as_bytes().try_into().map_err(|_| refuse())?;
+        if plain { Ok(Self(text)) } else { Err(refuse()) }
     }
 }
 
@@ -52,18 +62,18 @@ impl TryFrom<String> for BlobDigest {
 
 impl From<BlobDigest> for String {
     fn from(digest: BlobDigest) -> Self {
-        digest.0
+        digest.as_str().to_owned()
     }
 }
 
 impl fmt::Display for BlobDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for BlobDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }

@@ -14,7 +14,7 @@ mod capabilities;
 pub mod ledger;
 pub mod secrets;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use slipway_digest::{Checksum, StageId};
@@ -38,7 +38,7 @@ pub use secrets::{HandedSecret, Hidden, SecretValues};
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Job {
     /// Build (or copy) a stage and store it untagged.
-    Stage(Box<StagePlan>),
+    Stage(Arc<StagePlan>),
     /// Compute the checksum of files to be imported.
     Checksum(Box<ImportInput>),
     /// Copy an image to where it runs from.
@@ -178,9 +178,9 @@ pub struct Desired {
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Outcome {
     /// It is the stored stage, tagged.
-    Committed(Box<StageRecord>),
+    Committed(Arc<StageRecord>),
     /// Another was first: throw this one away.
-    Superseded(Box<StageRecord>),
+    Superseded(Arc<StageRecord>),
     /// Nobody wants it any more, or it was a failure, a checksum or a delivery that was heard.
     Dropped,
 }

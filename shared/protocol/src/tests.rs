@@ -57,7 +57,7 @@ fn plan() -> StagePlan {
 #[test]
 fn an_assignment_reads_back() {
     let attempt = AttemptId { job: "k".to_owned(), number: 1, id: "s-1".to_owned() };
-    let job = Job::Stage(Box::new(plan()));
+    let job = Job::Stage(Arc::new(plan()));
     let run = vec![Assignment {
         attempt: attempt.clone(),
         job,
@@ -78,7 +78,7 @@ fn an_assignment_reads_back() {
         parent: None,
         size: 9,
     };
-    let settled = vec![(attempt, Outcome::Committed(Box::new(record)))];
+    let settled = vec![(attempt, Outcome::Committed(Arc::new(record)))];
     let desired = Desired { run, settled, drain: true, ..Desired::default() };
     let text = serde_json::to_string(&desired).expect("text");
     assert_eq!(serde_json::from_str::<Desired>(&text).expect(&text), desired);

@@ -20,6 +20,7 @@ pub(crate) async fn size(client: &Client, repo: &Repo, digest: &BlobDigest) -> R
         return Ok(None);
     }
     let size = content_length(response.headers());
+    client.recent().add(repo, digest.as_str(), digest);
     size.map(Some).ok_or_else(|| RegistryError::Refused(call.say("the registry does not say how large it is")))
 }
 
@@ -51,7 +52,10 @@ pub(crate) async fn mount(client: &Client, from: &Repo, to: &Repo, digest: &Blob
     let operation = format!("mount blob {digest} of {from} into");
     let call = Call::new(Method::POST, to, &tail, &operation)?.also_on(&from.path, "pull");
     match client.transport().send(&call).await {
-        Ok(response) if response.status() == StatusCode::CREATED => Ok(true),
+        Ok(response) if response.status() == StatusCode::CREATED => {
+            client.recent().add(to, digest.as_str(), digest);
+            Ok(true)
+        }
         Ok(response) => {
             abandon(client, to, &response).await;
             Ok(false)

@@ -118,6 +118,22 @@ impl Client {
         manifests::store(self, repo, selector, media_type, bytes).await
     }
 
+    /// A manifest that this client has stored under its digest within the last minute. The registry took it, and has
+    /// seen its blobs then.
+    pub fn stored_lately(&self, repo: &Repo, digest: &BlobDigest) -> Option<RawManifest> {
+        self.recent.manifest(repo, digest)
+    }
+
+    /// Whether this client has stored or seen a blob in a repository within the last minute.
+    pub fn seen_lately(&self, repo: &Repo, digest: &BlobDigest) -> bool {
+        self.recent.has(repo, digest.as_str())
+    }
+
+    /// Forgets that a blob was stored or seen: the registry says that it is not there.
+    pub fn unsee(&self, repo: &Repo, digest: &BlobDigest) {
+        self.recent.remove(repo, digest);
+    }
+
     /// Deletes a manifest with all its tags; done again, it does nothing.
     pub async fn delete_manifest(&self, repo: &Repo, digest: &BlobDigest) -> Result<(), RegistryError> {
         manifests::delete(self, repo, digest).await

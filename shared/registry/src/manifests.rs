@@ -85,13 +85,17 @@ pub(crate) async fn store(
     }
     let kind = HeaderValue::from_str(media_type)
         .map_err(|_| RegistryError::Refused(call.say("its media type cannot stand in a header")))?;
-    let call = call.header(CONTENT_TYPE, kind).body(bytes);
+    let call = call.header(CONTENT_TYPE, kind).body(bytes.clone());
     let response = send_manifest(client, &call).await?;
     if let Some(stored) = content_digest(response.headers()).filter(|stored| *stored != digest) {
         let what = format_args!("the registry stored {stored} instead of {digest}");
         return Err(RegistryError::Corrupt(call.say(what)));
     }
     client.recent().add(repo, selector, &digest);
+    if selector == digest.as_str() {
+        let stored = RawManifest { digest: digest.clone(), media_type: media_type.to_owned(), bytes };
+        client.recent().add_manifest(repo, stored);
+    }
     Ok(digest)
 }
 

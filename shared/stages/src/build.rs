@@ -67,7 +67,7 @@ pub enum JobEnd {
     /// The stage is stored and tagged.
     Stored {
         /// What is stored.
-        record: Box<StageRecord>,
+        record: Arc<StageRecord>,
         /// Whether another build was first and its stage was taken instead.
         adopted: bool,
         /// How long the job ran.
@@ -121,7 +121,7 @@ pub enum Wish {
         /// Of which image.
         image: ImageName,
         /// What to do.
-        plan: Box<StagePlan>,
+        plan: Arc<StagePlan>,
         /// How long everything that waits for it is expected to take, itself included.
         rank: Duration,
         /// Size of the stage that it stands on, in bytes; 0 when it is not known.
@@ -134,7 +134,7 @@ pub enum Wish {
         /// Of which image.
         image: ImageName,
         /// What is lost.
-        record: Box<StageRecord>,
+        record: Arc<StageRecord>,
         /// How that was noticed.
         why: String,
     },
@@ -195,7 +195,7 @@ pub enum Progress {
         /// Which stage.
         kind: StageKind,
         /// What is stored.
-        record: Box<StageRecord>,
+        record: Arc<StageRecord>,
     },
     /// Sources start from an archive although one is stored: its commit is not in the history of the one that is built.
     BeginsAnew {
@@ -224,7 +224,7 @@ pub enum Progress {
         /// Which stage.
         kind: StageKind,
         /// What is stored.
-        record: Box<StageRecord>,
+        record: Arc<StageRecord>,
         /// Where it came from.
         source: Source,
         /// How long it took.
@@ -400,7 +400,7 @@ impl Build {
             };
             let stored = Progress::StageStored { image: self.name(node), kind, record: record.clone(), source, took };
             wishes.push(Wish::Tell(stored));
-            self.place(node, kind, &record, source, if position == 0 { took } else { Duration::ZERO });
+            self.place(node, kind, Arc::clone(&record), source, if position == 0 { took } else { Duration::ZERO });
             self.advance(node, wishes);
         }
     }
@@ -457,10 +457,10 @@ impl Build {
                 Step::Found(kind, record) => {
                     let image = self.name(node);
                     wishes.push(Wish::Tell(Progress::StageFound { image, kind, record: record.clone() }));
-                    self.place(node, kind, &record, Source::Reused, Duration::ZERO);
+                    self.place(node, kind, record, Source::Reused, Duration::ZERO);
                 }
                 Step::Want(plan) => return self.want(node, plan, wishes),
-                Step::Done(record) => return self.done(node, *record, wishes),
+                Step::Done(record) => return self.done(node, record, wishes),
                 Step::Invalid(invalid) => {
                     let image = self.name(node);
                     return self.end(Err(BuildFailure::Invalid { image, invalid }), wishes);
@@ -484,7 +484,7 @@ impl Build {
         }
     }
 
-    fn want(&mut self, node: usize, plan: Box<StagePlan>, wishes: &mut Vec<Wish>) {
+    fn want(&mut self, node: usize, plan: Arc<StagePlan>, wishes: &mut Vec<Wish>) {
         let copy_of = original(&plan).map(|original| (original.record.at.clone(), Origin::of(&original.place)));
         let copy = copy_of.is_some();
         let (kind, image) = (plan.kind, self.name(node));
@@ -526,7 +526,7 @@ impl Build {
         base.map(|image| image.last.size).unwrap_or_default()
     }
 
-    fn done(&mut self, node: usize, record: StageRecord, wishes: &mut Vec<Wish>) {
+    fn done(&mut self, node: usize, record: Arc<StageRecord>, wishes: &mut Vec<Wish>) {
         self.set_state(node, State::Done);
         let stages = self.nodes[node].conveyor.placed().to_vec();
         let image = Arc::new(FinishedImage { last: record, stages });
@@ -536,9 +536,9 @@ impl Build {
         wishes.push(Wish::Tell(Progress::ImageDone(self.name(node))));
     }
 
-    fn place(&mut self, node: usize, kind: StageKind, record: &StageRecord, source: Source, took: Duration) {
-        self.nodes[node].conveyor.place(kind, record.clone());
-        self.nodes[node].stages.push(BuiltStage { kind, record: record.clone(), source, took });
+    fn place(&mut self, node: usize, kind: StageKind, record: Arc<StageRecord>, source: Source, took: Duration) {
+        self.nodes[node].conveyor.place(kind, Arc::clone(&record));
+        self.nodes[node].stages.push(BuiltStage { kind, record, source, took });
     }
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {

@@ -27,11 +27,11 @@ pub enum Step {
     /// These must be answered first.
     Ask(Vec<Question>),
     /// This stage is stored already: place it and step again.
-    Found(StageKind, Box<StageRecord>),
+    Found(StageKind, Arc<StageRecord>),
     /// This stage must be built (or copied from another place), then placed.
-    Want(Box<StagePlan>),
+    Want(Arc<StagePlan>),
     /// The image is this stage.
-    Done(Box<StageRecord>),
+    Done(Arc<StageRecord>),
     /// The project is wrong.
     Invalid(Invalid),
 }
@@ -73,7 +73,7 @@ impl Conveyor {
     }
 
     /// Puts a stored stage on top.
-    pub fn place(&mut self, kind: StageKind, record: StageRecord) {
+    pub fn place(&mut self, kind: StageKind, record: Arc<StageRecord>) {
         self.placed.push(Placed { kind, record });
     }
 
@@ -92,7 +92,7 @@ impl Conveyor {
             }
         }
         match self.placed.last() {
-            Some(top) => Ok(Step::Done(Box::new(top.record.clone()))),
+            Some(top) => Ok(Step::Done(Arc::clone(&top.record))),
             None => scene.invalid(self.image().position.line, "the image has no stage"),
         }
     }
@@ -124,18 +124,18 @@ impl Stage {
     /// Looks where stages are kept, in order: the primary storage, then what may be copied from.
     fn find_or_want(&self, scene: Scene<'_>) -> Asked<Step> {
         if let Some(found) = self.suitable(scene, &Place::Primary)? {
-            return Ok(Step::Found(self.kind, Box::new(found)));
+            return Ok(Step::Found(self.kind, Arc::new(found)));
         }
         for place in &scene.settings.sources {
             if let Some(record) = self.suitable(scene, place)? {
                 let original = Original { place: place.clone(), record };
                 let plan = self.plan(scene, StageBody::Copy(Box::new(original)).into(), PlanBase::None)?;
-                return Ok(Step::Want(Box::new(plan)));
+                return Ok(Step::Want(Arc::new(plan)));
             }
         }
         let base = self.base(scene)?;
         let recipe = rules::recipe(self.kind, scene)?;
-        Ok(Step::Want(Box::new(self.plan(scene, recipe, base)?)))
+        Ok(Step::Want(Arc::new(self.plan(scene, recipe, base)?)))
     }
 
     fn suitable(&self, scene: Scene<'_>, place: &Place) -> Asked<Option<StageRecord>> {

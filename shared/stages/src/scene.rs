@@ -20,14 +20,14 @@ pub struct Placed {
     /// Which step.
     pub kind: StageKind,
     /// What is stored.
-    pub record: StageRecord,
+    pub record: Arc<StageRecord>,
 }
 
 /// An image that is done.
 #[derive(Clone, Debug)]
 pub struct FinishedImage {
     /// Its last stage.
-    pub last: StageRecord,
+    pub last: Arc<StageRecord>,
     /// All of its stages, the lowest first.
     pub stages: Vec<Placed>,
 }
@@ -67,7 +67,7 @@ impl<'a> Scene<'a> {
     /// The stage of `kind` of an image that this one needs.
     pub(crate) fn needed_stage(&self, name: &ImageName, kind: StageKind) -> Asked<Option<&'a StageRecord>> {
         let mut stages = self.image_of(name)?.stages.iter();
-        Ok(stages.find(|placed| placed.kind == kind).map(|placed| &placed.record))
+        Ok(stages.find(|placed| placed.kind == kind).map(|placed| placed.record.as_ref()))
     }
 
     fn image_of(&self, name: &ImageName) -> Asked<&'a FinishedImage> {

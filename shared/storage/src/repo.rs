@@ -1,7 +1,7 @@
 //! Stages in a repository of a registry.
 //!
 //! The tags are the index ([`TagIndex`]), the labels in the image configs the records. A record that was read once is
-//! kept with the digest of its manifest; who asks for fresh news pays one HEAD for it.
+//! kept with the digest of its manifest, and so is one that was tagged here; who asks for fresh news pays one HEAD for it.
 
 mod place;
 mod whole;
@@ -179,6 +179,14 @@ impl RepoStorage {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn keep_verified(&self, raw: RawManifest) {
+        let mut verified = self.verified();
+        if verified.len() >= MAX_VERIFIED {
+            verified.clear();
+        }
+        verified.insert(raw.digest.clone(), raw);
+    }
+
     fn layers(&self) -> MutexGuard<'_, HashMap<BlobDigest, Vec<Descriptor>>> {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -226,8 +234,12 @@ impl StageStorage for RepoStorage {
                     Some(raw) => raw,
                     None => self.get(&stage.at).await?,
                 };
-                let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes).await;
+                let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes.clone()).await;
                 put.map_err(|error| self.failed(error))?;
+                if let Ok(manifest) = parse(&raw) {
+                    self.remember_layers(&raw.digest, &manifest.layers);
+                    *self.cell(stage.id).lock().await = Remembered::Stage(Box::new(stage.clone()));
+                }
             }
         }
         self.tags.added(&tag);
@@ -236,16 +248,17 @@ impl StageStorage for RepoStorage {
 
     async fn verify(&self, image: &ImageAt) -> Result<(), StorageError> {
         self.verified().remove(&image.digest);
+        // Of what this process has just stored, the registry has seen every part.
+        if let Some(raw) = self.client.stored_lately(&image.repo, &image.digest).filter(|_| image.repo == self.repo) {
+            self.keep_verified(raw);
+            return Ok(());
+        }
         let raw = self.get(image).await?;
         let manifest = parse(&raw).map_err(|why| StorageError::Broken { what: image.to_string(), why })?;
         let blobs: Vec<Descriptor> = blobs(&manifest).cloned().collect();
         let checks = stream::iter(blobs).map(|blob| async move { self.verify_blob(image, &blob).await });
         checks.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        let mut verified = self.verified();
-        if verified.len() >= MAX_VERIFIED {
-            verified.clear();
-        }
-        verified.insert(raw.digest.clone(), raw);
+        self.keep_verified(raw);
         Ok(())
     }
 

@@ -263,7 +263,7 @@ async fn a_host_without_static_programs_uses_those_that_the_program_carries() {
 async fn a_toolbox_image_of_the_user_is_used() {
     let Some(own) = Engine::start(BuilderChoice::Auto).await else { return };
     let harness = Harness::new(&own.backend, &own.base);
-    drop(harness.built(&own.base, &[(1, "true")]).await);
+    harness.built(&own.base, &[(1, "true")]).await;
     let (name, version) = own.toolbox_image().await;
     let version_as_named = format!("test-{}", std::process::id());
     own.tag_image(&format!("{name}:{version}"), "slipway-test-toolbox", &version_as_named).await;

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use slipway_backend::{BackendError, LocalImage};
 use slipway_layers::{
@@ -29,7 +30,7 @@ pub(crate) struct Ground {
     pub(crate) room: Option<Arc<Room>>,
 }
 
-/// Makes an image, and sends its layer to a repository on the way.
+/// Makes an image, and sends its layer and its config to a repository on the way.
 pub(crate) async fn commit(
     shared: &Arc<Shared>,
     ground: Ground,
@@ -42,10 +43,10 @@ pub(crate) async fn commit(
         None => (None, None),
         Some(to) => {
             let (output, pieces) = pipe::pair();
-            (Some((compression, output)), Some(early::send(shared, to, pieces)))
+            (Some((compression, output)), Some(Box::pin(early::send(shared, to, pieces))))
         }
     };
-    let make = move || -> Result<(LocalImage, Option<Streamed>), BackendError> {
+    let make = move || -> Result<(LocalImage, Option<Streamed>, Bytes), BackendError> {
         let doing = "commit a stage";
         let Ground { base, layers, room } = ground;
         let below = layers.last().map(|layer| layer.chain.clone());
@@ -64,18 +65,19 @@ pub(crate) async fn commit(
         document.rootfs.kind = "layers".to_owned();
         document.created = Some(created);
         document.other.insert("history".to_owned(), Value::from(history));
-        let id = store.put_image(&document.to_bytes()).map_err(|error| error::layers(doing, error))?;
-        Ok((LocalImage { id }, streamed.filter(|_| layer.is_some())))
+        let bytes = document.to_bytes();
+        let id = store.put_image(&bytes).map_err(|error| error::layers(doing, error))?;
+        Ok((LocalImage { id }, streamed.filter(|_| layer.is_some()), bytes.into()))
     };
-    let Some(sending) = sending else { return shared.tasks.blocking(make).await.map(|(image, _)| image) };
+    let Some(sending) = sending else { return shared.tasks.blocking(make).await.map(|(image, ..)| image) };
     let (made, sent) = tokio::join!(shared.tasks.blocking(make), sending);
     match made {
-        Ok((image, streamed)) => {
-            sent.end(shared, streamed).await;
+        Ok((image, streamed, config)) => {
+            sent.end(shared, streamed, Some((image.id.clone(), config))).await;
             Ok(image)
         }
         Err(error) => {
-            sent.end(shared, None).await;
+            sent.end(shared, None, None).await;
             Err(error)
         }
     }

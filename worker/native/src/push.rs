@@ -43,17 +43,42 @@ pub(crate) async fn push(
     notes: Notes,
 ) -> Result<Pushed, BackendError> {
     let doing = format!("push an image to {to}");
+    match once(shared, image, to, attempt, (&doing, notes)).await? {
+        Sent::Stored(pushed) => Ok(pushed),
+        // It was there a moment ago: nothing is taken for granted now.
+        Sent::Lost(layers) => {
+            layers.iter().for_each(|layer| shared.client.unsee(to, &layer.digest));
+            shared.client.unsee(to, &image.id);
+            match once(shared, image, to, attempt, (&doing, notes)).await? {
+                Sent::Stored(pushed) => Ok(pushed),
+                Sent::Lost(_) => {
+                    Err(BackendError::Gone(format!("{doing}: its parts vanish as soon as they are stored")))
+                }
+            }
+        }
+    }
+}
+
+/// How an attempt at a push ended.
+enum Sent {
+    Stored(Pushed),
+    /// The registry lacks one of these layers, or the config.
+    Lost(Vec<Descriptor>),
+}
+
+async fn once(
+    shared: &Arc<Shared>,
+    image: &LocalImage,
+    to: &Repo,
+    attempt: &str,
+    (doing, notes): (&str, Notes),
+) -> Result<Sent, BackendError> {
     let (bytes, layers) = shared.image_bytes(image).await?;
     let size = bytes.len() as u64;
     let sent =
-        streams::iter(layers).map(|layer| blob(shared, layer, to, (&doing, notes))).buffered(AT_ONCE).try_collect();
-    // The config of a new stage is nowhere yet: asking whether it is costs more than sending it.
-    let config = async {
-        let mut upload = shared.client.start_upload(to).await?;
-        upload.write(Bytes::from(bytes)).await?;
-        upload.finish(&image.id).await
-    };
-    let config = async { config.await.map_err(|error| error::registry(&doing, error)) };
+        streams::iter(layers).map(|layer| blob(shared, layer, to, (doing, notes))).buffered(AT_ONCE).try_collect();
+    let config = config(shared, image, bytes, to);
+    let config = async { config.await.map_err(|error| error::registry(doing, error)) };
     let (layers, ()): (Vec<Descriptor>, ()) = tokio::try_join!(sent, config)?;
     let total = layers.iter().map(|layer| layer.size).sum::<u64>() + size;
     let manifest = Manifest {
@@ -66,16 +91,33 @@ pub(crate) async fn push(
     let annotations = [(ATTEMPT.to_owned(), attempt.to_owned())].into();
     let (bytes, media_type) = manifest.to_oci_annotated(&annotations);
     let digest = BlobDigest::of(&bytes);
-    let stored = shared.client.put_manifest(to, digest.as_str(), media_type, Bytes::from(bytes)).await;
-    let manifest = stored.map_err(|error| error::registry(&doing, error))?;
+    let manifest = match shared.client.put_manifest(to, digest.as_str(), media_type, Bytes::from(bytes)).await {
+        Ok(manifest) => manifest,
+        Err(RegistryError::NotFound(why)) => {
+            tracing::debug!("{doing}: {why}");
+            return Ok(Sent::Lost(layers));
+        }
+        Err(error) => return Err(error::registry(doing, error)),
+    };
     if notes == Notes::None {
-        return Ok(Pushed { manifest, size: total });
+        return Ok(Sent::Stored(Pushed { manifest, size: total }));
     }
     let known = Known { image: image.id.clone(), repo: to.clone(), layers };
     let (store, named) = (shared.store.clone(), manifest.clone());
     let noted = shared.tasks.blocking(move || store.put_known(&named, &known)).await;
-    noted.map_err(|error| error::layers(&doing, error))?;
-    Ok(Pushed { manifest, size: total })
+    noted.map_err(|error| error::layers(doing, error))?;
+    Ok(Sent::Stored(Pushed { manifest, size: total }))
+}
+
+/// Brings the config of an image to a repository, unless it went there while the image was made.
+async fn config(shared: &Shared, image: &LocalImage, bytes: Vec<u8>, to: &Repo) -> Result<(), RegistryError> {
+    if shared.client.seen_lately(to, &image.id) {
+        return Ok(());
+    }
+    // The config of a new stage is nowhere yet: asking whether it is costs more than sending it.
+    let mut upload = shared.client.start_upload(to).await?;
+    upload.write(Bytes::from(bytes)).await?;
+    upload.finish(&image.id).await
 }
 
 /// Brings a layer to a repository; answers how it is called there.
@@ -112,6 +154,10 @@ async fn blob(
 async fn there(shared: &Shared, places: &[Place], to: &Repo) -> Result<Option<Descriptor>, RegistryError> {
     let client = &shared.client;
     for place in places.iter().filter(|place| place.repo == *to) {
+        // What it had a moment ago need not be asked for: it refuses the manifest should it be gone.
+        if client.seen_lately(to, &place.descriptor.digest) {
+            return Ok(Some(place.descriptor.clone()));
+        }
         if client.head_blob(to, &place.descriptor.digest).await? == Some(place.descriptor.size) {
             return Ok(Some(place.descriptor.clone()));
         }

@@ -247,8 +247,7 @@ impl Workspace for NativeWorkspace {
         self.delete_now().await?;
         let shared = Arc::clone(&self.shared);
         let ground = Ground { base: self.base.clone(), layers: self.layers.clone(), room: self.room.take() };
-        let committed = commit::commit(&shared, ground, &change, self.setup.to.clone());
-        committed.await
+        commit::commit(&shared, ground, &change, self.setup.to.clone()).await
     }
 }
 

@@ -62,9 +62,9 @@ fn repo(registry: &Registry, path: &str) -> Repo {
     Repo { host: registry.host().to_owned(), path: path.to_owned() }
 }
 
-/// A layer of some size is in its repository when the image is committed; a small one, or none, is not.
+/// A layer is in its repository when the image is committed, and so is the config; what there is none of is not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_layer_is_sent_while_it_is_made() {
+async fn a_layer_is_sent_while_it_is_made() {
     let Some(native) = Native::start().await else { return };
     let Some(registry) = Registry::start() else { return };
     let to = repo(&registry, "early");
@@ -90,10 +90,13 @@ async fn a_large_layer_is_sent_while_it_is_made() {
         listed.map(|found| std::fs::read_to_string(found.path()).expect("a note")).collect::<Vec<_>>()
     };
     committed("true", &to).await;
-    committed("echo small >/small", &to).await;
     assert_eq!(notes(), Vec::<String>::new());
+    committed("echo small >/small", &to).await;
+    let [small] = notes().try_into().expect("one note");
     let large = committed("head -c 9000000 /dev/urandom >/large", &to).await;
-    let [note] = notes().try_into().expect("one note");
+    let [note] = notes().into_iter().filter(|note| *note != small).collect::<Vec<_>>().try_into().expect("one more");
+    let config = parts::client().head_blob(&to, &large.id).await.expect("an answer");
+    assert!(config.is_some(), "the config of {}", large.id);
     let digest = note.split('"').find(|text| text.starts_with("sha256:")).expect("a digest").to_owned();
     let digest: BlobDigest = digest.parse().expect("a digest");
     let size = parts::client().head_blob(&to, &digest).await.expect("an answer").expect("the layer");

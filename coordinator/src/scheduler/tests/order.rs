@@ -13,6 +13,17 @@ fn the_highest_rank_goes_first_and_slots_are_kept() {
 }
 
 #[test]
+fn a_worker_whose_results_are_not_published_gets_no_more() {
+    let wanted = "worker w; want a; want b; want c; want d; want e";
+    let done = "upload a w; upload b w; upload c w; upload d w";
+    let given = "w+a; commit a; w+b; commit b; w+c; commit c; w+d; commit d";
+    check(&format!("{wanted}; {done}; pass 5"), given);
+    check(&format!("{wanted}; {done}; publish a"), &format!("{given}; a: committed → 0; w+e"));
+    // Others go on.
+    check(&format!("{wanted}; {done}; worker v"), &format!("{given}; v+e"));
+}
+
+#[test]
 fn the_worker_with_the_most_room_gets_it() {
     check("worker a slots=2; worker b slots=3; want x; want y; want z", "b+x; a+y; b+z");
 }

@@ -17,6 +17,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -174,9 +175,9 @@ impl Stage {
         }
     }
 
-    fn settle(&mut self, job: &str, event: impl Fn((AttemptId, Box<StageRecord>)) -> Event) {
+    fn settle(&mut self, job: &str, event: impl Fn((AttemptId, Arc<StageRecord>)) -> Event) {
         let attempt = self.committing.remove(job).unwrap_or_else(|| panic!("{job} is not being published"));
-        self.apply(event((attempt, Box::new(record()))));
+        self.apply(event((attempt, Arc::new(record()))));
     }
 
     /// A worker reports until it has nothing new to say, and does as it is told.

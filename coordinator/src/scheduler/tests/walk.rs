@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -226,10 +227,10 @@ impl Walk {
         let event = match self.dice(7) {
             6 => Event::Vanished(attempt, failure(true)),
             0 => Event::Unpublished(attempt, failure(true)),
-            1 => Event::Settled(attempt, Outcome::Superseded(Box::new(record()))),
+            1 => Event::Settled(attempt, Outcome::Superseded(Arc::new(record()))),
             _ => {
                 assert!(self.committed.insert(attempt.id.clone()), "seed {}: committed twice", self.seed);
-                Event::Settled(attempt, Outcome::Committed(Box::new(record())))
+                Event::Settled(attempt, Outcome::Committed(Arc::new(record())))
             }
         };
         self.apply(event);

@@ -3,7 +3,7 @@
 //! The record of a lost stage is rejected first; nothing is started until that is done, else the broken stage would be
 //! found once more.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use slipway_digest::StageId;
 use slipway_oci::ImageAt;
@@ -126,10 +126,10 @@ impl Build {
     }
 
     /// The record of a placed stage, and the first image that has it.
-    fn record_of(&self, at: &ImageAt) -> Option<(usize, StageRecord)> {
+    fn record_of(&self, at: &ImageAt) -> Option<(usize, Arc<StageRecord>)> {
         self.nodes.iter().enumerate().find_map(|(node, state)| {
             let found = state.conveyor.placed().iter().find(|placed| placed.record.at == *at)?;
-            Some((node, found.record.clone()))
+            Some((node, Arc::clone(&found.record)))
         })
     }
 
@@ -145,7 +145,7 @@ impl Build {
         gone.iter().for_each(|id| self.facts.forget_stored(id.digest));
         self.lost.pending.push(at.clone());
         let image = self.name(node);
-        wishes.push(Wish::Reject { image, record: Box::new(record), why: why.to_owned() });
+        wishes.push(Wish::Reject { image, record, why: why.to_owned() });
     }
 
     /// An image and its lowest stage that is gone or stands on one that is.

@@ -1,6 +1,6 @@
 //! What became of each image.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use slipway_config::{Image, ImageName};
 use slipway_oci::Repo;
@@ -57,7 +57,7 @@ pub struct BuiltStage {
     /// Which step.
     pub kind: StageKind,
     /// What is stored.
-    pub record: StageRecord,
+    pub record: Arc<StageRecord>,
     /// Where it came from.
     pub source: Source,
     /// How long it took to get.

@@ -46,7 +46,7 @@ impl Outcome {
     pub(crate) fn last(&self, image: &str) -> StageRecord {
         let images = self.result.as_ref().expect("the build succeeded");
         let image = images.iter().find(|built| built.names.iter().any(|name| name.0 == image)).expect("the image");
-        image.last().expect("a stage").record.clone()
+        image.last().expect("a stage").record.as_ref().clone()
     }
 }
 
@@ -131,11 +131,11 @@ impl World {
                     }
                     Wish::Run { key, plan, .. } => {
                         events.push(self.run_or_lose(key, &plan));
-                        outcome.plans.push(*plan);
+                        outcome.plans.push(plan.as_ref().clone());
                     }
                     Wish::Reject { record, .. } => {
                         self.stored.retain(|stored| stored.at != record.at);
-                        events.push(BuildEvent::Rejected(record.at, Ok(())));
+                        events.push(BuildEvent::Rejected(record.at.clone(), Ok(())));
                     }
                     Wish::Tell(Progress::StageStarted { image, kind, .. }) => {
                         outcome.built.push(format!("{image}/{kind}"));
@@ -189,7 +189,7 @@ impl World {
             size: 1,
         };
         self.stored.push(record.clone());
-        let end = JobEnd::Stored { record: Box::new(record), adopted: false, took: Duration::from_secs(1) };
+        let end = JobEnd::Stored { record: Arc::new(record), adopted: false, took: Duration::from_secs(1) };
         BuildEvent::JobEnded(key, end)
     }
 

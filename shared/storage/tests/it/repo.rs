@@ -102,7 +102,13 @@ async fn an_image_with_a_lost_layer_is_not_verified() {
     let lab = lab(&registry, "shop/layers");
     let (digest, manifest) = lab.image(BTreeMap::new(), "one").await;
     let image = ImageAt { repo: lab.repo.clone(), digest };
-    let storage = lab.storage();
+    let requests = || registry.server().log().matches("http.request.method=").count();
+    let before = requests();
+    // Who has just stored it has seen the registry take all of it.
+    lab.storage().verify(&image).await.unwrap();
+    assert_eq!(requests(), before);
+    // Others look.
+    let storage = self::lab(&registry, "shop/layers").storage();
     storage.verify(&image).await.unwrap();
     let elsewhere = ImageAt { repo: Repo { path: "shop/other".to_owned(), ..lab.repo.clone() }, ..image.clone() };
     assert!(matches!(storage.verify(&elsewhere).await, Err(StorageError::Broken { .. })));
