@@ -13,9 +13,7 @@ fn a_check_tells_what_works_and_what_mends_the_rest() {
     let run = sandbox.run(&["host", "check", "--output", "json"]);
     let checked = json(&run.out);
     let findings = checked["findings"].as_array().expect("findings");
-    for name in
-        ["kernel", "overlay", "user-namespaces", "subordinate-ids", "network-helper", "cgroups", "runc", "buildah"]
-    {
+    for name in ["kernel", "overlay", "user-namespaces", "subordinate-ids", "network", "cgroups", "runc", "buildah"] {
         let finding = findings.iter().find(|finding| finding["name"] == name);
         let finding = finding.unwrap_or_else(|| panic!("{name} is not in {}", run.out));
         assert!(!finding["found"].as_str().unwrap_or_default().is_empty(), "{finding}");

@@ -35,5 +35,5 @@ pub(crate) async fn custom_tags(
 /// An image under each of its names.
 fn named(image: &BuiltImage) -> Vec<(&ImageName, &StageRecord)> {
     let last = image.last();
-    image.names.iter().filter_map(|name| Some((name, &last?.record))).collect()
+    image.names.iter().filter_map(|name| Some((name, last?.record.as_ref()))).collect()
 }
