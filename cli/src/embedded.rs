@@ -22,7 +22,7 @@ use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
 use slipway_protocol::{CustomTag, OtherRepos, Requirements, SecretValues};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_telemetry::{SpanContext, Tracer};
-use slipway_worker::{Capabilities, Introspect, OneRepository, Stop, Worker};
+use slipway_worker::{Agents, Capabilities, Introspect, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -215,7 +215,7 @@ async fn run(
         clock: Arc::clone(&request.clock),
         tracer: request.tracer.clone(),
         holds: None,
-        agent: relay.as_ref().map(|relay| relay.directory().to_owned()),
+        agents: relay.as_ref().map_or(Agents::None, |relay| Agents::One(relay.directory().to_owned())),
         introspect: request.introspect.map(|introspect| introspect as Arc<dyn Introspect>),
     };
     let worker = Worker::new(setup, tasks.clone());

@@ -216,7 +216,7 @@ pub(crate) async fn trial(home: &Path, by: Trial) -> Result<(), String> {
 }
 
 /// Where the programs of build containers are: beside the program, in it, or on the system.
-fn places() -> Places {
+pub(crate) fn places() -> Places {
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("toolbox")));
     Places::new(beside.into_iter().collect())
 }

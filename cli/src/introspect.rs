@@ -6,11 +6,11 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use slipway_backend::{BackendError, ContainerBackend, LocalImage, Setup, Terminal};
 use slipway_process::{Environment, Tasks, random_id};
-use slipway_stages::{Graph, StageKind, StageRecord, build::BuiltImage};
+use slipway_stages::{Graph, StageRecord, build::BuiltImage};
 use slipway_worker::{Introspect, Moment};
 
 use crate::{
-    flags::introspect::{IntrospectFlags, Place},
+    flags::introspect::{INTROSPECT_BEFORE, INTROSPECT_STAGE, IntrospectFlags, Place},
     output::Printer,
     terminal,
 };
@@ -40,10 +40,11 @@ impl Introspector {
         if !flags.wants_any() {
             return Ok(None);
         }
-        for place in &flags.stages {
+        let stages = flags.stages.iter().map(|place| (&INTROSPECT_STAGE, place));
+        for (flag, place) in stages.chain(flags.before.iter().map(|place| (&INTROSPECT_BEFORE, place))) {
             let Some(wanted) = &place.image else { continue };
             if !graph.images().iter().any(|image| image.names.iter().any(|name| name.to_string() == *wanted)) {
-                return Err(anyhow!("--introspect-stage {place}: this build has no image `{wanted}`"));
+                return Err(anyhow!("--{} {place}: this build has no image `{wanted}`", flag.name));
             }
         }
         if !terminal::is_there() {
@@ -63,17 +64,26 @@ impl Introspector {
     /// When a shell cannot be opened.
     pub(crate) async fn visit(&self, backend: &dyn ContainerBackend, images: &[BuiltImage]) -> anyhow::Result<()> {
         for image in images {
-            for stage in &image.stages {
-                let wanted = |place: &Place| {
-                    place.kind == stage.kind
-                        && place
-                            .image
-                            .as_ref()
-                            .is_none_or(|name| image.names.iter().any(|own| own.to_string() == *name))
+            for (at, stage) in image.stages.iter().enumerate() {
+                let wanted = |places: &[Place]| {
+                    let names = |name: &String| image.names.iter().any(|own| own.to_string() == *name);
+                    places.iter().any(|place| place.kind == stage.kind && place.image.as_ref().is_none_or(names))
                 };
-                if self.flags.stages.iter().any(wanted) {
-                    let name = image.names.first().map(ToString::to_string).unwrap_or_default();
-                    self.shell(backend, &name, stage.kind, &stage.record).await?;
+                let name = image.names.first().map(ToString::to_string).unwrap_or_default();
+                let name = format!("{name}/{}", stage.kind);
+                if wanted(&self.flags.before) {
+                    match at.checked_sub(1).and_then(|below| image.stages.get(below)) {
+                        Some(below) => {
+                            let what = format!("what stage {name} was built on");
+                            self.shell(backend, (&what, &name), &below.record).await?;
+                        }
+                        None => {
+                            self.printer.warn(&format!("no shell is opened: {name} is the first stage of its image"))
+                        }
+                    }
+                }
+                if wanted(&self.flags.stages) {
+                    self.shell(backend, (&format!("stage {name}"), &name), &stage.record).await?;
                 }
             }
         }
@@ -83,17 +93,15 @@ impl Introspector {
     async fn shell(
         &self,
         backend: &dyn ContainerBackend,
-        image: &str,
-        kind: StageKind,
+        (what, prompt): (&str, &str),
         record: &StageRecord,
     ) -> anyhow::Result<()> {
-        let name = format!("{image}/{kind}");
         let local = LocalImage { id: record.image_id.clone() };
         let local = if backend.config(&local).await.is_ok() { local } else { backend.pull(&record.at).await? };
         let setup = Setup::new(random_id(), record.platform.clone());
         let mut workspace = backend.open(Some(&local), setup).await?;
-        let said = format!("A shell in stage {name}. What it changes is thrown away; `exit` ends it.");
-        if let Some(terminal) = self.lend(&said, &name).await {
+        let said = format!("A shell in {what}. What it changes is thrown away; `exit` ends it.");
+        if let Some(terminal) = self.lend(&said, prompt).await {
             workspace.shell(&Default::default(), terminal).await.map_err(broken)?;
         }
         Ok(())

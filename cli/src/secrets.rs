@@ -53,6 +53,19 @@ pub(crate) fn take(
     Ok(values)
 }
 
+/// The text of the configuration without the secrets that it spells out: as it may be stored.
+///
+/// # Errors
+/// When one cannot be taken out.
+pub(crate) fn hidden(project: &Project) -> Result<String, Failure> {
+    let hidden = slipway_config::hide_values(&project.config_name, &project.rendering.text);
+    let hidden = hidden.map_err(|error| {
+        let place = project.rendering.place(error.position);
+        Failure::project(anyhow!("{place}: {error}"))
+    })?;
+    Ok(hidden.into_owned())
+}
+
 fn read(secret: &Secret, directory: &Path, environment: &Environment) -> anyhow::Result<Vec<u8>> {
     let content = match &secret.source {
         SecretSource::Env(name) => {

@@ -1,17 +1,25 @@
 //! Ssh keys for git and for commands of builds.
 //!
-//! Reading order: [`agent`] (a temporary one, for keys that are named), [`relay`] (how containers reach an agent).
+//! Reading order: [`agent`] (a temporary one, for keys that are named), [`relay`] (how containers reach an agent), [`lender`]
+//! (agents for the jobs of a worker).
 
 mod agent;
+mod lender;
 mod relay;
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use slipway_process::Environment;
+use slipway_protocol::{
+    Hidden,
+    secrets::{LONGEST_SECRET, MOST_SSH_KEYS},
+};
 
 use crate::failure::Failure;
 
 pub(crate) use agent::Agent;
+pub(crate) use lender::Lender;
 pub(crate) use relay::Relay;
 
 /// The variable that says where an agent listens.
@@ -32,6 +40,28 @@ pub(crate) fn named(keys: &[String], here: &Path, environment: &mut Environment)
     let agent = Agent::start(&files).map_err(|error| Failure::usage(error.context("--ssh-key")))?;
     environment.set(SOCKET, &agent.socket().display().to_string());
     Ok(Some(agent))
+}
+
+/// What is in the files of keys that flags name, for a cluster. Blocks.
+///
+/// # Errors
+/// When one cannot be read, or they are too many.
+pub(crate) fn contents(keys: &[String], here: &Path, environment: &Environment) -> Result<Vec<Hidden>, Failure> {
+    if keys.len() > MOST_SSH_KEYS as usize {
+        let why = format!("--ssh-key: {} keys are given, and a cluster takes at most {MOST_SSH_KEYS}", keys.len());
+        return Err(Failure::usage(anyhow::Error::msg(why)));
+    }
+    let read = |key: &String| {
+        let path = file(key, here, environment);
+        let content = std::fs::read(&path).with_context(|| format!("--ssh-key: read {}", path.display()))?;
+        anyhow::ensure!(
+            content.len() < LONGEST_SECRET,
+            "--ssh-key: {} is longer than {LONGEST_SECRET} bytes",
+            path.display()
+        );
+        Ok(Hidden::new(content))
+    };
+    keys.iter().map(read).collect::<anyhow::Result<Vec<_>>>().map_err(Failure::usage)
 }
 
 /// The agent that the environment names, if it answers, or one with the user's usual keys, as far as they need no

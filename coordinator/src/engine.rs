@@ -23,7 +23,7 @@ use std::{
 use slipway_config::ImageName;
 use slipway_oci::ImageAt;
 use slipway_process::{Clock, Tasks, caught};
-use slipway_protocol::{AttemptId, Desired, HandedSecret, Job, Report, Requirements, SecretValues};
+use slipway_protocol::{AttemptId, Desired, HandedSecret, Hidden, Job, Report, Requirements, SecretValues};
 use slipway_stages::{
     Answer, Build, BuildEvent, Progress, Question, StageKind, StageRecord, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
@@ -241,6 +241,7 @@ struct JobEntry {
     job: Job,
     outside: Arc<Outside>,
     secrets: Vec<HandedSecret>,
+    ssh_keys: Vec<Hidden>,
 }
 
 struct Owner {

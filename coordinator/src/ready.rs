@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use slipway_config::{Config, Image, ImageKind, ImageName, MountSource, Secret, SecretSource, closure};
+use slipway_config::{Config, Image, ImageKind, ImageName, MountSource, Secret, SecretSource, closure, hide::HIDDEN};
 use slipway_protocol::{BuildName, SubmitRequest};
 use slipway_stages::{Build, BuildOptions, Graph, Settings};
 
@@ -186,14 +186,14 @@ fn check_networks(file: &str, images: &[&Image]) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses secrets that stand in the configuration, whose text is stored with the build.
+/// Refuses secrets that stand in the configuration, whose text is stored with the build: they are to be hidden before it is sent.
 fn check_secrets(file: &str, images: &[&Image]) -> Result<(), String> {
     for image in images {
-        let open = |secret: &&Secret| matches!(secret.source, SecretSource::Value(_));
+        let open = |secret: &&Secret| matches!(&secret.source, SecretSource::Value(value) if value != HIDDEN);
         if let Some(secret) = image.secrets.iter().find(open) {
             return Err(format!(
-                "{file}:{}: image {}: the secret `{}` is written out by `value`, and a cluster stores the configuration: \
-                 use `env` or `src`",
+                "{file}:{}: image {}: the secret `{}` is spelled out by `value`, and a cluster stores the configuration: \
+                 send it beside the text, in which `{HIDDEN}` stands in its place",
                 secret.position.line,
                 image.name(),
                 secret.id

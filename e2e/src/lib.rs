@@ -4,10 +4,12 @@
 //! [`processes`], [`Listener`], [`Collector`], [`GitHost`], [`Setup`].
 //! A part that is not on this machine skips the test aloud, or fails it when `SLIPWAY_TEST_REQUIRE` names it.
 
+pub mod ansible;
 pub mod canary;
 pub mod cluster;
 pub mod collector;
 pub mod contents;
+pub mod debian;
 pub mod engine;
 pub mod git_host;
 pub mod listener;
@@ -17,6 +19,7 @@ pub mod project;
 pub mod proxy;
 pub mod registry;
 pub mod setup;
+pub mod ssh;
 pub mod tree;
 
 pub use cluster::Cluster;

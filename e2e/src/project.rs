@@ -111,6 +111,22 @@ impl Project {
         Ok(symlink(target, path)?)
     }
 
+    /// Puts a program of this machine, with the libraries that it needs, below a directory of the work tree.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn bring(&self, directory: &str, program: &str) -> Result<()> {
+        let listed = child::command("ldd").arg(program).output()?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
+        for part in libraries.chain([program]) {
+            let inner = format!("{directory}{part}");
+            self.write(&inner, fs::read(part).with_context(|| part.to_owned())?)?;
+            self.chmod(&inner, 0o755)?;
+        }
+        Ok(())
+    }
+
     /// Runs git in the work tree; answers its output without the last line end.
     ///
     /// # Errors
@@ -161,6 +177,17 @@ impl Project {
         let mut command = self.command_of(Path::new(first), rest);
         let output = command.arg(program()).args(arguments).stdin(Stdio::null()).output();
         Ok(Run::new(&output.with_context(|| format!("run {first}"))?))
+    }
+
+    /// The same, started only; its output is kept for [`Run::wait`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_by(&self, wrapper: &[&str], arguments: &[&str]) -> Result<Child> {
+        let (first, rest) = wrapper.split_first().context("a wrapper")?;
+        let mut command = self.command_of(Path::new(first), rest);
+        command.arg(program()).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().with_context(|| format!("start {first}"))
     }
 
     /// Starts the program; its output is kept for [`Run::wait`].

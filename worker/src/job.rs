@@ -10,7 +10,7 @@ mod stage;
 mod stored;
 mod upload;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use slipway_ansible::Controller;
 use slipway_backend::{ContainerBackend, LocalImage};
@@ -19,6 +19,7 @@ use slipway_process::{Clock, Tasks};
 use slipway_protocol::{Assignment, CoordinatorLink, Job, Phase, Uploaded};
 
 use crate::{
+    agents::Agents,
     caches::Caches,
     holds::Holds,
     introspect::Introspect,
@@ -28,9 +29,7 @@ use crate::{
     traces::{self, Traces},
 };
 
-/// Name of the socket of an ssh agent in the directory that containers see it in.
-pub const AGENT_SOCKET: &str = "ssh-auth-sock";
-/// That directory.
+/// Where containers see the directory of an ssh agent's socket.
 const AGENT_DIRECTORY: &str = "/.werf/tmp";
 
 /// What jobs are run with.
@@ -44,8 +43,8 @@ pub(crate) struct Runner {
     pub(crate) link: Arc<dyn CoordinatorLink>,
     pub(crate) traces: Traces,
     pub(crate) holds: Holds,
+    pub(crate) agents: Agents,
     pub(crate) caches: Caches,
-    pub(crate) agent: Option<PathBuf>,
     pub(crate) introspect: Option<Arc<dyn Introspect>>,
 }
 

@@ -6,6 +6,7 @@
 //! Reading order: [`worker`] (the sync loop), `contact` (whether the coordinator is there), `attempts` (what it holds), `caches` (repositories near it), `job/` (how a job is done), [`sources`],
 //! [`mounts`] (directories of the host), [`introspect`] (shells for users), [`health`] (what it tells of itself).
 
+mod agents;
 mod archive;
 mod attempts;
 mod caches;
@@ -21,8 +22,8 @@ mod traces;
 mod tree;
 pub mod worker;
 
+pub use agents::{AGENT_SOCKET, Agents, LentAgent, StartAgent};
 pub use introspect::{Introspect, Moment};
-pub use job::AGENT_SOCKET;
 pub use mounts::{HostPaths, Mounts};
 pub use slipway_protocol::Capabilities;
 pub use sources::{Mirrors, OneRepository, SourceError, Sources};

@@ -11,8 +11,8 @@ use slipway_telemetry::Tracer;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attempts::Attempts, caches::Caches, contact::Contact, health::Status, holds::Holds, introspect::Introspect,
-    job::Runner, mounts::Mounts, sources::Sources, traces::Traces,
+    agents::Agents, attempts::Attempts, caches::Caches, contact::Contact, health::Status, holds::Holds,
+    introspect::Introspect, job::Runner, mounts::Mounts, sources::Sources, traces::Traces,
 };
 
 /// How long a worker waits before it asks again when the coordinator is away.
@@ -52,9 +52,8 @@ pub struct Setup {
     pub tracer: Tracer,
     /// The file in which it keeps which images it has at hand; `None` = it does not tell.
     pub holds: Option<PathBuf>,
-    /// Directory with the socket of an ssh agent, named [`AGENT_SOCKET`](crate::AGENT_SOCKET), for commands of its jobs;
-    /// `None` = they have none.
-    pub agent: Option<PathBuf>,
+    /// What commands of its jobs reach by ssh.
+    pub agents: Agents,
     /// Who lends a terminal to shells in stages; `None` = nobody.
     pub introspect: Option<Arc<dyn Introspect>>,
 }
@@ -98,8 +97,8 @@ impl Worker {
             link: link.clone(),
             traces,
             holds: Holds::new(setup.holds),
+            agents: setup.agents,
             caches: Caches::new(setup.registry, Arc::clone(&clock)),
-            agent: setup.agent,
             introspect: setup.introspect,
         });
         let attempts = Attempts::new(Arc::clone(&runner), tasks);

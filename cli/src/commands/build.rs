@@ -9,7 +9,7 @@ use slipway_digest::CommitId;
 use slipway_native::{check, rootless};
 use slipway_oci::Repo;
 use slipway_process::random_id;
-use slipway_protocol::{BuildName, CustomTag, Requirements, SecretValues, SubmitRequest};
+use slipway_protocol::{BuildName, CustomTag, Requirements, SecretValues, SubmitRequest, secrets as protocol_secrets};
 use slipway_stages::{BuildOptions, Graph, Place, Settings, build::BuildFailure};
 use slipway_telemetry::{Span, SpanContext, Tracer};
 
@@ -29,7 +29,10 @@ use crate::{
         capacity::{JOB_CPU, JOB_LABEL, JOB_MEMORY},
         cluster as cluster_flags,
         cluster::{COORDINATOR, DETACH},
-        introspect::{FOLLOW, INTROSPECT_BEFORE_ERROR, INTROSPECT_ERROR, INTROSPECT_STAGE, IntrospectFlags},
+        introspect::{
+            FOLLOW, INTROSPECT_AFTER, INTROSPECT_BEFORE, INTROSPECT_BEFORE_ERROR, INTROSPECT_ERROR, INTROSPECT_STAGE,
+            IntrospectFlags,
+        },
         log::Level,
         project::{Giterminism, SSH_KEY},
         report::{ReportFlags, SAVE_BUILD_REPORT},
@@ -108,11 +111,18 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
     if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
         anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
     }
-    let alone = [&INTROSPECT_ERROR, &INTROSPECT_BEFORE_ERROR, &INTROSPECT_STAGE, &SSH_KEY];
+    let alone = [&INTROSPECT_ERROR, &INTROSPECT_BEFORE_ERROR, &INTROSPECT_STAGE, &INTROSPECT_AFTER, &INTROSPECT_BEFORE];
     if let Some(flag) = alone.into_iter().find(|flag| cluster && values.is_given(flag)) {
         let spelled = values.spelling(flag);
         anyhow::bail!(
-            "not supported yet: {spelled} in a cluster: its workers have neither your terminal nor your keys"
+            "{spelled} opens a shell on your terminal, which workers of a cluster do not have: build without {}",
+            values.spelling(&COORDINATOR)
+        );
+    }
+    if values.switch(&DETACH) && values.is_given(&SSH_KEY) {
+        let (detach, key) = (values.spelling(&DETACH), values.spelling(&SSH_KEY));
+        anyhow::bail!(
+            "{key} keeps keys in memory alone, and with {detach} nobody could send them again: leave one of them out"
         );
     }
     if values.is_given(&ADD_CUSTOM_TAG) && !repo {
@@ -346,7 +356,7 @@ async fn agent(
     graph: &Graph,
 ) -> Result<Option<(PathBuf, Option<ssh::Agent>)>, Failure> {
     let runs = |image: &Image| match &image.kind {
-        ImageKind::Stapel(stapel) => !stapel.shell.stages.is_empty(),
+        ImageKind::Stapel(stapel) => !stapel.shell.stages.is_empty() || stapel.ansible.is_some(),
         // Whether one mounts an agent stands in its Dockerfile.
         ImageKind::Dockerfile(_) => true,
     };
@@ -509,7 +519,7 @@ fn cluster_request(
     session: &Session,
     flags: &Flags,
     project: &Project,
-    (graph, settings, sources, secrets): (Graph, Settings, Sources, SecretValues),
+    (graph, settings, sources, mut given): (Graph, Settings, Sources, SecretValues),
     (client, repo): (&Client, &Repo),
 ) -> Result<ClusterRequest, Failure> {
     let name = format!("{}-{}", timestamp::day(session.world.clock.unix_millis()), &random_id()[..12]);
@@ -519,13 +529,17 @@ fn cluster_request(
     session.printer.release(Some(&announced));
     show_mode(session, project);
     show_plan(session, flags.building.parallel, flags.building.cluster_limit, &graph);
+    let config = secrets::hidden(project)?;
+    let keys = ssh::contents(&session.values.list(&SSH_KEY), &session.here, &session.world.environment)?;
+    let ssh_keys = u32::try_from(keys.len()).context("count ssh keys")?;
+    given.extend((0..).map(protocol_secrets::ssh_key).zip(keys));
     let submit = SubmitRequest {
         project: settings.project,
         repo: repo.clone(),
         others: flags.storage.others.clone(),
         custom_tags: flags.custom_tags.clone(),
         config_name: project.config_name.clone(),
-        config: project.rendering.text.clone(),
+        config,
         images: graph.images().iter().map(|image| image.name().clone()).collect(),
         commit: settings.commit,
         commit_time: settings.commit_time,
@@ -544,7 +558,8 @@ fn cluster_request(
         require_built: flags.building.require_built,
         detached: flags.detach,
         traceparent: None,
-        secrets,
+        ssh_keys,
+        secrets: given,
     };
     let (repository, interrupted) = (project.repository.clone(), session.world.interrupted.clone());
     Ok(ClusterRequest { client: client.clone(), name, submit, repository, interrupted })

@@ -40,7 +40,8 @@ trait Report: Serialize {
 pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
     let home = home_of(&desk)?;
     let store = engine::store(&home);
-    let surroundings = Surroundings { store: store.clone(), program: PathBuf::from(engine::OWN_PROGRAM) };
+    let surroundings =
+        Surroundings { store: store.clone(), program: PathBuf::from(engine::OWN_PROGRAM), toolbox: engine::places() };
     let environment = &desk.world.environment;
     let address = EngineAddress::from_environment(environment);
     let checking = async {

@@ -7,7 +7,7 @@ use slipway_client::{Client, HttpLink, LinkOptions};
 use slipway_native::rootless;
 use slipway_process::{Tasks, random_id};
 use slipway_telemetry::Tracer;
-use slipway_worker::{Capabilities, Mirrors, Mounts, Setup, Stop, Worker, health};
+use slipway_worker::{Agents, Capabilities, Mirrors, Mounts, Setup, Stop, Worker, health};
 use tokio::net::TcpListener;
 
 use super::session::Desk;
@@ -25,6 +25,7 @@ use crate::{
     },
     home,
     host::{Host, HostOptions},
+    ssh,
 };
 
 /// Where the kernel says what the host is called.
@@ -121,10 +122,18 @@ fn setup(
         clock: Arc::clone(&desk.world.clock),
         tracer: Tracer::default(),
         holds: Some(data.join("service/holds")),
+        agents: agents(options, tasks),
         // A worker has no user.
-        agent: None,
         introspect: None,
     }
+}
+
+/// Who gives commands the keys that come along with a build. Containers of an engine on another host reach no socket here.
+fn agents(options: &HostOptions, tasks: &Tasks) -> Agents {
+    if options.backend == Backend::Docker && !options.engine.is_here() {
+        return Agents::None;
+    }
+    Agents::OfKeys(Arc::new(ssh::Lender::new(tasks.clone())))
 }
 
 /// What jobs may ask of this worker.

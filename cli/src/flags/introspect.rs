@@ -28,7 +28,16 @@ pub(crate) const INTROSPECT_STAGE: Flag = Flag::list(
     "Open a shell in a stage after the build; `*/STAGE`: of every image",
 );
 
-pub(super) const FLAGS: &[Flag] = &[FOLLOW, INTROSPECT_ERROR, INTROSPECT_BEFORE_ERROR, INTROSPECT_STAGE];
+pub(crate) const INTROSPECT_AFTER: Flag =
+    Flag::list("introspect-after", "[IMAGE/]STAGE", "Another name of --introspect-stage");
+pub(crate) const INTROSPECT_BEFORE: Flag = Flag::list(
+    "introspect-before",
+    "[IMAGE/]STAGE",
+    "Open a shell after the build in what a stage was built on; `*/STAGE`: of every image",
+);
+
+pub(super) const FLAGS: &[Flag] =
+    &[FOLLOW, INTROSPECT_ERROR, INTROSPECT_BEFORE_ERROR, INTROSPECT_STAGE, INTROSPECT_AFTER, INTROSPECT_BEFORE];
 
 /// A stage of one image, or of every image.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,8 +59,10 @@ impl fmt::Display for Place {
 pub(crate) struct IntrospectFlags {
     /// When the commands of a stage fail.
     pub(crate) on_error: Option<Moment>,
-    /// After the build.
+    /// After the build, in these stages.
     pub(crate) stages: Vec<Place>,
+    /// After the build, in what these stages were built on.
+    pub(crate) before: Vec<Place>,
     /// How the first of the flags was given, for messages.
     pub(crate) spelling: String,
 }
@@ -68,19 +79,26 @@ impl IntrospectFlags {
             let (one, other) = (spelled(&INTROSPECT_ERROR), spelled(&INTROSPECT_BEFORE_ERROR));
             return Err(FlagError(format!("{one} and {other}: one shell is opened, so leave one of them out")));
         }
-        let stages = values.list(&INTROSPECT_STAGE).iter().map(|text| place(text)).collect::<Result<Vec<_>, _>>();
-        let stages = stages.map_err(|why| FlagError(format!("{}: {why}", spelled(&INTROSPECT_STAGE))))?;
+        let places = |flag: &Flag| -> Result<Vec<Place>, FlagError> {
+            let places = values.list(flag).iter().map(|text| place(text)).collect::<Result<Vec<_>, _>>();
+            places.map_err(|why| FlagError(format!("{}: {why}", spelled(flag))))
+        };
+        let stages = [places(&INTROSPECT_STAGE)?, places(&INTROSPECT_AFTER)?].concat();
+        let of_before = places(&INTROSPECT_BEFORE)?;
         let (on_error, given) = match (after, before) {
             (true, _) => (Some(Moment::After), &INTROSPECT_ERROR),
             (_, true) => (Some(Moment::Before), &INTROSPECT_BEFORE_ERROR),
-            (false, false) => (None, &INTROSPECT_STAGE),
+            (false, false) => {
+                let all = [&INTROSPECT_STAGE, &INTROSPECT_AFTER, &INTROSPECT_BEFORE];
+                (None, all.into_iter().find(|flag| values.is_given(flag)).unwrap_or(&INTROSPECT_STAGE))
+            }
         };
-        Ok(Self { on_error, stages, spelling: spelled(given) })
+        Ok(Self { on_error, stages, before: of_before, spelling: spelled(given) })
     }
 
     /// Whether any shell is wanted.
     pub(crate) fn wants_any(&self) -> bool {
-        self.on_error.is_some() || !self.stages.is_empty()
+        self.on_error.is_some() || !self.stages.is_empty() || !self.before.is_empty()
     }
 }
 

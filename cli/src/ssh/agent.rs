@@ -1,14 +1,15 @@
 //! A temporary ssh agent: OpenSSH's own, which ends with this process, however that ends.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use anyhow::{Context as _, anyhow, bail};
 use slipway_process::child::command;
+use slipway_protocol::Hidden;
 
 /// What the agent's own process runs: it waits until this process closes its input, or is gone, and ends the agent.
 const KEEPER: &str = "echo ready; cat >/dev/null; kill \"$SSH_AGENT_PID\"";
@@ -51,6 +52,22 @@ impl Agent {
     /// When a key is not there, needs a passphrase, or is none.
     pub(crate) fn start(keys: &[PathBuf]) -> anyhow::Result<Self> {
         keys.iter().try_for_each(|key| check(key))?;
+        let agent = Self::empty()?;
+        agent.add(keys)?;
+        Ok(agent)
+    }
+
+    /// Starts an agent that has these keys, which are handed over by pipes. Blocks.
+    ///
+    /// # Errors
+    /// When one needs a passphrase, or is none.
+    pub(crate) fn holding(keys: &[Hidden]) -> anyhow::Result<Self> {
+        let agent = Self::empty()?;
+        keys.iter().try_for_each(|key| agent.take(key))?;
+        Ok(agent)
+    }
+
+    fn empty() -> anyhow::Result<Self> {
         let directory = Directory::make()?;
         let socket = directory.0.join("agent");
         let mut started = command("ssh-agent");
@@ -65,7 +82,6 @@ impl Agent {
         if line.trim() != "ready" {
             bail!("start ssh-agent: it ended at once");
         }
-        agent.add(keys)?;
         Ok(agent)
     }
 
@@ -75,13 +91,26 @@ impl Agent {
     }
 
     fn add(&self, keys: &[PathBuf]) -> anyhow::Result<()> {
-        let mut adding = command("ssh-add");
-        adding.arg("-q").args(keys).env(super::SOCKET, &self.socket).env("SSH_ASKPASS_REQUIRE", "never");
-        let added = adding.stdin(Stdio::null()).output().with_context(|| format!("start ssh-add: {INSTALL}"))?;
-        if added.status.success() {
-            return Ok(());
+        let added = self.adding().args(keys).stdin(Stdio::null()).output();
+        loaded(&added.with_context(|| format!("start ssh-add: {INSTALL}"))?)
+    }
+
+    /// Adds a key without a file.
+    fn take(&self, key: &Hidden) -> anyhow::Result<()> {
+        let mut adding = self.adding();
+        adding.arg("-").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut added = adding.spawn().with_context(|| format!("start ssh-add: {INSTALL}"))?;
+        if let Some(mut to) = added.stdin.take() {
+            // One that ends early says why.
+            let _ = to.write_all(key.reveal()).and_then(|()| to.write_all(b"\n"));
         }
-        Err(anyhow!("load ssh keys into an agent: {}", said(&added.stderr)))
+        loaded(&added.wait_with_output().context("wait for ssh-add")?)
+    }
+
+    fn adding(&self) -> Command {
+        let mut adding = command("ssh-add");
+        adding.arg("-q").env(super::SOCKET, &self.socket).env("SSH_ASKPASS_REQUIRE", "never");
+        adding
     }
 }
 
@@ -90,6 +119,13 @@ impl Drop for Agent {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
+}
+
+fn loaded(added: &Output) -> anyhow::Result<()> {
+    if added.status.success() {
+        return Ok(());
+    }
+    Err(anyhow!("load ssh keys into an agent: {}", said(&added.stderr)))
 }
 
 /// Whether a key can be used without a passphrase.

@@ -16,16 +16,18 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::Semaphore,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 64;
 
-/// A relay, as long as its tasks run. Dropping it removes the socket.
+/// A relay, as long as its tasks run. Dropping it removes the socket and ends what goes over it.
 #[derive(Debug)]
 pub(crate) struct Relay {
     /// Ours alone.
     outer: PathBuf,
     inner: PathBuf,
+    _end: DropGuard,
 }
 
 impl Relay {
@@ -37,10 +39,11 @@ impl Relay {
         let outer = std::env::temp_dir().join(format!("slipway-agent-{}", random_id()));
         let doing = || format!("open a way to the ssh agent in {}", outer.display());
         DirBuilder::new().mode(0o700).create(&outer).with_context(doing)?;
-        let relay = Self { inner: outer.join("tmp"), outer: outer.clone() };
+        let end = tasks.token().child_token();
+        let relay = Self { inner: outer.join("tmp"), outer: outer.clone(), _end: end.clone().drop_guard() };
         let listener = relay.listen().with_context(doing)?;
         let (own, agent) = (tasks.clone(), Arc::<Path>::from(agent));
-        tasks.spawn(async move { serve(listener, agent, own).await });
+        tasks.spawn(async move { end.run_until_cancelled(serve(listener, agent, (own, end.clone()))).await });
         Ok(relay)
     }
 
@@ -66,7 +69,7 @@ impl Drop for Relay {
     }
 }
 
-async fn serve(listener: UnixListener, agent: Arc<Path>, tasks: Tasks) {
+async fn serve(listener: UnixListener, agent: Arc<Path>, (tasks, end): (Tasks, CancellationToken)) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -77,12 +80,14 @@ async fn serve(listener: UnixListener, agent: Arc<Path>, tasks: Tasks) {
                 return;
             }
         };
-        let agent = Arc::clone(&agent);
+        let (agent, end) = (Arc::clone(&agent), end.clone());
         tasks.spawn(async move {
             let _place = place;
             match UnixStream::connect(&agent).await {
                 // Either side may end it at any time.
-                Ok(mut own) => drop(tokio::io::copy_bidirectional(&mut stranger, &mut own).await),
+                Ok(mut own) => {
+                    drop(end.run_until_cancelled(tokio::io::copy_bidirectional(&mut stranger, &mut own)).await);
+                }
                 Err(error) => tracing::warn!("the ssh agent does not answer: {error}"),
             }
         });

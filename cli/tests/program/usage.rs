@@ -18,7 +18,7 @@ fn versions_and_help_are_data() {
     for text in ["--parallel-tasks-limit", "[default: 5]", "SLIPWAY_REPO, WERF_REPO", "--loose-giterminism"] {
         assert!(help.out.contains(text), "`{text}` is not in:\n{}", help.out);
     }
-    assert!(!help.out.contains("--introspect-after"), "what is not supported is not advertised");
+    assert!(!help.out.contains("--use-custom-tag"), "what is not supported is not advertised");
 }
 
 #[test]
@@ -64,18 +64,17 @@ fn foreign_and_later_commands_say_what_to_do() {
 #[test]
 fn what_is_not_supported_yet_is_never_ignored() {
     let run = |arguments: &[&str]| Sandbox::new().run(arguments);
-    run(&["build", "--introspect-before", "r"]).ends(2, &["Error: not supported yet: --introspect-before\n"]);
+    run(&["build", "--use-custom-tag", "r"]).ends(2, &["Error: not supported yet: --use-custom-tag\n"]);
     run(&["build", "-S", "http://locks"]).ends(2, &["--synchronization http://locks", "give --repo"]);
     run(&["build", "-S", "kubernetes://ns"])
         .ends(2, &["is not spoken to", ":local", "etcd://HOST:PORT", "coordinator"]);
     run(&["build", "-S", "etcd://a:1"]).ends(2, &["give --repo"]);
     run(&["stages", "winners", "--repo", "localhost:1/x"]).ends(2, &["--synchronization"]);
-    let both =
-        Sandbox::new().with("WERF_INTROSPECT_AFTER_1", "r").with("SLIPWAY_USE_BUILD_REPORT", "yes").run(&["plan"]);
+    let both = Sandbox::new().with("WERF_USE_CUSTOM_TAG_1", "r").with("SLIPWAY_USE_BUILD_REPORT", "yes").run(&["plan"]);
     both.ends(
         2,
         &[
-            "--introspect-after (set by the variable WERF_INTROSPECT_AFTER_1)",
+            "--use-custom-tag (set by the variable WERF_USE_CUSTOM_TAG_1)",
             "--use-build-report (set by the variable SLIPWAY_USE_BUILD_REPORT)",
         ],
     );

@@ -7,7 +7,7 @@ use std::{
 
 use slipway_config::ImageName;
 use slipway_process::Tasks;
-use slipway_protocol::{HandedSecret, Requirements, SecretValues};
+use slipway_protocol::{HandedSecret, Hidden, Job, Requirements, SecretValues, secrets};
 use slipway_stages::{
     Answer, Build, BuildEvent, Progress, SecretUse, StageKind, Wish,
     build::{BuildFailure, BuiltImage, JobKey},
@@ -141,13 +141,15 @@ impl Builds {
         self.running.get(&id).map(|running| running.requires.clone()).unwrap_or_default()
     }
 
-    /// The secrets of a build that a stage uses, as far as they are known.
-    pub(super) fn secrets(&self, id: BuildId, uses: &[SecretUse]) -> Vec<HandedSecret> {
-        let Some(running) = self.running.get(&id) else { return Vec::new() };
+    /// The secrets and ssh keys of a build that the commands of a job use, as far as they are known.
+    pub(super) fn hidden(&self, id: BuildId, job: &Job) -> (Vec<HandedSecret>, Vec<Hidden>) {
+        let (Some(running), Job::Stage(plan)) = (self.running.get(&id), job) else { return Default::default() };
         let handed = |used: &SecretUse| {
             Some(HandedSecret { id: used.id.clone(), content: running.secrets.get(&used.key)?.clone() })
         };
-        uses.iter().filter_map(handed).collect()
+        let secrets = plan.secrets.iter().filter_map(handed).collect();
+        let keys = (0..).map_while(|number| running.secrets.get(&secrets::ssh_key(number)).cloned());
+        (secrets, if plan.body.has_commands() { keys.collect() } else { Vec::new() })
     }
 
     /// The name of a build's project.

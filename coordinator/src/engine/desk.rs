@@ -137,6 +137,7 @@ mod tests {
             again: None,
             traceparent: None,
             secrets: Vec::new(),
+            ssh_keys: Vec::new(),
             caches: Vec::new(),
         };
         Desired { run: attempts.iter().map(assignment).collect(), ..Desired::default() }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use slipway_config::ImageName;
 use slipway_digest::Encoder;
 use slipway_oci::ImageAt;
-use slipway_protocol::{AttemptId, Desired, Failure, Job, Outcome, Requirements};
+use slipway_protocol::{Assignment, AttemptId, Desired, Failure, Job, Outcome, Requirements};
 use slipway_stages::{
     Answer, BuildEvent, PlanBase, Question, StageBody, StagePlan,
     build::{JobEnd, JobKey},
@@ -90,12 +90,8 @@ impl Owner {
         let key = self.builds.scheduler_key(build, key);
         let number = self.builds.next_number();
         self.subscribers.insert(number, subscriber);
-        let uses = match &job {
-            Job::Stage(plan) => plan.secrets.as_slice(),
-            Job::Checksum(_) | Job::Deliver(_) => &[],
-        };
-        let secrets = self.builds.secrets(build, uses);
-        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside, secrets });
+        let (secrets, ssh_keys) = self.builds.hidden(build, &job);
+        self.jobs.entry(key.clone()).or_insert(JobEntry { job, outside, secrets, ssh_keys });
         self.rerouted();
         self.traces.wanted(number, &key, self.builds.trace(build), about);
         self.schedule(scheduler::Event::Wanted { key, want, subscriber: number });
@@ -226,9 +222,9 @@ impl Owner {
             let (job, push_to) = (entry.job.clone(), entry.outside.push_to.clone());
             let (again, traceparent) = (self.scheduler.again(&attempt), self.traces.parent_of(&attempt));
             let deadline = options.deadline;
-            let secrets = entry.secrets.clone();
+            let (secrets, ssh_keys) = (entry.secrets.clone(), entry.ssh_keys.clone());
             let caches = entry.outside.beside.caches.iter().map(|cache| cache.repo().clone()).collect();
-            Some(slipway_protocol::Assignment { attempt, job, push_to, deadline, again, traceparent, secrets, caches })
+            Some(Assignment { attempt, job, push_to, deadline, again, traceparent, secrets, ssh_keys, caches })
         };
         Desired {
             run: orders.run.into_iter().filter_map(assignment).collect(),

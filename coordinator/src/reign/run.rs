@@ -132,7 +132,7 @@ impl Reign {
             self.wait_for_commits(entry, &work.request, writer).await?;
             let place = self.parts.places.open(&work.request.repo).await?;
             let outside = self.outside(&work.request, &place)?;
-            let secrets = self.wait_for_secrets(entry, &work.graph, writer).await?;
+            let secrets = self.wait_for_secrets(entry, (&work.graph, work.request.ssh_keys), writer).await?;
             Ok((place, outside, secrets))
         };
         let (place, outside, secrets) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;

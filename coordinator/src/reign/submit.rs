@@ -45,7 +45,7 @@ impl Reign {
         }
         let _turn = Turn::take(&self.submitting, name)?;
         let (request, graph) = self.check(request).await?;
-        secrets::check(&secrets, &graph, request.detached).map_err(|why| refuse(Code::Invalid, why))?;
+        secrets::check(&secrets, &graph, &request).map_err(|why| refuse(Code::Invalid, why))?;
         self.check_commits(&request).await?;
         let summary = BuildSummary {
             build: name.clone(),

@@ -217,6 +217,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         require_built: false,
         detached: false,
         traceparent: None,
+        ssh_keys: 0,
         secrets: Default::default(),
     }
 }

@@ -153,7 +153,7 @@ impl Lab {
             clock,
             tracer,
             holds: None,
-            agent: None,
+            agents: slipway_worker::Agents::None,
             introspect: None,
         };
         let worker = Worker::new(setup, tasks.clone());

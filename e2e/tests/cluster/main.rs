@@ -13,6 +13,7 @@ mod native;
 mod once;
 mod reporting;
 mod secrets;
+mod stapel;
 mod traces;
 mod workers;
 

@@ -4,38 +4,37 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::fs::symlink,
     path::Path,
     sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result};
-use slipway_e2e::{Part, Project, Registry, Run, engine, project::Built, require};
+use slipway_e2e::{
+    Part, Project, Registry, Run,
+    ansible::{is_missing, share},
+    engine,
+    project::Built,
+    require,
+};
 
 const ALL: [Part; 4] = [Part::Docker, Part::Busybox, Part::Registry, Part::Git];
 
 /// A project whose home directory has what was set up for Ansible by any other, and shares the locks of it.
 fn project() -> Result<Project> {
     let project = Project::new("ansible")?;
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ansible");
-    let service = project.home().join("service");
-    fs::create_dir_all(&service)?;
-    for (name, at) in [("trees", project.home().join("ansible")), ("locks", service.join("locks"))] {
-        fs::create_dir_all(shared.join(name))?;
-        symlink(shared.join(name), at)?;
-    }
+    share(project.home(), &Path::new(env!("CARGO_TARGET_TMPDIR")).join("ansible"))?;
     Ok(project)
 }
 
 /// A project whose builds find what was set up for Ansible.
-struct Setup {
-    registry: Registry,
-    project: Project,
+pub(crate) struct Setup {
+    pub(crate) registry: Registry,
+    pub(crate) project: Project,
 }
 
 impl Setup {
     /// `None`, aloud, when Ansible cannot be set up here.
-    fn new(documents: &str) -> Result<Option<Self>> {
+    pub(crate) fn new(documents: &str) -> Result<Option<Self>> {
         static READY: OnceLock<Option<String>> = OnceLock::new();
         if !require(&ALL) {
             return Ok(None);
@@ -49,19 +48,19 @@ impl Setup {
         Ok(Some(setup))
     }
 
-    fn run(&self, message: &str, arguments: &[&str]) -> Result<Run> {
+    pub(crate) fn run(&self, message: &str, arguments: &[&str]) -> Result<Run> {
         self.project.commit(message)?;
         let repo = self.registry.repo("ansible");
         let all: Vec<&str> = ["build", "--repo", &repo].iter().chain(arguments).copied().collect();
         self.project.slipway(&all)
     }
 
-    fn build(&self, message: &str) -> Result<Built> {
+    pub(crate) fn build(&self, message: &str) -> Result<Built> {
         self.project.commit(message)?;
         self.project.build(&["--repo", &self.registry.repo("ansible")])
     }
 
-    fn see(&self, built: &Built, command: &str) -> Result<String> {
+    pub(crate) fn see(&self, built: &Built, command: &str) -> Result<String> {
         engine::sh(&built.image("app"), command)
     }
 }
@@ -71,8 +70,7 @@ fn lacking() -> Result<Option<String>> {
     let setup = Setup { registry: Registry::start()?, project: project()? };
     setup.project.config("image: app\nfrom: BASE\nansible: {setup: [{debug: {msg: ready}}]}\n")?;
     let run = setup.run("first", &[])?;
-    let missing = ["install Ansible from PyPI", "make a virtual environment", "this host has none", "C.UTF-8:"];
-    if run.code != 0 && missing.iter().any(|part| run.stderr.contains(part)) {
+    if run.code != 0 && is_missing(&run.stderr) {
         return Ok(Some(run.stderr));
     }
     assert_eq!(run.code, 0, "{}", run.stderr);

@@ -3,9 +3,14 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use slipway_e2e::{Project, Setup, builds_dockerfiles, canary::Canary, engine};
+use slipway_e2e::{
+    Project, Setup, builds_dockerfiles,
+    canary::Canary,
+    engine,
+    ssh::{key, ssh_add},
+};
 
-use crate::secrets::{ALLOWED, key, md5, ssh_add};
+use crate::secrets::{ALLOWED, md5};
 
 /// A project with one Dockerfile image, whose Dockerfile is these lines on the base.
 fn new(name: &str, directives: &str, lines: &str) -> Result<Option<Setup>> {
@@ -77,6 +82,8 @@ fn a_canary_of_a_dockerfile_is_found_nowhere() -> Result<()> {
     let run = |last: &str| format!("RUN --mount=type=secret,id=E2E_CANARY {TELL}{last}\n");
     let Some(setup) = new("run-canary", "secrets: [{env: E2E_CANARY}]\n", &run(""))? else { return Ok(()) };
     let (project, canary) = (&setup.project, Canary::new());
+    // A Dockerfile that is not in its context is sent apart.
+    project.write(".dockerignore", "Dockerfile\n")?;
     project.commit("first")?;
     let (tmp, system) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (of_tmp, of_system) = (tmp.path().to_str().context("a path")?, system.path().to_str().context("a path")?);

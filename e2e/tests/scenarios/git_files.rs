@@ -256,3 +256,40 @@ fn a_submodule_that_moves_is_a_patch() -> Result<()> {
     assert!(setup.build("nothing")?.run.built().is_empty());
     Ok(())
 }
+
+/// Attributes say how git shows files to people and packs them for others; an image holds what was committed.
+#[test]
+fn attributes_change_nothing_of_what_was_committed() -> Result<()> {
+    let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app}]\n";
+    let Some(setup) = new(config)? else { return Ok(()) };
+    let project = &setup.project;
+    project.write("src/ignored", "not for others\n")?;
+    project.write("src/format", "$Format:%H$ $Id$\n")?;
+    project.write("src/lines", "one\ntwo\n")?;
+    project.write("src/crlf", "one\r\ntwo\r\n")?;
+    project.git(&["config", "core.autocrlf", "false"])?;
+    // Committed as they are: the attributes come later.
+    setup.build("before")?;
+    let attributes =
+        "ignored export-ignore\nformat export-subst ident\nlines text eol=crlf\n.gitattributes export-ignore\n";
+    project.write("src/.gitattributes", attributes)?;
+    let look = |built: &Built| {
+        engine::sh(
+            &built.image("image"),
+            "cd /app; for f in .gitattributes *; do echo $f; od -c $f | tail -n1; md5sum < $f; done",
+        )
+    };
+    let patched = setup.build("by patch")?;
+    assert_eq!(patched.run.built(), ["image/gitLatestPatch"]);
+    let expected = "cat /app/ignored /app/format /app/lines; wc -c < /app/crlf; ls -A /app | wc -l";
+    let seen = "not for others\n$Format:%H$ $Id$\none\ntwo\n10\n5\n";
+    assert_eq!(engine::sh(&patched.image("image"), expected)?, seen);
+    project.config(&config.replace("git:", "fromCacheVersion: 2\ngit:"))?;
+    let archived = setup.build("by archive")?;
+    assert_eq!(archived.run.built(), ["image/from", "image/gitArchive"]);
+    assert_eq!(engine::sh(&archived.image("image"), expected)?, seen);
+    assert_eq!(look(&archived)?, look(&patched)?);
+    // What git checks out by them is no change.
+    assert!(setup.build("nothing")?.run.built().is_empty());
+    Ok(())
+}

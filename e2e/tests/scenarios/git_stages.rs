@@ -62,6 +62,26 @@ fn fixture_11_13_15_archive_then_patch() -> Result<()> {
     same_files(&setup, &third)
 }
 
+#[test]
+fn a_deleted_file_counts_with_its_size() -> Result<()> {
+    let Some(setup) = new(WHOLE)? else { return Ok(()) };
+    setup.project.write("big", vec![b'x'; MIB])?;
+    setup.project.write("less", vec![b'y'; MIB - 1024])?;
+    let first = setup.build("first")?;
+    assert_eq!(first.run.built(), ["image/from", "image/gitArchive"]);
+    setup.project.git(&["rm", "--quiet", "less"])?;
+    let second = setup.build("less than a mebibyte goes")?;
+    assert_eq!(second.run.built(), ["image/gitLatestPatch"]);
+    same_files(&setup, &second)?;
+    setup.project.git(&["rm", "--quiet", "big"])?;
+    let third = setup.build("more than a mebibyte has gone")?;
+    assert_eq!(third.run.reused(), ["image/from", "image/gitArchive"]);
+    assert_eq!(third.run.built(), ["image/gitCache"]);
+    same_files(&setup, &third)?;
+    assert!(setup.build("nothing")?.run.built().is_empty());
+    Ok(())
+}
+
 fn user_stages(version: &str) -> String {
     let versions = if version.is_empty() { String::new() } else { format!("  {version}: '1'\n") };
     format!(

@@ -251,3 +251,41 @@ fn what_is_not_there_is_named() -> Result<()> {
     assert!(stderr.contains(&gone), "{stderr}");
     Ok(())
 }
+
+/// Rights that a file has beside its mode, such as those of `ping`.
+#[test]
+fn capabilities_of_files_come_along() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("capabilities")?);
+    for program in ["/usr/sbin/setcap", "/usr/sbin/getcap"] {
+        if !std::path::Path::new(program).exists() {
+            slipway_parts::skip("setcap", "setcap and getcap are not installed (package libcap2-bin)");
+            return Ok(());
+        }
+        project.bring("tools", program)?;
+    }
+    let config = |more: &str| {
+        let set = "/usr/sbin/setcap cap_net_raw+ep /out/tool";
+        format!(
+            "artifact: made\nfrom: BASE\ngit: [{{add: /tools, to: /}}]\n\
+             shell: {{install: ['mkdir /out; cp /bin/busybox /out/tool; {set}; ln /out/tool /out/other{more}']}}\n---\n\
+             image: app\nfrom: BASE\ngit: [{{add: /tools, to: /}}]\nimport:\n- {{artifact: made, add: /out, to: /out, after: install}}\n\
+             - {{artifact: made, add: /out/tool, to: /single, after: install}}\n"
+        )
+    };
+    let repo = registry.repo("capabilities");
+    project.config(&config(""))?;
+    project.commit("first")?;
+    let first = project.build(&["--repo", &repo])?;
+    let look = "for f in /out/tool /out/other /single; do /usr/sbin/getcap $f; done";
+    let expected = ["/out/tool", "/out/other", "/single"].map(|file| format!("{file} cap_net_raw=ep\n"));
+    assert_eq!(engine::sh(&first.image("app"), look)?, expected.concat());
+    assert!(project.build(&["--repo", &repo])?.run.built().is_empty());
+    // What counts is type, mode, path and content.
+    project.config(&config("; echo more"))?;
+    project.commit("second")?;
+    assert_eq!(project.build(&["--repo", &repo])?.run.built(), ["made/install"]);
+    Ok(())
+}

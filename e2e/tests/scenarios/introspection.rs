@@ -91,6 +91,14 @@ fn a_shell_is_opened_in_a_stage_that_was_built_or_found() -> Result<()> {
         assert_eq!(run.code, 0, "{time}: {}", run.stdout);
         assert!(run.stdout.contains("state=one="), "{time}: {}", run.stdout);
     }
+    for (flag, state) in [("--introspect-after", "two"), ("--introspect-before", "one")] {
+        let arguments = ["build", "--repo", &repo, flag, "*/setup"];
+        let Some(run) = on_terminal(&project, &arguments, "echo state=$(cat /state)=\nexit\n")? else { return Ok(()) };
+        assert_eq!(run.code, 0, "{flag}: {}", run.stdout);
+        assert!(run.stdout.contains(&format!("state={state}=")), "{flag}: {}", run.stdout);
+    }
+    let first = on_terminal(&project, &["build", "--repo", &repo, "--introspect-before", "app/from"], "")?;
+    assert!(first.is_some_and(|run| run.code == 0 && run.stdout.contains("is the first stage of its image")));
     let built = project.build(&["--repo", &repo])?;
     assert_eq!(engine::sh(&built.image("app"), "cat /state")?, "two\n");
     Ok(())
@@ -111,6 +119,7 @@ fn without_a_terminal_and_for_what_is_not_there_flags_are_refused() -> Result<()
         (&["--introspect-before-error"], "no terminal"),
         (&["--introspect-stage", "app/install"], "--introspect-stage opens a shell"),
         (&["--introspect-stage", "web/install"], "has no image `web`"),
+        (&["--introspect-before", "web/install"], "--introspect-before web/install: this build has no image `web`"),
         (&["--introspect-stage", "app/instal"], "`instal` names no stage"),
         (&["--introspect-error", "--introspect-before-error"], "leave one of them out"),
     ] {
@@ -118,10 +127,10 @@ fn without_a_terminal_and_for_what_is_not_there_flags_are_refused() -> Result<()
         assert!(run.code == 2 && run.stderr.contains(said), "{arguments:?}: {} {}", run.code, run.stderr);
     }
     // Who names a backend for all tests names one too many for a cluster.
-    for flag in [&["--introspect-error"][..], &["--introspect-stage", "app/install"], &["--ssh-key", "none"]] {
+    for flag in [&["--introspect-error"][..], &["--introspect-before", "app/install"]] {
         let run = project.slipway_with(&[&["build"], &cluster[..], flag].concat(), &[("SLIPWAY_BACKEND", "")])?;
-        let refused = run.code == 2 && (run.stderr.contains("not supported yet") || run.stderr.contains("no file"));
-        assert!(refused, "{flag:?}: {} {}", run.code, run.stderr);
+        let said = format!("{} opens a shell on your terminal, which workers of a cluster do not have", flag[0]);
+        assert!(run.code == 2 && run.stderr.contains(&said), "{flag:?}: {} {}", run.code, run.stderr);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Scenarios, a file each, in one program. `fixture_N` re-creates conformance case N of werf's own tests.
 
 mod ansible;
+mod ansible_debian;
 mod bases;
 mod basic;
 mod beside;
@@ -19,6 +20,7 @@ mod imports;
 mod includes;
 mod interrupted;
 mod introspection;
+mod killed;
 mod mounts;
 mod native;
 mod output;

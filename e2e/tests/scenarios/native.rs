@@ -7,7 +7,7 @@ use slipway_e2e::{Part, Project, Registry, Run, engine, processes, require, tree
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 /// Where no engine listens.
-const NO_ENGINE: [(&str, &str); 1] = [("DOCKER_HOST", "unix:///nonexistent/engine.sock")];
+pub(super) const NO_ENGINE: [(&str, &str); 1] = [("DOCKER_HOST", "unix:///nonexistent/engine.sock")];
 
 /// Whether this machine can build natively; said aloud when not.
 pub(super) fn can_build() -> bool {
@@ -351,39 +351,8 @@ fn layers(registry: &Registry, name: &str, image: &str) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// A killed build leaves no process, and the next one removes its directories.
-#[test]
-fn a_killed_build_leaves_nothing() -> Result<()> {
-    if !can_build() {
-        return Ok(());
-    }
-    let (registry, project) = (Registry::start()?, Project::new("killed-native")?);
-    let base = base(&registry)?;
-    let mark = format!("{}", 500_000 + std::process::id());
-    project.config(&format!("image: app\nfrom: {base}\nshell: {{setup: 'sleep {mark} & echo up > /up; wait'}}\n"))?;
-    project.commit("first")?;
-    let mut child = project.start(&["build", "--backend", "native"], &NO_ENGINE)?;
-    while running(&mark) == 0 {
-        assert!(child.try_wait()?.is_none(), "it ended: {:?}", Run::wait(child));
-        std::thread::yield_now();
-    }
-    child.kill()?;
-    child.wait()?;
-    // The kernel ends what is left in its own time.
-    while running(&mark) > 0 {
-        std::thread::yield_now();
-    }
-    let work = project.home().join("native/work");
-    assert!(std::fs::read_dir(&work)?.count() > 0, "the killed build had a directory");
-    project.config(&format!("image: app\nfrom: {base}\nshell: {{setup: echo done > /up}}\n"))?;
-    project.commit("second")?;
-    project.build_with(&["--backend", "native"], &NO_ENGINE)?;
-    assert_eq!(std::fs::read_dir(&work)?.count(), 0);
-    Ok(())
-}
-
 /// How many processes of this machine have a word among their arguments.
-fn running(word: &str) -> usize {
+pub(super) fn running(word: &str) -> usize {
     processes::with(word).len()
 }
 
@@ -450,7 +419,7 @@ fn a_cleanup_leaves_running_builds_alone() -> Result<()> {
 
 /// Runs a program as a user who is not root and has some ids of the host. `$0` is a directory of that user, the rest the
 /// program; `TUN` = the mode that the device of networks has.
-const AS_USER: &str = "set -e; printf 'nobody:100000:65536\\n' | tee \"$0/subuid\" > \"$0/subgid\"; touch /etc/subuid /etc/subgid; \
+pub(super) const AS_USER: &str = "set -e; printf 'nobody:100000:65536\\n' | tee \"$0/subuid\" > \"$0/subgid\"; touch /etc/subuid /etc/subgid; \
                        mount --bind \"$0/subuid\" /etc/subuid; mount --bind \"$0/subgid\" /etc/subgid; export HOME=\"$0\" TMPDIR=\"$0\"; \
                        rm -f \"$0/tun\"; mknod -m \"$TUN\" \"$0/tun\" c 10 200; \
                        if [ -e /dev/net/tun ]; then mount --bind \"$0/tun\" /dev/net/tun; fi; \
@@ -513,7 +482,7 @@ fn a_user_without_root_builds_too() -> Result<()> {
 }
 
 /// Makes a directory and all that is in it somebody's.
-fn give(directory: &std::path::Path, owner: &str) -> Result<()> {
+pub(super) fn give(directory: &std::path::Path, owner: &str) -> Result<()> {
     slipway_process::child::command("chown").args(["-R", owner]).arg(directory).status()?;
     Ok(())
 }

@@ -3,7 +3,12 @@
 use std::{fs, process::Stdio};
 
 use anyhow::{Context as _, Result};
-use slipway_e2e::{Part, Project, Registry, canary::Canary, engine, require};
+use slipway_e2e::{
+    Part, Project, Registry,
+    canary::Canary,
+    engine, require,
+    ssh::{key, ssh_add},
+};
 use slipway_process::child::command;
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
@@ -161,33 +166,6 @@ fn a_canary_is_found_nowhere() -> Result<()> {
     canary.is_not_in("the log of a failure", failed.stderr.as_bytes())?;
     for directory in [project.home(), project.path(), &registry.data(), tmp.path(), system.path()] {
         canary.is_not_below(directory)?;
-    }
-    Ok(())
-}
-
-/// A new key; its public half is returned, too. `None`, said aloud, where OpenSSH is missing.
-pub(crate) fn key(directory: &std::path::Path, passphrase: &str) -> Result<Option<(String, String)>> {
-    let path = directory.join(format!("key-{}", slipway_process::random_id()));
-    let mut made = command("ssh-keygen");
-    made.args(["-q", "-t", "ed25519", "-C", "e2e", "-N", passphrase, "-f"]).arg(&path).stdin(Stdio::null());
-    if made.status().is_err() {
-        slipway_parts::skip("ssh", "OpenSSH's client is not installed");
-        return Ok(None);
-    }
-    let public = fs::read_to_string(path.with_extension("pub"))?;
-    let public = public.split(' ').nth(1).context("a public key")?.to_owned();
-    Ok(Some((path.to_str().context("a UTF-8 path")?.to_owned(), public)))
-}
-
-/// Puts `ssh-add` of this machine with all that it needs below `ssh/` of a project: the base image has none.
-pub(crate) fn ssh_add(project: &Project) -> Result<()> {
-    let listed = command("ldd").arg("/usr/bin/ssh-add").output()?;
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let parts = listed.split_whitespace().filter(|word| word.starts_with('/')).chain(["/usr/bin/ssh-add"]);
-    for part in parts {
-        let inner = format!("ssh{part}");
-        project.write(&inner, fs::read(part).with_context(|| part.to_owned())?)?;
-        project.chmod(&inner, 0o755)?;
     }
     Ok(())
 }

@@ -8,14 +8,19 @@ use slipway_process::child::command;
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
-/// An image of what `docker/toolbox/lay-out` makes, without some of its programs, in a registry.
-fn toolbox(registry: &Registry, tag: &str, without: &[&str]) -> Result<String> {
+/// An image of what `docker/toolbox/lay-out` makes, without some of its programs, in a registry. `ansible` is laid beside
+/// them.
+pub(crate) fn toolbox(registry: &Registry, tag: &str, without: &[&str], ansible: Option<&Path>) -> Result<String> {
     let home = tempfile::tempdir()?;
     let lay_out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/toolbox/lay-out");
     let made = command("sh").arg(lay_out).arg(home.path()).output()?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     for program in without {
         std::fs::remove_file(home.path().join(".werf/stapel/embedded/bin").join(program))?;
+    }
+    if let Some(ansible) = ansible {
+        let copied = command("cp").arg("-a").arg(ansible).arg(home.path().join(".werf/stapel/ansible")).status()?;
+        ensure!(copied.success(), "cp failed");
     }
     let archive = tempfile::NamedTempFile::new()?;
     let mut packed = command("tar");
@@ -45,8 +50,8 @@ fn a_toolbox_image_of_ones_own_runs_commands_and_one_that_lacks_something_is_ref
     let (registry, project) = (Registry::start()?, Project::new("toolbox")?);
     let unique = slipway_process::random_id();
     let (good, bad) = (format!("good-{unique}"), format!("bad-{unique}"));
-    let name = toolbox(&registry, &good, &[])?;
-    toolbox(&registry, &bad, &["base64", "rm"])?;
+    let name = toolbox(&registry, &good, &[], None)?;
+    toolbox(&registry, &bad, &["base64", "rm"], None)?;
     project.write("kept/file", "x")?;
     project.write("kept/gone", "x")?;
     project.config("image: app\nfrom: BASE\ngit: [{add: /kept, to: /kept}]\nshell: {setup: ['echo $BASH > /shell; ls /kept > /kept-files']}\n")?;

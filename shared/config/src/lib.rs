@@ -4,7 +4,7 @@
 //! [`documents`] (splitting), `raw/` (one file per directive), `check` (rules across documents), [`problem`]
 //! (errors); then what is done with a configuration: [`names`] (images that a user asks for), [`graph`] (what
 //! depends on what); beside it, [`giterminism`] (what may be used without being committed), [`includes`] (files of the
-//! configuration that come from other repositories), and [`value`] (YAML of any shape, for templates).
+//! configuration that come from other repositories), [`hide`] (its text without secrets), and [`value`] (YAML of any shape, for templates).
 //!
 //! This crate reads no file and knows no git: it is given the rendered text and answers with a configuration or
 //! with every problem it found, each at its line and column.
@@ -13,6 +13,7 @@ mod check;
 pub mod documents;
 pub mod giterminism;
 pub mod graph;
+pub mod hide;
 pub mod includes;
 pub mod model;
 pub mod names;
@@ -26,6 +27,7 @@ mod yaml;
 pub use documents::select_documents;
 pub use giterminism::Giterminism;
 pub use graph::{graph_dot, graph_json, graph_yaml, image_names};
+pub use hide::{NotHidden, hide_values};
 pub use model::*;
 pub use names::{SelectError, closure, select};
 pub use problem::{Origin, Position, Problem, Problems};

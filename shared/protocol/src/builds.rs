@@ -109,6 +109,10 @@ pub struct SubmitRequest {
     pub detached: bool,
     /// W3C trace context of the client.
     pub traceparent: Option<String>,
+    /// How many ssh keys its commands have in an agent. They are among the secrets, under the names that
+    /// [`secrets::ssh_key`](crate::secrets::ssh_key) gives.
+    #[serde(default)]
+    pub ssh_keys: u32,
     /// What its commands may read, by the keys that its plans name. Never stored: a coordinator that goes on with the build
     /// is sent them again.
     #[serde(default, skip_serializing_if = "SecretValues::is_empty")]

@@ -78,6 +78,9 @@ pub struct Assignment {
     /// Secrets that its commands may read.
     #[serde(default)]
     pub secrets: Vec<HandedSecret>,
+    /// Private keys that its commands have in an ssh agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<Hidden>,
     /// Cache repositories: stages are read from them first, and what was built or read goes there, too.
     #[serde(default)]
     pub caches: Vec<Repo>,

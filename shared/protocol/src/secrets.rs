@@ -10,6 +10,14 @@ pub const LONGEST_SECRET: usize = 64 << 10;
 /// Most bytes of all secrets of a build together.
 pub const MOST_SECRETS: usize = 1 << 20;
 
+/// Most ssh keys of a build.
+pub const MOST_SSH_KEYS: u32 = 100;
+
+/// Names an ssh key of a build among its secrets, from 0: no key of an image's secret is like it.
+pub fn ssh_key(number: u32) -> String {
+    format!("ssh key {number}")
+}
+
 /// The content of a secret. Nothing shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(Arc<[u8]>);

@@ -66,6 +66,7 @@ fn an_assignment_reads_back() {
         again: None,
         traceparent: None,
         secrets: vec![HandedSecret { id: "token".to_owned(), content: Hidden::new(*b"hush") }],
+        ssh_keys: vec![Hidden::new(*b"psst")],
         caches: vec![at().repo],
     }];
     let record = StageRecord {

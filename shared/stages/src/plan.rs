@@ -194,6 +194,16 @@ pub enum StageBody {
     Copy(Box<Original>),
 }
 
+impl StageBody {
+    /// Whether commands of the user run.
+    pub fn has_commands(&self) -> bool {
+        match self {
+            Self::Shell { .. } | Self::Dockerfile(_) => true,
+            Self::Nothing | Self::Git(_) | Self::Imports(_) | Self::Respec(_) | Self::Copy(_) => false,
+        }
+    }
+}
+
 /// A command and the line of `werf.yaml` it stands on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ShellCommand {

@@ -151,12 +151,7 @@ pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
 /// The secrets that commands of a stage may read: those of its image.
 pub(crate) fn secrets(image: &Image, body: &StageBody) -> Vec<SecretUse> {
     let used = |secret: &slipway_config::Secret| SecretUse { id: secret.id.clone(), key: secret.key(image) };
-    match body {
-        StageBody::Shell { .. } | StageBody::Dockerfile(_) => image.secrets.iter().map(used).collect(),
-        StageBody::Nothing | StageBody::Git(_) | StageBody::Imports(_) | StageBody::Respec(_) | StageBody::Copy(_) => {
-            Vec::new()
-        }
-    }
+    if body.has_commands() { image.secrets.iter().map(used).collect() } else { Vec::new() }
 }
 
 /// The commits that a stage holds once it is built: the current one for every mapping, if it holds sources at all.

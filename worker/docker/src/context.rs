@@ -1,8 +1,8 @@
 //! The context of a Dockerfile build: spooled, checked, and with the Dockerfile in it where the engine reads it.
 //!
 //! The engine takes the Dockerfile from the context. When the context holds the same text, that file is used;
-//! otherwise the text is added under a name of ours, with an ignore file that makes the engine remove it again before
-//! the first `COPY`.
+//! otherwise BuildKit is sent both apart, and for the classic builder the text is added under a name of ours, with an
+//! ignore file that makes it remove it again before the first `COPY`.
 
 use std::{
     fs::File,
@@ -28,10 +28,8 @@ const MAX_IGNORE: u64 = 1024 * 1024;
 pub(crate) struct Context {
     /// The archive, read from its start.
     pub(crate) file: File,
-    /// Name of the Dockerfile in it.
-    pub(crate) dockerfile: String,
-    /// Whether the Dockerfile had to be added. Only the classic builder keeps an added one out of the image.
-    pub(crate) added: bool,
+    /// Name of the Dockerfile in it; `None` = it is to be sent apart.
+    pub(crate) dockerfile: Option<String>,
 }
 
 /// What the archive holds that matters here.
@@ -41,8 +39,9 @@ struct Seen {
     ignore: Option<Vec<u8>>,
 }
 
-/// Writes the context to an unnamed file in `directory` and looks for the Dockerfile. Blocking.
-pub(crate) fn spool(directory: &Path, context: ByteStream, text: &str) -> Result<Context, BackendError> {
+/// Writes the context to an unnamed file in `directory` and looks for the Dockerfile, which is added when it is not there and
+/// cannot be sent `apart`. Blocking.
+pub(crate) fn spool(directory: &Path, context: ByteStream, text: &str, apart: bool) -> Result<Context, BackendError> {
     let doing = "read the build context";
     let run = || -> io::Result<Context> {
         std::fs::create_dir_all(directory)?;
@@ -51,12 +50,12 @@ pub(crate) fn spool(directory: &Path, context: ByteStream, text: &str) -> Result
         retar::rewrite(reader, io::BufWriter::with_capacity(1 << 18, &mut first), Rewrite::default())
             .map_err(io::Error::from)?;
         let seen = look(&mut first, text.as_bytes())?;
-        if let Some(dockerfile) = seen.dockerfile {
+        if seen.dockerfile.is_some() || apart {
             first.seek(SeekFrom::Start(0))?;
-            return Ok(Context { file: first, dockerfile, added: false });
+            return Ok(Context { file: first, dockerfile: seen.dockerfile });
         }
         let file = add(&mut first, &tempfile::tempfile_in(directory)?, text.as_bytes(), seen.ignore)?;
-        Ok(Context { file, dockerfile: OWN_NAME.to_owned(), added: true })
+        Ok(Context { file, dockerfile: Some(OWN_NAME.to_owned()) })
     };
     run().map_err(|error| archive_failed(doing, &error))
 }
@@ -174,10 +173,14 @@ mod tests {
         Bytes::from(builder.into_inner().expect("an archive"))
     }
 
-    async fn spooled(files: &[(&str, &str)], text: &'static str) -> (String, bool, Vec<(String, String)>) {
+    async fn spooled(
+        files: &[(&str, &str)],
+        text: &'static str,
+        apart: bool,
+    ) -> (Option<String>, Vec<(String, String)>) {
         let directory = tempfile::tempdir().expect("a directory");
         let bytes = archive(files);
-        let work = move || spool(directory.path(), stream::iter([Ok(bytes)]).boxed(), text).expect("a context");
+        let work = move || spool(directory.path(), stream::iter([Ok(bytes)]).boxed(), text, apart).expect("a context");
         let context = tokio::task::spawn_blocking(work).await.expect("no panic");
         let mut archive = tar::Archive::new(context.file);
         let entries = archive.entries().expect("an archive").map(|entry| {
@@ -187,23 +190,27 @@ mod tests {
             (String::from_utf8_lossy(&entry.path_bytes()).into_owned(), text)
         });
         let entries = entries.collect();
-        (context.dockerfile, context.added, entries)
+        (context.dockerfile, entries)
     }
 
     #[tokio::test]
     async fn the_dockerfile_of_the_context_is_used() {
         let files = [("a/Dockerfile", "FROM x"), ("Dockerfile", "FROM x"), ("other", "FROM y")];
-        let (name, added, entries) = spooled(&files, "FROM x").await;
-        assert_eq!((name.as_str(), added, entries.len()), ("Dockerfile", false, 3));
+        for apart in [false, true] {
+            let (name, entries) = spooled(&files, "FROM x", apart).await;
+            assert_eq!((name.as_deref(), entries.len()), (Some("Dockerfile"), 3));
+        }
     }
 
     #[tokio::test]
-    async fn a_missing_dockerfile_is_added_and_ignored() {
-        let (name, added, entries) = spooled(&[("f", "1")], "FROM x").await;
+    async fn a_missing_dockerfile_is_sent_apart_or_added_and_ignored() {
+        let (name, entries) = spooled(&[("f", "1")], "FROM x", true).await;
+        assert_eq!((name, entries.len()), (None, 1));
+        let (name, entries) = spooled(&[("f", "1")], "FROM x", false).await;
         let expected = [("f", "1"), (OWN_NAME, "FROM x"), (IGNORE, ".dockerignore\n.slipway.Dockerfile\n")];
-        assert_eq!((name.as_str(), added), (OWN_NAME, true));
+        assert_eq!(name.as_deref(), Some(OWN_NAME));
         assert_eq!(entries, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
-        let (_, _, entries) = spooled(&[(IGNORE, "*.o"), ("f", "1")], "FROM x").await;
+        let (_, entries) = spooled(&[(IGNORE, "*.o"), ("f", "1")], "FROM x", false).await;
         assert_eq!(entries[2], (IGNORE.to_owned(), "*.o\n.slipway.Dockerfile\n".to_owned()));
     }
 }

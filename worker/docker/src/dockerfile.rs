@@ -22,7 +22,12 @@ use crate::{
 use failure::{explain, secret_mount};
 use progress::Progress;
 use query::with_query;
-use session::Session;
+use session::{Directories, Files, Session};
+
+/// Name of a Dockerfile that is sent apart from its context.
+const DOCKERFILE: &str = "Dockerfile";
+/// Where the engine finds a context that is not in the request.
+const IN_SESSION: &str = "client-session";
 
 /// What a Dockerfile build needs of the backend.
 pub(crate) struct Builder<'a> {
@@ -46,8 +51,7 @@ impl Builder<'_> {
             BuilderChoice::Classic => false,
             BuilderChoice::BuildKit => true,
         };
-        let mount = secret_mount(&build.text);
-        if let Some((line, kind)) = mount.filter(|_| !buildkit) {
+        if let Some((line, kind)) = secret_mount(&build.text).filter(|_| !buildkit) {
             return Err(BackendError::Refused(format!(
                 "the Dockerfile cannot be built (line {line}): RUN --mount=type={kind} needs BuildKit, and the classic \
                  builder of the Docker engine builds (DOCKER_BUILDKIT=0, or an engine before 18.09)"
@@ -55,24 +59,37 @@ impl Builder<'_> {
         }
         build.text = self.prepare_bases(&build).await?;
         let (directory, text) = (self.spool.to_owned(), build.text.clone());
-        let context = self.engine.cleanups.blocking(move || spool(&directory, context, &text)).await?;
-        // BuildKit reads no ignore file out of an archive: an added Dockerfile would get into the image.
-        if let Some((line, kind)) = mount.filter(|_| context.added) {
-            return Err(BackendError::Refused(format!(
-                "the Dockerfile cannot be built (line {line}): RUN --mount=type={kind} needs a Dockerfile that is in its \
-                 own context: commit it there, and take it out of .dockerignore"
-            )));
-        }
-        if !buildkit || context.added {
+        let context = self.engine.cleanups.blocking(move || spool(&directory, context, &text, buildkit)).await?;
+        if !buildkit {
             return self.send(&build, context, None, logs).await;
         }
-        let session = Session::open(&self.engine.address, &build.secrets, build.agent.as_ref()).await?;
+        let directories = self.directories(&build, &context).await?;
+        let session = Session::open(&self.engine.address, &build.secrets, build.agent.as_ref(), directories).await?;
         let id = session.id().to_owned();
         let mut built = pin!(self.send(&build, context, Some(&id), logs));
         tokio::select! {
             built = &mut built => built,
             () = session.serve() => built.await,
         }
+    }
+
+    /// A context without its Dockerfile, and that: BuildKit would take an added one for a part of the context.
+    async fn directories(
+        &self,
+        build: &DockerfileBuild,
+        context: &Context,
+    ) -> Result<Option<Directories>, BackendError> {
+        if context.dockerfile.is_some() {
+            return Ok(None);
+        }
+        let archive = context.file.try_clone();
+        let archive = archive.map_err(|error| BackendError::Engine(format!("read the build context: {error}")))?;
+        let (directory, text, tasks) = (self.spool.to_owned(), build.text.clone(), self.engine.cleanups.clone());
+        let list = move || {
+            let dockerfile = Files::one(&directory, DOCKERFILE, &text)?;
+            Ok(Some(Directories::new(Files::of_archive(archive)?, dockerfile, tasks)))
+        };
+        self.engine.cleanups.blocking(list).await
     }
 
     /// Makes sure that the engine has the bases under the names that the Dockerfile uses. A name with a digest cannot
@@ -104,7 +121,8 @@ impl Builder<'_> {
         logs: Logs,
     ) -> Result<LocalImage, BackendError> {
         let options = BuildImageOptions {
-            dockerfile: context.dockerfile,
+            remote: context.dockerfile.is_none().then(|| IN_SESSION.to_owned()),
+            dockerfile: context.dockerfile.clone().unwrap_or_else(|| DOCKERFILE.to_owned()),
             rm: true,
             forcerm: true,
             buildargs: Some(build.args.clone().into_iter().collect::<HashMap<_, _>>()),
@@ -114,8 +132,13 @@ impl Builder<'_> {
             target: build.target.clone().unwrap_or_default(),
             ..BuildImageOptions::default()
         };
-        let body = ReaderStream::with_capacity(tokio::fs::File::from_std(context.file), 1 << 17);
-        let body = bollard::body_try_stream(body.map_err(std::io::Error::from));
+        let body = match context.dockerfile {
+            None => bollard::body_full(Vec::new().into()),
+            Some(_) => {
+                let body = ReaderStream::with_capacity(tokio::fs::File::from_std(context.file), 1 << 17);
+                bollard::body_try_stream(body.map_err(std::io::Error::from))
+            }
+        };
         let docker = with_query(&self.engine.docker, &build.add_hosts, session);
         let mut answers = docker.build_image(options, None, Some(body)).boxed();
         let mut progress = Progress::new(logs, &build.secrets);

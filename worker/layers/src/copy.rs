@@ -37,6 +37,37 @@ pub fn lay_over(layer: &Dir, to: &Dir, names: Names) -> io::Result<()> {
     copier.children(layer, to, to)
 }
 
+/// Copies one thing that is no directory, with all that it is but its other names.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn part(from: &Dir, to: &Dir, name: &[u8]) -> io::Result<()> {
+    let stat = from.look(name)?.ok_or(io::ErrorKind::NotFound)?;
+    let mut copier = Copier { names: Names::Parted, known: HashMap::new(), path: Vec::new() };
+    copier.other((from, to, to), name, &stat)
+}
+
+/// Paths in a layer, as the store keeps it, of what has several names there; with their numbers in the file system.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn linked(layer: &Dir) -> io::Result<Vec<(Vec<u8>, u64)>> {
+    let mut found = Vec::new();
+    let mut open = vec![(layer.enter(b".")?, Vec::new())];
+    while let Some((directory, path)) = open.pop() {
+        for name in directory.names()? {
+            let stat = directory.look(&name)?.ok_or(io::ErrorKind::NotFound)?;
+            let at = if path.is_empty() { name.clone() } else { [path.as_slice(), &name].join(&b'/') };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                open.push((directory.enter(&name)?, at));
+            } else if stat.st_nlink > 1 && !is_whiteout(&stat) {
+                found.push((at, stat.st_ino));
+            }
+        }
+    }
+    Ok(found)
+}
+
 struct Copier {
     names: Names,
     /// Where files of several names were copied to, by their number in the layer: steps from the top, and a name.
@@ -194,6 +225,25 @@ mod tests {
         assert_eq!(fs::metadata(at("tree/d")).expect("a directory").mode() & 0o777, 0o755);
         fs::write(at("tree/d/one"), "changed").expect("a file");
         assert_eq!(fs::read_to_string(at("low/d/two")).expect("a file"), "1");
+    }
+
+    #[test]
+    fn files_of_several_names_are_found_and_parted() {
+        let home = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| home.path().join(name);
+        for directory in ["layer/d", "to"] {
+            fs::create_dir_all(at(directory)).expect("a directory");
+        }
+        fs::write(at("layer/d/one"), "1").expect("a file");
+        fs::write(at("layer/alone"), "2").expect("a file");
+        fs::hard_link(at("layer/d/one"), at("layer/two")).expect("a link");
+        let open = |name: &str| Root::open(&at(name)).expect("a root").directory(b"").expect("a directory");
+        let mut found: Vec<_> = linked(&open("layer")).expect("a listing").into_iter().map(|(path, _)| path).collect();
+        found.sort();
+        assert_eq!(found, [b"d/one".to_vec(), b"two".to_vec()]);
+        part(&open("layer"), &open("to"), b"two").expect("a copy");
+        assert_eq!(fs::metadata(at("to/two")).expect("a file").nlink(), 1);
+        assert_eq!(fs::read_to_string(at("to/two")).expect("a file"), "1");
     }
 
     #[test]

@@ -132,8 +132,8 @@ impl<W: Write> Packer<'_, W> {
         if stat.st_nlink > 1 {
             let id = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.names.get(&id) {
+                // Its attributes stand there, too: a reader that sets the owner of every name takes capabilities away.
                 entry.kind = Kind::HardLink(first.clone());
-                entry.xattrs = Vec::new();
                 return self.append(&entry, io::empty());
             }
             self.names.insert(id, entry.path.clone());
@@ -194,7 +194,7 @@ impl<W: Write> Packer<'_, W> {
 }
 
 /// Whether an attribute belongs to a file, and not to the file system that it lies in.
-pub(crate) fn is_kept(key: &[u8]) -> bool {
+pub fn is_kept(key: &[u8]) -> bool {
     PORTABLE.iter().any(|prefix| key.starts_with(prefix)) && !OVERLAY.iter().any(|own| key.starts_with(own))
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use slipway_backend::{ImageBuilder as _, ImageStore as _, Script, Setup};
 use slipway_oci::{ConfigChange, Platform};
 use slipway_process::random_id;
+use slipway_toolbox::Places;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -72,6 +73,14 @@ impl Finding {
         Self { mend: Some(mend.into()), ..Self::new(name, State::Fails, why) }
     }
 
+    /// What was not tried has nothing that mends it but what mends that.
+    fn blamed(self) -> Self {
+        match self.found.starts_with(UNTRIED) {
+            true => Self { found: UNTRIED.to_owned(), mend: None, ..self },
+            false => self,
+        }
+    }
+
     fn absent(name: &str, mend: impl Into<String>) -> Self {
         Self { mend: Some(mend.into()), ..Self::new(name, State::Absent, "not installed") }
     }
@@ -93,7 +102,12 @@ pub struct Surroundings {
     pub store: PathBuf,
     /// The program that is started again; its `main` begins with [`enter`].
     pub program: PathBuf,
+    /// Where the programs of the toolbox are.
+    pub toolbox: Places,
 }
+
+/// What is said of what stands on ids that the user does not have.
+const UNTRIED: &str = "not tried: builds without root need subordinate ids first";
 
 /// Something that is tried as builds do it, in the namespaces that they run in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,19 +137,22 @@ pub async fn check<F: Future<Output = Result<(), String>>>(
     findings.extend(namespaces::user(surroundings, root).await);
     findings.push(ids::subordinate(surroundings, root).await);
     findings.push(namespaces::network(surroundings, root).await);
-    findings.push(trials::network(root, trial(Trial::Network).await));
+    findings.push(programs::toolbox(surroundings.toolbox.clone()).await);
+    let blocked = !root && rootless::probe().is_err();
+    let tried = async |what| if blocked { Err(UNTRIED.to_owned()) } else { trial(what).await };
+    findings.push(trials::network(root, tried(Trial::Network).await));
     for name in ["fuse-overlayfs", "vfs"] {
-        findings.push(trials::driver(name, trial(Trial::Driver(name.to_owned())).await));
+        findings.push(trials::driver(name, tried(Trial::Driver(name.to_owned())).await));
     }
     findings.push(cgroups::limits(root));
     for kind in Kind::ALL {
         findings.push(match Runtime::find(kind.name()) {
-            Ok(found) => trials::runtime(&found, trial(Trial::Runtime(kind.name().to_owned())).await),
+            Ok(found) => trials::runtime(&found, tried(Trial::Runtime(kind.name().to_owned())).await),
             Err(_) => Finding::absent(kind.name(), kind.install()),
         });
     }
     findings.push(programs::buildah().await);
-    findings
+    findings.into_iter().map(Finding::blamed).collect()
 }
 
 /// Runs a command in a sandbox of this backend, on top of nothing; why that does not work, when it does not.

@@ -219,6 +219,13 @@ fn receive(store: &Store, wanted: &Wanted, claim: Claim, bytes: ByteStream) -> R
     let mut input = Digesting::new(Keeping { input: SyncIoBridge::new(StreamReader::new(bytes)), kept });
     let (unpacked, diff_id) = match decode(&mut input, &claim, limits) {
         Ok(decoded) => decoded,
+        Err(LayerError::TooMuch(why)) if why.ends_with(&format!(" {} bytes", limits.bytes)) => {
+            return Err(LayerError::TooMuch(format!(
+                "the layer {} is {} bytes packed, but {why}, all that the store of layers may take: if that is no mistake of \
+                 the image, allow more with --allowed-backend-storage-volume-usage",
+                descriptor.digest, descriptor.size
+            )));
+        }
         Err(error) => return Err(cause(error, input, &descriptor.digest)),
     };
     let (_, digest, size) = input.finish();

@@ -3,12 +3,17 @@
 //! They lie in a layer of their own between the image and the changes, with the owners and modes that the image's own
 //! directories have, so that nothing of them is ever in a layer that is made.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use rustix::fs::FileType;
 use slipway_backend::{SECRETS, Setup};
 use slipway_layers::{
+    copy::{self, linked},
     entry::{Entry, Kind},
+    pack::is_kept,
     root::Root,
 };
 use slipway_paths::TreePath;
@@ -48,6 +53,33 @@ pub(crate) fn make(image: &Root, at: &Path, setup: &Setup) -> io::Result<Vec<Vec
     Ok(made)
 }
 
+/// Puts files of several names there as files of one name each: fuse-overlayfs takes all names of one for the same file, and
+/// changes whichever it saw last. `lowers` = the directories that `image` is made of.
+pub(crate) fn part(image: &Root, at: &Path, lowers: &[PathBuf]) -> io::Result<()> {
+    let stubs = Root::open(at)?;
+    for lower in lowers {
+        let lower = Root::open(lower)?;
+        for (path, number) in linked(&lower.directory(b"")?)? {
+            // Another layer may have something else there, or nothing.
+            let is_seen = image.look(&path).ok().flatten().is_some_and(|stat| stat.st_ino == number);
+            let path = TreePath::new(&path).map_err(io::Error::other)?;
+            if !is_seen || stubs.look(path.as_bytes())?.is_some() {
+                continue;
+            }
+            let above = path.parent().unwrap_or_default();
+            if directories(image, &stubs, &above, &mut Vec::new())? {
+                let (from, to) = (lower.directory(above.as_bytes())?, stubs.directory(above.as_bytes())?);
+                copy::part(&from, &to, path.name())?;
+                // What went in has changed the directory.
+                if let (false, Some(stat)) = (above.is_root(), image.look(above.as_bytes())?) {
+                    to.set_time(b".", time_of(&stat))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn one(image: &Root, stubs: &Root, path: &str, kind: &Kind, made: &mut Vec<Vec<u8>>) -> io::Result<()> {
     let path = TreePath::new(path).map_err(io::Error::other)?;
     let real = real_path(image, &path)?;
@@ -81,6 +113,7 @@ fn directories(image: &Root, stubs: &Root, path: &TreePath, made: &mut Vec<Vec<u
         return Ok(false);
     }
     let mut entry = Entry::directory(path.as_bytes());
+    let mut xattrs = Vec::new();
     let found = image.look(path.as_bytes())?;
     if let Some(stat) = &found {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -90,12 +123,14 @@ fn directories(image: &Root, stubs: &Root, path: &TreePath, made: &mut Vec<Vec<u
         entry.gid = stat.st_gid;
         entry.mode = stat.st_mode & 0o7777;
         entry.mtime = time_of(stat);
+        xattrs = image.directory(path.as_bytes())?.xattrs(b".")?;
+        xattrs.retain(|(key, _)| is_kept(key));
     } else {
         made.push(path.as_bytes().to_vec());
     }
     let parent = stubs.directory(above.as_bytes())?;
     parent.make(path.name(), &Kind::Directory)?;
-    parent.dress(path.name(), (entry.uid, entry.gid), Some(entry.mode), &[])?;
+    parent.dress(path.name(), (entry.uid, entry.gid), Some(entry.mode), &xattrs)?;
     parent.set_time(path.name(), entry.mtime)?;
     Ok(true)
 }

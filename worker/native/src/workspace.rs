@@ -106,6 +106,9 @@ fn mount(shared: &Shared, layers: &[Layer], work: &Work, setup: &Setup) -> io::R
     }
     let image = shared.driver.look(&shared.store, &lowers)?;
     let made = stubs::make(&image.root, &own, setup)?;
+    if matches!(shared.driver, Driver::FuseOverlayfs(_)) {
+        stubs::part(&image.root, &own, &lowers)?;
+    }
     look_like(&upper, &image.root, layers)?;
     drop(image);
     lowers.insert(0, own);

@@ -15,10 +15,16 @@ use slipway_stages::{
 };
 
 use super::{
-    AGENT_DIRECTORY, AGENT_SOCKET, Runner, covered::Covered, failure, git, imports, logs::LogPipe, shell, stored,
-    stored::Stored, upload,
+    AGENT_DIRECTORY, Runner, covered::Covered, failure, git, imports, logs::LogPipe, shell, stored, stored::Stored,
+    upload,
 };
-use crate::{archive, mounts::Held, progress::Progress, traces};
+use crate::{
+    agents::{AGENT_SOCKET, LentAgent},
+    archive,
+    mounts::Held,
+    progress::Progress,
+    traces,
+};
 
 /// Builds a stage and stores it, untagged.
 pub(super) async fn build(
@@ -84,7 +90,8 @@ async fn workspace(
     // In `from` their places are made: nothing is mounted yet.
     let is_run = matches!(plan.body, StageBody::Shell { .. });
     let held = if is_run { Some(hold(runner, assignment, plan).await?) } else { None };
-    let setup = setup(runner, assignment, plan, held.as_ref());
+    let agent = if is_run { lend(runner, assignment).await? } else { None };
+    let setup = setup(assignment, plan, held.as_ref(), agent.as_ref());
     let setup = setup.map_err(|error| failure::backend("start a build container", error))?;
     let mut workspace = open(runner, plan, base.as_ref(), setup.clone()).await?;
     if plan.kind == StageKind::From && !plan.mounts.is_empty() {
@@ -106,7 +113,8 @@ async fn workspace(
         }
         StageBody::Shell { patch, commands, tasks, variables } => {
             bring(runner, plan, workspace.as_mut(), patch, progress).await?;
-            let (doing, script) = script(runner, (commands, tasks), with_agent(runner, variables), logs).await?;
+            let (doing, script) =
+                script(runner, (commands, tasks), with_agent(variables, agent.as_ref()), logs).await?;
             let variables = script.variables.clone();
             say_network(plan.network.as_deref(), logs).await;
             if let Err(error) = workspace.run(script, logs.logs()).await {
@@ -129,18 +137,18 @@ async fn workspace(
 
 /// How the container of a stage is set up: with what only its commands see.
 fn setup(
-    runner: &Runner,
     assignment: &Assignment,
     plan: &StagePlan,
     held: Option<&Held>,
+    agent: Option<&LentAgent>,
 ) -> Result<Setup, BackendError> {
     let mut setup = Setup::new(assignment.attempt.id.clone(), plan.platform.clone());
     setup.to.clone_from(&assignment.push_to);
     setup.network.clone_from(&plan.network);
     setup.mounts.extend(held.iter().flat_map(|held| held.mounts.iter().cloned()));
     setup.secrets = secrets(assignment, plan)?;
-    if let (StageBody::Shell { .. }, Some(directory)) = (&plan.body, &runner.agent) {
-        let (source, target) = (directory.clone(), AGENT_DIRECTORY.to_owned());
+    if let Some(agent) = agent {
+        let (source, target) = (agent.directory.clone(), AGENT_DIRECTORY.to_owned());
         setup.mounts.push(HostMount { source, target, read_only: true });
     }
     Ok(setup)
@@ -193,10 +201,16 @@ pub(super) async fn bring(
     Ok(())
 }
 
+/// The ssh agent of the commands of a job, as long as it is held.
+async fn lend(runner: &Runner, assignment: &Assignment) -> Result<Option<LentAgent>, Failure> {
+    let lent = runner.agents.lend(&assignment.ssh_keys).await;
+    lent.map_err(|error| failure::backend("prepare to run the commands of the stage", error))
+}
+
 /// The variables of commands, with where the ssh agent is.
-fn with_agent(runner: &Runner, variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn with_agent(variables: &BTreeMap<String, String>, agent: Option<&LentAgent>) -> BTreeMap<String, String> {
     let mut variables = variables.clone();
-    if runner.agent.is_some() {
+    if agent.is_some() {
         variables.insert("SSH_AUTH_SOCK".to_owned(), format!("{AGENT_DIRECTORY}/{AGENT_SOCKET}"));
     }
     variables
@@ -272,6 +286,7 @@ async fn dockerfile(
     logs: &LogPipe,
 ) -> Result<LocalImage, Failure> {
     let doing = format!("build `{}`", input.path);
+    let agent = lend(runner, assignment).await?;
     let view = runner.sources.at(&plan.project, &SourceId::own(), input.commit).await;
     let view = view.map_err(|error| failure::source(&doing, &error))?;
     let (scope, commit) = (input.context.clone(), input.commit);
@@ -293,7 +308,7 @@ async fn dockerfile(
         labels: plan.change.labels.clone(),
         bases: bases(runner, assignment, input).await,
         secrets: secrets(assignment, plan).map_err(|error| failure::backend(&doing, error))?,
-        agent: agent(runner, input),
+        agent: agent.as_ref().map(|agent| mountable(agent, input)),
     };
     say_network(input.network.as_deref(), logs).await;
     let built = runner.backend.dockerfile(build, context, logs.logs()).await;
@@ -304,10 +319,9 @@ async fn dockerfile(
 }
 
 /// What `RUN --mount=type=ssh` of a Dockerfile reaches.
-fn agent(runner: &Runner, input: &DockerfileInput) -> Option<SshAgent> {
-    let socket = runner.agent.as_ref()?.join(AGENT_SOCKET);
+fn mountable(agent: &LentAgent, input: &DockerfileInput) -> SshAgent {
     let ids = ["default".to_owned()].into_iter().chain(input.ssh.clone()).collect();
-    Some(SshAgent { socket, ids })
+    SshAgent { socket: agent.directory.join(AGENT_SOCKET), ids }
 }
 
 /// The stage of ours that a Dockerfile stands on and that `error` says is gone.

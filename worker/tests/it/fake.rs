@@ -212,6 +212,7 @@ pub(crate) fn job(id: &str, deadline: Option<Duration>) -> Assignment {
         again: None,
         traceparent: None,
         secrets: Vec::new(),
+        ssh_keys: Vec::new(),
         caches: Vec::new(),
     }
 }
@@ -247,7 +248,7 @@ pub(crate) fn worker(
         clock: clock.clone(),
         tracer: slipway_telemetry::Tracer::default(),
         holds: None,
-        agent: None,
+        agents: slipway_worker::Agents::None,
         introspect: None,
     };
     Worker::new(setup, tasks.clone())

@@ -123,10 +123,10 @@ fn what_is_not_supported_yet_is_an_error_when_it_is_set() {
         let variables: Vec<(String, String)> = variables.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
         resolve_with(CommandName::Build, &arguments, &variables).err().map(|error| error.0)
     };
-    assert_eq!(refused(&["--introspect-before", "r"], &[]).as_deref(), Some("not supported yet: --introspect-before"));
+    assert_eq!(refused(&["--use-custom-tag", "r"], &[]).as_deref(), Some("not supported yet: --use-custom-tag"));
     assert_eq!(
-        refused(&[], &[("WERF_INTROSPECT_BEFORE_1", "r")]).as_deref(),
-        Some("not supported yet: --introspect-before (set by the variable WERF_INTROSPECT_BEFORE_1)")
+        refused(&[], &[("WERF_USE_CUSTOM_TAG_1", "r")]).as_deref(),
+        Some("not supported yet: --use-custom-tag (set by the variable WERF_USE_CUSTOM_TAG_1)")
     );
     assert_eq!(
         refused(&["--use-build-report", "--enable-report-by-platform"], &[]).map(|text| text.lines().count()),

@@ -2,6 +2,7 @@
 //! hold.
 
 mod agent;
+mod files;
 
 use bollard::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
@@ -13,6 +14,7 @@ use bollard::moby::{
         GetSecretRequest, GetSecretResponse,
         secrets_server::{Secrets as SecretsService, SecretsServer},
     },
+    filesync::packet::file_sync_server::FileSyncServer,
     sshforward::v1::ssh_server::SshServer,
 };
 use futures::stream::BoxStream;
@@ -30,14 +32,22 @@ use crate::{
     wire::{self, Wire},
 };
 use agent::Forwarder;
+pub(super) use files::{Directories, Files};
 
 const PATH: &str = "/session";
 /// Names the session to the engine.
 const ID: &str = "X-Docker-Expose-Session-Uuid";
 /// Says what may be asked for.
 const METHOD: &str = "X-Docker-Expose-Session-Grpc-Method";
+/// Says whose files are alike, so that only changes are fetched: nobody's, for times tell nothing here.
+const SHARED: &str = "X-Docker-Expose-Session-Sharedkey";
+const DIRECTORIES: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const AGENT: [&str; 2] = ["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"];
+
+/// Bytes that may be on their way to us. The engine asks for files by thousands of small messages, and the library takes so many as
+/// an attack, unless the window is large: one stream's own window holds at most 7,000 of them, and this allows for 30,000.
+const WINDOW: u32 = 16 << 20;
 
 /// An open session, which nothing answers until it is served.
 pub(super) struct Session {
@@ -47,7 +57,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Opens a session in which these can be asked for.
+    /// Opens a session in which these can be asked for. `directories` are the context and the Dockerfile, when the build
+    /// does not send them.
     ///
     /// # Errors
     /// When the engine does not answer, or has none.
@@ -55,13 +66,18 @@ impl Session {
         address: &Address,
         secrets: &Secrets,
         agent: Option<&SshAgent>,
+        directories: Option<Directories>,
     ) -> Result<Self, BackendError> {
         let id = random_id();
         let mut headers = vec![(ID, id.as_str()), (METHOD, SECRET)];
-        let mut routes = Routes::new(HealthServer::new(Alive)).add_service(SecretsServer::new(Files(secrets.clone())));
+        let mut routes = Routes::new(HealthServer::new(Alive)).add_service(SecretsServer::new(Handed(secrets.clone())));
         if let Some(agent) = agent {
             headers.extend(AGENT.map(|method| (METHOD, method)));
             routes = routes.add_service(SshServer::new(Forwarder::new(agent.clone())));
+        }
+        if let Some(directories) = directories {
+            headers.extend([(METHOD, DIRECTORIES), (SHARED, id.as_str())]);
+            routes = routes.add_service(FileSyncServer::new(directories));
         }
         let wire = wire::take_over(address, PATH, &headers).await?;
         Ok(Self { id, wire, routes })
@@ -75,7 +91,9 @@ impl Session {
     /// Answers until the engine ends it. Dropping this ends it.
     pub(super) async fn serve(self) {
         let service = TowerToHyperService::new(self.routes);
-        let serving = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(self.wire), service);
+        let mut server = http2::Builder::new(TokioExecutor::new());
+        server.initial_connection_window_size(WINDOW);
+        let serving = server.serve_connection(TokioIo::new(self.wire), service);
         if let Err(error) = serving.await {
             // The build says what comes of it.
             tracing::debug!("the session with the Docker engine has ended: {error}");
@@ -104,10 +122,10 @@ impl Health for Alive {
 }
 
 /// Hands out secrets by their ids.
-struct Files(Secrets);
+struct Handed(Secrets);
 
 #[async_trait]
-impl SecretsService for Files {
+impl SecretsService for Handed {
     async fn get_secret(&self, request: Request<GetSecretRequest>) -> Result<Response<GetSecretResponse>, Status> {
         let id = &request.get_ref().id;
         match self.0.files().find(|(own, _)| own == id) {

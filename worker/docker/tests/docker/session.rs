@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use slipway_backend::{
     BackendError, DockerfileBuild, ImageBuilder as _, ImageStore as _, LocalImage, Secrets, SshAgent,
-    conformance::{Harness, archive, build_of, collect, file},
+    conformance::{Harness, Item, archive, build_of, collect, file},
 };
 use slipway_docker::BuilderChoice;
 use slipway_parts::{Part, require};
@@ -86,6 +86,46 @@ async fn secrets_of_run_are_seen_and_leave_nothing() {
         matches!(&refused, Err(BackendError::Refused(text)) if text.contains("absent") && text.contains("(line 3)")),
         "{refused:?}"
     );
+    engine.end().await;
+}
+
+/// One that is ignored, not committed, or names a base by its digest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dockerfile_that_is_not_in_its_context_has_secrets_too() {
+    let Some(engine) = Engine::start(BuilderChoice::BuildKit).await else { return };
+    let harness = Harness::new(&engine.backend, &engine.base);
+    let large = "0123456789abcdef".repeat(40_000);
+    let mut items = vec![file("large", &large), file("ein/ümlaut", "x"), file(".dockerignore", "*.no")];
+    // More than what the engine asks for at once.
+    items.extend((0..6000).map(|number| file(&format!("many/{}/{number}", number % 7), &number.to_string())));
+    items.push(Item { mode: 0o755, ..file("tool", "#!/bin/sh\n") });
+    items.push(Item { kind: 'l', text: "large".to_owned(), ..file("link", "") });
+    let run = "RUN --mount=type=secret,id=token busybox md5sum < /run/secrets/token > /sum; busybox find /c -type f | busybox wc -l > /count";
+    let text = format!("FROM {}\nCOPY . /c\nCOPY .dockerignore /alone\n{run}\n", engine.base_name());
+    let build = DockerfileBuild { secrets: secrets(), ..build_of(harness.attempt(), &text) };
+    let (logs, lines) = mpsc::channel(16);
+    let (image, said) = tokio::join!(engine.backend.dockerfile(build, archive(&items), logs), collect(lines));
+    let image = image.unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    // All of it, and no Dockerfile.
+    assert_eq!(harness.text(&image, "/count").await, "6004\n");
+    assert_eq!(harness.text(&image, "/c/large").await, large);
+    assert_eq!(harness.text(&image, "/c/many/3/3349").await, "3349");
+    assert_eq!(harness.text(&image, "/alone").await, "*.no");
+    let all = harness.items(&image, "/c").await;
+    let of = |path: &str| all.iter().find(|item| item.path == path).unwrap_or_else(|| panic!("{path}"));
+    assert_eq!((of("tool").mode, of("link").kind, of("link").text.as_str()), (0o755, 'l', "large"));
+    assert_eq!((of("ein/ümlaut").owner, of("many/3").kind), ((0, 0), 'd'));
+    // Other contents of the same sizes and times are not taken for the ones before.
+    let other = large.replace('0', "x");
+    items[0] = file("large", &other);
+    let (logs, lines) = mpsc::channel(16);
+    let build = DockerfileBuild { secrets: secrets(), ..build_of(harness.attempt(), &text) };
+    let (second, said) = tokio::join!(engine.backend.dockerfile(build, archive(&items), logs), collect(lines));
+    let second = second.unwrap_or_else(|error| panic!("{error}: {said:?}"));
+    assert_eq!(harness.text(&second, "/c/large").await, other);
+    for image in [image, second] {
+        engine.backend.remove(&image).await.expect("it goes");
+    }
     engine.end().await;
 }
 

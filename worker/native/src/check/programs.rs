@@ -2,9 +2,10 @@
 
 use std::{io, process::Stdio, time::Duration};
 
-use slipway_process::child::async_command;
+use slipway_process::{Tasks, child::async_command};
+use slipway_toolbox::Places;
 
-use super::Finding;
+use super::{CHROOT, Finding, ROOTLESS};
 
 /// How long a program may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +37,18 @@ pub(super) async fn answer(program: &str, arguments: &[&str]) -> Result<String, 
     }
     let last = text(&output.stderr).lines().last().map(str::to_owned);
     Err(Trouble::Failed(last.unwrap_or_else(|| format!("it ended with {}", output.status))))
+}
+
+/// The programs that commands of Stapel images are run by, in images that have none.
+pub(super) async fn toolbox(places: Places) -> Finding {
+    const NAME: &str = "toolbox";
+    let carried = places.name().is_some();
+    match Tasks::new().blocking(move || places.load()).await {
+        Ok(_) if carried => Finding::works(NAME, "a static bash and a static busybox, carried by this program"),
+        Ok(_) => Finding::works(NAME, "a static bash and a static busybox of this host"),
+        Err(error) => Finding::fails(NAME, error.to_string(), "apt-get install bash-static busybox-static")
+            .needed_by(&["docker", CHROOT, ROOTLESS]),
+    }
 }
 
 /// The program buildah; it opens its store, beside saying its version.

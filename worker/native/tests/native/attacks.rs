@@ -11,7 +11,7 @@ use std::{
 
 use futures::TryStreamExt as _;
 use slipway_backend::{
-    ImageBuilder as _, Setup,
+    BackendError, ImageBuilder as _, ImageStore as _, Setup,
     conformance::{Harness, MakeBase as _, archive, directory, file, link},
 };
 use slipway_layers::{
@@ -23,7 +23,10 @@ use slipway_oci::{Platform, config::RunConfig};
 use slipway_parts::Registry;
 use slipway_paths::TreePath;
 
-use crate::parts::{Bases, Native};
+use crate::{
+    full,
+    parts::{Bases, Native},
+};
 
 /// Whatever stands where something is mounted or written, it is looked for inside of the image.
 #[tokio::test(flavor = "multi_thread")]
@@ -175,6 +178,25 @@ async fn places_that_become_links_lead_nowhere() {
         assert_eq!(names(outside.path()), before);
         assert_eq!(fs::read_to_string(&victim).expect("a file"), "untouched");
     }
+    native.end().await;
+}
+
+/// What is small on its way and large where it lies is given up where the store ends, not where the disk does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_is_refused() {
+    let Some(native) = Native::with(Some(48 << 20)).await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let bomb = full::pushed(&registry).await;
+    let before = native.size();
+    let refused = native.backend.pull(&bomb).await.expect_err("a bomb");
+    assert!(matches!(&refused, BackendError::NoSpace(_) | BackendError::Refused(_)), "{refused:?}");
+    let why = refused.to_string();
+    assert!(why.contains("--allowed-backend-storage-volume-usage") && why.contains(&bomb.repo.path), "{why}");
+    native.emptied().await;
+    assert_eq!(native.size(), before);
+    // Nothing that was there had to go for it.
+    let harness = Harness::new(&native.backend, &native.base);
+    assert_eq!(harness.text(&native.base, "/etc/passwd").await, "root:x:0:0::/root:/bin/sh\n");
     native.end().await;
 }
 

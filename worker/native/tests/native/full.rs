@@ -82,7 +82,7 @@ async fn on_a_small_disk() {
 }
 
 /// An image whose layer is small on its way and large where it lies.
-async fn pushed(registry: &Registry) -> ImageAt {
+pub(crate) async fn pushed(registry: &Registry) -> ImageAt {
     let entry = Entry::file(b"large".to_vec(), LARGE as u64);
     let mut writer = TarWriter::new(Vec::new());
     writer.append(&entry, std::io::Read::take(std::io::repeat(0), LARGE as u64)).expect("memory takes it");

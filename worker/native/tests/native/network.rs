@@ -142,6 +142,12 @@ async fn commands_reach_others_from_a_network_of_their_own() {
     let own = said(&native, "busybox ip -o link | wc -l; busybox ip -o -4 addr show eth0 | awk '{ print $4 }'").await;
     let [links, address] = own.as_slice() else { panic!("{own:?}") };
     assert_eq!(links, "2");
+    // The sixth version is there as with Docker: on the loopback.
+    let sixth = "busybox ip -o -6 addr | awk '{ print $2, $4 }'; (exec 3<>/dev/tcp/::1/1) 2>&1 | grep -q refused && echo refused";
+    let expected =
+        if std::path::Path::new("/proc/net/if_inet6").exists() { vec!["lo ::1/128", "refused"] } else { vec![] };
+    let (_, seen) = tried(&native, None, sixth).await;
+    assert_eq!(seen, expected);
     let (address, gateway) =
         (address.trim_end_matches("/30"), said(&native, "busybox ip route | awk '/^default/ { print $3 }'").await);
     assert_ne!(gateway, [address]);

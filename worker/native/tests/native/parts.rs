@@ -109,6 +109,24 @@ impl Native {
         self.home.path().join("store")
     }
 
+    /// Bytes of all files of the store.
+    pub(crate) fn size(&self) -> u64 {
+        let mut bytes = 0;
+        let mut places = vec![self.store()];
+        while let Some(place) = places.pop() {
+            for found in std::fs::read_dir(&place).expect("a listing") {
+                let found = found.expect("an entry");
+                let about = found.path().symlink_metadata().expect("a file");
+                if about.is_dir() {
+                    places.push(found.path());
+                } else if about.is_file() {
+                    bytes += about.len();
+                }
+            }
+        }
+        bytes
+    }
+
     /// Waits until what was given up is gone.
     pub(crate) async fn emptied(&self) {
         let work = self.store().join("work");

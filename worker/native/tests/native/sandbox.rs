@@ -201,3 +201,22 @@ async fn networks_that_are_unknown_are_refused() {
     drop(workspace);
     native.end().await;
 }
+
+/// Names of one file in a layer below are files of their own above, whichever was looked at last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_changes_by_the_name_that_is_used() {
+    let Some(native) = Native::start().await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let tools = "PATH=/.werf/stapel/embedded/bin:$PATH; ";
+    let lower = format!("{tools} echo a > /a; ln /a /b; mkdir /d; ln /a /d/c");
+    let image = harness.built(&native.base, &[(1, &lower)]).await;
+    let upper = format!("{tools} echo new > /x; ln /x /d/y; chmod 600 /b");
+    let image = harness.built(&image, &[(1, &upper)]).await;
+    let modes = |name: &'static str| {
+        let (harness, image) = (&harness, &image);
+        async move { harness.items(image, "/").await.into_iter().find(|item| item.path == name).map(|item| item.mode) }
+    };
+    assert_eq!((modes("a").await, modes("d/c").await), (Some(0o644), Some(0o644)));
+    assert_eq!(modes("b").await, Some(0o600));
+    native.end().await;
+}
