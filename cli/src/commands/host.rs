@@ -104,6 +104,7 @@ pub(crate) async fn cleanup(desk: Desk) -> Result<(), Failure> {
         let store = engine::store(&home);
         if !dry_run {
             slipway_native::network::clear().context("remove the rules of the sandboxes' network")?;
+            slipway_native::sweep_groups();
         }
         let reclaimed = match store.exists() {
             true => {

@@ -323,6 +323,33 @@ fn drivers_and_runtimes_make_the_same_images() -> Result<()> {
     Ok(())
 }
 
+/// What is set for Buildah holds here too.
+#[test]
+fn variables_of_buildah_apply() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("variables")?);
+    let base = base(&registry)?;
+    project.config(&format!(
+        "image: app\nfrom: {base}\nshell:\n  setup:\n  - echo limits $(ulimit -Sn) $(ulimit -Hn) $(ulimit -Sc)\n  \
+         - awk '$2 == \"/\" {{ print \"root\", $3 }}' /proc/mounts\n"
+    ))?;
+    project.commit("first")?;
+    let build = |variables: &[(&str, &str)]| {
+        project.slipway_with(&["build", "--backend", "native"], &[&NO_ENGINE, variables].concat())
+    };
+    let limits = ("WERF_BUILDAH_ULIMIT", "nofile:1024:4096,core:0");
+    let refused = build(&[limits, ("WERF_BUILDAH_STORAGE_DRIVER", "zfs")])?;
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("WERF_BUILDAH_STORAGE_DRIVER: `zfs` is none of"), "{}", refused.stderr);
+    let run = build(&[limits, ("WERF_BUILDAH_STORAGE_DRIVER", "vfs")])?;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("limits 1024 4096 0"), "{}", run.stderr);
+    assert!(run.stderr.contains("root ") && !run.stderr.contains("root overlay"), "{}", run.stderr);
+    Ok(())
+}
+
 /// Names in the layers of an image above its base, with all that they are but their times: those of commands are of the
 /// moment.
 fn layers(registry: &Registry, name: &str, image: &str) -> Result<Vec<String>> {

@@ -101,8 +101,8 @@ impl Drop for Group {
     }
 }
 
-/// Removes groups that nobody owns; answers how many. Blocks.
-pub(crate) fn sweep() -> u32 {
+/// Removes the control groups that dead builds left; answers how many. Blocks.
+pub fn sweep() -> u32 {
     let roots = second().into_iter().chain([MEMORY, PIDS].map(|name| Path::new(MOUNT).join(name)));
     let places = roots.filter_map(|root| fs::read_dir(root.join(OURS)).ok()).flatten().flatten();
     let groups = places.map(|found| found.path()).filter(|place| place.is_dir());

@@ -50,7 +50,7 @@ use slipway_registry::Client;
 use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
-pub use crate::storage::NativeStageStorage;
+pub use crate::{cgroup::sweep as sweep_groups, storage::NativeStageStorage};
 pub use slipway_layers::codec::Compression;
 
 use crate::{

@@ -42,9 +42,18 @@ pub(super) fn explain(error: Error, text: &str, ended: Ended) -> BackendError {
         Some(exit) => BackendError::Command { exit, line, tail: ended.tail },
         None => {
             let at = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-            BackendError::Refused(format!("the Dockerfile cannot be built{at}: {}", message.trim()))
+            let why = missing_secret(&message).unwrap_or_else(|| message.trim().to_owned());
+            BackendError::Refused(format!("the Dockerfile cannot be built{at}: {why}"))
         }
     }
+}
+
+/// What to do about a required secret that nobody gave: BuildKit says only that it is not there.
+fn missing_secret(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("secret ")?;
+    let (id, _) = rest.split_once(" not found")?;
+    let is_id = !id.is_empty() && !id.contains(char::is_whitespace);
+    is_id.then(|| format!("the image has no secret `{id}`: list it under `secrets` in werf.yaml"))
 }
 
 fn is_about_the_text(message: &str) -> bool {
@@ -176,6 +185,11 @@ mod tests {
         assert!(matches!(&copy, BackendError::Refused(text) if text.contains("(line 8)")), "{copy:?}");
         let network = explain(stream("Get https://x: dial tcp: lookup x"), TEXT, at(2));
         assert!(network.is_retryable(), "{network:?}");
+        let secret = explain(stream("failed to solve: secret npm-token not found: not found"), TEXT, at(3));
+        assert!(
+            matches!(&secret, BackendError::Refused(text) if text.contains("(line 5): the image has no secret `npm-token`")),
+            "{secret:?}"
+        );
         let parse = "dockerfile parse error line 7: unknown instruction: FOO".to_owned();
         let parse =
             explain(Error::DockerResponseServerError { status_code: 400, message: parse }, TEXT, Ended::default());

@@ -83,7 +83,7 @@ async fn secrets_of_run_are_seen_and_leave_nothing() {
     let (refused, _) =
         built(&engine, DockerfileBuild { secrets: secrets(), ..build_of(harness.attempt(), &text) }).await;
     assert!(
-        matches!(&refused, Err(BackendError::Refused(text)) if text.contains("absent") && text.contains("(line 3)")),
+        matches!(&refused, Err(BackendError::Refused(text)) if text.contains("(line 3): the image has no secret `absent`")),
         "{refused:?}"
     );
     engine.end().await;
