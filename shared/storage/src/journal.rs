@@ -171,10 +171,18 @@ impl Journal {
     }
 
     fn clear(&mut self, stage: StageId, line: Line) -> std::io::Result<()> {
-        match self.known.pending.contains_key(&stage) {
-            true => self.append(line),
-            false => Ok(()),
+        if !self.known.pending.contains_key(&stage) {
+            return Ok(());
         }
+        match line {
+            // An intent that is there again after a failure of the machine is settled again: its tag stands.
+            Line::Tagged { .. } => self.file.append_lazily(&line.encode())?,
+            Line::Begin { .. } | Line::Committed { .. } | Line::Stamp { .. } | Line::Rejected { .. } => {
+                self.file.append(&line.encode())?;
+            }
+        }
+        self.known.apply(line);
+        Ok(())
     }
 
     fn append(&mut self, line: Line) -> std::io::Result<()> {

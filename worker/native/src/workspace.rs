@@ -24,11 +24,12 @@ use crate::{
     commit::{self, Ground},
     delete,
     driver::{Driver, Tree},
-    error, overlay, place, run, shell, stubs,
+    error, overlay, place, run, shell,
+    stubs::{self, Stubs},
 };
 
-/// Directory of the places for mounts.
-const STUBS: &str = "stubs";
+/// Directory of files of several names, parted.
+const PARTED: &str = "parted";
 /// Deletions that wait, all together.
 const MAX_DELETIONS: usize = 1_000_000;
 
@@ -51,6 +52,8 @@ pub(crate) struct Room {
     pub(crate) work: Arc<Work>,
     /// Paths that only the places for mounts have.
     pub(crate) stubs: Vec<Vec<u8>>,
+    /// The layer of these places.
+    places: Layer,
     /// Keeps the layers below from being evicted.
     layers: Vec<Layer>,
 }
@@ -65,9 +68,8 @@ impl Room {
     fn make(shared: &Shared, layers: &[Layer], setup: &Setup) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
         let work = shared.store.work(&setup.attempt).map_err(|error| error::layers(doing, error))?;
-        let mounted = mount(shared, layers, &work, setup).map_err(|error| error::system(doing, error));
-        let (tree, stubs) = mounted?;
-        Ok(Self { tree, work: Arc::new(work), stubs, layers: layers.to_vec() })
+        let (tree, stubs, places) = mount(shared, layers, &work, setup, doing)?;
+        Ok(Self { tree, work: Arc::new(work), stubs, places, layers: layers.to_vec() })
     }
 
     /// The same room with another mount: that of a sandbox goes with it. Blocks.
@@ -75,12 +77,12 @@ impl Room {
         let doing = "mount the root of a shell";
         let room = Arc::into_inner(room)
             .ok_or_else(|| BackendError::Engine(format!("{doing}: something is still at work in it")))?;
-        let Self { tree, work, stubs, layers } = room;
+        let Self { tree, work, stubs, places, layers } = room;
         let mut lowers = lowers(shared, &layers);
-        lowers.insert(0, work.path().join(STUBS));
+        lay(&mut lowers, &places, &work);
         let tree = tree.again(|| writable(shared, &lowers, &work, "scratch-of-shell"));
         let tree = tree.map_err(|error| error::system(doing, error))?;
-        Ok(Self { tree, work, stubs, layers })
+        Ok(Self { tree, work, stubs, places, layers })
     }
 }
 
@@ -92,27 +94,49 @@ pub(crate) fn lowers(shared: &Shared, layers: &[Layer]) -> Vec<PathBuf> {
     lowers
 }
 
-fn mount(shared: &Shared, layers: &[Layer], work: &Work, setup: &Setup) -> io::Result<(Tree, Vec<Vec<u8>>)> {
+/// Mounts a root; answers what only the places for mounts have, and their layer.
+fn mount(
+    shared: &Shared,
+    layers: &[Layer],
+    work: &Work,
+    setup: &Setup,
+    doing: &str,
+) -> Result<(Tree, Vec<Vec<u8>>, Layer), BackendError> {
+    let system = |error: io::Error| error::system(doing, error);
     let mut lowers = lowers(shared, layers);
-    let (own, upper) = (work.path().join(STUBS), Room::upper(work));
-    fs::create_dir(&upper)?;
+    let upper = Room::upper(work);
+    fs::create_dir(&upper).map_err(system)?;
     if shared.driver == Driver::Vfs {
-        let mut made = Vec::new();
+        let mut made = None;
         let tree = Tree::copied(&lowers, &work.path().join("tree"), |image| {
-            made = stubs::make(image, &own, setup)?;
-            look_like(&upper, image, layers).map(|()| own.clone())
-        })?;
-        return Ok((tree, made));
+            let stubs = Stubs::of(image, setup)?;
+            let places = stubs.layer(&shared.store).map_err(io::Error::other)?;
+            look_like(&upper, image, layers)?;
+            Ok(made.insert((stubs.made, places)).1.diff())
+        });
+        let tree = tree.map_err(system)?;
+        let (made, places) = made.ok_or_else(|| system(io::Error::other("the image was not looked at")))?;
+        return Ok((tree, made, places));
     }
-    let image = shared.driver.look(&shared.store, &lowers)?;
-    let made = stubs::make(&image.root, &own, setup)?;
+    let image = shared.driver.look(&shared.store, &lowers).map_err(system)?;
+    let stubs = Stubs::of(&image.root, setup).map_err(system)?;
     if matches!(shared.driver, Driver::FuseOverlayfs(_)) {
-        stubs::part(&image.root, &own, &lowers)?;
+        stubs::part(&image.root, &work.path().join(PARTED), &lowers).map_err(system)?;
     }
-    look_like(&upper, &image.root, layers)?;
+    look_like(&upper, &image.root, layers).map_err(system)?;
     drop(image);
-    lowers.insert(0, own);
-    Ok((writable(shared, &lowers, work, "scratch")?, made))
+    let places = stubs.layer(&shared.store).map_err(|error| error::layers(doing, error))?;
+    lay(&mut lowers, &places, work);
+    Ok((writable(shared, &lowers, work, "scratch").map_err(system)?, stubs.made, places))
+}
+
+/// Puts on top of an image what is not its own.
+fn lay(lowers: &mut Vec<PathBuf>, places: &Layer, work: &Work) {
+    lowers.insert(0, places.diff());
+    let parted = work.path().join(PARTED);
+    if parted.is_dir() {
+        lowers.insert(0, parted);
+    }
 }
 
 /// A mount with the changes of a room. The kernel prepares them in the directory `scratch`, which no other mount has had:

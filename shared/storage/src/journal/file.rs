@@ -113,10 +113,22 @@ impl JournalFile {
 
     /// Adds a line behind the last whole one; it is on the disk when this returns.
     pub(super) fn append(&mut self, line: &[u8]) -> std::io::Result<()> {
+        self.add(line, true)
+    }
+
+    /// The same for a line that may be lost should the machine fail: what is appended later takes it along.
+    pub(super) fn append_lazily(&mut self, line: &[u8]) -> std::io::Result<()> {
+        self.add(line, false)
+    }
+
+    fn add(&mut self, line: &[u8], durably: bool) -> std::io::Result<()> {
         let mut file = File::options().write(true).create(true).truncate(false).open(&self.path)?;
         let head = if self.end == 0 { head_line() } else { Vec::new() };
         let bytes = [&head, line].concat();
-        let written = self.write_at_end(&mut file, &bytes);
+        let written = self.write_at_end(&mut file, &bytes).and_then(|()| match durably {
+            true => file.sync_data(),
+            false => Ok(()),
+        });
         if written.is_err() {
             // Should this fail too, the next reader takes the line for cut short, or for committed and never tagged.
             let _ = file.set_len(self.end);
@@ -138,7 +150,7 @@ impl JournalFile {
         failpoint("publish.journal-half");
         file.write_all(other)?;
         failpoint("publish.journal-write");
-        file.sync_data()
+        Ok(())
     }
 
     /// Puts another file with these lines in the place of this one, in one step.

@@ -11,6 +11,9 @@ use crate::LayerError;
 /// How long what has appeared may wait to be flushed together with what appears later.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The file that all marks are names of.
+const FIRST: &str = "first";
+
 /// A kind of thing that appears in the store; its name is that of its directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Thing {
@@ -35,15 +38,25 @@ impl Thing {
 
 impl Store {
     /// Says that something is about to appear. Stages are named by a path, of which `:` stands for the `/`.
+    ///
+    /// All marks are names of one empty file, whose time is that of the first of them: file systems look long for a place
+    /// for a new file when many were deleted lately.
     pub(super) fn announce(&self, thing: Thing, name: &str) -> io::Result<()> {
         let directory = self.path("unsettled").join(&self.0.boot);
-        let mark = directory.join(format!("{}-{name}", thing.directory()));
-        match fs::write(&mark, b"") {
+        let (first, mark) = (directory.join(FIRST), directory.join(format!("{}-{name}", thing.directory())));
+        let linked = match fs::hard_link(&first, &mark) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(&directory)?;
-                fs::write(&mark, b"")
+                fs::write(&first, b"")?;
+                fs::hard_link(&first, &mark)
             }
-            written => written,
+            linked => linked,
+        };
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // A file can have so many names, and in some file systems but one.
+            Err(_) => fs::write(&mark, b""),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -86,7 +99,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(doing(error)),
         };
-        if marks.is_empty() {
+        if marks.iter().all(|mark| mark.file_name() == FIRST) {
             return Ok(());
         }
         let root = fs::File::open(&self.0.root).map_err(doing)?;
