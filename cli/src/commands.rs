@@ -9,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod foreign;
 pub(crate) mod host;
 pub(crate) mod includes;
+pub(crate) mod managed;
 pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod selection;
@@ -128,6 +129,9 @@ async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<
         CommandName::StagesWinners => Box::pin(stages::winners(desk, matches)).await,
         CommandName::StagesVerify => Box::pin(stages::verify(desk, matches)).await,
         CommandName::StagesReject => Box::pin(stages::reject(desk, matches)).await,
+        CommandName::ManagedImagesList => managed::list(Session::new(desk, matches)?).await,
+        CommandName::ManagedImagesAdd => managed::add(Session::new(desk, matches)?).await,
+        CommandName::ManagedImagesRemove => managed::remove(Session::new(desk, matches)?).await,
         CommandName::HostCheck => Box::pin(host::check(desk)).await,
         CommandName::HostUsage => host::usage(desk).await,
         CommandName::HostCleanup => host::cleanup(desk).await,
@@ -170,6 +174,12 @@ fn chosen(matches: &ArgMatches) -> Chosen<'_> {
             Some(("winners", matches)) => Chosen::WithFlags(CommandName::StagesWinners, matches),
             Some(("verify", matches)) => Chosen::WithFlags(CommandName::StagesVerify, matches),
             Some(("reject", matches)) => Chosen::WithFlags(CommandName::StagesReject, matches),
+            _ => Chosen::Nothing,
+        },
+        Some(("managed-images", matches)) => match matches.subcommand() {
+            Some(("ls", matches)) => Chosen::WithFlags(CommandName::ManagedImagesList, matches),
+            Some(("add", matches)) => Chosen::WithFlags(CommandName::ManagedImagesAdd, matches),
+            Some(("rm", matches)) => Chosen::WithFlags(CommandName::ManagedImagesRemove, matches),
             _ => Chosen::Nothing,
         },
         Some(("host", matches)) => match matches.subcommand() {

@@ -19,7 +19,7 @@ use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, 
 use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
-use slipway_protocol::{OtherRepos, Requirements, SecretValues};
+use slipway_protocol::{CustomTag, OtherRepos, Requirements, SecretValues};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
 use slipway_telemetry::{SpanContext, Tracer};
 use slipway_worker::{Agents, Capabilities, Introspect, OneRepository, Stop, Worker};
@@ -61,6 +61,8 @@ pub(crate) struct BuildRequest {
     pub(crate) repo: Option<Repo>,
     /// Repositories beside that.
     pub(crate) others: OtherRepos,
+    /// Further tags of its images.
+    pub(crate) custom_tags: Vec<CustomTag>,
     /// Where builds agree on the stored stages.
     pub(crate) synchronization: Synchronization,
     /// What names this process to a coordinator by which builds agree.

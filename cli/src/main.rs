@@ -10,6 +10,7 @@ mod capacity;
 mod choose;
 mod cluster;
 mod commands;
+mod custom_tags;
 mod embedded;
 mod engine;
 mod export;

@@ -1,5 +1,6 @@
 //! What the engine does to the world: publishing, and keeping records.
 
+mod custom_tags;
 mod publish;
 mod record;
 mod reject;
@@ -12,6 +13,7 @@ use slipway_stages::{
     build::{JobEnd, StageFailure},
 };
 
+pub(crate) use custom_tags::custom_tags;
 pub(crate) use publish::{Published, publish};
 pub(crate) use record::record;
 pub(crate) use reject::reject;

@@ -121,6 +121,8 @@ pub(crate) enum Message {
     Recorded(BuildId, Result<Vec<BuiltImage>, BuildFailure>),
     /// What the final repository lacks.
     Undelivered(BuildId, Result<(Vec<BuiltImage>, Undelivered), BuildFailure>),
+    /// The images have their further tags.
+    Tagged(BuildId, Result<Vec<BuiltImage>, BuildFailure>),
     /// A lost stage was marked as not to be used, or could not be.
     Rejected(BuildId, ImageAt, Result<(), String>),
     Drained(oneshot::Sender<()>),
@@ -326,6 +328,7 @@ impl Owner {
                 self.bring_to_run(build, result);
             }
             Message::Undelivered(build, found) => self.undelivered(build, found),
+            Message::Tagged(build, result) => self.builds.finish(build, result),
             Message::Rejected(build, at, result) => self.build(build, BuildEvent::Rejected(at, result)),
             Message::Drained(reply) => self.drained.push(reply),
             // Who no longer waits needs no answer.

@@ -7,7 +7,7 @@ use slipway_digest::CommitId;
 use slipway_git::GitView;
 use slipway_oci::{Platform, Repo};
 use slipway_stages::BaseImage;
-use slipway_storage::{Beside, Publisher, Records, StageStorage};
+use slipway_storage::{Beside, CustomTags, Publisher, Records, StageStorage};
 
 /// Finds external images. Live: registries, with the local engine as a fallback.
 #[async_trait]
@@ -27,6 +27,8 @@ pub struct Outside {
     pub local: Option<Arc<dyn StageStorage>>,
     /// Repositories beside the primary one.
     pub beside: Beside,
+    /// Further tags of its images; `None` = there are none.
+    pub custom_tags: Option<CustomTags>,
     /// External images.
     pub bases: Arc<dyn Bases>,
     /// What is kept beside the stages.

@@ -9,10 +9,11 @@ use std::{
 use slipway_kv::Kv;
 use slipway_oci::Repo;
 use slipway_process::Clock;
-use slipway_protocol::OtherRepos;
+use slipway_protocol::{OtherRepos, SubmitRequest};
 use slipway_registry::Client;
 use slipway_storage::{
-    Beside, CacheRepo, FinalRepo, LedgerRecords, Publisher, Records, RepoStorage, SecondaryRepo, StageStorage,
+    Beside, CacheRepo, CustomTags, FinalRepo, LedgerRecords, Publisher, Records, RepoStorage, SecondaryRepo,
+    StageStorage,
     kv::{Attempts, Fences, KvLedger, SharedPublisher, SharedStages, StagePlace},
 };
 use tokio::sync::OnceCell;
@@ -77,6 +78,15 @@ impl Places {
             secondaries: others.secondaries.iter().map(secondary).map(Arc::new).collect(),
             final_repo: others.final_repo.clone().map(|repo| FinalRepo::new(self.client.clone(), repo)),
         }
+    }
+
+    /// The further tags that a build gives its images.
+    pub(crate) fn custom_tags(&self, request: &SubmitRequest) -> Option<CustomTags> {
+        let wanted: Vec<(String, String)> =
+            request.custom_tags.iter().map(|wanted| (wanted.image.0.clone(), wanted.tag.clone())).collect();
+        let to = request.others.final_repo.as_ref().unwrap_or(&request.repo).clone();
+        let repos = (request.repo.clone(), to);
+        (!wanted.is_empty()).then(|| CustomTags::new(self.client.clone(), &request.project, repos, wanted))
     }
 
     fn place(&self, repo: &Repo) -> Arc<Place> {

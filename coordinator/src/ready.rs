@@ -103,6 +103,9 @@ fn check(request: &SubmitRequest) -> Result<(), String> {
     if request.repo.host.is_empty() {
         return Err("a cluster keeps stages in a repository: name one by --repo".to_owned());
     }
+    if request.custom_tags.len() > MAX_IMAGES {
+        return Err(format!("more than {MAX_IMAGES} tags are wanted"));
+    }
     let others: Vec<_> = request.others.iter().collect();
     if others.len() > MAX_REPOS {
         return Err(format!("more than {MAX_REPOS} repositories are named"));

@@ -9,7 +9,7 @@ use slipway_digest::CommitId;
 use slipway_native::{check, rootless};
 use slipway_oci::Repo;
 use slipway_process::random_id;
-use slipway_protocol::{BuildName, Requirements, SecretValues, SubmitRequest, secrets as protocol_secrets};
+use slipway_protocol::{BuildName, CustomTag, Requirements, SecretValues, SubmitRequest, secrets as protocol_secrets};
 use slipway_stages::{BuildOptions, Graph, Place, Settings, build::BuildFailure};
 use slipway_telemetry::{Span, SpanContext, Tracer};
 
@@ -18,12 +18,13 @@ use crate::{
     archives,
     choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
     cluster::{self, ClusterRequest},
+    custom_tags,
     embedded::{self, BuildRequest},
     engine as engines,
     failure::{Exit, Failure},
     flags::{
         backend::{ANSIBLE_PATH, BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
-        building::BuildingFlags,
+        building::{ADD_CUSTOM_TAG, BuildingFlags},
         capacity,
         capacity::{JOB_CPU, JOB_LABEL, JOB_MEMORY},
         cluster as cluster_flags,
@@ -65,6 +66,8 @@ struct Flags {
     requires: Requirements,
     detach: bool,
     introspect: IntrospectFlags,
+    /// Further tags of its images; known when the configuration is.
+    custom_tags: Vec<CustomTag>,
 }
 
 impl Flags {
@@ -92,6 +95,7 @@ impl Flags {
             repo: repo.context("--repo").map_err(Failure::usage)?,
             report: report.map_err(Failure::usage)?,
             storage,
+            custom_tags: Vec::new(),
         })
     }
 }
@@ -120,6 +124,10 @@ fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result
         anyhow::bail!(
             "{key} keeps keys in memory alone, and with {detach} nobody could send them again: leave one of them out"
         );
+    }
+    if values.is_given(&ADD_CUSTOM_TAG) && !repo {
+        let spelled = values.spelling(&ADD_CUSTOM_TAG);
+        anyhow::bail!("{spelled}: images are tagged in a repository: give one with --{}", REPO.name);
     }
     if values.switch(&FOLLOW) && values.switch(&DETACH) {
         let (follow, detach) = (values.spelling(&FOLLOW), values.spelling(&DETACH));
@@ -187,7 +195,7 @@ async fn build_within(
     span: &mut Span,
 ) -> Result<Option<Built>, Failure> {
     let start = session.world.clock.monotonic();
-    let flags = Flags::new(session)?;
+    let mut flags = Flags::new(session)?;
     let (project, mut config) = session.open().await?;
     if let Some(network) = &flags.building.network {
         config.set_network(network);
@@ -197,6 +205,9 @@ async fn build_within(
     if !check(&config)? {
         return Ok(None);
     }
+    let spelled = session.values.spelling(&ADD_CUSTOM_TAG);
+    let tags = custom_tags::wanted(&spelled, &flags.building.custom_tags, &config, &session.patterns);
+    flags.custom_tags = tags.map_err(Failure::usage)?;
     if flags.cluster.is_some() {
         upstreams::refuse_logins(&project, &config)?;
         archives::refuse_in_cluster(&project, graph.images())?;
@@ -252,6 +263,7 @@ async fn build_within(
     let outcome = built.map_err(|error| failed(&session.printer, error, &files))?;
     let took = session.world.clock.monotonic().saturating_sub(start);
     session.printer.info(&summary::text(&outcome.images, took));
+    custom_tags::lines(&flags.custom_tags, &outcome.images).iter().for_each(|line| session.printer.info(line));
     if let Some(report) = &flags.report {
         report.write(&outcome.images, &commit)?;
     }
@@ -488,6 +500,7 @@ fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) ->
         directory: project.directory.clone(),
         repo: flags.repo.clone(),
         others: flags.storage.others.clone(),
+        custom_tags: flags.custom_tags.clone(),
         synchronization: flags.synchronization.clone(),
         token: flags.token.clone(),
         host,
@@ -524,6 +537,7 @@ fn cluster_request(
         project: settings.project,
         repo: repo.clone(),
         others: flags.storage.others.clone(),
+        custom_tags: flags.custom_tags.clone(),
         config_name: project.config_name.clone(),
         config,
         images: graph.images().iter().map(|image| image.name().clone()).collect(),

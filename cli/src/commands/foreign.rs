@@ -21,21 +21,8 @@ const FOREIGN: [(&str, &str); 11] = [
 ];
 
 /// Commands of later releases.
-const LATER: [&str; 13] = [
-    "cleanup",
-    "purge",
-    "managed-images",
-    "stage",
-    "run",
-    "compose",
-    "cr",
-    "ci-env",
-    "slugify",
-    "sbom",
-    "verify",
-    "docs",
-    "images",
-];
+const LATER: [&str; 12] =
+    ["cleanup", "purge", "stage", "run", "compose", "cr", "ci-env", "slugify", "sbom", "verify", "docs", "images"];
 
 /// What comes near to `host purge`.
 const PURGE: &str =

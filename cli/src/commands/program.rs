@@ -51,6 +51,7 @@ pub(crate) fn program() -> Command {
         }))
         .subcommand(builds())
         .subcommand(stages())
+        .subcommand(managed_images())
         .subcommand(host())
         .subcommand(Command::new("version").about("Show the version"))
         .subcommand(completion())
@@ -134,6 +135,18 @@ fn stages() -> Command {
             of(CommandName::StagesReject, "reject", "Take stages out of use; builds make them anew")
                 .arg(given("STAGE", "The stages, as DIGEST-TIMESTAMP").required(true)),
         )
+}
+
+fn managed_images() -> Command {
+    let names = || Arg::new(IMAGES).num_args(1..).required(true).help("Names of images; `~` is the one without a name");
+    Command::new("managed-images")
+        .about("Look after the list of images that cleanup looks after (with --repo); builds put theirs on it")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(of(CommandName::ManagedImagesList, "ls", "List the images").visible_alias("list"))
+        .subcommand(of(CommandName::ManagedImagesAdd, "add", "Put images on the list").arg(names()))
+        .subcommand(of(CommandName::ManagedImagesRemove, "rm", "Take images off the list").arg(names()))
 }
 
 fn host() -> Command {

@@ -10,8 +10,8 @@ use slipway_oci::Repo;
 use slipway_process::Tasks;
 use slipway_registry::Client;
 use slipway_storage::{
-    Beside, CacheRepo, FinalRepo, JournalLedger, MemoryRecords, Publisher, Records, RepoStorage, SecondaryRepo,
-    StageStorage,
+    Beside, CacheRepo, CustomTags, FinalRepo, JournalLedger, MemoryRecords, Publisher, Records, RepoStorage,
+    SecondaryRepo, StageStorage,
 };
 
 use super::{BuildRequest, agreed::Agreed, archives::Archives, bases::FoundBases};
@@ -50,6 +50,7 @@ pub(super) fn outside(
     let publisher = publisher.unwrap_or_else(on_host);
     let images = host.engine.images();
     let beside = beside(request, &client);
+    let custom_tags = custom_tags(request, &client);
     let client = client.pulling();
     let archives = Archives::new(request.directory.clone(), tasks.clone());
     Outside {
@@ -57,6 +58,7 @@ pub(super) fn outside(
         primary,
         local,
         beside,
+        custom_tags,
         bases: Arc::new(FoundBases { client, images, archives }),
         records,
         history: history(request),
@@ -74,6 +76,15 @@ fn beside(request: &BuildRequest, client: &Client) -> Beside {
         secondaries: request.others.secondaries.iter().map(secondary).map(Arc::new).collect(),
         final_repo: request.others.final_repo.clone().map(|repo| FinalRepo::new(client.clone(), repo)),
     }
+}
+
+/// The further tags of its images.
+fn custom_tags(request: &BuildRequest, client: &Client) -> Option<CustomTags> {
+    let primary = request.repo.as_ref().filter(|_| !request.custom_tags.is_empty())?;
+    let wanted = request.custom_tags.iter().map(|wanted| (wanted.image.0.clone(), wanted.tag.clone())).collect();
+    let to = request.others.final_repo.as_ref().unwrap_or(primary);
+    let repos = (primary.clone(), to.clone());
+    Some(CustomTags::new(client.clone(), &request.settings.project, repos, wanted))
 }
 
 /// The commits that a build is recorded under: that of a virtual merge is in no history, the one that it brings is.

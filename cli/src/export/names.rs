@@ -63,7 +63,7 @@ pub(crate) fn destinations(
     for exported in images {
         let mut own = Vec::with_capacity(templates.len());
         for template in templates {
-            let text = fill(template, exported)?;
+            let text = fill(template, exported).map_err(|why| format!("--tag {template}: {why}"))?;
             let found = destination(&text, to, here)
                 .map_err(|why| format!("--tag {template}: `{text}` (image {}): {why}", shown(exported.image)))?;
             match taken.insert(found.clone(), exported.image) {
@@ -88,7 +88,10 @@ fn shown(image: &str) -> &str {
 }
 
 /// A template with the placeholders replaced.
-fn fill(template: &str, exported: &Exported<'_>) -> Result<String, String> {
+///
+/// # Errors
+/// When a placeholder is unknown.
+pub(crate) fn fill(template: &str, exported: &Exported<'_>) -> Result<String, String> {
     let mut text = String::new();
     let mut rest = template;
     while let Some(at) = rest.find('%') {
@@ -107,7 +110,7 @@ fn fill(template: &str, exported: &Exported<'_>) -> Result<String, String> {
             "%image_safe_slug%" => text.push_str(&docker_tag_slug(exported.image)),
             "%image_content_based_tag%" => text.push_str(exported.content),
             other => {
-                return Err(format!("--tag {template}: {other} is none of {}", PLACEHOLDERS.join(", ")));
+                return Err(format!("{other} is none of {}", PLACEHOLDERS.join(", ")));
             }
         }
         rest = &word[placeholder.len()..];

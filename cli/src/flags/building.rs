@@ -43,6 +43,12 @@ pub(crate) const FINAL_IMAGES_ONLY: Flag =
     Flag::switch("final-images-only", "Leave out images with `final: false` that nothing final needs")
         .aliases(&["images-only"])
         .on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::ConfigList]);
+pub(crate) const ADD_CUSTOM_TAG: Flag = Flag::list(
+    "add-custom-tag",
+    "TEMPLATE",
+    "Further tag of the images that may be deployed; %image%, %image_slug%, %image_safe_slug% and %image_content_based_tag% stand for the image",
+)
+.on(&[CommandName::Build, CommandName::Plan]);
 pub(crate) const VIRTUAL_MERGE: Flag = Flag::switch(
     "virtual-merge",
     "The commit is the merge of a pull request that is not merged yet: what it merges is recorded",
@@ -75,6 +81,7 @@ pub(super) const FLAGS: &[Flag] = &[
     PLATFORM,
     BACKEND_NETWORK,
     FINAL_IMAGES_ONLY,
+    ADD_CUSTOM_TAG,
     VIRTUAL_MERGE,
     VIRTUAL_MERGE_FROM,
     VIRTUAL_MERGE_INTO,
@@ -101,6 +108,8 @@ pub(crate) struct BuildingFlags {
     pub(crate) network: Option<String>,
     /// `--final-images-only`
     pub(crate) final_only: bool,
+    /// `--add-custom-tag`
+    pub(crate) custom_tags: Vec<String>,
     /// `--virtual-merge`, with what names the two commits, where that is given.
     pub(crate) virtual_merge: Option<(Option<String>, Option<String>)>,
 }
@@ -124,6 +133,7 @@ impl BuildingFlags {
             platforms: values.list(&PLATFORM),
             network: values.text(&BACKEND_NETWORK).filter(|network| !network.is_empty()),
             final_only: values.switch(&FINAL_IMAGES_ONLY),
+            custom_tags: values.list(&ADD_CUSTOM_TAG),
             virtual_merge: values
                 .switch(&VIRTUAL_MERGE)
                 .then(|| (values.text(&VIRTUAL_MERGE_FROM), values.text(&VIRTUAL_MERGE_INTO))),

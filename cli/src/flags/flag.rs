@@ -47,6 +47,12 @@ pub(crate) enum CommandName {
     StagesVerify,
     /// `stages reject`
     StagesReject,
+    /// `managed-images ls`
+    ManagedImagesList,
+    /// `managed-images add`
+    ManagedImagesAdd,
+    /// `managed-images rm`
+    ManagedImagesRemove,
     /// `host check`
     HostCheck,
     /// `host df`
@@ -76,6 +82,9 @@ pub(crate) const PROJECT: &[CommandName] = &[
     CommandName::IncludesUpdate,
     CommandName::IncludesList,
     CommandName::IncludesGet,
+    CommandName::ManagedImagesList,
+    CommandName::ManagedImagesAdd,
+    CommandName::ManagedImagesRemove,
 ];
 /// Commands that speak to a coordinator, or may.
 pub(crate) const CLUSTER: &[CommandName] = &[
@@ -107,7 +116,13 @@ pub(crate) const REGISTRIES: &[CommandName] = &[
     CommandName::StagesWinners,
     CommandName::StagesVerify,
     CommandName::StagesReject,
+    CommandName::ManagedImagesList,
+    CommandName::ManagedImagesAdd,
+    CommandName::ManagedImagesRemove,
 ];
+/// Commands about the images of a project that cleanup looks after.
+pub(crate) const MANAGED_IMAGES: &[CommandName] =
+    &[CommandName::ManagedImagesList, CommandName::ManagedImagesAdd, CommandName::ManagedImagesRemove];
 /// Commands about stages in a repository.
 pub(crate) const REPOSITORY: &[CommandName] = &[
     CommandName::Build,
@@ -151,6 +166,9 @@ pub(crate) const EVERY: &[CommandName] = &[
     CommandName::StagesWinners,
     CommandName::StagesVerify,
     CommandName::StagesReject,
+    CommandName::ManagedImagesList,
+    CommandName::ManagedImagesAdd,
+    CommandName::ManagedImagesRemove,
     CommandName::HostCheck,
     CommandName::HostUsage,
     CommandName::HostCleanup,

@@ -8,7 +8,6 @@ const fn not_yet(flag: Flag) -> Flag {
 
 pub(super) const FLAGS: &[Flag] = &[
     not_yet(Flag::text("meta-repo", "REPO", "Repository for records only")),
-    not_yet(Flag::list("add-custom-tag", "TEMPLATE", "Further tag of every final image")),
     not_yet(Flag::list("use-custom-tag", "TEMPLATE", "Tag by which other commands name images")),
     not_yet(Flag::switch("use-build-report", "Take image names from a build report")),
     not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),

@@ -35,6 +35,9 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | `slipway stages winners [DIGEST…]` | lists the recorded stages | a stage a line |
 | `slipway stages verify [DIGEST…]` | checks that recorded stages are tagged and whole | what is wrong |
 | `slipway stages reject STAGE…` | takes stages out of use | what was rejected |
+| `slipway managed-images ls` | lists the images that cleanup looks after: all that were ever built, but for those taken off the list | a name a line |
+| `slipway managed-images add NAME…` | puts images on that list | nothing |
+| `slipway managed-images rm NAME…` | takes images off it; the next build that builds one puts it there again | nothing |
 | `slipway host check` | tries what this host can do for builds, and says what mends what does not work; fails when no backend can build here | a finding a line |
 | `slipway host df` | shows what is kept on this host, kind by kind | a kind a line |
 | `slipway host cleanup` | removes what dead builds left, and the layers of the native backend that were not used for longest; what builds use stays | what went |
@@ -152,6 +155,9 @@ fn commands(commands: &[CommandName]) -> String {
         CommandName::StagesWinners => "stages winners",
         CommandName::StagesVerify => "stages verify",
         CommandName::StagesReject => "stages reject",
+        CommandName::ManagedImagesList => "managed-images ls",
+        CommandName::ManagedImagesAdd => "managed-images add",
+        CommandName::ManagedImagesRemove => "managed-images rm",
         CommandName::HostCheck => "host check",
         CommandName::HostUsage => "host df",
         CommandName::HostCleanup => "host cleanup",

@@ -5,7 +5,7 @@ use slipway_protocol::OtherRepos;
 use slipway_registry::{Mirror, MirrorError};
 
 use super::{
-    flag::{BUILD, CommandName, Flag, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf},
+    flag::{BUILD, CommandName, Flag, MANAGED_IMAGES, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf, joined},
     resolve::{FlagError, Values},
 };
 
@@ -14,7 +14,7 @@ pub(crate) const REPO: Flag = Flag::text(
     "REPO",
     "Container repository in which stages are kept, such as registry.example.org/project; without it they are kept on this host",
 )
-.on(REPOSITORY);
+.on(&joined::<{ REPOSITORY.len() + MANAGED_IMAGES.len() }>(REPOSITORY, MANAGED_IMAGES));
 pub(crate) const SECONDARY_REPO: Flag = Flag::list(
     "secondary-repo",
     "REPO",

@@ -48,7 +48,7 @@ impl BuildLog {
                 (Level::Normal, format!("{name} starts from an archive: {why}"))
             }
             DisplayEvent::StageStarted { name, copy } => {
-                let copied = || format!("Copying stage {name} from the local storage");
+                let copied = || format!("Copying stage {name}");
                 let title = if *copy { copied() } else { format!("Building stage {name}") };
                 (Level::Normal, self.palette.name(&title))
             }

@@ -58,7 +58,7 @@ pub(crate) enum DisplayEvent {
         /// What is stored.
         stored: StoredStage,
     },
-    /// A stage is being built, or copied from the local storage.
+    /// A stage is being built, or copied from another place.
     StageStarted {
         /// Which.
         name: StageName,

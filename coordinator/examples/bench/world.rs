@@ -122,6 +122,7 @@ impl World {
             primary: stages,
             local: None,
             beside: Default::default(),
+            custom_tags: None,
             bases: Arc::new(AnyBase),
             records: Arc::new(MemoryRecords::default()),
             history: Vec::new(),

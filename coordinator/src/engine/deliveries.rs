@@ -99,8 +99,21 @@ impl Owner {
 
     fn finish_if_delivered(&mut self, id: BuildId) {
         if let Some(images) = self.builds.all_delivered(id) {
-            self.builds.finish(id, Ok(images));
+            self.tag(id, images);
         }
+    }
+
+    /// Gives the images their further tags; then the build is over.
+    fn tag(&mut self, id: BuildId, images: Vec<BuiltImage>) {
+        let outside = self.builds.outside(id).filter(|outside| outside.custom_tags.is_some());
+        let first = images.iter().find_map(|image| image.names.first()).cloned();
+        let (Some(outside), Some(image)) = (outside, first) else { return self.builds.finish(id, Ok(images)) };
+        let only_check = self.builds.requires_built(id);
+        let work = async move {
+            let tagged = effect::custom_tags(&outside, &images, only_check).await;
+            Message::Tagged(id, tagged.map(|()| images))
+        };
+        self.later(work, move |why| Message::Tagged(id, Err(BuildFailure::Unanswered { image, why })));
     }
 }
 

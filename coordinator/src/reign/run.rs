@@ -227,6 +227,7 @@ impl Reign {
             primary: Arc::clone(&place.stages),
             local: None,
             beside: self.parts.places.beside(&request.others),
+            custom_tags: self.parts.places.custom_tags(request),
             bases: Arc::clone(&self.parts.places.bases),
             records: place.records(&request.project),
             history: history(request),

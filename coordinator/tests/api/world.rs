@@ -196,6 +196,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         project: "shop".to_owned(),
         repo: format!("{host}/shop").parse().expect("a repository"),
         others: Default::default(),
+        custom_tags: Vec::new(),
         config_name: "werf.yaml".to_owned(),
         config: format!("project: shop\nconfigVersion: 1\n---\n{}", config.replace("BASE", &format!("{host}/base:1"))),
         images: images.iter().map(|name| slipway_config::ImageName((*name).to_owned())).collect(),

@@ -87,6 +87,7 @@ impl World {
             primary: Arc::new(storage.clone()),
             local: None,
             beside: Default::default(),
+            custom_tags: None,
             bases: Arc::new(AnyBase),
             records: Arc::new(MemoryRecords::default()),
             history: vec![CommitId([1; 20])],

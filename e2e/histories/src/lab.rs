@@ -118,6 +118,7 @@ impl Lab {
             primary: storage,
             local: None,
             beside: Default::default(),
+            custom_tags: None,
             bases: Arc::new(InRegistry(client.clone())),
             records: Arc::new(MemoryRecords::default()),
             history: Vec::new(),

@@ -290,3 +290,57 @@ fn a_final_repo_has_the_images_that_run_and_nothing_else() -> Result<()> {
     assert!(failed.stderr.contains(&format!("list the final repository {last}")), "{}", failed.stderr);
     Ok(())
 }
+
+/// Of one platform; those of several are not built yet.
+#[test]
+fn fixture_52_custom_tags_are_of_the_images_that_run() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (build, run, project) = (Registry::start()?, Registry::start()?, Project::new("tags")?);
+    project.config(SHOP)?;
+    project.commit("first")?;
+    let primary = build.repo("shop");
+    let custom = |registry: &Registry, name: &str| -> Result<Vec<String>> {
+        let records = ["managed-image-", "meta-", "import-metadata-", "custom-tag-meta-", "slipway-final-repo"];
+        let stages = registry.stages(name)?;
+        let tags = registry.tags(name)?.into_iter().filter(|tag| !stages.contains(tag));
+        Ok(tags.filter(|tag| !records.iter().any(|record| tag.starts_with(record))).collect())
+    };
+    let one = project.build(&["app", "--repo", &primary, "--add-custom-tag", "my-tag"])?;
+    assert_eq!(custom(&build, "shop")?, ["my-tag"]);
+    let (_, stage) = place(&one, "app");
+    assert_eq!(build.manifest("shop", "my-tag")?, build.manifest("shop", &stage)?);
+    let record = build.config("shop", "custom-tag-meta-my-tag")?["config"]["Labels"].clone();
+    assert_eq!((record["stage-id"].as_str(), record["tag"].as_str()), (Some(stage.as_str()), Some("my-tag")));
+    assert!(one.run.stderr.contains(&format!("Tagged app as {primary}:my-tag")), "{}", one.run.stderr);
+
+    // Of all images, those that run; with a final repository they are tagged there, and recorded in the primary.
+    let last = run.repo("prod");
+    let flags = ["--repo", primary.as_str(), "--final-repo", last.as_str()];
+    project.build_with(&flags, &[("WERF_ADD_CUSTOM_TAG_1", "%image%-my-tag")])?;
+    assert_eq!(custom(&run, "prod")?, ["app-my-tag", "twin-my-tag", "web-my-tag"]);
+    assert_eq!(custom(&build, "shop")?, ["my-tag"]);
+    assert!(build.tags("shop")?.contains(&"custom-tag-meta-web-my-tag".to_owned()));
+
+    // A tag moves with its image, and is only looked at when nothing may be built.
+    project.config(&SHOP.replace("echo web", "echo new"))?;
+    project.commit("second")?;
+    let check = [&["build", "web", "--require-built-images", "--add-custom-tag", "web-my-tag"], &flags[..]].concat();
+    let moved = project.build(&[&flags[..], &["web", "--add-custom-tag", "x"]].concat())?;
+    let early = project.slipway(&check)?;
+    assert!(early.code == 1 && early.stderr.contains("does not lead to it"), "{} {}", early.code, early.stderr);
+    project.build(&[&flags[..], &["web", "--add-custom-tag", "web-my-tag"]].concat())?;
+    assert_eq!(project.slipway(&check)?.code, 0);
+    assert_eq!(run.manifest("prod", "web-my-tag")?, run.manifest("prod", &place(&moved, "web").1)?);
+
+    let local = project.slipway(&["build", "--add-custom-tag", "x"])?;
+    assert!(
+        local.code == 2 && local.stderr.contains("--add-custom-tag: images are tagged in a repository"),
+        "{}",
+        local.stderr
+    );
+    let same = project.slipway(&[&["build", "--add-custom-tag", "x"], &flags[..]].concat())?;
+    assert!(same.code == 2 && same.stderr.contains("would both be tagged `x`"), "{}", same.stderr);
+    Ok(())
+}

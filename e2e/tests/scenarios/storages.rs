@@ -158,3 +158,33 @@ fn the_name_of_a_project_may_come_from_a_variable() -> Result<()> {
     assert_eq!(old.run.built(), named.run.built());
     Ok(())
 }
+
+#[test]
+fn fixture_76_managed_images_are_listed_added_and_removed() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("managed")?);
+    project.config(
+        "image: a\nfrom: BASE\n---\nimage: b\nfrom: BASE\n---\nimage: group/c\nfrom: BASE\n---\n\
+         image: d\nfinal: false\nfrom: BASE\n",
+    )?;
+    project.commit("first")?;
+    let repo = registry.repo("managed");
+    let managed = |arguments: &[&str]| -> Result<String> {
+        let run = project.slipway(&[&["managed-images"], arguments, &["--repo", &repo]].concat())?;
+        anyhow::ensure!(run.code == 0, "{}", run.stderr);
+        Ok(run.stdout)
+    };
+    assert_eq!(managed(&["ls"])?, "");
+    managed(&["add", "a", "old/one", "~"])?;
+    managed(&["add", "a"])?;
+    assert_eq!(managed(&["ls"])?, "~\na\nold/one\n");
+    managed(&["rm", "a", "~", "never"])?;
+    assert_eq!(managed(&["ls"])?, "old/one\n");
+    project.build(&["--repo", &repo])?;
+    assert_eq!(managed(&["ls"])?, "a\nb\nd\ngroup/c\nold/one\n");
+    let nowhere = project.slipway(&["managed-images", "ls"])?;
+    assert!(nowhere.code == 2 && nowhere.stderr.contains("give --repo"), "{}", nowhere.stderr);
+    Ok(())
+}

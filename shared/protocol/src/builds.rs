@@ -60,6 +60,9 @@ pub struct SubmitRequest {
     /// Which repositories are used beside that.
     #[serde(default, skip_serializing_if = "OtherRepos::is_empty")]
     pub others: OtherRepos,
+    /// Further tags of its images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub custom_tags: Vec<CustomTag>,
     /// Path of the configuration, as messages name it.
     pub config_name: String,
     /// The configuration, rendered.
@@ -114,6 +117,15 @@ pub struct SubmitRequest {
     /// is sent them again.
     #[serde(default, skip_serializing_if = "SecretValues::is_empty")]
     pub secrets: SecretValues,
+}
+
+/// A further tag of an image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CustomTag {
+    /// The image, by one of its names.
+    pub image: ImageName,
+    /// The tag; `%image_content_based_tag%` in it stands for that of the image's last stage.
+    pub tag: String,
 }
 
 /// Repositories of an installation beside its primary one, each kind in the order in which they are looked through.

@@ -24,8 +24,8 @@ use slipway_stages::{ImportInput, StagePlan, StageRecord};
 pub use api::{Code, LogLines, Readiness, Refusal};
 pub use attempt::AttemptId;
 pub use builds::{
-    BuildEvent, BuildName, BuildState, BuildSummary, EventId, MissingAnswer, MissingRequest, OtherRepos, SubmitRequest,
-    TimedEvent, UpstreamCommit,
+    BuildEvent, BuildName, BuildState, BuildSummary, CustomTag, EventId, MissingAnswer, MissingRequest, OtherRepos,
+    SubmitRequest, TimedEvent, UpstreamCommit,
 };
 pub use capabilities::{Capabilities, Requirements};
 pub use ledger::{

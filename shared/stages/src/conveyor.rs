@@ -128,14 +128,20 @@ impl Stage {
         }
         for place in &scene.settings.sources {
             if let Some(record) = self.suitable(scene, place)? {
-                let original = Original { place: place.clone(), record };
-                let plan = self.plan(scene, StageBody::Copy(Box::new(original)).into(), PlanBase::None)?;
-                return Ok(Step::Want(Arc::new(plan)));
+                return Ok(Step::Want(Arc::new(self.copy(scene, place, record)?)));
             }
         }
         let base = self.base(scene)?;
         let recipe = rules::recipe(self.kind, scene)?;
         Ok(Step::Want(Arc::new(self.plan(scene, recipe, base)?)))
+    }
+
+    /// A copy holds what its original holds: the sources of commits that may be older than those that are built.
+    fn copy(&self, scene: Scene<'_>, place: &Place, record: StageRecord) -> Asked<StagePlan> {
+        let (commits, content) = (record.commits.clone(), record.content);
+        let original = Original { place: place.clone(), record };
+        let plan = self.plan(scene, StageBody::Copy(Box::new(original)).into(), PlanBase::None)?;
+        Ok(StagePlan { commits, content, ..plan })
     }
 
     fn suitable(&self, scene: Scene<'_>, place: &Place) -> Asked<Option<StageRecord>> {

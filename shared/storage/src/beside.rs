@@ -1,16 +1,19 @@
 //! Repositories beside the primary one: what they may be used for, and nothing else.
 //!
-//! Reading order: [`secondary`] (only read), [`cache`] (read and written, never needed), [`final_repo`] (what runs), [`copy`] (an image from one
-//! repository to another).
+//! Reading order: [`secondary`] (only read), [`cache`] (read and written, never needed), [`final_repo`] (what runs),
+//! [`copy`] (an image from one repository to another), [`custom_tags`] (further tags of
+//! what runs).
 
 pub mod cache;
 pub mod copy;
+pub mod custom_tags;
 pub mod final_repo;
 pub mod secondary;
 
 use std::sync::Arc;
 
 pub use cache::CacheRepo;
+pub use custom_tags::CustomTags;
 pub use final_repo::FinalRepo;
 pub use secondary::SecondaryRepo;
 

@@ -3,7 +3,7 @@
 //! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags), [`beside`] (repositories
 //! beside the primary one), [`ledger`] (who was
 //! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
-//! imports will need) under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
+//! imports will need) and the [`managed`] images under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
 
 pub mod asked;
 pub mod beside;
@@ -12,6 +12,7 @@ pub mod journal;
 pub mod kv;
 pub mod ledger;
 pub mod ledger_records;
+pub mod managed;
 pub mod memory;
 pub mod names;
 pub mod publish;
@@ -20,10 +21,11 @@ pub mod repo;
 pub mod tags;
 mod tiny;
 
-pub use beside::{Beside, CacheRepo, FinalRepo, SecondaryRepo};
+pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, SecondaryRepo};
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};
 pub use ledger_records::{LedgerRecords, Rejects};
+pub use managed::ManagedImages;
 pub use memory::MemoryStorage;
 pub use publish::{HostPublisher, Judge, Publisher, Recovered, Verdict};
 pub use records::{ImportKey, MemoryRecords, Records, RepoRecords};

@@ -8,6 +8,10 @@ const MANAGED_IMAGE: &str = "managed-image-";
 const COMMIT: &str = "meta-";
 /// In front of the tag of an import's checksum.
 const IMPORT: &str = "import-metadata-";
+/// In front of the tag that says what a custom tag leads to.
+const CUSTOM_TAG: &str = "custom-tag-meta-";
+/// Longest name of a custom tag in the tag of its record.
+const MAX_CUSTOM_TAG: usize = 48;
 /// Behind the tag of a rejected stage.
 pub const REJECTED_SUFFIX: &str = "-rejected";
 /// The longest tag that registries take, in bytes.
@@ -22,12 +26,22 @@ pub const FINAL_REPO: &str = "slipway-final-repo";
 
 /// Whether a tag is one of ours that is no stage.
 pub fn is_record(tag: &str) -> bool {
-    tag == FINAL_REPO || [MANAGED_IMAGE, COMMIT, IMPORT].iter().any(|prefix| tag.starts_with(prefix))
+    tag == FINAL_REPO || [MANAGED_IMAGE, COMMIT, IMPORT, CUSTOM_TAG].iter().any(|prefix| tag.starts_with(prefix))
 }
 
 /// The tag that says "this project has or had an image of this name".
 pub fn managed_image(image: &str) -> String {
     format!("{MANAGED_IMAGE}{}", managed_id(image))
+}
+
+/// The image of which a tag says that the project has or had it; `None` when it says something else. Of a name that fits
+/// no tag, what stands for it.
+pub fn managed_name(tag: &str) -> Option<String> {
+    let id = tag.strip_prefix(MANAGED_IMAGE)?;
+    if id == NAMELESS {
+        return Some(String::new());
+    }
+    Some(ESCAPES.iter().fold(id.to_owned(), |name, (to, from)| name.replace(from, to)))
 }
 
 /// The tag that says "at this commit the image was this stage".
@@ -43,6 +57,17 @@ pub fn import(id: &str) -> String {
 /// The tag that marks a stage as rejected.
 pub fn rejected(stage: StageId) -> String {
     format!("{stage}{REJECTED_SUFFIX}")
+}
+
+/// The tag that says what a custom tag leads to.
+pub fn custom_tag(tag: &str) -> String {
+    format!("{CUSTOM_TAG}{}", slug_within(tag, MAX_CUSTOM_TAG))
+}
+
+/// Whether users may give this tag: it is one, and neither a stage's nor a record's.
+pub fn is_custom(tag: &str) -> bool {
+    let of_stage = tag.strip_suffix(REJECTED_SUFFIX).unwrap_or(tag).parse::<StageId>().is_ok();
+    is_tag(tag) && !is_record(tag) && !of_stage
 }
 
 /// An image's name as it can stand in a tag.
@@ -76,9 +101,14 @@ const MAX_SLUG: usize = 42;
 
 /// A name in lower-case letters, digits and dashes: itself where it is that already, and short enough.
 pub fn slug(name: &str) -> String {
+    slug_within(name, MAX_SLUG)
+}
+
+/// The same with at most `room` bytes.
+fn slug_within(name: &str, room: usize) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let clean = name.bytes().all(plain) && !name.starts_with('-') && !name.ends_with('-') && !name.contains("--");
-    if clean && name.len() <= MAX_SLUG { name.to_owned() } else { limited_slug(name, MAX_SLUG) }
+    if clean && name.len() <= room { name.to_owned() } else { limited_slug(name, room) }
 }
 
 /// A name as it can be a tag: itself where it is one already.
@@ -137,6 +167,7 @@ mod tests {
         ];
         for (image, tag) in table {
             assert_eq!(managed_image(image), tag);
+            assert_eq!(managed_name(tag).as_deref(), Some(image));
         }
     }
 

@@ -17,7 +17,7 @@ use slipway_stages::ImportInput;
 
 use crate::{StorageError, names, repo::from_registry, tags::TagIndex, tiny};
 
-const PROJECT: &str = "werf";
+pub(crate) const PROJECT: &str = "werf";
 const FINAL_REPO: &str = "slipway.final-repo";
 const IMPORT_ID: &str = "import-source-id";
 const IMPORT_STAGE: &str = "source-stage-id";

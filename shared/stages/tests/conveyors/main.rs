@@ -12,7 +12,7 @@ use slipway_config::ImageName;
 use slipway_oci::Repo;
 use slipway_paths::TreePath;
 use slipway_stages::{
-    BuildOptions, Place, Question, StageBody,
+    BuildOptions, Place, Question, StageBody, StageKind,
     build::{BuildFailure, Origin, Source},
 };
 use world::{World, commands};
@@ -286,4 +286,22 @@ fn the_limit_counts_images_under_way() {
     let options = BuildOptions { parallel: Some(3), ..BuildOptions::default() };
     let outcome = World::new().with_empty_commit().build_with(&config, 1, options, &[]);
     assert_eq!(outcome.result.expect("the build succeeded").len(), 11);
+}
+
+/// What is copied at a later commit is still of the commit that it was built at: what stands on it is found, too.
+#[test]
+fn a_copy_is_of_the_commits_of_its_original() {
+    let mut world = history();
+    world.build(APP, 1);
+    world.build(APP, 2);
+    let archive = world.stored[1].clone();
+    world.empty = vec![Place::Primary];
+    let outcome = world.build_with(APP, 2, BuildOptions::default(), &[Place::Local]);
+    assert!(outcome.plans.iter().all(|plan| matches!(plan.body, StageBody::Copy(_))), "{:?}", outcome.built);
+    let copied = &outcome.plans[1];
+    assert_eq!(
+        (copied.kind, &copied.commits, copied.content),
+        (StageKind::GitArchive, &archive.commits, archive.content)
+    );
+    assert!(!outcome.result.expect("the build succeeded")[0].rebuilt());
 }

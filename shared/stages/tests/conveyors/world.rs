@@ -212,8 +212,9 @@ impl World {
             }
             Question::Ancestor { old, new, .. } => Answer::Ancestor(Some(self.is_ancestor(old.0[0], new.0[0]))),
             Question::Stored { place, .. } if self.empty.contains(place) => Answer::Stored(Vec::new()),
-            Question::Stored { digest, not_before, .. } => {
-                let found = self.stored.iter().filter(|r| r.id.digest == *digest && r.id.stamp > *not_before);
+            Question::Stored { place, digest, not_before, .. } => {
+                let suits = |r: &&StageRecord| r.id.stamp > *not_before || *place != Place::Primary;
+                let found = self.stored.iter().filter(|r| r.id.digest == *digest).filter(suits);
                 Answer::Stored(found.cloned().collect())
             }
             Question::Base { reference, .. } => {
