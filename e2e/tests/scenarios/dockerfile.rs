@@ -88,7 +88,7 @@ fn fixture_43_run_has_the_network_that_is_named() -> Result<()> {
         assert_eq!(seen, "lo\n", "builder {builder}");
         assert!(flag.stderr.contains("app/dockerfile network: none"), "{}", flag.stderr);
         let (default, _) = build("default", "", &[])?;
-        assert!(!default.stderr.contains("network: "), "{}", default.stderr);
+        assert!(default.stderr.contains("app/dockerfile network: default"), "{}", default.stderr);
     }
     Ok(())
 }

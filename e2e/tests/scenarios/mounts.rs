@@ -200,6 +200,17 @@ fn fixture_43_commands_have_the_network_that_is_named() -> Result<()> {
     };
     assert!(is_none(&none.run), "{}{}", none.run.stdout, none.run.stderr);
     assert!(format!("{}{}", none.run.stdout, none.run.stderr).contains("network: none"), "{}", none.run.stderr);
+    project.config(&config("fromCacheVersion: 1\n"))?;
+    project.commit("default")?;
+    let default = project.build(&["--repo", &repo])?.run;
+    assert!(
+        format!("{}{}", default.stdout, default.stderr).contains("a/install network: default"),
+        "{}",
+        default.stderr
+    );
+    project.config(&config("network: none\n"))?;
+    project.commit("none again")?;
+    assert!(project.build(&["--repo", &repo])?.run.built().is_empty());
     // It is in no digest.
     project.config(&config("network: host\n"))?;
     project.commit("host")?;

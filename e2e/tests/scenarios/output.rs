@@ -48,6 +48,7 @@ Built stage app/from
      size: …
   seconds: N
 Building stage app/setup
+app/setup network: default
 app/setup hello
 app/setup world
 Built stage app/setup

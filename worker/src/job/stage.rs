@@ -154,12 +154,11 @@ fn setup(
     Ok(setup)
 }
 
-/// Says which network commands have, when one is named.
+/// Says which network commands have.
 async fn say_network(network: Option<&str>, logs: &LogPipe) {
-    if let Some(network) = network {
-        // Nobody who reads on is missed when the build is being given up.
-        let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
-    }
+    let network = network.filter(|network| !network.is_empty()).unwrap_or("default");
+    // Nobody who reads on is missed when the build is being given up.
+    let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
 }
 
 /// What the commands of a stage may read.
