@@ -46,9 +46,10 @@ async fn commands_have_a_network_behind_a_helper() {
     let (Some(other), Some(here)) = (environment.get(OTHER), environment.get(HERE)) else { return };
     let Some(native) = Native::start().await else { return };
     probe(&parts::program()).expect("a helper");
+    // One line is read, and nothing closed before: Debian's passt repeats what it has received on a connection that is half closed.
     let hello = format!(
-        "until said=$( (busybox timeout 5 busybox nc -w 5 {other} 7777 </dev/null; exit $?) 2>/dev/null) ; [[ $said ]]; do :; done; echo $said; \
-         busybox ip -o link | wc -l; [[ -d /sys/class/net/eth0 ]] && echo own"
+        "until said=$( (busybox timeout 5 bash -c 'exec 3<>/dev/tcp/{other}/7777 && read -r line <&3 && echo $line'; exit $?) 2>/dev/null) ; \
+         [[ $said ]]; do :; done; echo $said; busybox ip -o link | wc -l; [[ -d /sys/class/net/eth0 ]] && echo own"
     );
     assert_eq!(said(&native, None, &hello).await, ["hello", "2", "own"]);
     // Of the host, its loopback is out of reach, whatever name it is called by; the rest is as for its user.
