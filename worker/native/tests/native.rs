@@ -155,6 +155,31 @@ async fn an_image_goes_to_a_repository_and_comes_back() {
     native.end().await;
 }
 
+/// What a repository had a moment ago is not asked for; when it has lost it since, it is sent once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_a_repository_has_just_lost_are_sent_again() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let image = harness.built(&native.base, &[(1, "echo lost > /lost")]).await;
+    let target = repo(&registry, "shop/lost");
+    native.backend.push(&image, &target, "attempt-1").await.expect("a push");
+    let parts = registry.data().join("docker/registry/v2/repositories/shop/lost/_layers/sha256");
+    let found = || std::fs::read_dir(&parts).expect("a listing").flatten().collect::<Vec<_>>();
+    let before = found().len();
+    // As a careless garbage collection does.
+    for part in found() {
+        std::fs::remove_file(part.path().join("link")).expect("a link");
+    }
+    let pushed = native.backend.push(&image, &target, "attempt-2").await.expect("another push");
+    assert!(found().iter().all(|part| part.path().join("link").exists()) && found().len() == before);
+    let other = Native::start().await.expect("it started before");
+    let at = ImageAt { repo: target, digest: pushed.manifest };
+    assert_eq!(other.backend.pull(&at).await.expect("a pull"), image);
+    other.end().await;
+    native.end().await;
+}
+
 /// Whoever fetches one of an image's layers never waits for a higher one: pulls of one image cannot wait for each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn many_pull_one_image_at_once() {
