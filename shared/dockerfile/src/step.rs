@@ -73,6 +73,11 @@ pub struct Written {
 pub(crate) type Expand<'a> = dyn FnMut(&str) -> Result<String, String> + 'a;
 
 impl Written {
+    /// Whether it may change files, not the config alone.
+    pub fn makes_files(&self) -> bool {
+        matches!(self.step, Step::Run(_) | Step::Files(_) | Step::Workdir(_))
+    }
+
     /// Types an instruction. The error says what is wrong with it.
     pub(crate) fn of(instruction: &Instruction) -> Result<Self, String> {
         let line = normal::verbatim(&Instruction { heredocs: Vec::new(), ..instruction.clone() });

@@ -3,15 +3,16 @@
 //!
 //! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
 //! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
-//! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
+//! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
-//! Without root, a program first starts itself again by [`rootless`]. Dockerfiles are not built here yet.
+//! Without root, a program first starts itself again by [`rootless`].
 
 mod accounts;
 mod cgroup;
 pub mod check;
 mod commit;
 mod delete;
+mod dockerfile;
 pub mod driver;
 mod early;
 mod error;
@@ -108,6 +109,8 @@ pub(crate) struct Shared {
     helper: OnceCell<Result<HelperFor, String>>,
     /// Set when sandboxes turned out to have no network of their own here.
     no_network: std::sync::OnceLock<()>,
+    /// Instructions of Dockerfiles that are being done.
+    turns: dockerfile::Turns,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -151,6 +154,7 @@ impl NativeBackend {
             runtime,
             helper,
             no_network,
+            turns: dockerfile::Turns::default(),
             clock,
             tasks,
         };
@@ -281,13 +285,11 @@ impl ImageBuilder for NativeBackend {
 
     async fn dockerfile(
         &self,
-        _build: DockerfileBuild,
-        _context: ByteStream,
-        _logs: Logs,
+        build: DockerfileBuild,
+        context: ByteStream,
+        logs: Logs,
     ) -> Result<LocalImage, BackendError> {
-        Err(BackendError::Refused(
-            "not supported yet: Dockerfile images with the native backend; use --backend docker".to_owned(),
-        ))
+        dockerfile::build(&self.shared, build, context, logs).await
     }
 
     async fn respec(
