@@ -162,7 +162,10 @@ impl Fetcher {
 
     async fn save(&self, mut response: Response, to: &Path, doing: &str) -> Result<Fetched, FetchError> {
         let too_large = || {
-            FetchError::Refused(format!("{doing}: the file has more than {} bytes, which is the limit", self.limits.bytes))
+            FetchError::Refused(format!(
+                "{doing}: the file has more than {} bytes, which is the limit",
+                self.limits.bytes
+            ))
         };
         if response.content_length().is_some_and(|length| length > self.limits.bytes) {
             return Err(too_large());

@@ -150,9 +150,7 @@ impl<R: Read> Read for Counted<R> {
 impl<R: Read> Decoding<R> {
     fn of(compression: Compression, counted: Counted<R>) -> io::Result<Self> {
         Ok(match compression {
-            Compression::Gzip => {
-                Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, counted))))
-            }
+            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, counted)))),
             Compression::Zstd => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER, counted))?;
                 Self::Zstd(Box::new(decoder))
@@ -241,7 +239,8 @@ impl<R: Read> Read for Decoder<R> {
         self.plain += count as u64;
         if self.plain > self.free && self.plain / MAX_RATIO > self.compressed() {
             let what = self.what;
-            let what = format!("decompress {what}: it grows to more than {MAX_RATIO} times its size: it may be an attack");
+            let what =
+                format!("decompress {what}: it grows to more than {MAX_RATIO} times its size: it may be an attack");
             return Err(LayerError::TooMuch(what).into());
         }
         Ok(count)

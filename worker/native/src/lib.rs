@@ -12,6 +12,7 @@ mod cgroup;
 pub mod check;
 mod commit;
 mod delete;
+mod dockerfile;
 pub mod driver;
 mod early;
 mod error;
@@ -51,6 +52,7 @@ use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
 pub use crate::{cgroup::sweep as sweep_groups, storage::NativeStageStorage};
+pub use slipway_fetch::Addresses;
 pub use slipway_layers::codec::Compression;
 
 use crate::{
@@ -83,6 +85,8 @@ pub struct NativeOptions {
     pub driver: Driver,
     /// What runs sandboxes; `None` = this crate's own.
     pub runtime: Option<Runtime>,
+    /// What `ADD` may fetch from.
+    pub addresses: Addresses,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -104,6 +108,7 @@ pub(crate) struct Shared {
     limits: Limits,
     driver: Driver,
     runtime: Option<Runtime>,
+    addresses: Addresses,
     /// What connects sandboxes without root, once one was tried.
     helper: OnceCell<Result<HelperFor, String>>,
     /// Set when sandboxes turned out to have no network of their own here.
@@ -129,6 +134,7 @@ impl NativeBackend {
             limits,
             driver,
             runtime,
+            addresses,
             clock,
         } = options;
         let networks = Networks::new(commands, &program);
@@ -149,6 +155,7 @@ impl NativeBackend {
             limits,
             driver,
             runtime,
+            addresses,
             helper,
             no_network,
             clock,

@@ -42,7 +42,7 @@ impl Server {
             .route("/metadata", to("http://169.254.169.254/latest/meta-data".to_owned()))
             .route("/disk", to("file:///etc/passwd".to_owned()))
             .route("/broken", get(async || (StatusCode::BAD_GATEWAY, "")))
-            .route("/login", get(async |headers: HeaderMap| headers["authorization"].to_str().map(str::to_owned).ok()));
+            .route("/login", get(login));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { port, asked }
     }
@@ -50,6 +50,10 @@ impl Server {
     fn url(&self, host: &str, path: &str) -> String {
         format!("http://{host}:{}{path}", self.port)
     }
+}
+
+async fn login(headers: HeaderMap) -> String {
+    headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
 /// A fetcher to whom some names are known.

@@ -1,0 +1,3 @@
+//! Dockerfiles.
+
+pub(crate) mod copy;
