@@ -16,8 +16,16 @@ use crate::{
 
 /// Arguments that commands see when they are given, though no `ARG` declares them.
 const PREDECLARED: [&str; 10] = [
-    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy",
-    "ALL_PROXY", "all_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// What a Dockerfile is built with.
@@ -227,7 +235,8 @@ impl Program {
     fn expanded(&self, step: &Step, variables: &Variables) -> Result<Step, String> {
         let scope = &variables.scope;
         if let Step::Arg(pairs) = step {
-            let one = |(name, default): &(String, Option<String>)| Ok((name.clone(), self.argument(name, default, scope)?));
+            let one =
+                |(name, default): &(String, Option<String>)| Ok((name.clone(), self.argument(name, default, scope)?));
             return pairs.iter().map(one).collect::<Result<_, String>>().map(Step::Arg);
         }
         let mut step = step.expanded(&mut |word| self.lexer.expand(word, scope).map(|expanded| expanded.text))?;

@@ -161,9 +161,10 @@ impl Step {
             Self::Volume(list) if list.iter().any(|path| path.trim().is_empty()) => empty("VOLUME", "a path"),
             Self::Workdir(path) if path.is_empty() => empty("WORKDIR", "the path"),
             Self::User(name) if name.is_empty() => empty("USER", "the name"),
-            Self::Stopsignal(name) if !signal::is_known(name) => {
-                Err(format!("STOPSIGNAL: `{}` is no signal; write a name such as SIGTERM, or a number", crate::shown(name)))
-            }
+            Self::Stopsignal(name) if !signal::is_known(name) => Err(format!(
+                "STOPSIGNAL: `{}` is no signal; write a name such as SIGTERM, or a number",
+                crate::shown(name)
+            )),
             Self::Expose(list) => list.iter().try_for_each(|port| check_port(port)),
             _ => Ok(()),
         }

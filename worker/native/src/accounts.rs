@@ -98,6 +98,13 @@ fn groups_of(root: &Root, name: &[u8]) -> Result<Vec<u32>, BackendError> {
     Ok(groups)
 }
 
+/// A user by name, with the group that is its own; `None` when there is no such user.
+pub(crate) fn user(root: &Root, name: &str) -> Result<Option<(u32, u32)>, BackendError> {
+    let text = read(root, "/etc/passwd")?;
+    let fields = line(&text, |fields| fields[0] == name.as_bytes());
+    Ok(fields.and_then(|fields| Some((number(fields.get(2)?)?, number(fields.get(3)?)?))))
+}
+
 /// The home directory of root.
 pub(crate) fn home(root: &Root) -> Result<String, BackendError> {
     let text = read(root, "/etc/passwd")?;

@@ -6,6 +6,7 @@
 mod base;
 mod cache;
 mod config;
+mod copy;
 mod cursor;
 mod files;
 mod history;
@@ -125,7 +126,7 @@ impl Build {
             let directory = place.clone();
             let made = self.shared.tasks.blocking(move || std::fs::create_dir(directory)).await;
             made.map_err(|error| error::system("make room for the build context", error))?;
-            files::unpack(&self.shared, &self.order, archive, &place).await?;
+            copy::unpack_context(&self.shared, archive, &place).await?;
             Ok(place)
         };
         self.context.place.get_or_try_init(unpack).await.cloned()

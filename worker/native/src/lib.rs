@@ -52,6 +52,7 @@ use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
 pub use crate::{cgroup::sweep as sweep_groups, storage::NativeStageStorage};
+pub use slipway_fetch::Addresses;
 pub use slipway_layers::codec::Compression;
 
 use crate::{
@@ -84,6 +85,8 @@ pub struct NativeOptions {
     pub driver: Driver,
     /// What runs sandboxes; `None` = this crate's own.
     pub runtime: Option<Runtime>,
+    /// What `ADD` may fetch from.
+    pub addresses: Addresses,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -105,6 +108,7 @@ pub(crate) struct Shared {
     limits: Limits,
     driver: Driver,
     runtime: Option<Runtime>,
+    addresses: Addresses,
     /// What connects sandboxes without root, once one was tried.
     helper: OnceCell<Result<HelperFor, String>>,
     /// Set when sandboxes turned out to have no network of their own here.
@@ -132,6 +136,7 @@ impl NativeBackend {
             limits,
             driver,
             runtime,
+            addresses,
             clock,
         } = options;
         let networks = Networks::new(commands, &program);
@@ -152,6 +157,7 @@ impl NativeBackend {
             limits,
             driver,
             runtime,
+            addresses,
             helper,
             no_network,
             turns: dockerfile::Turns::default(),

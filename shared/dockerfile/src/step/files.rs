@@ -114,6 +114,11 @@ impl Files {
         Ok(Self { from, chown, chmod, checksum, exclude, sources, to: word(&self.to)?, ..self.clone() })
     }
 
+    /// Whether a source may lie in the context.
+    pub fn needs_context(&self) -> bool {
+        self.from.is_none() && self.sources.iter().any(|source| matches!(source, Source::Path(_)))
+    }
+
     /// Its here-documents, to be expanded.
     pub(crate) fn contents(&mut self) -> impl Iterator<Item = &mut Content> {
         self.sources.iter_mut().filter_map(|source| match source {

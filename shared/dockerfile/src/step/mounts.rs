@@ -155,7 +155,8 @@ impl Read {
                 return self.switch(key, on.ok_or_else(|| format!("RUN: --mount: {key} is neither true nor false"))?);
             }
             "size" => {
-                self.size = Some(bytes(value).ok_or_else(|| format!("RUN: --mount: size={} is no size", shown(value)))?);
+                self.size =
+                    Some(bytes(value).ok_or_else(|| format!("RUN: --mount: size={} is no size", shown(value)))?);
             }
             "id" => self.id = text(),
             "sharing" => {
@@ -225,7 +226,11 @@ fn bytes(text: &str) -> Option<u64> {
     let unit = lower[end..].trim();
     let letters = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
     let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == letters)?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, and it is not negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and it is not negative"
+    )]
     let total = (number * 1024_f64.powi(i32::try_from(power).ok()?)) as u64;
     (total <= MOST_BYTES).then_some(total)
 }

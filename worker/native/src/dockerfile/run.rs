@@ -14,7 +14,7 @@ use super::{
     cache::{self, Key},
     cursor::Cursor,
     history,
-    step::Place,
+    step::{Held, Place},
     workdir::ensure,
 };
 use crate::{
@@ -165,33 +165,4 @@ fn hosts(entries: &[String]) -> Result<Vec<String>, BackendError> {
         _ => Err(BackendError::Refused(format!("`{entry}` is no HOST:IP"))),
     };
     entries.iter().map(one).collect()
-}
-
-/// A room that is removed where that may take a while, however this ends.
-struct Held {
-    shared: Arc<crate::Shared>,
-    room: Option<Arc<Room>>,
-}
-
-impl Held {
-    fn new(shared: &Arc<crate::Shared>, room: Arc<Room>) -> Self {
-        Self { shared: Arc::clone(shared), room: Some(room) }
-    }
-
-    fn get(&self) -> Arc<Room> {
-        Arc::clone(self.room.as_ref().expect("it is taken last"))
-    }
-
-    fn take(mut self) -> Arc<Room> {
-        self.room.take().expect("it is taken once")
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(room) = self.room.take() {
-            let tasks = self.shared.tasks.clone();
-            self.shared.tasks.spawn(async move { tasks.blocking(move || drop(room)).await });
-        }
-    }
 }

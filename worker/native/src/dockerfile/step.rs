@@ -1,9 +1,12 @@
 //! One stage, and one instruction of it.
 
+use std::sync::Arc;
+
 use slipway_backend::BackendError;
-use slipway_dockerfile::{Head, Step, Written};
+use slipway_dockerfile::{Head, Origin, Step, Written};
 
 use super::{Build, at, base, config, cursor::Cursor, files, run, workdir, wrong};
+use crate::{Shared, workspace::Room};
 
 /// Where an instruction stands: what is told of it.
 pub(super) struct Place<'a> {
@@ -50,7 +53,6 @@ fn title(build: &Build, head: &Head, number: usize, of: usize, text: &str) -> St
 }
 
 fn head_text(build: &Build, head: &Head) -> String {
-    use slipway_dockerfile::Origin;
     match &head.base {
         Origin::Scratch => "FROM scratch".to_owned(),
         Origin::Image(name) => format!("FROM {name}"),
@@ -70,6 +72,38 @@ async fn one(build: &Build, cursor: &mut Cursor, place: &Place<'_>) -> Result<()
         other => {
             config::apply(cursor, &other);
             Ok(())
+        }
+    }
+}
+
+/// A room that is removed where that may take a while, however this ends.
+pub(super) struct Held {
+    shared: Arc<Shared>,
+    room: Option<Arc<Room>>,
+}
+
+impl Held {
+    /// Of a room that nobody else has.
+    pub(super) fn new(shared: &Arc<Shared>, room: Arc<Room>) -> Self {
+        Self { shared: Arc::clone(shared), room: Some(room) }
+    }
+
+    /// The room, to be used and given back.
+    pub(super) fn get(&self) -> Arc<Room> {
+        Arc::clone(self.room.as_ref().expect("it is taken last"))
+    }
+
+    /// The room, when nobody uses it any more.
+    pub(super) fn take(mut self) -> Arc<Room> {
+        self.room.take().expect("it is taken once")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(room) = self.room.take() {
+            let tasks = self.shared.tasks.clone();
+            self.shared.tasks.spawn(async move { tasks.blocking(move || drop(room)).await });
         }
     }
 }

@@ -14,7 +14,7 @@ use slipway_dockerfile::{Mount, MountKind, Run};
 use slipway_layers::{Layer, copy::Names, root::Root, store::Work};
 
 use super::{
-    super::{Build, base, cache::Key, cursor::Cursor, step::Place, workdir::joined},
+    super::{Build, base, cache::Key, cursor::Cursor, files, step::Place, workdir::joined},
     caches::{Cache, Taken},
 };
 use crate::{
@@ -180,7 +180,7 @@ async fn one(
             }
             None if mount.kind == MountKind::Bind => {
                 let directory = build.context().await?;
-                sum = super::super::files::sum(&build.shared, &directory, &mount.source).await?;
+                sum = files::sum(build, &mount.source).await?;
                 from = From::Context(directory);
             }
             None => {}
