@@ -379,12 +379,7 @@ async fn agent(
 }
 
 /// Finds what builds, and says so.
-async fn backend(
-    session: &Session,
-    flags: &Flags,
-    engine: &EngineAddress,
-    config: &Config,
-) -> Result<Choice, Failure> {
+async fn backend(session: &Session, flags: &Flags, engine: &EngineAddress, config: &Config) -> Result<Choice, Failure> {
     let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
@@ -412,11 +407,7 @@ async fn backend(
 }
 
 /// Tries what is asked for.
-async fn try_backends(
-    session: &Session,
-    (engine, driver): (&EngineAddress, Option<&str>),
-    asked: &Asked,
-) -> Tried {
+async fn try_backends(session: &Session, (engine, driver): (&EngineAddress, Option<&str>), asked: &Asked) -> Tried {
     let docker = match asked {
         Asked::Named(Backend::Native, _) => None,
         Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),

@@ -122,7 +122,8 @@ impl Build {
         let unpack = || async {
             let place = self.context.work.path().join(CONTEXT);
             let archive = self.context.archive.lock().await.take();
-            let archive = archive.ok_or_else(|| BackendError::Engine("the build context was read before".to_owned()))?;
+            let archive =
+                archive.ok_or_else(|| BackendError::Engine("the build context was read before".to_owned()))?;
             let directory = place.clone();
             let made = self.shared.tasks.blocking(move || std::fs::create_dir(directory)).await;
             made.map_err(|error| error::system("make room for the build context", error))?;

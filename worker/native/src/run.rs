@@ -26,9 +26,7 @@ use crate::{
     network::{Cable, Commands, Helped, HelperFor},
     rootless,
     runtime::Runtime,
-    sandbox::{
-        self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings, User,
-    },
+    sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings, User},
     stubs, toolbox,
     workspace::Room,
 };
@@ -439,7 +437,8 @@ fn host_files(room: &Room, names: Option<&str>, more: &[String]) -> io::Result<V
         None => fs::read("/etc/resolv.conf").unwrap_or_default(),
     };
     let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-    let hosts = format!("{hosts}127.0.1.1\t{HOSTNAME}\n{}", more.iter().map(|line| format!("{line}\n")).collect::<String>());
+    let hosts =
+        format!("{hosts}127.0.1.1\t{HOSTNAME}\n{}", more.iter().map(|line| format!("{line}\n")).collect::<String>());
     let hostname = format!("{HOSTNAME}\n");
     let mut files = Vec::new();
     for (path, content) in stubs::FILES.into_iter().zip([hostname.as_bytes(), hosts.as_bytes(), servers.as_slice()]) {

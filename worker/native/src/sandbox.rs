@@ -169,6 +169,8 @@ pub(crate) struct Confided {
     pub(crate) owner: (u32, u32),
     /// Its mode.
     pub(crate) mode: u32,
+    /// Whether it can be run.
+    pub(crate) program: bool,
 }
 
 impl std::fmt::Debug for Confided {

@@ -65,12 +65,7 @@ impl Room {
     }
 
     /// Mounts. `name` is that of its directory, and nobody else's. Blocks.
-    pub(crate) fn make(
-        shared: &Shared,
-        layers: &[Layer],
-        name: &str,
-        places: &Places,
-    ) -> Result<Self, BackendError> {
+    pub(crate) fn make(shared: &Shared, layers: &[Layer], name: &str, places: &Places) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
         let work = shared.store.work(name).map_err(|error| error::layers(doing, error))?;
         let (tree, stubs, places) = mount(shared, layers, &work, places, doing)?;

@@ -95,8 +95,7 @@ fn empty(platform: &Platform) -> ImageConfig {
 /// Bases were looked for for the platform that is built for.
 fn check_platform(build: &Build, head: &Head) -> Result<(), BackendError> {
     let Some(text) = &head.platform else { return Ok(()) };
-    let asked: Platform =
-        text.parse().map_err(|error| BackendError::Refused(format!("--platform={text}: {error}")))?;
+    let asked: Platform = text.parse().map_err(|error| BackendError::Refused(format!("--platform={text}: {error}")))?;
     let own = &build.order.platform;
     if (&asked.os, &asked.arch) == (&own.os, &own.arch) {
         return Ok(());

@@ -106,10 +106,7 @@ fn expose(config: &mut RunConfig, list: &[String]) -> String {
     format!("EXPOSE map[{}]", sorted.join(" "))
 }
 
-fn united(
-    base: Option<BTreeMap<String, Value>>,
-    more: impl Iterator<Item = String>,
-) -> BTreeMap<String, Value> {
+fn united(base: Option<BTreeMap<String, Value>>, more: impl Iterator<Item = String>) -> BTreeMap<String, Value> {
     let mut all = base.unwrap_or_default();
     for key in more {
         all.entry(key).or_insert_with(|| Value::Object(Map::new()));

@@ -160,7 +160,7 @@ pub(crate) async fn select(
         let place = made.as_ref().map(|work: &Work| work.path().join(number.to_string()));
         ready.push(match (word, place) {
             (Word::Path(path), _) => Ready::Path(path),
-            (word, Some(place)) => Ready::Made(remote::make(shared, step, word, &place, number).await?),
+            (word, Some(place)) => Ready::Made(Box::new(remote::make(shared, step, word, &place, number).await?)),
             (_, None) => return Err(BackendError::Engine("a source has no directory".to_owned())),
         });
     }
@@ -172,7 +172,7 @@ pub(crate) async fn select(
 /// A source that is at hand, or a path that is to be looked for.
 enum Ready {
     Path(String),
-    Made(Item),
+    Made(Box<Item>),
 }
 
 fn gather(
@@ -199,7 +199,7 @@ fn gather(
     let mut items = Vec::new();
     for ready in ready {
         match ready {
-            Ready::Made(item) => items.push(item),
+            Ready::Made(item) => items.push(*item),
             Ready::Path(word) => {
                 let root = places.root(Place::Ground).map_err(system)?;
                 let found = find::find(root, &word, step, is_context).map_err(|error| error::layers(doing, error))?;
@@ -259,6 +259,10 @@ pub(crate) fn sum_tree(root: &Root, path: &str) -> Result<String, BackendError> 
     let doing = format!("sum up `{path}`");
     let found = find::real(root, &find::cleaned("/", path).map_err(BackendError::Refused)?);
     let real = found.map_err(|error| error::system(&doing, error))?;
+    let is_there = root.look(real.as_bytes()).map_err(|error| error::system(&doing, error))?.is_some();
+    if !is_there {
+        return Err(error::layers(&doing, absent(path, true)));
+    }
     sum::tree(root, &real).map_err(|error| error::layers(&doing, error))
 }
 

@@ -30,8 +30,11 @@ pub(super) fn dated(mut entry: Value, created: &str) -> Value {
 
 /// What a `RUN` is called: the arguments in force come before the command.
 pub(super) fn run(arguments: &[String], variables: &Variables) -> String {
-    let declared: Vec<String> =
-        variables.arguments().into_iter().map(|(name, value)| format!("{name}={}", value.unwrap_or_default())).collect();
+    let declared: Vec<String> = variables
+        .arguments()
+        .into_iter()
+        .map(|(name, value)| format!("{name}={}", value.unwrap_or_default()))
+        .collect();
     let count = (!declared.is_empty()).then(|| format!("|{}", declared.len()));
     let words: Vec<String> = count.into_iter().chain(declared).chain(arguments.iter().cloned()).collect();
     format!("RUN {}{LAYERED}", words.join(" "))

@@ -28,12 +28,7 @@ use crate::{
 use mounts::{Mounts, Opened};
 
 /// Runs a command, and keeps what it changes.
-pub(super) async fn run(
-    build: &Build,
-    cursor: &mut Cursor,
-    place: &Place<'_>,
-    run: &Run,
-) -> Result<(), BackendError> {
+pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, run: &Run) -> Result<(), BackendError> {
     let process = run.process(&cursor.shell());
     let by = history::run(&process.arguments, &cursor.variables);
     let mounts = Mounts::of(build, cursor, place, run).await?;
@@ -47,7 +42,8 @@ pub(super) async fn run(
     key.list(build.order.add_hosts.iter().map(String::as_str));
     mounts.enter(&mut key);
     let command = Started { process, variables, network };
-    cache::through(build, cursor, place, (key, &by), async |cursor| command.start(build, cursor, place, &mounts).await).await
+    cache::through(build, cursor, place, (key, &by), async |cursor| command.start(build, cursor, place, &mounts).await)
+        .await
 }
 
 /// What a command sees of the image's variables and of the arguments.
@@ -98,12 +94,15 @@ impl Started {
             content: text.into_bytes(),
             owner: (0, 0),
             mode: 0o755,
+            program: true,
         });
         let (room, layers, directory) = (build.room_name(), cursor.layers.clone(), cursor.directory().to_owned());
         let mut places = Places::usual();
-        opened.places().chain(script.iter().map(|file| (file.target.as_str(), false))).for_each(|(path, is_directory)| {
-            places.add(path, is_directory);
-        });
+        opened.places().chain(script.iter().map(|file| (file.target.as_str(), false))).for_each(
+            |(path, is_directory)| {
+                places.add(path, is_directory);
+            },
+        );
         let (owned, below, start_at) = (Arc::clone(&shared), layers.clone(), directory.clone());
         let make = move || {
             let room = Arc::new(Room::make(&owned, &below, &room, &places)?);

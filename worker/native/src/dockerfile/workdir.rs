@@ -35,12 +35,13 @@ pub(super) async fn enter(
     cache::through(build, cursor, place, (key, &by), async |cursor| {
         let layers = cursor.layers.clone();
         let (owned, tasks) = (Arc::clone(&shared), shared.tasks.clone());
-        tasks.blocking(move || {
-            let room = Arc::new(Room::make(&owned, &layers, &name, &Places::default())?);
-            ensure(&room, &directory)?;
-            commit::layer(&owned.store, room, &layers)
-        })
-        .await
+        tasks
+            .blocking(move || {
+                let room = Arc::new(Room::make(&owned, &layers, &name, &Places::default())?);
+                ensure(&room, &directory)?;
+                commit::layer(&owned.store, room, &layers)
+            })
+            .await
     })
     .await
 }
@@ -82,7 +83,8 @@ mod tests {
 
     #[test]
     fn paths_are_joined() {
-        let cases = [("/", "a", "/a"), ("/a", "../b/./c/", "/b/c"), ("/a", "/b", "/b"), ("/", "..", "/"), ("/x", "", "/x")];
+        let cases =
+            [("/", "a", "/a"), ("/a", "../b/./c/", "/b/c"), ("/a", "/b", "/b"), ("/", "..", "/"), ("/x", "", "/x")];
         for (directory, path, expected) in cases {
             assert_eq!(joined(directory, path), expected, "{directory} {path}");
         }

@@ -73,7 +73,10 @@ pub(super) type Step<T> = Result<T, (&'static str, io::Error)>;
 pub(super) fn run() -> ExitCode {
     // Standard input is the socket to the worker. A copy remains until the shell runs.
     let told = io::stdin().as_fd().try_clone_to_owned();
-    let Err((doing, error)) = become_shell();
+    let (doing, error) = match become_shell() {
+        Ok(code) => return code,
+        Err(why) => why,
+    };
     if let Ok(socket) = told {
         let _ = send(&socket, format!("{doing}: {error}").as_bytes(), SendFlags::NOSIGNAL);
     }
@@ -85,13 +88,14 @@ pub(super) fn step<T, E: Into<io::Error>>(doing: &'static str, result: Result<T,
     result.map_err(|error| (doing, error.into()))
 }
 
-fn become_shell() -> Step<std::convert::Infallible> {
+/// Comes back only when there is no shell: with the code to end with, or why it cannot be told by one.
+fn become_shell() -> Step<ExitCode> {
     step("bind the sandbox to its parent", set_parent_process_death_signal(Some(Signal::KILL)))?;
     let ([root, spec, script], whole) = step("take the root over", receive())?;
     let mut spec = step("read the sandbox's description", read_spec(spec))?;
     step("make mounts private", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
     if let Some((runtime, directory)) = &spec.runtime {
-        return become_runtime(runtime, directory, &spec, ([root, script], whole));
+        return become_runtime(runtime, directory, &spec, ([root, script], whole)).map(|never| match never {});
     }
     let toolbox = step("mount the toolbox", toolbox(&spec))?;
     let files = step("open the files of the host", host_files(&spec))?;
@@ -128,23 +132,25 @@ fn become_shell() -> Step<std::convert::Infallible> {
     }
     step("set the filter of system calls", filter::set())?;
     let error = shell.exec();
-    if spec.toolbox.is_none() {
-        lacks_program(program, &error);
+    if spec.toolbox.is_none()
+        && let Some(code) = lacks_program(program, &error)
+    {
+        return Ok(code);
     }
     Err(("start the build shell", error))
 }
 
 /// What cannot be started of an image is the user's to mend: told and ended as shells do it.
-fn lacks_program(program: &str, error: &io::Error) {
+fn lacks_program(program: &str, error: &io::Error) -> Option<ExitCode> {
     let code = match error.kind() {
         io::ErrorKind::NotFound => 127,
         io::ErrorKind::PermissionDenied => 126,
         _ if error.raw_os_error() == Some(libc::ENOEXEC) => 126,
-        _ => return,
+        _ => return None,
     };
     // Its output may be closed.
     let _ = writeln!(io::stderr(), "{program}: {error}");
-    std::process::exit(code);
+    Some(ExitCode::from(code))
 }
 
 /// The root's mount, the description and the script, in this order; and what parts are seen of.

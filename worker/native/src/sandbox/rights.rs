@@ -2,11 +2,11 @@
 
 use std::io;
 
+use rustix::process::{Gid, Uid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
     set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
 };
-use rustix::process::{Gid, Uid};
 
 use super::User;
 

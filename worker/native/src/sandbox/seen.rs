@@ -45,7 +45,10 @@ pub(super) fn open(spec: &Spec, whole: Vec<OwnedFd>) -> io::Result<Vec<(HostMoun
             Ok(())
         })?;
     }
-    all.extend(confided(&spec.confided)?);
+    for programs in [false, true] {
+        let files: Vec<&Confided> = spec.confided.iter().filter(|file| file.program == programs).collect();
+        all.extend(confided(&files, programs)?);
+    }
     for memory in &spec.memory {
         let host = HostMount { source: PathBuf::from("tmpfs"), target: memory.target.clone(), read_only: false };
         all.push((host, of_memory(memory)?));
@@ -58,8 +61,11 @@ fn of_memory(memory: &Memory) -> io::Result<OwnedFd> {
     let (mode, size) = (format!("{:o}", memory.mode), memory.size.map(|size| size.to_string()));
     let mut options = vec![("mode", mode.as_str())];
     options.extend(size.as_deref().map(|size| ("size", size)));
-    let attributes = if memory.programs { MountAttrFlags::MOUNT_ATTR_NODEV } else { nothing() };
-    made("tmpfs", &options, attributes)
+    made("tmpfs", &options, attributes(memory.programs))
+}
+
+fn attributes(programs: bool) -> MountAttrFlags {
+    if programs { MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID } else { nothing() }
 }
 
 /// Does something while a mount that is nowhere lies where [`Root`] can be opened: parts of it can be taken only then.
@@ -86,13 +92,13 @@ fn about(seen: &Seen, error: io::Error) -> io::Error {
 }
 
 /// Puts files into memory of their own.
-fn confided(files: &[Confided]) -> io::Result<Vec<(HostMount, OwnedFd)>> {
+fn confided(files: &[&Confided], programs: bool) -> io::Result<Vec<(HostMount, OwnedFd)>> {
     if files.is_empty() {
         return Ok(Vec::new());
     }
     let bytes: usize = files.iter().map(|file| file.content.len().next_multiple_of(PAGE) + PAGE).sum();
     let size = (bytes + 16 * PAGE).to_string();
-    let memory = made("tmpfs", &[("mode", "700"), ("size", &size)], nothing())?;
+    let memory = made("tmpfs", &[("mode", "700"), ("size", &size)], attributes(programs))?;
     let mut all = Vec::new();
     mounted(&memory, || {
         for (number, file) in files.iter().enumerate() {

@@ -72,7 +72,8 @@ impl Cache {
         let count = if self.sharing == Sharing::Private { MOST_PRIVATE } else { 1 };
         for number in 0..count {
             let name = self.name(number);
-            let directory = shared.store.shared_directory(&name).map_err(|error| error::layers("open a cache", error))?;
+            let directory =
+                shared.store.shared_directory(&name).map_err(|error| error::layers("open a cache", error))?;
             let system = |error: io::Error| error::system("open a cache", error);
             let door = directory.door().map_err(system)?;
             let locked = match self.sharing {

@@ -77,12 +77,7 @@ pub(super) enum Holding {
 
 impl Mounts {
     /// Finds out where everything comes from.
-    pub(super) async fn of(
-        build: &Build,
-        cursor: &Cursor,
-        place: &Place<'_>,
-        run: &Run,
-    ) -> Result<Self, BackendError> {
+    pub(super) async fn of(build: &Build, cursor: &Cursor, place: &Place<'_>, run: &Run) -> Result<Self, BackendError> {
         let mut all = Vec::new();
         let mut agents = 0;
         for mount in &run.mounts {
@@ -144,7 +139,9 @@ impl Mounts {
                     let target = found.target.clone();
                     opened.memory.push(Memory { target, size: *size, mode: 0o1777, programs: true });
                 }
-                (MountKind::Secret { env, .. }, From::Secret(content)) => opened.secret(found, env.as_ref(), content)?,
+                (MountKind::Secret { env, .. }, From::Secret(content)) => {
+                    opened.secret(found, env.as_ref(), content)?
+                }
                 (MountKind::Ssh { .. }, From::Agent(socket)) => {
                     let (source, target) = (socket.clone(), found.target.clone());
                     opened.variables.entry(AGENT.to_owned()).or_insert_with(|| target.clone());
@@ -289,6 +286,7 @@ impl Opened {
                 content: content.to_vec(),
                 owner: (found.mount.uid, found.mount.gid),
                 mode: found.mount.mode.unwrap_or(SECRET_MODE),
+                program: false,
             });
         }
         Ok(())
