@@ -10,6 +10,7 @@ use crate::{
     commands::session::Session,
     failure::Failure,
     flags::{
+        CommandName,
         backend::{ANSIBLE_PATH, BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
         building::{ADD_CUSTOM_TAG, BuildingFlags},
         capacity,
@@ -65,6 +66,9 @@ impl Flags {
         let synchronization =
             Synchronization::new(&storage.synchronization, storage.repo.is_some(), &world.environment);
         let token = cluster_flags::token(&session.values, &world.environment, &session.here);
+        let mut building = BuildingFlags::from_values(&session.values);
+        // Its name is asked for, and nothing else.
+        building.require_built |= session.command == CommandName::StageImage;
         Ok(Self {
             synchronization: synchronization.map_err(Failure::usage)?,
             token: token.map_err(Failure::usage)?,
@@ -72,7 +76,7 @@ impl Flags {
             requires: capacity::requirements(&session.values).map_err(Failure::usage)?,
             detach: session.values.switch(&DETACH),
             introspect: IntrospectFlags::from_values(&session.values).map_err(Failure::usage)?,
-            building: BuildingFlags::from_values(&session.values),
+            building,
             backend: BackendFlags::from_values(&session.values).map_err(Failure::usage)?,
             repo: repo.context("--repo").map_err(Failure::usage)?,
             report: report.map_err(Failure::usage)?,
