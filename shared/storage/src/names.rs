@@ -116,6 +116,27 @@ pub fn docker_tag_slug(name: &str) -> String {
     if is_tag(name) { name.to_owned() } else { limited_slug(name, MAX_TAG) }
 }
 
+/// Longest name of a namespace of Kubernetes.
+const MAX_NAMESPACE: usize = 63;
+/// Longest name of a release of Helm.
+const MAX_RELEASE: usize = 53;
+
+/// A name as it can be a namespace of Kubernetes: itself where it is one already.
+pub fn kubernetes_namespace(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let inner = name.bytes().all(|byte| plain(byte) || byte == b'-');
+    let ends = [name.bytes().next(), name.bytes().last()].iter().all(|end| end.is_some_and(plain));
+    if inner && ends && name.len() <= MAX_NAMESPACE { name.to_owned() } else { limited_slug(name, MAX_NAMESPACE) }
+}
+
+/// A name as it can be a release of Helm: itself where it is one already.
+pub fn helm_release(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let inner = name.bytes().all(|byte| plain(byte) || b"-.".contains(&byte));
+    let ends = [name.bytes().next(), name.bytes().last()].iter().all(|end| end.is_some_and(plain));
+    if inner && ends && name.len() <= MAX_RELEASE { name.to_owned() } else { limited_slug(name, MAX_RELEASE) }
+}
+
 /// Lower-case letters, digits and single dashes, with the hash of the whole text behind: at most `room` bytes.
 fn limited_slug(text: &str, room: usize) -> String {
     let hash = format!("{:x}", murmur3(text.as_bytes()));
@@ -187,6 +208,17 @@ mod tests {
             ("App_1.x".to_owned(), "group-app-b1cace51".to_owned())
         );
         assert!(docker_tag_slug(&"x".repeat(200)).len() <= MAX_TAG);
+    }
+
+    #[test]
+    fn namespaces_and_releases_stay_or_are_made_fit() {
+        assert_eq!((kubernetes_namespace("shop-1"), helm_release("shop.v1")), ("shop-1".into(), "shop.v1".into()));
+        assert_eq!(kubernetes_namespace("group/app"), "group-app-b1cace51");
+        for name in ["Shop", "-a", "a-", "a_b", "a b", &"x".repeat(64), "имя"] {
+            for (made, longest) in [(kubernetes_namespace(name), 63), (helm_release(name), 53)] {
+                assert!(made != name && made.len() <= longest && !made.starts_with('-'), "{made}");
+            }
+        }
     }
 
     #[test]
