@@ -29,7 +29,6 @@ use slipway_backend::{
 };
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo};
 use slipway_parts::Registry;
-use tokio::sync::mpsc;
 
 use parts::Native;
 
