@@ -79,11 +79,7 @@ pub(super) async fn backend(
 }
 
 /// Tries what is asked for.
-async fn try_backends(
-    session: &Session,
-    (engine, driver): (&EngineAddress, Option<&str>),
-    asked: &Asked,
-) -> Tried {
+async fn try_backends(session: &Session, (engine, driver): (&EngineAddress, Option<&str>), asked: &Asked) -> Tried {
     let docker = match asked {
         Asked::Named(Backend::Native, _) => None,
         Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),

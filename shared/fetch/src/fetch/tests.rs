@@ -43,7 +43,7 @@ impl Server {
             .route("/disk", to("file:///etc/passwd".to_owned()))
             .route("/broken", get(async || (StatusCode::BAD_GATEWAY, "")))
             .route("/login", get(login));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        slipway_process::Tasks::new().spawn(async move { axum::serve(listener, router).await });
         Self { port, asked }
     }
 
