@@ -115,6 +115,7 @@ async fn build_within(
         dev: project.is_dev(),
         virtual_merge,
         sources: flags.places(),
+        foresees: flags.repo.is_some() && flags.cluster.is_none(),
     };
     let files = failure::Files::new(project.rendering.clone(), graph.images());
     let mut host = None;
