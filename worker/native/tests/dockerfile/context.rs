@@ -163,7 +163,8 @@ fn append(builder: &mut tar::Builder<Vec<u8>>, home: &Path, inner: &TreePath, sc
         let about = found.path().symlink_metadata()?;
         let mut header = tar::Header::new_gnu();
         header.set_metadata_in_mode(&about, tar::HeaderMode::Complete);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mode(about.mode() & 0o7777);
         if about.is_dir() {
             let mut below = tar::Builder::new(Vec::new());

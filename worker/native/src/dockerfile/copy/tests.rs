@@ -207,7 +207,8 @@ fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(*kind);
         header.set_mode(0o644);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         let content = if *kind == tar::EntryType::Regular { text.as_bytes() } else { b"" };
         header.set_size(content.len() as u64);
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
