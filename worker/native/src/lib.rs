@@ -276,7 +276,16 @@ impl ImageBuilder for NativeBackend {
             }
         };
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(NativeWorkspace { shared, base, layers, setup, room: None, deletions: Vec::new(), ran: false }))
+        Ok(Box::new(NativeWorkspace {
+            shared,
+            base,
+            layers,
+            setup,
+            room: None,
+            deletions: Vec::new(),
+            ran: false,
+            opening: None,
+        }))
     }
 
     async fn dockerfile(
