@@ -137,7 +137,7 @@ impl Store {
         Ok(lock)
     }
 
-    fn size(&self, chain: &ChainId) -> u64 {
+    pub(super) fn size(&self, chain: &ChainId) -> u64 {
         let mut sizes = self.0.sizes.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(size) = sizes.get(chain) {
             return *size;
