@@ -2,18 +2,26 @@
 
 pub(crate) mod build;
 pub(crate) mod builds;
+pub(crate) mod ci_env;
 pub(crate) mod completion;
+pub(crate) mod compose;
 pub(crate) mod config;
 pub(crate) mod coordinator;
+pub(crate) mod cr;
 pub(crate) mod export;
 pub(crate) mod foreign;
+pub(crate) mod helm;
 pub(crate) mod host;
+pub(crate) mod images;
 pub(crate) mod includes;
 pub(crate) mod managed;
+mod outside;
 pub(crate) mod plan;
 pub(crate) mod program;
+pub(crate) mod run;
 pub(crate) mod selection;
 pub(crate) mod session;
+pub(crate) mod slugify;
 pub(crate) mod stages;
 pub(crate) mod trace;
 pub(crate) mod version;
@@ -109,6 +117,16 @@ async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<
     match name {
         CommandName::Build => Box::pin(build::run(Session::new(desk, matches)?)).await,
         CommandName::Export => Box::pin(export::run(Session::new(desk, matches)?)).await,
+        CommandName::StageImage => Box::pin(images::name(Session::new(desk, matches)?)).await,
+        CommandName::Run => Box::pin(run::run(Session::new(desk, matches)?)).await,
+        CommandName::ComposeConfig | CommandName::ComposeUp | CommandName::ComposeDown | CommandName::ComposeRun => {
+            Box::pin(compose::run(Session::new(desk, matches)?)).await
+        }
+        CommandName::HelmValues => Box::pin(helm::values(Session::new(desk, matches)?)).await,
+        CommandName::CiEnv => ci_env::run(Session::new(desk, matches)?).await,
+        CommandName::CrLogin => cr::login(desk, matches).await,
+        CommandName::CrLogout => cr::logout(desk, matches).await,
+        CommandName::Slugify => slugify::run(&desk, matches),
         CommandName::Plan => plan::run(Session::new(desk, matches)?).await,
         CommandName::ConfigRender => config::render(Session::new(desk, matches)?).await,
         CommandName::ConfigList => config::list(Session::new(desk, matches)?).await,
@@ -148,51 +166,15 @@ enum Chosen<'m> {
 
 fn chosen(matches: &ArgMatches) -> Chosen<'_> {
     match matches.subcommand() {
-        Some(("build", matches)) => Chosen::WithFlags(CommandName::Build, matches),
-        Some(("export", matches)) => Chosen::WithFlags(CommandName::Export, matches),
-        Some(("plan", matches)) => Chosen::WithFlags(CommandName::Plan, matches),
-        Some(("config", matches)) => match matches.subcommand() {
-            Some(("render", matches)) => Chosen::WithFlags(CommandName::ConfigRender, matches),
-            Some(("list", matches)) => Chosen::WithFlags(CommandName::ConfigList, matches),
-            Some(("graph", matches)) => Chosen::WithFlags(CommandName::ConfigGraph, matches),
-            _ => Chosen::Nothing,
-        },
-        Some(("includes", matches)) => match matches.subcommand() {
-            Some(("update", matches)) => Chosen::WithFlags(CommandName::IncludesUpdate, matches),
-            Some(("ls-files", matches)) => Chosen::WithFlags(CommandName::IncludesList, matches),
-            Some(("get-file", matches)) => Chosen::WithFlags(CommandName::IncludesGet, matches),
-            _ => Chosen::Nothing,
-        },
-        Some(("builds", matches)) => match matches.subcommand() {
-            Some(("list", matches)) => Chosen::WithFlags(CommandName::BuildsList, matches),
-            Some(("show", matches)) => Chosen::WithFlags(CommandName::BuildsShow, matches),
-            _ => Chosen::Nothing,
-        },
-        Some(("stages", matches)) => match matches.subcommand() {
-            Some(("attach", matches)) => Chosen::WithFlags(CommandName::StagesAttach, matches),
-            Some(("import", matches)) => Chosen::WithFlags(CommandName::StagesImport, matches),
-            Some(("winners", matches)) => Chosen::WithFlags(CommandName::StagesWinners, matches),
-            Some(("verify", matches)) => Chosen::WithFlags(CommandName::StagesVerify, matches),
-            Some(("reject", matches)) => Chosen::WithFlags(CommandName::StagesReject, matches),
-            _ => Chosen::Nothing,
-        },
-        Some(("managed-images", matches)) => match matches.subcommand() {
-            Some(("ls", matches)) => Chosen::WithFlags(CommandName::ManagedImagesList, matches),
-            Some(("add", matches)) => Chosen::WithFlags(CommandName::ManagedImagesAdd, matches),
-            Some(("rm", matches)) => Chosen::WithFlags(CommandName::ManagedImagesRemove, matches),
-            _ => Chosen::Nothing,
-        },
-        Some(("host", matches)) => match matches.subcommand() {
-            Some(("check", matches)) => Chosen::WithFlags(CommandName::HostCheck, matches),
-            Some(("df", matches)) => Chosen::WithFlags(CommandName::HostUsage, matches),
-            Some(("cleanup", matches)) => Chosen::WithFlags(CommandName::HostCleanup, matches),
-            _ => Chosen::Nothing,
-        },
-        Some((name, matches)) if program::of_cluster(name).is_some() => {
-            program::of_cluster(name).map_or(Chosen::Nothing, |name| Chosen::WithFlags(name, matches))
-        }
         Some(("version", _)) => Chosen::Version,
         Some(("completion", matches)) => Chosen::Completion(matches),
-        _ => Chosen::Nothing,
+        Some((word, matches)) => {
+            let (words, matches) = match matches.subcommand() {
+                Some((second, matches)) => (format!("{word} {second}"), matches),
+                None => (word.to_owned(), matches),
+            };
+            CommandName::called(&words).map_or(Chosen::Nothing, |name| Chosen::WithFlags(name, matches))
+        }
+        None => Chosen::Nothing,
     }
 }

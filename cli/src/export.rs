@@ -10,10 +10,7 @@ pub(crate) mod names;
 mod registry;
 mod source;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use slipway_backend::LocalImage;
@@ -21,7 +18,6 @@ use slipway_gateway::Shelf;
 use slipway_oci::{ImageAt, Repo};
 use slipway_process::{Tasks, random_id};
 use slipway_registry::Client;
-use slipway_stages::StageRecord;
 
 use crate::{
     choose::EngineAddress,
@@ -51,7 +47,7 @@ impl Exporter {
     /// When a copy cannot be made; the earlier ones stay.
     pub(crate) async fn export(
         &self,
-        copies: &[(Arc<StageRecord>, Destination)],
+        copies: &[(ImageAt, Destination)],
         mut tell: impl FnMut(&Destination),
     ) -> Result<()> {
         let tasks = Tasks::new();
@@ -62,7 +58,7 @@ impl Exporter {
 
     async fn all(
         &self,
-        copies: &[(Arc<StageRecord>, Destination)],
+        copies: &[(ImageAt, Destination)],
         tasks: &Tasks,
         tell: &mut impl FnMut(&Destination),
     ) -> Result<()> {
@@ -74,9 +70,9 @@ impl Exporter {
         let room = Room::make(&self.tmp)?;
         let shelf = Shelf::start(&room.0, tasks).await.context("open a shelf for images on their way")?;
         let work = async {
-            for (record, destination) in copies {
+            for (image, destination) in copies {
                 let doing = || format!("export to {destination}");
-                self.one(record, destination, (&client, host.as_ref()), (&shelf, &room.0), tasks)
+                self.one(image, destination, (&client, host.as_ref()), (&shelf, &room.0), tasks)
                     .await
                     .with_context(doing)?;
                 tell(destination);
@@ -92,7 +88,7 @@ impl Exporter {
 
     async fn one(
         &self,
-        record: &StageRecord,
+        image: &ImageAt,
         destination: &Destination,
         (client, host): (&Client, Option<&Host>),
         (shelf, room): (&Shelf, &Path),
@@ -102,7 +98,7 @@ impl Exporter {
             Destination::Registry(repo, _) => repo,
             Destination::Docker(_) | Destination::Layout(..) | Destination::Archive(..) => shelf.repo(),
         };
-        let at = in_registry(record, host, via).await?;
+        let at = in_registry(image, host, via).await?;
         let source = Source::read(client, &at, &self.labels).await?;
         match destination {
             Destination::Registry(repo, tag) => registry::write(client, &source, repo, tag).await,
@@ -126,12 +122,12 @@ impl Exporter {
 }
 
 /// Where an image is in a registry; one of the local storage is pushed to `via`.
-async fn in_registry(record: &StageRecord, host: Option<&Host>, via: &Repo) -> Result<ImageAt> {
-    if !record.at.repo.host.is_empty() {
-        return Ok(record.at.clone());
+async fn in_registry(at: &ImageAt, host: Option<&Host>, via: &Repo) -> Result<ImageAt> {
+    if !at.repo.host.is_empty() {
+        return Ok(at.clone());
     }
     let host = host.context("the image is in the local storage, and nothing that has it is at hand")?;
-    let image = LocalImage { id: record.at.digest.clone() };
+    let image = LocalImage { id: at.digest.clone() };
     let pushed = host.engine.push_away(&image, via).await?;
     Ok(via.at(pushed.manifest))
 }

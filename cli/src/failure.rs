@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     StageMissing,
     /// The user gave up.
     Interrupted,
+    /// Another program ended with this code; it is ours, too.
+    Program(u8),
 }
 
 impl Exit {
@@ -26,6 +28,7 @@ impl Exit {
             Self::Project => 3,
             Self::StageMissing => 4,
             Self::Interrupted => 130,
+            Self::Program(code) => code,
         }
     }
 }

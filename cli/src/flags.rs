@@ -4,15 +4,17 @@
 //! `SLIPWAY_X`, the variable `WERF_X`, the default. Lists add up instead: `WERF_X`, `WERF_X_*` by name, `SLIPWAY_X`,
 //! `SLIPWAY_X_*` by name, then the command line. An empty variable counts as unset.
 //!
-//! Reading order: [`flag`] (one entry), [`table`] (all of them, one file per group), [`arguments`] (how the command
+//! Reading order: [`command`] (who has them), [`flag`] (one entry), [`table`] (all of them, one file per group), [`arguments`] (how the command
 //! line reads them), [`resolve`] (how a value is found), [`variables`] (what is said of variables that mean nothing),
 //! then the groups, each with the struct that the commands see.
 
 pub(crate) mod arguments;
 pub(crate) mod backend;
+pub(crate) mod bridge;
 pub(crate) mod building;
 pub(crate) mod capacity;
 pub(crate) mod cluster;
+pub(crate) mod command;
 pub(crate) mod coordinator;
 pub(crate) mod export;
 pub(crate) mod flag;

@@ -45,6 +45,17 @@ impl RegistryOptions {
             mirrors: flags.mirrors.clone(),
         }
     }
+
+    /// The same as a client of registries takes it.
+    pub(crate) fn into_client_options(self) -> slipway_registry::Options {
+        slipway_registry::Options {
+            docker_config: self.docker_config,
+            insecure: self.insecure,
+            skip_tls_verify: self.skip_tls_verify,
+            user_agent: format!("slipway/{}", env!("CARGO_PKG_VERSION")),
+            mirrors: self.mirrors,
+        }
+    }
 }
 
 /// What a host is made of.
@@ -202,12 +213,5 @@ impl Host {
 /// # Errors
 /// When connections cannot be set up.
 pub(crate) fn client(registry: &RegistryOptions) -> Result<Client> {
-    let options = slipway_registry::Options {
-        docker_config: registry.docker_config.clone(),
-        insecure: registry.insecure,
-        skip_tls_verify: registry.skip_tls_verify,
-        user_agent: format!("slipway/{}", env!("CARGO_PKG_VERSION")),
-        mirrors: registry.mirrors.clone(),
-    };
-    Client::new(options).context("set up access to registries")
+    Client::new(registry.clone().into_client_options()).context("set up access to registries")
 }

@@ -1,4 +1,6 @@
-//! The build report: what was built, for the programs that come after.
+//! The build report: what was built, for the programs that come after, and for later commands that [`read`] it.
+
+mod read;
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +11,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use slipway_oci::Repo;
 use slipway_process::random_id;
 use slipway_stages::{
     StageKind, StageRecord,
     build::{BuiltImage, BuiltStage, Source},
 };
+
+pub(crate) use read::read;
 
 use crate::flags::report::{ReportFlags, ReportFormat};
 
@@ -96,21 +100,36 @@ struct Stage {
 }
 
 /// Where an image is.
-#[derive(Serialize)]
-struct Place {
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The repository; of a local storage the project.
     #[serde(rename = "DockerRepo")]
-    repo: String,
+    pub(crate) repo: String,
+    /// The tag.
     #[serde(rename = "DockerTag")]
-    tag: String,
-    #[serde(rename = "DockerImageID")]
-    image_id: String,
-    #[serde(rename = "DockerImageDigest")]
-    image_digest: String,
-    #[serde(rename = "DockerImageName")]
-    image_name: String,
+    pub(crate) tag: String,
+    /// Digest of the config.
+    #[serde(rename = "DockerImageID", default)]
+    pub(crate) image_id: String,
+    /// Digest of the manifest; empty for an image of a local storage.
+    #[serde(rename = "DockerImageDigest", default)]
+    pub(crate) image_digest: String,
+    /// Both together.
+    #[serde(rename = "DockerImageName", default)]
+    pub(crate) image_name: String,
 }
 
 impl Place {
+    /// `REPO:TAG`
+    pub(crate) fn name(&self) -> String {
+        format!("{}:{}", self.repo, self.tag)
+    }
+
+    /// Where an image is that was built; `None` for one without stages, which is none.
+    pub(crate) fn of_image(image: &BuiltImage) -> Option<Self> {
+        Some(Self::of(&image.last()?.record, image.repo()?))
+    }
+
     fn of(record: &StageRecord, repo: &Repo) -> Self {
         let (repo, tag) = (repo.to_string(), record.id.to_string());
         // An image of a local storage has no manifest.
@@ -149,7 +168,7 @@ fn entry(image: &BuiltImage, name: &str, commit: &str) -> Option<Image> {
     let dockerfile = image.stages.iter().any(|stage| stage.kind == StageKind::Dockerfile);
     Some(Image {
         werf_image_name: name.to_owned(),
-        place: Place::of(&last.record, image.repo()?),
+        place: Place::of_image(image)?,
         config_type: if dockerfile { "dockerfile" } else { "stapel" },
         target_platform: last.record.platform.to_string(),
         rebuilt: image.rebuilt(),
@@ -188,15 +207,16 @@ fn seconds(took: Duration) -> String {
 fn env(images: &[BuiltImage]) -> String {
     let mut lines = BTreeMap::new();
     for image in images.iter().filter(|image| !image.artifact) {
-        let (Some(last), Some(repo)) = (image.last(), image.repo()) else { continue };
+        let Some(place) = Place::of_image(image) else { continue };
         for name in &image.names {
-            lines.insert(variable(&name.0), Place::of(&last.record, repo).image_name);
+            lines.insert(variable(&name.0), place.name());
         }
     }
     lines.into_iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
-fn variable(name: &str) -> String {
+/// The variable that names an image.
+pub(crate) fn variable(name: &str) -> String {
     if name.is_empty() {
         return "WERF_DOCKER_IMAGE_NAME".to_owned();
     }

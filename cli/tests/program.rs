@@ -10,6 +10,8 @@ mod coordinator;
 mod harness;
 #[path = "program/host.rs"]
 mod host;
+#[path = "program/login.rs"]
+mod login;
 #[path = "program/planning.rs"]
 mod planning;
 #[path = "program/usage.rs"]

@@ -1,152 +1,38 @@
 //! `slipway build`.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, pin::Pin, sync::Arc};
+mod backend;
+mod flags;
+mod request;
 
-use anyhow::Context as _;
-use slipway_client::{Client, Token};
-use slipway_config::{Config, GitWorktree, Image, ImageKind, ImageName};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+
+use slipway_config::{Config, GitWorktree, ImageName};
 use slipway_digest::CommitId;
-use slipway_native::{check, rootless};
-use slipway_oci::Repo;
 use slipway_process::random_id;
-use slipway_protocol::{BuildName, CustomTag, Requirements, SecretValues, SubmitRequest, secrets as protocol_secrets};
-use slipway_stages::{BuildOptions, Graph, Place, Settings, build::BuildFailure};
-use slipway_telemetry::{Span, SpanContext, Tracer};
+use slipway_protocol::SecretValues;
+use slipway_stages::{Graph, Settings, build::BuildFailure};
+use slipway_telemetry::{Span, Tracer};
 
 use super::{selection, session::Session, trace};
 use crate::{
     archives,
-    choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
+    choose::EngineAddress,
     cluster::{self, ClusterRequest},
-    custom_tags,
-    embedded::{self, BuildRequest},
-    engine as engines,
+    custom_tags, embedded,
     failure::{Exit, Failure},
-    flags::{
-        backend::{ANSIBLE_PATH, BACKEND, BackendFlags, COMPRESSION, STAPEL_IMAGE_NAME, STAPEL_IMAGE_VERSION},
-        building::{ADD_CUSTOM_TAG, BuildingFlags},
-        capacity,
-        capacity::{JOB_CPU, JOB_LABEL, JOB_MEMORY},
-        cluster as cluster_flags,
-        cluster::{COORDINATOR, DETACH},
-        introspect::{
-            FOLLOW, INTROSPECT_AFTER, INTROSPECT_BEFORE, INTROSPECT_BEFORE_ERROR, INTROSPECT_ERROR, INTROSPECT_STAGE,
-            IntrospectFlags,
-        },
-        log::Level,
-        project::{Giterminism, SSH_KEY},
-        report::{ReportFlags, SAVE_BUILD_REPORT},
-        storage::{REPO, SYNCHRONIZATION, StorageFlags},
-    },
+    flags::{building::ADD_CUSTOM_TAG, introspect::FOLLOW},
     follow, giterminism, history,
     host::HostOptions,
     introspect::Introspector,
     outcome::{BuildError, BuildOutcome},
-    output::{Display, Printer, events::DisplayEvent, failure, plan, summary, timestamp},
+    output::{Display, Printer, events::DisplayEvent, failure, summary, timestamp},
     project::Project,
-    report::ReportFile,
-    secrets, ssh,
-    synchronization::Synchronization,
+    secrets,
     upstreams::{self, Sources},
 };
-
-/// What the flags say, checked before anything is read.
-struct Flags {
-    building: BuildingFlags,
-    backend: BackendFlags,
-    storage: StorageFlags,
-    repo: Option<Repo>,
-    synchronization: Synchronization,
-    /// For the coordinator by which builds agree.
-    token: Option<Token>,
-    report: Option<ReportFile>,
-    /// The cluster that builds; `None` = this process does.
-    cluster: Option<Client>,
-    /// What its jobs need of a worker of the cluster.
-    requires: Requirements,
-    detach: bool,
-    introspect: IntrospectFlags,
-    /// Further tags of its images; known when the configuration is.
-    custom_tags: Vec<CustomTag>,
-}
-
-impl Flags {
-    fn new(session: &Session) -> Result<Self, Failure> {
-        let storage = StorageFlags::from_values(&session.values).map_err(Failure::usage)?;
-        let repo = storage.repo.as_deref().map(str::parse::<Repo>).transpose();
-        let report = ReportFlags::from_values(&session.values).map_err(Failure::usage)?;
-        let report = report.map(|report| ReportFile::new(&report, &session.here)).transpose();
-        let world = &session.world;
-        let cluster = cluster_flags::client(&session.values, &world.environment, &session.here, &world.clock);
-        let cluster = cluster.map_err(Failure::usage)?;
-        check_cluster(session, cluster.is_some(), storage.repo.is_some()).map_err(Failure::usage)?;
-        let synchronization =
-            Synchronization::new(&storage.synchronization, storage.repo.is_some(), &world.environment);
-        let token = cluster_flags::token(&session.values, &world.environment, &session.here);
-        Ok(Self {
-            synchronization: synchronization.map_err(Failure::usage)?,
-            token: token.map_err(Failure::usage)?,
-            cluster,
-            requires: capacity::requirements(&session.values).map_err(Failure::usage)?,
-            detach: session.values.switch(&DETACH),
-            introspect: IntrospectFlags::from_values(&session.values).map_err(Failure::usage)?,
-            building: BuildingFlags::from_values(&session.values),
-            backend: BackendFlags::from_values(&session.values).map_err(Failure::usage)?,
-            repo: repo.context("--repo").map_err(Failure::usage)?,
-            report: report.map_err(Failure::usage)?,
-            storage,
-            custom_tags: Vec::new(),
-        })
-    }
-}
-
-/// Refuses what cannot go together.
-fn check_cluster(session: &Session, cluster: bool, repo: bool) -> anyhow::Result<()> {
-    let values = &session.values;
-    if cluster && !repo {
-        let spelled = values.spelling(&COORDINATOR);
-        anyhow::bail!("{spelled}: a cluster keeps stages in a repository: give one with --{}", REPO.name);
-    }
-    let others = [&SYNCHRONIZATION, &BACKEND, &STAPEL_IMAGE_NAME, &STAPEL_IMAGE_VERSION, &ANSIBLE_PATH, &COMPRESSION];
-    if let Some(flag) = others.into_iter().find(|flag| cluster && values.is_given(flag)) {
-        anyhow::bail!("{}: the cluster decides on it: leave it out", values.spelling(flag));
-    }
-    let alone = [&INTROSPECT_ERROR, &INTROSPECT_BEFORE_ERROR, &INTROSPECT_STAGE, &INTROSPECT_AFTER, &INTROSPECT_BEFORE];
-    if let Some(flag) = alone.into_iter().find(|flag| cluster && values.is_given(flag)) {
-        let spelled = values.spelling(flag);
-        anyhow::bail!(
-            "{spelled} opens a shell on your terminal, which workers of a cluster do not have: build without {}",
-            values.spelling(&COORDINATOR)
-        );
-    }
-    if values.switch(&DETACH) && values.is_given(&SSH_KEY) {
-        let (detach, key) = (values.spelling(&DETACH), values.spelling(&SSH_KEY));
-        anyhow::bail!(
-            "{key} keeps keys in memory alone, and with {detach} nobody could send them again: leave one of them out"
-        );
-    }
-    if values.is_given(&ADD_CUSTOM_TAG) && !repo {
-        let spelled = values.spelling(&ADD_CUSTOM_TAG);
-        anyhow::bail!("{spelled}: images are tagged in a repository: give one with --{}", REPO.name);
-    }
-    if values.switch(&FOLLOW) && values.switch(&DETACH) {
-        let (follow, detach) = (values.spelling(&FOLLOW), values.spelling(&DETACH));
-        anyhow::bail!("{follow} waits for the end of a build, and {detach} does not: leave one of them out");
-    }
-    let of_cluster = [&JOB_CPU, &JOB_MEMORY, &JOB_LABEL];
-    if let Some(flag) = of_cluster.into_iter().find(|flag| !cluster && values.is_given(flag)) {
-        let spelled = values.spelling(flag);
-        anyhow::bail!("{spelled}: only a cluster has workers to choose from: give one with --coordinator");
-    }
-    if values.switch(&DETACH) && !cluster {
-        anyhow::bail!("{}: only a cluster goes on by itself: give one with --coordinator", values.spelling(&DETACH));
-    }
-    if values.switch(&DETACH) && values.switch(&SAVE_BUILD_REPORT) {
-        let (detach, report) = (values.spelling(&DETACH), values.spelling(&SAVE_BUILD_REPORT));
-        anyhow::bail!("{detach} does not wait for what {report} is to hold: leave one of them out");
-    }
-    Ok(())
-}
+use backend::{agent, backend};
+use flags::Flags;
+use request::{Own, Parts, cluster_request, request, show_mode, show_plan};
 
 /// A finished build.
 pub(super) struct Built {
@@ -228,7 +114,8 @@ async fn build_within(
         platform,
         dev: project.is_dev(),
         virtual_merge,
-        sources: places(&flags),
+        sources: flags.places(),
+        foresees: flags.repo.is_some() && flags.cluster.is_none(),
     };
     let files = failure::Files::new(project.rendering.clone(), graph.images());
     let mut host = None;
@@ -268,12 +155,6 @@ async fn build_within(
         report.write(&outcome.images, &commit)?;
     }
     Ok(Some(Built { outcome, host }))
-}
-
-/// Where this process looks for stages that the primary repository lacks.
-fn places(flags: &Flags) -> Vec<Place> {
-    let local = flags.repo.is_some().then_some(Place::Local);
-    local.into_iter().chain(flags.storage.others.sources()).collect()
 }
 
 /// A build under way.
@@ -346,223 +227,6 @@ async fn checked(
         Ok(Checked { project, graph: Graph::new(images), contexts, sources, secrets })
     };
     session.blocking(check).await
-}
-
-/// Where the ssh agent for commands listens, and the agent itself when it was started for this build.
-async fn agent(
-    session: &Session,
-    engine: &EngineAddress,
-    choice: &Choice,
-    graph: &Graph,
-) -> Result<Option<(PathBuf, Option<ssh::Agent>)>, Failure> {
-    let runs = |image: &Image| match &image.kind {
-        ImageKind::Stapel(stapel) => !stapel.shell.stages.is_empty() || stapel.ansible.is_some(),
-        // Whether one mounts an agent stands in its Dockerfile.
-        ImageKind::Dockerfile(_) => true,
-    };
-    if !graph.images().iter().any(runs) {
-        return Ok(None);
-    }
-    if choice.backend == Backend::Docker && !engine.is_here() {
-        if session.agent.is_some() {
-            let why = "--ssh-key: commands have no ssh agent, for the Docker engine is on another host";
-            session.printer.warn(why);
-        }
-        return Ok(None);
-    }
-    if let Some(agent) = &session.agent {
-        return Ok(Some((agent.socket().to_owned(), None)));
-    }
-    let environment = session.world.environment.clone();
-    let (socket, agent) = session.blocking(move || Ok(ssh::usual(&environment))).await?;
-    Ok(socket.map(|socket| (socket, agent)))
-}
-
-/// Finds what builds, and says so.
-async fn backend(
-    session: &Session,
-    flags: &Flags,
-    engine: &EngineAddress,
-    config: &Config,
-    graph: &Graph,
-) -> Result<Choice, Failure> {
-    let refused = |error| match error {
-        NoBackend::Refused(_) => Failure::usage(error),
-        NoBackend::Absent(_) => Failure::from(error),
-    };
-    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment);
-    let asked = wanted.asked().map_err(refused)?;
-    let dockerfiles = graph.images().iter().filter(|image| matches!(image.kind, ImageKind::Dockerfile(_)));
-    let dockerfiles: Vec<String> = dockerfiles.map(|image| image.name().to_string()).collect();
-    let lacks = choose::native_lacks(&dockerfiles);
-    if let (Asked::Named(Backend::Native, _), Some(why)) = (&asked, &lacks) {
-        return Err(Failure::usage(NoBackend::Refused(why.clone())));
-    }
-    let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked, lacks);
-    let tried = session.world.interrupted.run_until_cancelled(trying).await;
-    let tried = tried.ok_or_else(Failure::interrupted)?;
-    let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
-    choose::check_compression(choice.backend, flags.backend.compression).map_err(refused)?;
-    choose::native_runtime(choice.backend, flags.backend.runtime.as_deref()).map_err(refused)?;
-    if choice.backend == Backend::Native {
-        if rootless::is_needed() {
-            return Err(Failure::from(engines::start_again()));
-        }
-        let why = if rootless::is_inside() { "as this is not root" } else { "as this is root" };
-        choice.why = format!("{}; {}, {why}", choice.why, check::mode());
-    }
-    let repo = flags.repo.as_ref().map(ToString::to_string);
-    let home = session.home.display().to_string();
-    let said = choose::announcement(&choice, engine, &home, &config.project, repo.as_deref());
-    session.printer.release(Some(&said));
-    Ok(choice)
-}
-
-/// Tries what is asked for. `lacks` = what this host could not build anyway.
-async fn try_backends(
-    session: &Session,
-    (engine, driver): (&EngineAddress, Option<&str>),
-    asked: &Asked,
-    lacks: Option<String>,
-) -> Tried {
-    let docker = match asked {
-        Asked::Named(Backend::Native, _) => None,
-        Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),
-    };
-    let native = match (asked, &docker, lacks) {
-        (Asked::Named(Backend::Docker, _), _, _) | (Asked::Any, Some(Ok(())), _) => None,
-        (_, _, Some(why)) => Some(Err(why)),
-        (_, _, None) => Some(embedded::probe_native(&session.home, driver).await),
-    };
-    Tried { docker, native }
-}
-
-/// Says what is built, where it is not simply the commit.
-fn show_mode(session: &Session, project: &Project) {
-    let commit = project.commit;
-    let (level, text) = match &project.giterminism {
-        Giterminism::Strict => (Level::Verbose, format!("Building commit {commit}")),
-        Giterminism::Loose => (
-            Level::Normal,
-            format!(
-                "Loose mode: the configuration and Dockerfiles are read from disk, and nothing is checked to be \
-                 committed; sources are those of commit {commit}"
-            ),
-        ),
-        Giterminism::Dev(_) => {
-            (Level::Normal, "Dev mode: the work tree is built as it is, uncommitted files included".to_owned())
-        }
-    };
-    session.printer.say(level, &text);
-}
-
-/// Images that are built one after the other need no plan.
-fn show_plan(session: &Session, parallel: bool, limit: Option<NonZeroUsize>, graph: &Graph) {
-    if parallel && graph.images().len() > 1 {
-        let text = plan::text(&plan::sets(graph), limit, session.printer.pretty());
-        session.printer.info(&text);
-    }
-}
-
-/// What a request is made of, beside what the flags say.
-struct Parts {
-    graph: Graph,
-    settings: Settings,
-    engine: EngineAddress,
-    choice: Choice,
-    traced: (Tracer, Option<SpanContext>),
-    own: Own,
-}
-
-/// What only the user's own host has.
-struct Own {
-    secrets: SecretValues,
-    agent: Option<PathBuf>,
-    introspect: Option<Arc<Introspector>>,
-}
-
-fn request(session: &Session, flags: &Flags, project: &Project, parts: Parts) -> BuildRequest {
-    let Parts { graph, settings, engine, choice, traced, own } = parts;
-    let (tracer, trace) = traced;
-    let world = &session.world;
-    let places = (session.home.clone(), session.project_flags.tmp_dir.clone());
-    let of_flags = (&flags.backend, &flags.storage);
-    let host = HostOptions::new((choice.backend, engine), of_flags, &world.environment, places);
-    BuildRequest {
-        graph,
-        settings,
-        options: BuildOptions {
-            parallel: flags.building.limit.map(usize::from),
-            require_built: flags.building.require_built,
-            schedule: flags.building.schedule,
-        },
-        repository: project.repository.clone(),
-        directory: project.directory.clone(),
-        repo: flags.repo.clone(),
-        others: flags.storage.others.clone(),
-        custom_tags: flags.custom_tags.clone(),
-        synchronization: flags.synchronization.clone(),
-        token: flags.token.clone(),
-        host,
-        clock: Arc::clone(&world.clock),
-        interrupted: world.interrupted.clone(),
-        secrets: own.secrets,
-        agent: own.agent,
-        introspect: own.introspect,
-        tracer,
-        trace,
-    }
-}
-
-/// A build as a cluster is asked for it; says where it runs, and its plan.
-fn cluster_request(
-    session: &Session,
-    flags: &Flags,
-    project: &Project,
-    (graph, settings, sources, mut given): (Graph, Settings, Sources, SecretValues),
-    (client, repo): (&Client, &Repo),
-) -> Result<ClusterRequest, Failure> {
-    let name = format!("{}-{}", timestamp::day(session.world.clock.unix_millis()), &random_id()[..12]);
-    let name: BuildName = name.parse().context("name the build")?;
-    let at = client.addresses().current();
-    let announced = format!("Build {name} on the cluster at {at} (--coordinator); stages are kept in {repo}");
-    session.printer.release(Some(&announced));
-    show_mode(session, project);
-    show_plan(session, flags.building.parallel, flags.building.cluster_limit, &graph);
-    let config = secrets::hidden(project)?;
-    let keys = ssh::contents(&session.values.list(&SSH_KEY), &session.here, &session.world.environment)?;
-    let ssh_keys = u32::try_from(keys.len()).context("count ssh keys")?;
-    given.extend((0..).map(protocol_secrets::ssh_key).zip(keys));
-    let submit = SubmitRequest {
-        project: settings.project,
-        repo: repo.clone(),
-        others: flags.storage.others.clone(),
-        custom_tags: flags.custom_tags.clone(),
-        config_name: project.config_name.clone(),
-        config,
-        images: graph.images().iter().map(|image| image.name().clone()).collect(),
-        commit: settings.commit,
-        commit_time: settings.commit_time,
-        commit_time_human: settings.commit_time_human,
-        context_commits: settings.context_commits,
-        upstreams: sources.upstreams,
-        submodules: sources.submodules,
-        virtual_merge: settings.virtual_merge,
-        project_dir: settings.project_dir,
-        platform: settings.platform,
-        dev: settings.dev,
-        parallel: flags.building.cluster_limit.map(usize::from),
-        requires: flags.requires.clone(),
-        schedule: flags.building.schedule,
-        network: flags.building.network.clone(),
-        require_built: flags.building.require_built,
-        detached: flags.detach,
-        traceparent: None,
-        ssh_keys,
-        secrets: given,
-    };
-    let (repository, interrupted) = (project.repository.clone(), session.world.interrupted.clone());
-    Ok(ClusterRequest { client: client.clone(), name, submit, repository, interrupted })
 }
 
 /// Shows how a build failed; answers how the command ends.

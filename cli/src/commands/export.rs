@@ -1,11 +1,12 @@
 //! `slipway export`: builds, and copies images out.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
+use anyhow::Context as _;
 use slipway_config::{Config, select};
-use slipway_stages::StageRecord;
+use slipway_oci::ImageAt;
 
-use super::{build, session::Session};
+use super::{build, images, session::Session};
 use crate::{
     choose::EngineAddress,
     export::{
@@ -13,39 +14,34 @@ use crate::{
         names::{Destination, Exported, destinations},
     },
     failure::Failure,
-    flags::{export::ExportFlags, host::DRY_RUN, storage::StorageFlags},
+    flags::{bridge::USE_BUILD_REPORT, export::ExportFlags, host::DRY_RUN, storage::StorageFlags},
     host::RegistryOptions,
 };
 
-/// Builds images and exports them.
+/// Builds images, or takes them from the report, and exports them.
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let flags = ExportFlags::from_values(&session.values).map_err(Failure::usage)?;
-    let dry_run = session.values.switch(&DRY_RUN);
     let mut names: Vec<String> = Vec::new();
-    let built = build::build(&session, |config| {
-        names = exported(config, &session.patterns)?;
-        // Stages are not known yet: only that every image has another.
-        let samples: Vec<String> = (0..names.len()).map(|number| format!("{}-{number:013}", "0".repeat(56))).collect();
-        let images: Vec<Exported<'_>> =
-            names.iter().zip(&samples).map(|(image, content)| Exported { image, content }).collect();
-        let found = destinations(&flags.templates, flags.to, &images, &session.here);
-        let found = found.map_err(|why| Failure::usage(anyhow::Error::msg(why)))?;
-        if dry_run {
-            let lines = names.iter().zip(found).flat_map(|(image, own)| {
-                let image = if image.is_empty() { "~" } else { image.as_str() };
-                own.into_iter().map(move |destination| format!("would export {image} to {destination}\n"))
-            });
-            session.printer.data(lines.collect::<String>().as_bytes())?;
+    let (found, host) = if session.values.switch(&USE_BUILD_REPORT) {
+        let (_, config) = session.open().await?;
+        names = exported(&config, &session.patterns)?;
+        if !checked(&session, &flags, &names)? {
+            return Ok(());
         }
-        Ok(!dry_run)
-    });
-    let Some(built) = Box::pin(built).await? else { return Ok(()) };
-    let copies =
-        copies(&flags, &names, &built, &session.here).map_err(|why| Failure::usage(anyhow::Error::msg(why)))?;
+        (reported(&session, &config, &names)?, None)
+    } else {
+        let built = build::build(&session, |config| {
+            names = exported(config, &session.patterns)?;
+            checked(&session, &flags, &names)
+        });
+        let Some(built) = Box::pin(built).await? else { return Ok(()) };
+        (of_build(&built, &names)?, built.host)
+    };
+    let copies = copies(&flags, &names, found, &session.here).map_err(usage)?;
     let storage = StorageFlags::from_values(&session.values).map_err(Failure::usage)?;
     let environment = &session.world.environment;
     let exporter = Exporter {
-        host: built.host,
+        host,
         registry: RegistryOptions::new(&storage, environment),
         engine: EngineAddress::from_environment(environment),
         labels: flags.labels,
@@ -54,6 +50,61 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let exporting = exporter.export(&copies, |destination| session.printer.info(&format!("Exported to {destination}")));
     let done = session.world.interrupted.run_until_cancelled(Box::pin(exporting)).await;
     Ok(done.ok_or_else(Failure::interrupted)??)
+}
+
+fn usage(why: String) -> Failure {
+    Failure::usage(anyhow::Error::msg(why))
+}
+
+/// Whether to go on, now that the names are known: a dry run only shows them. Stages are not known yet, only that every
+/// image has another.
+fn checked(session: &Session, flags: &ExportFlags, names: &[String]) -> Result<bool, Failure> {
+    let samples: Vec<String> = (0..names.len()).map(|number| format!("{}-{number:013}", "0".repeat(56))).collect();
+    let images: Vec<Exported<'_>> =
+        names.iter().zip(&samples).map(|(image, content)| Exported { image, content }).collect();
+    let found = destinations(&flags.templates, flags.to, &images, &session.here).map_err(usage)?;
+    if !session.values.switch(&DRY_RUN) {
+        return Ok(true);
+    }
+    let lines = names.iter().zip(found).flat_map(|(image, own)| {
+        let image = if image.is_empty() { "~" } else { image.as_str() };
+        own.into_iter().map(move |destination| format!("would export {image} to {destination}\n"))
+    });
+    session.printer.data(lines.collect::<String>().as_bytes())?;
+    Ok(false)
+}
+
+/// Where an image is, and its content-based tag.
+type Origin = (ImageAt, String);
+
+/// The images as they were built.
+fn of_build(built: &build::Built, names: &[String]) -> Result<Vec<Origin>, Failure> {
+    let of = |name: &String| {
+        let image = built.outcome.images.iter().find(|image| image.names.iter().any(|own| own.0 == *name));
+        let last = image.and_then(|image| image.last());
+        last.map(|stage| (stage.record.at.clone(), stage.record.id.to_string()))
+    };
+    let found = names.iter().map(|name| of(name).with_context(|| format!("image {name} was not built")));
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The images as the report has them.
+fn reported(session: &Session, config: &Config, names: &[String]) -> Result<Vec<Origin>, Failure> {
+    let all = images::reported(session, config)?;
+    let of = |name: &String| {
+        let found = all.iter().find(|image| image.name == *name);
+        let place =
+            &found.with_context(|| format!("the build report does not hold image {name}: build it first"))?.place;
+        if place.image_digest.is_empty() {
+            anyhow::bail!(
+                "the build report has image {name} in the local storage: export it without --use-build-report"
+            );
+        }
+        let repo = place.repo.parse().with_context(|| format!("the build report on image {name}"))?;
+        let digest = place.image_digest.parse().with_context(|| format!("the build report on image {name}"))?;
+        Ok((ImageAt { repo, digest }, place.tag.clone()))
+    };
+    Ok(names.iter().map(of).collect::<Result<_, _>>()?)
 }
 
 /// The names of the images that are exported: those that patterns name, or all that may be deployed.
@@ -72,27 +123,16 @@ fn exported(config: &Config, patterns: &[String]) -> Result<Vec<String>, Failure
     Ok(chosen.into_iter().map(|image| image.names[0].0.clone()).collect())
 }
 
-/// What goes where, now that the stages are known.
+/// What goes where, now that the images are known.
 fn copies(
     flags: &ExportFlags,
     names: &[String],
-    built: &build::Built,
+    found: Vec<Origin>,
     here: &std::path::Path,
-) -> Result<Vec<(Arc<StageRecord>, Destination)>, String> {
-    let of = |name: &String| {
-        let image = built.outcome.images.iter().find(|image| image.names.iter().any(|own| own.0 == *name));
-        image.and_then(|image| image.last()).map(|stage| Arc::clone(&stage.record))
-    };
-    let records: Vec<Arc<StageRecord>> = names.iter().filter_map(of).collect();
-    if records.len() != names.len() {
-        return Err("an image that is to be exported was not built".to_owned());
-    }
-    let tags: Vec<String> = records.iter().map(|record| record.id.to_string()).collect();
+) -> Result<Vec<(ImageAt, Destination)>, String> {
     let images: Vec<Exported<'_>> =
-        names.iter().zip(&tags).map(|(image, content)| Exported { image, content }).collect();
-    let found = destinations(&flags.templates, flags.to, &images, here)?;
-    let pairs = records.into_iter().zip(found);
-    Ok(pairs
-        .flat_map(|(record, own)| own.into_iter().map(move |destination| (Arc::clone(&record), destination)))
-        .collect())
+        names.iter().zip(&found).map(|(image, (_, content))| Exported { image, content }).collect();
+    let all = destinations(&flags.templates, flags.to, &images, here)?;
+    let pairs = found.iter().zip(all);
+    Ok(pairs.flat_map(|((at, _), own)| own.into_iter().map(move |destination| (at.clone(), destination))).collect())
 }

@@ -1,5 +1,7 @@
 //! The command line: commands, their texts, and the flags of the table.
 
+mod bridge;
+
 use clap::{Arg, Command};
 use clap_complete::Shell;
 
@@ -7,6 +9,8 @@ use crate::flags::{CommandName, arguments};
 
 /// Id of the argument that holds image names and patterns.
 pub(crate) const IMAGES: &str = "IMAGE";
+/// Id of the argument that holds what another program is given.
+pub(crate) const ARGUMENTS: &str = "ARGUMENT";
 /// Id of the argument that names a build.
 pub(crate) const BUILD: &str = "BUILD";
 /// Commands of a cluster that stand by themselves.
@@ -18,11 +22,6 @@ const OF_CLUSTER: [(&str, CommandName, &str); 6] = [
     ("logs", CommandName::Logs, "Show the output of the commands of a build"),
     ("explain", CommandName::Explain, "Say why each job of a build runs where it runs, or waits"),
 ];
-
-/// The command of a cluster that a word stands for.
-pub(crate) fn of_cluster(word: &str) -> Option<CommandName> {
-    OF_CLUSTER.iter().find(|(name, ..)| *name == word).map(|(_, command, _)| *command)
-}
 
 /// The whole command line.
 pub(crate) fn program() -> Command {
@@ -42,6 +41,7 @@ pub(crate) fn program() -> Command {
             of(CommandName::Export, "export", "Build images, and copy them out under names of your own").arg(images("export")),
         )
         .subcommand(of(CommandName::Plan, "plan", "Show which images a build would take, in which sets").arg(images("plan")))
+        .subcommands(bridge::commands())
         .subcommand(config())
         .subcommand(includes())
         .subcommands(OF_CLUSTER.iter().map(|(word, name, about)| {

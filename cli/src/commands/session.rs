@@ -7,7 +7,10 @@ use clap::ArgMatches;
 use slipway_config::{Config, Problems, Warning};
 use slipway_process::Tasks;
 
-use super::{World, program::IMAGES};
+use super::{
+    World,
+    program::{ARGUMENTS, IMAGES},
+};
 use crate::{
     failure::Failure,
     flags::{
@@ -36,14 +39,20 @@ pub(crate) struct Session {
     pub(crate) here: PathBuf,
     /// Where things are kept between runs.
     pub(crate) home: PathBuf,
+    /// Which command this is.
+    pub(crate) command: CommandName,
     /// Names and patterns of images, as given.
     pub(crate) patterns: Vec<String>,
+    /// What stands behind `--`, for another program.
+    pub(crate) rest: Vec<String>,
     /// The ssh agent with the keys that flags name; it ends with the session.
     pub(crate) agent: Option<ssh::Agent>,
 }
 
 /// What every command with flags of the table has: values, a printer, the world.
 pub(crate) struct Desk {
+    /// Which command this is.
+    pub(crate) command: CommandName,
     /// The world.
     pub(crate) world: World,
     /// The values of all flags.
@@ -69,7 +78,7 @@ impl Desk {
         } else {
             trace::install(&printer);
         }
-        if matches!(name, CommandName::Build | CommandName::Export) {
+        if name.builds() {
             // The first line of a build says where it runs: warnings come after it.
             printer.hold();
         }
@@ -83,7 +92,7 @@ impl Desk {
             printer.say(Level::Verbose, &format!("Variables that belong to other tools are ignored: {ignored}"));
         }
         let here = std::env::current_dir().context("find the current directory")?;
-        Ok(Self { world, values, printer, here })
+        Ok(Self { command: name, world, values, printer, here })
     }
 }
 
@@ -93,13 +102,15 @@ impl Session {
     /// # Errors
     /// When there is no place to keep things, or a flag or variable cannot be obeyed.
     pub(crate) fn new(desk: Desk, matches: &ArgMatches) -> Result<Self, Failure> {
-        let Desk { mut world, values, printer, here } = desk;
+        let Desk { command, mut world, values, printer, here } = desk;
         let agent = ssh::named(&values.list(&SSH_KEY), &here, &mut world.environment)?;
         let project_flags = ProjectFlags::from_values(&values).map_err(Failure::usage)?;
         let home = home::directory(project_flags.home_dir.as_deref(), &world.environment)?;
-        let given = matches.try_get_many::<String>(IMAGES).ok().flatten().unwrap_or_default();
-        let patterns = given.cloned().collect();
-        let session = Self { world, values, project_flags, printer, here, home, patterns, agent };
+        let given = |id: &str| -> Vec<String> {
+            matches.try_get_many::<String>(id).ok().flatten().unwrap_or_default().cloned().collect()
+        };
+        let (patterns, rest) = (given(IMAGES), given(ARGUMENTS));
+        let session = Self { world, values, project_flags, printer, here, home, command, patterns, rest, agent };
         if LogFlags::from_values(&session.values).project_dir {
             let directory = session.project_flags.dir.as_ref().map(|dir| session.here.join(dir));
             let directory = directory.unwrap_or_else(|| session.here.clone());
@@ -124,15 +135,25 @@ impl Session {
     /// # Errors
     /// When either is wrong.
     pub(crate) async fn open(&self) -> Result<(Project, Config), Failure> {
+        let (project, config) = self.peek().await?;
+        let warn = |warning: &Warning| {
+            let place = project.rendering.place(warning.position);
+            self.printer.warn(&format!("{place}: {}", warning.message));
+        };
+        config.warnings.iter().for_each(warn);
+        Ok((project, config))
+    }
+
+    /// The same without a word of warning: whoever comes next warns.
+    ///
+    /// # Errors
+    /// When either is wrong.
+    pub(crate) async fn peek(&self) -> Result<(Project, Config), Failure> {
         let (flags, reading) = (self.project_flags.clone(), self.reading());
         let project = self.blocking(move || Project::open(&flags, &reading)).await?;
         let rendering = &project.rendering;
         let traced = |problems: Problems| Failure::project(problems.traced(|position| rendering.origin(position)));
         let mut config = slipway_config::parse(&project.config_name, &rendering.text).map_err(traced)?;
-        let warn = |warning: &Warning| {
-            self.printer.warn(&format!("{}: {}", rendering.place(warning.position), warning.message));
-        };
-        config.warnings.iter().for_each(warn);
         let allowed = project.permits.check(&config, &project.config_name, &rendering.text, &project.permits_name);
         allowed.map_err(traced)?;
         if let Some(name) = &self.project_flags.project_name {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use slipway_native::{Compression, driver};
 
 use super::{
-    flag::{CommandName, Flag, REGISTRY, Werf},
+    flag::{CommandName, Flag, REGISTRY, WORKING, Werf, joined},
     host::Limit,
     resolve::{FlagError, Values},
 };
@@ -33,7 +33,7 @@ pub(crate) const ANSIBLE_PATH: Flag = Flag::text(
     "Virtual environment of Python that has ansible-core, for `ansible` of Stapel images; one is made of PyPI on first use by default",
 )
 .werf(Werf::Absent)
-.on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::Worker]);
+.on(WORKING);
 
 pub(crate) const COMMAND_MEMORY: Flag = Flag::text(
     "command-memory",
@@ -54,17 +54,10 @@ pub(crate) const COMPRESSION: Flag = Flag::choice(
 )
 .default("gzip")
 .werf(Werf::Absent)
-.on(&[CommandName::Build, CommandName::Export, CommandName::Plan, CommandName::Worker]);
+.on(WORKING);
 
 /// Commands that build on this host, or try what it can do.
-const NATIVE: &[CommandName] = &[
-    CommandName::Build,
-    CommandName::Export,
-    CommandName::Plan,
-    CommandName::Coordinator,
-    CommandName::Worker,
-    CommandName::HostCheck,
-];
+const NATIVE: &[CommandName] = &joined::<{ REGISTRY.len() + 1 }>(REGISTRY, &[CommandName::HostCheck]);
 pub(crate) const RUNTIME: Flag = Flag::text(
     "native-runtime",
     "NAME",

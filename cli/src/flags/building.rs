@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use slipway_stages::build::Schedule;
 
 use super::{
-    flag::{CommandName, Flag, Support, Werf},
+    bridge::USE_CUSTOM_TAG,
+    flag::{BUILDERS, CommandName, Flag, Support, Werf},
     resolve::Values,
 };
 
@@ -24,7 +25,7 @@ pub(crate) const SCHEDULE: Flag = Flag::choice(
 )
 .default("ready")
 .werf(Werf::Absent)
-.on(&[CommandName::Build, CommandName::Export]);
+.on(BUILDERS);
 pub(crate) const REQUIRE_BUILT_IMAGES: Flag =
     Flag::switch("require-built-images", "Build nothing: a stage that is missing ends the command with exit code 4");
 pub(crate) const CHECK_BUILT_IMAGES: Flag = Flag::switch("check-built-images", "The same as --require-built-images");
@@ -108,7 +109,7 @@ pub(crate) struct BuildingFlags {
     pub(crate) network: Option<String>,
     /// `--final-images-only`
     pub(crate) final_only: bool,
-    /// `--add-custom-tag`
+    /// `--add-custom-tag`, and the tag of `--use-custom-tag`
     pub(crate) custom_tags: Vec<String>,
     /// `--virtual-merge`, with what names the two commits, where that is given.
     pub(crate) virtual_merge: Option<(Option<String>, Option<String>)>,
@@ -133,7 +134,7 @@ impl BuildingFlags {
             platforms: values.list(&PLATFORM),
             network: values.text(&BACKEND_NETWORK).filter(|network| !network.is_empty()),
             final_only: values.switch(&FINAL_IMAGES_ONLY),
-            custom_tags: values.list(&ADD_CUSTOM_TAG),
+            custom_tags: values.list(&ADD_CUSTOM_TAG).into_iter().chain(values.text(&USE_CUSTOM_TAG)).collect(),
             virtual_merge: values
                 .switch(&VIRTUAL_MERGE)
                 .then(|| (values.text(&VIRTUAL_MERGE_FROM), values.text(&VIRTUAL_MERGE_INTO))),

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::{
-    flag::{CommandName, Flag, HOST, Werf},
+    flag::{COMPOSE, CommandName, Flag, HOST, WORKING, Werf, joined},
     resolve::{FlagError, Values},
 };
 
 /// Commands that keep layers of the native backend, or look after them.
 const STORES: &[CommandName] =
-    &[CommandName::Build, CommandName::Plan, CommandName::Worker, CommandName::HostUsage, CommandName::HostCleanup];
+    &joined::<{ WORKING.len() + 2 }>(WORKING, &[CommandName::HostUsage, CommandName::HostCleanup]);
 
 pub(crate) const STORE_LIMIT: Flag = Flag::text(
     "allowed-backend-storage-volume-usage",
@@ -23,8 +23,11 @@ pub(crate) const STORE_MARGIN: Flag =
     Flag::text("allowed-backend-storage-volume-usage-margin", "LIMIT", "How far below that a cleanup goes")
         .default("5")
         .on(&[CommandName::HostCleanup]);
-pub(crate) const DRY_RUN: Flag = Flag::switch("dry-run", "Change nothing, and show what would be done")
-    .on(&[CommandName::Export, CommandName::HostCleanup]);
+pub(crate) const DRY_RUN: Flag =
+    Flag::switch("dry-run", "Change nothing, and show what would be done").on(&joined::<{ COMPOSE.len() + 3 }>(
+        COMPOSE,
+        &[CommandName::Export, CommandName::Run, CommandName::HostCleanup],
+    ));
 pub(crate) const HOST_OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of what is printed")
     .short('o')
     .default("text")

@@ -1,6 +1,6 @@
 //! Flags of werf whose feature does not exist yet: given, they are an error.
 
-use super::flag::{Flag, Support};
+use super::flag::{CommandName, Flag, Support};
 
 const fn not_yet(flag: Flag) -> Flag {
     flag.support(Support::NotYet)
@@ -8,8 +8,18 @@ const fn not_yet(flag: Flag) -> Flag {
 
 pub(super) const FLAGS: &[Flag] = &[
     not_yet(Flag::text("meta-repo", "REPO", "Repository for records only")),
-    not_yet(Flag::list("use-custom-tag", "TEMPLATE", "Tag by which other commands name images")),
-    not_yet(Flag::switch("use-build-report", "Take image names from a build report")),
+    not_yet(
+        Flag::switch("follow", "Do it again whenever there is a new commit")
+            .on(&[CommandName::Run, CommandName::ComposeUp]),
+    ),
+    not_yet(
+        Flag::switch("set-docker-config-json-value", "Put Docker's configuration among the values")
+            .on(&[CommandName::HelmValues]),
+    ),
+    not_yet(
+        Flag::choice("shell", &["default", "cmdexe", "powershell"], "Which shell reads the lines")
+            .on(&[CommandName::CiEnv]),
+    ),
     not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),
     not_yet(Flag::switch("enable-report-by-platform", "Report images by platform")),
     not_yet(Flag::switch("disable-git-commit-ancestry-check", "Take stages of any commit")),

@@ -66,7 +66,10 @@ impl ReportFlags {
 }
 
 /// The report at `path`, in the form of its extension.
-fn by_extension(path: &str) -> Result<ReportFlags, FlagError> {
+///
+/// # Errors
+/// When the extension is unknown.
+pub(crate) fn by_extension(path: &str) -> Result<ReportFlags, FlagError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if name.is_empty() {
         return Err(FlagError(format!("--build-report-path: `{path}` is no file name")));

@@ -1,7 +1,7 @@
 //! The table of all flags.
 
 use super::{
-    backend, building, capacity, cluster, coordinator, export,
+    backend, bridge, building, capacity, cluster, coordinator, export,
     flag::{CommandName, Flag},
     host, introspect, later, log, project, report, service, storage, unneeded,
 };
@@ -15,6 +15,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Looking into a build", introspect::FLAGS),
     ("Export", export::FLAGS),
     ("Report", report::FLAGS),
+    ("Built images in other hands", bridge::FLAGS),
     ("Cluster", cluster::FLAGS),
     ("Jobs in a cluster", capacity::BUILD),
     ("Coordinator", coordinator::FLAGS),

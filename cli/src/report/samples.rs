@@ -40,6 +40,7 @@ pub(crate) fn images() -> Vec<BuiltImage> {
         is_final: !artifact,
         stages,
         final_repo: None,
+        key: None,
     };
     vec![
         image(&["app", "web"], false, vec![from(), stage(2, host, StageKind::Setup, Source::Built)]),

@@ -314,7 +314,8 @@ pub(super) fn checksum_key(question: &Question) -> Option<JobKey> {
             let name = Encoder::new("local image").text(&format!("{:?}", input.image)).finish();
             Some(JobKey(format!("import-local-{:?}", ImportKey::new(name, input))))
         }
-        Question::File { .. }
+        Question::Foreseen { .. }
+        | Question::File { .. }
         | Question::Tree { .. }
         | Question::Changes { .. }
         | Question::Ancestor { .. }

@@ -117,6 +117,7 @@ impl Lab {
             git: Arc::clone(&git),
             primary: storage,
             local: None,
+            images: None,
             beside: Default::default(),
             custom_tags: None,
             bases: Arc::new(InRegistry(client.clone())),
@@ -218,6 +219,7 @@ impl Lab {
             dev: false,
             virtual_merge: None,
             sources: Vec::new(),
+            foresees: false,
         };
         let options = BuildOptions { parallel: None, require_built: false, schedule: Schedule::Ready };
         let build = Build::new(self.graph.clone(), &Arc::new(settings), options);

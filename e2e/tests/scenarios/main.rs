@@ -5,6 +5,7 @@ mod ansible_debian;
 mod bases;
 mod basic;
 mod beside;
+mod bridge;
 mod complex;
 mod concurrent;
 mod contexts;

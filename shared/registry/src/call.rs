@@ -23,6 +23,8 @@ pub(crate) enum Target {
     Below(String),
     /// An address that the registry gave.
     At(Url),
+    /// `/v2/` itself, which tells whether somebody is known.
+    Root,
 }
 
 /// One request. Bodies are cheap to clone, so that every call can be made again.
@@ -69,6 +71,16 @@ impl Call {
             expected: &[],
             patience: IDLE,
         })
+    }
+
+    /// A call of the registry's root, which needs no right but to be known.
+    pub(crate) fn root(host: &str) -> Result<Self, RegistryError> {
+        let repo = Repo { host: host.to_owned(), path: "any".to_owned() };
+        let mut call = Self::new(Method::GET, &repo, "", "")?;
+        call.operation = format!("log in to {host}");
+        call.target = Target::Root;
+        call.scopes.clear();
+        Ok(call)
     }
 
     /// The same call to an address that the registry gave.

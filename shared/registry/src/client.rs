@@ -65,6 +65,15 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, RegistryError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(None));
         let credentials = Credentials::load(options.docker_config.as_deref(), Arc::clone(&clock))?;
+        Self::with(options, credentials, clock)
+    }
+
+    /// A client with these credentials, whatever the Docker config says.
+    pub(crate) fn with(
+        options: Options,
+        credentials: Credentials,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RegistryError> {
         let connections = Arc::new(Connections::new(&options)?);
         let auth = Auth::new(Arc::clone(&connections), credentials, Arc::clone(&clock));
         let mirrors = Arc::new(Mirrors::new(options.mirrors, Arc::clone(&clock)));

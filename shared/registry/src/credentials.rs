@@ -22,7 +22,7 @@ use slipway_process::Clock;
 
 use crate::{RegistryError, helper};
 
-const CONFIG_LIMIT: u64 = 1024 * 1024;
+pub(crate) const CONFIG_LIMIT: u64 = 1024 * 1024;
 /// How long what a helper handed out is used without asking it again.
 const HELPER_MEMORY: Duration = Duration::from_secs(300);
 
@@ -90,6 +90,25 @@ impl Credentials {
         Ok(Self { path: path.map(Path::to_owned), config, clock, remembered: Mutex::default() })
     }
 
+    /// This credential for one registry, and none for others.
+    pub(crate) fn only(host: &str, credential: &Credential, clock: Arc<dyn Clock>) -> Self {
+        let entry = match credential.clone() {
+            Credential::Password { user, password } => {
+                Entry { username: Some(user), password: Some(password), ..Entry::default() }
+            }
+            Credential::Identity(token) => Entry { identitytoken: Some(token), ..Entry::default() },
+            Credential::Access(token) => Entry { registrytoken: Some(token), ..Entry::default() },
+        };
+        let auths = Some(BTreeMap::from([(host.to_owned(), entry)]));
+        let config = Config { auths, ..Config::default() };
+        Self { path: None, config, clock, remembered: Mutex::default() }
+    }
+
+    /// The helper that keeps the credential of a registry; `None` when `auths` does.
+    pub(crate) fn helper(&self, host: &str) -> Option<&str> {
+        self.own_helper(host).or(self.config.creds_store.as_deref().filter(|name| !name.is_empty()))
+    }
+
     /// The credential for a repository; `None` for an anonymous user.
     ///
     /// # Errors
@@ -101,9 +120,9 @@ impl Credentials {
         if let Some(credential) = self.stored(repo)? {
             return Ok(Some(credential));
         }
-        match self.config.creds_store.as_deref() {
-            Some(name) if !name.is_empty() => self.ask(name, repo).await,
-            Some(_) | None => Ok(None),
+        match self.helper(&repo.host) {
+            Some(name) => self.ask(name, repo).await,
+            None => Ok(None),
         }
     }
 
@@ -210,13 +229,13 @@ fn read_config(path: &Path) -> Result<Config, RegistryError> {
 }
 
 /// The host in a key of the config: `https://HOST/v1/`, `HOST` or `HOST/PATH`.
-fn host_of(key: &str) -> &str {
+pub(crate) fn host_of(key: &str) -> &str {
     let bare = key.split_once("://").map_or(key, |(_, rest)| rest);
     bare.split_once('/').map_or(bare, |(host, _)| host)
 }
 
 /// The path in a key without a scheme; addresses have none that matters.
-fn path_of(key: &str) -> &str {
+pub(crate) fn path_of(key: &str) -> &str {
     if key.contains("://") { "" } else { key.split_once('/').map_or("", |(_, path)| path.trim_end_matches('/')) }
 }
 
@@ -228,7 +247,7 @@ fn covers(key: &str, repo: &Repo) -> bool {
     same_host(host_of(key), &repo.host) && (whole || below)
 }
 
-fn same_host(one: &str, other: &str) -> bool {
+pub(crate) fn same_host(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || (is_docker_hub(one) && is_docker_hub(other))
 }
 
@@ -237,7 +256,7 @@ fn is_docker_hub(host: &str) -> bool {
 }
 
 /// What a registry is called when helpers are asked.
-fn server_of(host: &str) -> &str {
+pub(crate) fn server_of(host: &str) -> &str {
     if is_docker_hub(host) { "https://index.docker.io/v1/" } else { host }
 }
 

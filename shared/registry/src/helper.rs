@@ -1,4 +1,4 @@
-//! Credential helpers: programs `docker-credential-NAME` that are asked for the secret of one server.
+//! Credential helpers: programs `docker-credential-NAME` that keep the secret of one server, and are asked for it.
 
 use std::{ffi::OsStr, process::Stdio, time::Duration};
 
@@ -23,22 +23,41 @@ struct Answer {
 /// # Errors
 /// When it cannot be run, fails or talks nonsense.
 pub(crate) async fn ask(name: &str, server: &str) -> Result<Option<Credential>, String> {
+    ask_program(program(name)?.as_ref(), server).await
+}
+
+/// Has the helper `name` keep the credential of `server`.
+///
+/// # Errors
+/// When it cannot be run, or fails.
+pub(crate) async fn store(name: &str, server: &str, user: &str, secret: &str) -> Result<(), String> {
+    let told = serde_json::json!({ "ServerURL": server, "Username": user, "Secret": secret }).to_string();
+    told_program(&program(name)?, ("store", server), &told).await
+}
+
+/// Has the helper `name` forget the credential of `server`.
+///
+/// # Errors
+/// When it cannot be run, or fails.
+pub(crate) async fn erase(name: &str, server: &str) -> Result<(), String> {
+    told_program(&program(name)?, ("erase", server), server).await
+}
+
+fn program(name: &str) -> Result<String, String> {
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
         return Err(format!("`{}` is no name of a credential helper", name.escape_debug()));
     }
-    ask_program(format!("docker-credential-{name}").as_ref(), server).await
+    Ok(format!("docker-credential-{name}"))
+}
+
+async fn told_program(program: &str, (verb, server): (&str, &str), told: &str) -> Result<(), String> {
+    let (success, output) = finished(program.as_ref(), verb, told).await?;
+    if success { Ok(()) } else { refused(program, server, &output).map(drop) }
 }
 
 async fn ask_program(program: &OsStr, server: &str) -> Result<Option<Credential>, String> {
     let shown = program.to_string_lossy();
-    let (success, output) = tokio::time::timeout(TIME_LIMIT, run(program, server))
-        .await
-        .map_err(|_| format!("credential helper {shown} did not answer within {} s", TIME_LIMIT.as_secs()))?
-        .map_err(|error| {
-            format!(
-                "credential helper {shown} cannot be run ({error}); install it, or take it out of the Docker config"
-            )
-        })?;
+    let (success, output) = finished(program, "get", server).await?;
     if !success {
         return refused(&shown, server, &output);
     }
@@ -51,6 +70,18 @@ async fn ask_program(program: &OsStr, server: &str) -> Result<Option<Credential>
     })
 }
 
+async fn finished(program: &OsStr, verb: &str, told: &str) -> Result<(bool, Vec<u8>), String> {
+    let shown = program.to_string_lossy();
+    tokio::time::timeout(TIME_LIMIT, run(program, verb, told))
+        .await
+        .map_err(|_| format!("credential helper {shown} did not answer within {} s", TIME_LIMIT.as_secs()))?
+        .map_err(|error| {
+            format!(
+                "credential helper {shown} cannot be run ({error}); install it, or take it out of the Docker config"
+            )
+        })
+}
+
 fn refused(shown: &str, server: &str, output: &[u8]) -> Result<Option<Credential>, String> {
     let text = one_line(&String::from_utf8_lossy(output));
     if text.contains("credentials not found") {
@@ -61,16 +92,16 @@ fn refused(shown: &str, server: &str, output: &[u8]) -> Result<Option<Credential
     Err(format!("credential helper {shown} failed for {server}{why}"))
 }
 
-async fn run(program: &OsStr, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
+async fn run(program: &OsStr, verb: &str, told: &str) -> std::io::Result<(bool, Vec<u8>)> {
     let mut child = slipway_process::child::async_command(program)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
     if let Some(mut input) = child.stdin.take() {
         // A helper may answer without reading; what counts is what it says.
-        let _ = input.write_all(server.as_bytes()).await;
+        let _ = input.write_all(told.as_bytes()).await;
     }
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {

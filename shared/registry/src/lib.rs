@@ -12,7 +12,7 @@
 //!    (TLS, proxies), `recent` (what a late registry may not see yet).
 //! 4. `mirrors`: where else pulls may go.
 //! 5. Who we are: `credentials` and `helper` (Docker's config), `challenge` (what a registry wants to see), `auth` and
-//!    `tokens` (showing it).
+//!    `tokens` (showing it); [`login`] puts credentials into Docker's config.
 //!
 //! What is promised: a credential goes to the host it was configured for, and to the token server which that host names
 //! over a connection no worse than its own; nothing from outside is read without a limit; every wait ends; no message
@@ -32,6 +32,7 @@ pub mod error;
 #[cfg(test)]
 mod hand;
 mod helper;
+pub mod login;
 mod manifests;
 mod mirrors;
 mod pages;

@@ -124,6 +124,9 @@ impl Transport {
         let registry = self.registry(call).await?;
         let url = match &call.target {
             Target::At(url) => url.clone(),
+            Target::Root => registry
+                .join("v2/")
+                .map_err(|error| RegistryError::Refused(call.say(format_args!("malformed address ({error})"))))?,
             Target::Below(tail) => registry
                 .join(&format!("v2/{}/{tail}", call.repo.path))
                 .map_err(|error| RegistryError::Refused(call.say(format_args!("malformed address ({error})"))))?,

@@ -19,7 +19,7 @@ pub use ranks::Durations;
 use ranks::Ranks;
 pub use report::{BuiltImage, BuiltStage, Origin, Source};
 use slipway_config::ImageName;
-use slipway_digest::CommitId;
+use slipway_digest::{Checksum, CommitId};
 use slipway_oci::ImageAt;
 pub use turns::Schedule;
 use turns::{Part, Turns};
@@ -453,6 +453,7 @@ impl Build {
         }
         while !self.over {
             match self.nodes[node].conveyor.step(&self.facts, &self.finished) {
+                Step::Ask(questions) if self.facts.learn_foreseen(&questions) => {}
                 Step::Ask(questions) => return self.ask(node, questions, wishes),
                 Step::Found(kind, record) => {
                     let image = self.name(node);
@@ -543,10 +544,23 @@ impl Build {
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {
         if !self.over && self.turns.all_done() {
-            let images = self.graph.images().iter().zip(&mut self.nodes);
-            let built = images.map(|(image, node)| BuiltImage::new(image, std::mem::take(&mut node.stages))).collect();
+            let keys: Vec<Option<Checksum>> = (0..self.nodes.len()).map(|node| self.unforeseen(node)).collect();
+            let images = self.graph.images().iter().zip(&mut self.nodes).zip(keys);
+            let built = images.map(|((image, node), key)| BuiltImage {
+                key,
+                ..BuiltImage::new(image, std::mem::take(&mut node.stages))
+            });
+            let built = built.collect();
             self.end(Ok(built), wishes);
         }
+    }
+
+    /// The key of an image whose stages were not foreseen as they are.
+    fn unforeseen(&self, node: usize) -> Option<Checksum> {
+        let node = &self.nodes[node];
+        let key = node.conveyor.key(&self.facts, &self.finished)?;
+        let stages = node.stages.iter().map(|stage| stage.record.id);
+        (!self.facts.foresaw(&key, stages)).then_some(key)
     }
 
     fn end(&mut self, result: Result<Vec<BuiltImage>, BuildFailure>, wishes: &mut Vec<Wish>) {

@@ -123,16 +123,22 @@ fn what_is_not_supported_yet_is_an_error_when_it_is_set() {
         let variables: Vec<(String, String)> = variables.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
         resolve_with(CommandName::Build, &arguments, &variables).err().map(|error| error.0)
     };
-    assert_eq!(refused(&["--use-custom-tag", "r"], &[]).as_deref(), Some("not supported yet: --use-custom-tag"));
+    assert_eq!(refused(&["--meta-repo", "r"], &[]).as_deref(), Some("not supported yet: --meta-repo"));
     assert_eq!(
-        refused(&[], &[("WERF_USE_CUSTOM_TAG_1", "r")]).as_deref(),
-        Some("not supported yet: --use-custom-tag (set by the variable WERF_USE_CUSTOM_TAG_1)")
+        refused(&[], &[("WERF_META_REPO", "r")]).as_deref(),
+        Some("not supported yet: --meta-repo (set by the variable WERF_META_REPO)")
     );
     assert_eq!(
-        refused(&["--use-build-report", "--enable-report-by-platform"], &[]).map(|text| text.lines().count()),
+        refused(&["--disable-git-commit-ancestry-check", "--meta-repo=r"], &[]).map(|text| text.lines().count()),
         Some(2)
     );
-    assert_eq!(refused(&["--use-build-report=false", "-S", ":local"], &[("WERF_USE_BUILD_REPORT", "0")]), None);
+    assert_eq!(
+        refused(
+            &["--disable-git-commit-ancestry-check=false", "-S", ":local"],
+            &[("WERF_DISABLE_GIT_COMMIT_ANCESTRY_CHECK", "0")]
+        ),
+        None
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use slipway_config::{Image, ImageName};
+use slipway_digest::Checksum;
 use slipway_oci::Repo;
 
 use crate::{
@@ -78,6 +79,9 @@ pub struct BuiltImage {
     /// The repository that it was copied to, to be run from there; `None` = it runs from where it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_repo: Option<Repo>,
+    /// The key under which its stages are to be noted; `None` = they are, or nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Checksum>,
 }
 
 impl BuiltImage {
@@ -88,6 +92,7 @@ impl BuiltImage {
             is_final: image.is_final,
             stages,
             final_repo: None,
+            key: None,
         }
     }
 

@@ -1,0 +1,105 @@
+//! What a build runs on: which backend, and which ssh agent its commands have.
+
+use std::path::PathBuf;
+
+use slipway_config::{Config, Image, ImageKind};
+use slipway_native::{check, rootless};
+use slipway_stages::Graph;
+
+use super::flags::Flags;
+use crate::{
+    choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
+    commands::session::Session,
+    embedded, engine as engines,
+    failure::Failure,
+    ssh,
+};
+
+/// Where the ssh agent for commands listens, and the agent itself when it was started for this build.
+pub(super) async fn agent(
+    session: &Session,
+    engine: &EngineAddress,
+    choice: &Choice,
+    graph: &Graph,
+) -> Result<Option<(PathBuf, Option<ssh::Agent>)>, Failure> {
+    let runs = |image: &Image| match &image.kind {
+        ImageKind::Stapel(stapel) => !stapel.shell.stages.is_empty() || stapel.ansible.is_some(),
+        // Whether one mounts an agent stands in its Dockerfile.
+        ImageKind::Dockerfile(_) => true,
+    };
+    if !graph.images().iter().any(runs) {
+        return Ok(None);
+    }
+    if choice.backend == Backend::Docker && !engine.is_here() {
+        if session.agent.is_some() {
+            let why = "--ssh-key: commands have no ssh agent, for the Docker engine is on another host";
+            session.printer.warn(why);
+        }
+        return Ok(None);
+    }
+    if let Some(agent) = &session.agent {
+        return Ok(Some((agent.socket().to_owned(), None)));
+    }
+    let environment = session.world.environment.clone();
+    let (socket, agent) = session.blocking(move || Ok(ssh::usual(&environment))).await?;
+    Ok(socket.map(|socket| (socket, agent)))
+}
+
+/// Finds what builds, and says so.
+pub(super) async fn backend(
+    session: &Session,
+    flags: &Flags,
+    engine: &EngineAddress,
+    config: &Config,
+    graph: &Graph,
+) -> Result<Choice, Failure> {
+    let refused = |error| match error {
+        NoBackend::Refused(_) => Failure::usage(error),
+        NoBackend::Absent(_) => Failure::from(error),
+    };
+    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment);
+    let asked = wanted.asked().map_err(refused)?;
+    let dockerfiles = graph.images().iter().filter(|image| matches!(image.kind, ImageKind::Dockerfile(_)));
+    let dockerfiles: Vec<String> = dockerfiles.map(|image| image.name().to_string()).collect();
+    let lacks = choose::native_lacks(&dockerfiles);
+    if let (Asked::Named(Backend::Native, _), Some(why)) = (&asked, &lacks) {
+        return Err(Failure::usage(NoBackend::Refused(why.clone())));
+    }
+    let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked, lacks);
+    let tried = session.world.interrupted.run_until_cancelled(trying).await;
+    let tried = tried.ok_or_else(Failure::interrupted)?;
+    let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
+    choose::check_compression(choice.backend, flags.backend.compression).map_err(refused)?;
+    choose::native_runtime(choice.backend, flags.backend.runtime.as_deref()).map_err(refused)?;
+    if choice.backend == Backend::Native {
+        if rootless::is_needed() {
+            return Err(Failure::from(engines::start_again()));
+        }
+        let why = if rootless::is_inside() { "as this is not root" } else { "as this is root" };
+        choice.why = format!("{}; {}, {why}", choice.why, check::mode());
+    }
+    let repo = flags.repo.as_ref().map(ToString::to_string);
+    let home = session.home.display().to_string();
+    let said = choose::announcement(&choice, engine, &home, &config.project, repo.as_deref());
+    session.printer.release(Some(&said));
+    Ok(choice)
+}
+
+/// Tries what is asked for. `lacks` = what this host could not build anyway.
+async fn try_backends(
+    session: &Session,
+    (engine, driver): (&EngineAddress, Option<&str>),
+    asked: &Asked,
+    lacks: Option<String>,
+) -> Tried {
+    let docker = match asked {
+        Asked::Named(Backend::Native, _) => None,
+        Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),
+    };
+    let native = match (asked, &docker, lacks) {
+        (Asked::Named(Backend::Docker, _), _, _) | (Asked::Any, Some(Ok(())), _) => None,
+        (_, _, Some(why)) => Some(Err(why)),
+        (_, _, None) => Some(embedded::probe_native(&session.home, driver).await),
+    };
+    Tried { docker, native }
+}
