@@ -136,7 +136,7 @@ async fn build_within(
         let introspect =
             Introspector::new(flags.introspect.clone(), &graph, &session.world.environment, &session.printer);
         let introspect = introspect.map_err(Failure::usage)?.map(Arc::new);
-        let choice = backend(session, &flags, &engine, &config, &graph).await?;
+        let choice = backend(session, &flags, &engine, &config).await?;
         let agent = agent(session, &engine, &choice, &graph).await?;
         show_mode(session, &project);
         show_plan(session, flags.building.parallel, flags.building.limit, &graph);

@@ -276,6 +276,7 @@ async fn open_backend(
                 limits: Limits::default(),
                 driver: Driver::default(),
                 runtime: None,
+                addresses: slipway_native::Addresses::Far,
                 clock: Arc::new(SystemClock::new(None)),
             };
             let native = Arc::new(NativeBackend::open(options).await?);
