@@ -153,7 +153,7 @@ fn a_failure_names_file_and_line() -> Result<()> {
     assert_eq!(closing("shell")?, "Error: build stage shell/setup (werf.yaml:9): the command ended with exit code 7");
     assert_eq!(
         closing("docker")?,
-        "Error: build stage docker/dockerfile (sub/docker/Dockerfile:4): the command ended with exit code 9"
+        "Error: build stage docker/dockerfile (sub/docker/Dockerfile:4): `RUN echo bad && exit 9` ended with exit code 9"
     );
     Ok(())
 }
