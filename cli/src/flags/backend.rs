@@ -13,7 +13,7 @@ use super::{
 pub(crate) const BACKEND: Flag = Flag::choice(
     "backend",
     &["auto", "docker", "native", "buildah"],
-    "What builds containers; auto: a Docker engine if one answers, else this host itself (native)",
+    "What builds containers; auto: a Docker engine if one answers, else this host itself (native); with --repo this host first",
 )
 .default("auto")
 .werf(Werf::Absent)
