@@ -36,6 +36,9 @@ pub enum FetchError {
     /// It is not to be had: trying again does not help.
     #[error("{0}")]
     Refused(String),
+    /// It would come from where nothing is fetched from.
+    #[error("{0}")]
+    Near(String),
     /// Nobody answers, or not to the end: another try may help.
     #[error("{0}")]
     Unavailable(String),
@@ -114,7 +117,7 @@ impl Fetcher {
     /// The addresses of a host; all may be spoken to.
     ///
     /// # Errors
-    /// [`FetchError::Refused`] when one may not, [`FetchError::Unavailable`] when the host is not known.
+    /// [`FetchError::Near`] when one may not, [`FetchError::Unavailable`] when the host is not known.
     pub async fn addresses_of(&self, host: &str) -> Result<Vec<IpAddr>, FetchError> {
         let found = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(address) => self.guard.addresses_of(&address.to_string()).await,
@@ -203,7 +206,7 @@ fn told(doing: &str, error: &(dyn Error + 'static)) -> FetchError {
             io.get_ref()?.downcast_ref()
         });
         if let Some(near) = near {
-            return FetchError::Refused(format!("{doing}: {near}: it is refused"));
+            return FetchError::Near(format!("{doing}: {near}"));
         }
         cause = found.source();
     }

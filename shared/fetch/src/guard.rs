@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -20,10 +20,17 @@ pub(crate) type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec
 
 /// An address that must not be spoken to.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{host}` is {address}, an address of this host, its link or its cloud's metadata")]
 pub(crate) struct TooNear {
     host: String,
     address: IpAddr,
+}
+
+impl fmt::Display for TooNear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, address } = self;
+        let named = if *host == address.to_string() { String::new() } else { format!("{address}, ") };
+        write!(f, "`{host}` is {named}an address of this host, its link or its cloud's metadata: it is refused")
+    }
 }
 
 /// What looks names up and lets only some addresses through.

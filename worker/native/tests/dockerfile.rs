@@ -8,6 +8,11 @@
 
 #[path = "dockerfile/context.rs"]
 mod context;
+#[path = "dockerfile/far.rs"]
+mod far;
+#[path = "../../../shared/git/tests/all/http.rs"]
+#[expect(dead_code, reason = "shared with the tests of git")]
+mod git_server;
 #[path = "dockerfile/judge.rs"]
 mod judge;
 #[path = "dockerfile/listing.rs"]

@@ -122,7 +122,7 @@ async fn redirects_are_looked_at_like_the_first_address() {
     let fetcher = Fetcher::with(guard, Limits::default()).expect("a fetcher");
     for host in ["far.example", "127.0.0.2"] {
         for (path, expected) in [
-            ("/near", "127.0.0.1, an address of this host"),
+            ("/near", "`127.0.0.1` is an address of this host"),
             ("/named", "`near.example` is 127.0.0.1"),
             ("/metadata", "169.254.169.254"),
             ("/disk", "file://"),

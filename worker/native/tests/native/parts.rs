@@ -8,8 +8,8 @@ use slipway_backend::{
     conformance::{Harness, MakeBase, archive, directory, file},
 };
 use slipway_native::{
-    Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands, probe::probe,
-    runtime::Runtime,
+    Addresses, Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands,
+    probe::probe, runtime::Runtime,
 };
 use slipway_oci::{
     BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Repo,
@@ -67,6 +67,16 @@ impl Native {
 
     /// The same with limits of what commands use.
     pub(crate) async fn within(limit: Option<u64>, commands: Commands, limits: Limits) -> Option<Self> {
+        Self::made(limit, commands, limits, Addresses::Far).await
+    }
+
+    /// The same for Dockerfiles that may fetch from these addresses.
+    pub(crate) async fn made(
+        limit: Option<u64>,
+        commands: Commands,
+        limits: Limits,
+        addresses: Addresses,
+    ) -> Option<Self> {
         let home = tempfile::tempdir().expect("a directory");
         let wanted = Environment::from_process().get(DRIVER).map(str::to_owned);
         let driver = Driver::find(wanted.as_deref(), &home.path().join("store"));
@@ -86,7 +96,7 @@ impl Native {
             limits,
             driver,
             runtime: runtime(),
-            addresses: slipway_native::Addresses::Far,
+            addresses,
             clock: Arc::new(SystemClock::new(None)),
         };
         let backend = NativeBackend::open(options).await.expect("a backend");

@@ -144,9 +144,7 @@ async fn fetch(shared: &Arc<Shared>, url: &str, to: &Path, checksum: Option<&str
 /// What an error of the network means.
 fn told(error: FetchError) -> BackendError {
     match error {
-        FetchError::Refused(why) if why.contains("it is refused") => {
-            BackendError::Refused(format!("{why}; --allow-near-addresses allows it"))
-        }
+        FetchError::Near(why) => BackendError::Refused(format!("{why}; --allow-near-addresses allows it")),
         FetchError::Refused(why) => BackendError::Refused(why),
         FetchError::Unavailable(why) => BackendError::Engine(why),
         FetchError::Disk { doing, error } => error::system(&doing, error),
