@@ -131,5 +131,5 @@ impl Delivering {
 
 /// Equal copies have equal keys: builds share them.
 fn key(delivery: &Delivery) -> JobKey {
-    JobKey(format!("deliver {} to {}", delivery.id, delivery.to))
+    JobKey(format!("deliver {} to {}", delivery.id, delivery.to).into())
 }
