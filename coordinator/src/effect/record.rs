@@ -16,9 +16,9 @@ const PARALLEL: usize = 8;
 pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(), BuildFailure> {
     super::whole::check(outside, images).await?;
     let named = |image: &BuiltImage| {
-        let stage = image.last().map(|last| last.record.id);
-        let names = image.names.clone().into_iter();
-        names.filter_map(move |name| Some((name, stage?))).collect::<Vec<_>>()
+        let stages: Vec<StageId> = image.lasts().map(|last| last.record.id).collect();
+        let each = |name: &ImageName| stages.iter().map(|stage| (name.clone(), *stage)).collect::<Vec<_>>();
+        image.names.iter().flat_map(each).collect::<Vec<_>>()
     };
     let all: Vec<(ImageName, StageId)> = images.iter().flat_map(named).collect();
     let write = |(name, stage): (ImageName, StageId)| async move {

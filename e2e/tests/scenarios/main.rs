@@ -25,6 +25,7 @@ mod killed;
 mod mounts;
 mod native;
 mod output;
+mod platforms;
 mod registries;
 mod remotes;
 mod repositories;

@@ -21,7 +21,7 @@ pub mod repo;
 pub mod tags;
 mod tiny;
 
-pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, SecondaryRepo};
+pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, Indexes, SecondaryRepo};
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};
 pub use ledger_records::{LedgerRecords, Rejects};

@@ -46,7 +46,7 @@ impl Outcome {
     pub(crate) fn last(&self, image: &str) -> StageRecord {
         let images = self.result.as_ref().expect("the build succeeded");
         let image = images.iter().find(|built| built.names.iter().any(|name| name.0 == image)).expect("the image");
-        image.last().expect("a stage").record.as_ref().clone()
+        image.lasts().next().expect("a stage").record.as_ref().clone()
     }
 }
 
