@@ -199,16 +199,6 @@ pub(crate) fn native_runtime(backend: Backend, name: Option<&str>) -> Result<Opt
     }
 }
 
-/// Why the native backend cannot build these images, when it cannot.
-pub(crate) fn native_lacks(dockerfiles: &[String]) -> Option<String> {
-    dockerfiles.first().map(|image| {
-        format!(
-            "not supported yet: images from Dockerfiles with the native backend (`{image}`): use --backend docker, or \
-             build Stapel images alone"
-        )
-    })
-}
-
 /// Refuses a compression that a backend does not have.
 ///
 /// # Errors

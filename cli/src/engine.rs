@@ -10,7 +10,7 @@ use slipway_backend::{ContainerBackend, ImageStore, LocalImage, Pushed, SpoolDir
 use slipway_docker::{DockerBackend, DockerOptions};
 use slipway_gateway::Gateway;
 use slipway_native::{
-    Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands, rootless,
+    Addresses, Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands, rootless,
     runtime::Runtime,
 };
 use slipway_oci::{Platform, Repo};
@@ -62,6 +62,7 @@ impl Engine {
                     program: PathBuf::from(OWN_PROGRAM),
                     commands: if options.strangers { Commands::Strangers } else { Commands::Own },
                     limits: options.native_limits()?,
+                    addresses: Addresses::Far,
                     clock: Arc::new(SystemClock::new(None)),
                 };
                 Ok(Self::Native(Arc::new(NativeBackend::open(native).await?)))
@@ -207,6 +208,7 @@ pub(crate) async fn trial(home: &Path, by: Trial) -> Result<(), String> {
         limits: Limits::default(),
         driver,
         runtime,
+        addresses: Addresses::Far,
         clock: Arc::new(SystemClock::new(None)),
     };
     let native = NativeBackend::open(options).await.map_err(|error| error.to_string())?;

@@ -19,6 +19,7 @@ pub(crate) async fn answer(outside: &Outside, tasks: &Tasks, question: &Question
         Question::Stored { place, digest, platform, not_before } => {
             storage::answer(outside, place, *digest, platform, *not_before).await.map(Some)
         }
+        Question::Foreseen { key, platform } => Ok(Some(storage::foreseen(outside, key, platform).await)),
         Question::Base { reference, platform } => base::answer(outside, reference, platform).await.map(Some),
         Question::Imported { content, input, .. } => import::recorded(outside, content.as_ref(), input).await,
     }

@@ -7,7 +7,7 @@ use slipway_digest::CommitId;
 use slipway_git::GitView;
 use slipway_oci::{Platform, Repo};
 use slipway_stages::BaseImage;
-use slipway_storage::{Beside, CustomTags, Publisher, Records, StageStorage};
+use slipway_storage::{Beside, CustomTags, Publisher, Records, RepoStorage, StageStorage};
 
 /// Finds external images. Live: registries, with the local engine as a fallback.
 #[async_trait]
@@ -25,6 +25,8 @@ pub struct Outside {
     pub primary: Arc<dyn StageStorage>,
     /// The local storage of this host, when stages are published to a repository: they may be copied from it.
     pub local: Option<Arc<dyn StageStorage>>,
+    /// Where the stages of images are noted, so that they are found at once; `None` = nowhere, and they are looked for one by one.
+    pub images: Option<Arc<RepoStorage>>,
     /// Repositories beside the primary one.
     pub beside: Beside,
     /// Further tags of its images; `None` = there are none.

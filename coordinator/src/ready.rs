@@ -91,6 +91,7 @@ pub(crate) fn build(request: &SubmitRequest, graph: Graph, name: &BuildName) -> 
         dev: request.dev,
         virtual_merge: request.virtual_merge,
         sources: request.others.sources(),
+        foresees: false,
     };
     let options =
         BuildOptions { parallel: request.parallel, require_built: request.require_built, schedule: request.schedule };

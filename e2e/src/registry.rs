@@ -127,6 +127,15 @@ impl Registry {
         self.log().lines().filter(|line| line.contains("response completed")).filter_map(request).collect()
     }
 
+    /// Deletes a tagged manifest by the registry's own interface, as other programs do.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn delete(&self, name: &str, tag: &str) -> Result<()> {
+        let (digest, _) = self.manifest(name, tag)?;
+        block_on(async { Ok(client()?.delete_manifest(&self.repo(name).parse()?, &digest.parse()?).await?) })
+    }
+
     /// Loses everything of a repository, as when it was deleted by a foreign tool.
     ///
     /// # Errors

@@ -117,6 +117,7 @@ async fn build_within(
         dev: project.is_dev(),
         virtual_merge,
         sources: flags.places(),
+        foresees: flags.repo.is_some() && flags.cluster.is_none(),
     };
     let files = failure::Files::new(project.rendering.clone(), &graph);
     let mut host = None;
@@ -137,7 +138,7 @@ async fn build_within(
         let introspect =
             Introspector::new(flags.introspect.clone(), &graph, &session.world.environment, &session.printer);
         let introspect = introspect.map_err(Failure::usage)?.map(Arc::new);
-        let choice = backend(session, &flags, &engine, &config, &graph).await?;
+        let choice = backend(session, &flags, &engine, &config).await?;
         if !flags.building.require_built && (choice.backend == Backend::Native || engine.is_here()) {
             let room = session.home.join("service/tmp");
             session.blocking(move || emulation::check(&foreign, &room)).await?;

@@ -10,8 +10,8 @@ use slipway_oci::Repo;
 use slipway_process::Tasks;
 use slipway_registry::Client;
 use slipway_storage::{
-    Beside, CacheRepo, CustomTags, FinalRepo, Indexes, JournalLedger, MemoryRecords, Publisher, Records, RepoStorage,
-    SecondaryRepo, StageStorage,
+    Beside, CacheRepo, CustomTags, FinalRepo, IndexDir, Indexes, JournalLedger, MemoryRecords, Publisher, Records,
+    RepoStorage, SecondaryRepo, StageStorage,
 };
 
 use super::{BuildRequest, agreed::Agreed, archives::Archives, bases::FoundBases};
@@ -29,12 +29,14 @@ pub(super) fn outside(
     let project = &request.settings.project;
     let local = host.engine.stage_storage(project);
     let publisher = agreed.map(Agreed::publisher);
+    let mut images = None;
     let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match (&request.repo, agreed) {
         (Some(_), Some(agreed)) => (agreed.stages(), agreed.records(project), Some(local)),
         (Some(repo), None) => {
-            let storage = RepoStorage::new(client.clone(), repo.clone());
+            let storage = Arc::new(RepoStorage::kept(client.clone(), repo.clone(), &index(request), true));
             let records = storage.records(project);
-            (Arc::new(storage), Arc::new(records), Some(local))
+            images = Some(Arc::clone(&storage));
+            (storage, Arc::new(records), Some(local))
         }
         (None, _) => (local, Arc::new(MemoryRecords::default()), None),
     };
@@ -48,7 +50,6 @@ pub(super) fn outside(
         )
     };
     let publisher = publisher.unwrap_or_else(on_host);
-    let images = host.engine.images();
     let beside = beside(request, &client);
     let custom_tags = custom_tags(request, &client);
     let client = client.pulling();
@@ -57,9 +58,10 @@ pub(super) fn outside(
         git: Arc::clone(git),
         primary,
         local,
+        images,
         beside,
         custom_tags,
-        bases: Arc::new(FoundBases { client, images, archives }),
+        bases: Arc::new(FoundBases { client, images: host.engine.images(), archives }),
         records,
         history: history(request),
         publisher: Arc::new(publisher),
@@ -67,10 +69,16 @@ pub(super) fn outside(
     }
 }
 
+/// Where the tags of repositories are kept between builds.
+fn index(request: &BuildRequest) -> IndexDir {
+    IndexDir { directory: request.host.service().join("index"), clock: Arc::clone(&request.clock) }
+}
+
 /// The repositories beside the primary one.
 fn beside(request: &BuildRequest, client: &Client) -> Beside {
     let cache = |repo: &Repo| CacheRepo::new(client.clone(), repo.clone(), Arc::clone(&request.clock));
-    let secondary = |repo: &Repo| SecondaryRepo::new(client.clone(), repo.clone());
+    let place = index(request);
+    let secondary = |repo: &Repo| SecondaryRepo::kept(client.clone(), repo.clone(), &place);
     Beside {
         caches: request.others.caches.iter().map(cache).map(Arc::new).collect(),
         secondaries: request.others.secondaries.iter().map(secondary).map(Arc::new).collect(),

@@ -43,7 +43,7 @@ pub(crate) fn images() -> Vec<BuiltImage> {
         names: names.iter().map(|name| ImageName((*name).to_owned())).collect(),
         artifact,
         is_final: !artifact,
-        platforms: vec![BuiltTarget { platform: platform("linux/amd64"), stages }],
+        platforms: vec![BuiltTarget { platform: platform("linux/amd64"), stages, key: None }],
         index: None,
         final_repo: None,
     };

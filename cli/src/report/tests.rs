@@ -94,7 +94,7 @@ fn a_place_that_cannot_be_written_is_refused_at_once() {
 fn several_platforms_are_one_image_and_each_of_them() {
     let mut image = samples::images().remove(2);
     let stages = vec![samples::stage(3, "127.0.0.1:5000", StageKind::From, Source::Built)];
-    image.platforms.push(BuiltTarget { platform: samples::platform("linux/arm64"), stages });
+    image.platforms.push(BuiltTarget { platform: samples::platform("linux/arm64"), stages, key: None });
     let at = image.platforms[0].stages[0].record.at.clone();
     image.index = Some(ImageIndex { tag: "0".repeat(56), at: at.clone() });
     let read = |image: &BuiltImage, by_platform| -> serde_json::Value {

@@ -72,10 +72,7 @@ fn a_deleted_file_is_named_as_such() {
 fn backends_that_do_not_exist_are_refused() {
     let Some(project) = files() else { return };
     project.run(&["build", "--backend", "buildah"]).ends(2, &["not supported yet: --backend buildah"]);
-    let dockerfile = "not supported yet: images from Dockerfiles with the native backend (`web`)";
-    project.run(&["build", "--backend", "native"]).ends(2, &[dockerfile]);
     let project = project.with("WERF_BUILDAH_MODE", "native-chroot").with("DOCKER_HOST", NOWHERE);
-    project.run(&["build"]).ends(2, &[dockerfile]);
     let rootless = files().expect("it was made before").with("WERF_BUILDAH_MODE", "native-rootless");
     if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("this process")) == 0 {
         rootless.run(&["build"]).ends(2, &["WERF_BUILDAH_MODE=native-rootless is for users other than root"]);

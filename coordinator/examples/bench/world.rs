@@ -121,6 +121,7 @@ impl World {
             git: Arc::new(NoFiles),
             primary: stages,
             local: None,
+            images: None,
             beside: Default::default(),
             custom_tags: None,
             bases: Arc::new(AnyBase),
@@ -230,6 +231,7 @@ pub(crate) fn build(graph: Graph, options: BuildOptions) -> Build {
         dev: false,
         virtual_merge: None,
         sources: Vec::new(),
+        foresees: false,
     };
     Build::new(graph, &Arc::new(settings), options)
 }

@@ -43,7 +43,7 @@ fn look(git: &dyn GitView, question: &Question) -> Result<Answer, GitError> {
             Err(GitError::Shallow(_) | GitError::Missing(_) | GitError::Submodule { .. }) => Ok(Answer::Ancestor(None)),
             Err(error) => Err(error),
         },
-        Question::Stored { .. } | Question::Base { .. } | Question::Imported { .. } => {
+        Question::Stored { .. } | Question::Foreseen { .. } | Question::Base { .. } | Question::Imported { .. } => {
             Err(GitError::Broken("asked something that is no matter of git".to_owned()))
         }
     }
@@ -57,6 +57,8 @@ fn doing(question: &Question) -> String {
             format!("find what changed in `/{}` between commits {from} and {to}", scope.base())
         }
         Question::Ancestor { old, new, .. } => format!("find out whether commit {old} is an ancestor of {new}"),
-        Question::Stored { .. } | Question::Base { .. } | Question::Imported { .. } => "ask git".to_owned(),
+        Question::Stored { .. } | Question::Foreseen { .. } | Question::Base { .. } | Question::Imported { .. } => {
+            "ask git".to_owned()
+        }
     }
 }

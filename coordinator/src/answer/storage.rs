@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use slipway_digest::{Millis, StageDigest};
+use slipway_digest::{Checksum, Millis, StageDigest};
 use slipway_oci::Platform;
-use slipway_stages::{Answer, Place, StageRecord};
+use slipway_stages::{Answer, Place, StageRecord, facts::Foreseen};
 use slipway_storage::{StageStorage, StorageError};
 
 use crate::outside::Outside;
@@ -42,6 +42,17 @@ pub(super) async fn answer(
     }
     found.sort_by_key(|record| record.id.stamp);
     Ok(Answer::Stored(found))
+}
+
+/// What is noted of an image, and stored under the digests of its stages. It is only a hint: what goes wrong here is said by the
+/// look-ups that follow.
+pub(super) async fn foreseen(outside: &Outside, key: &Checksum, platform: &Platform) -> Answer {
+    let Some(images) = &outside.images else { return Answer::Foreseen(Foreseen::default()) };
+    let foreseen = images.foresee(key, platform).await.unwrap_or_else(|error| {
+        tracing::debug!("look for the stages of image {key} at once: {error}");
+        Foreseen::default()
+    });
+    Answer::Foreseen(foreseen)
 }
 
 async fn find(

@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 use slipway_config::ImageName;
 use slipway_digest::StageId;
-use slipway_stages::build::{BuildFailure, BuiltImage};
+use slipway_stages::build::{BuildFailure, BuiltImage, BuiltTarget};
 use slipway_storage::StorageError;
 
 use crate::outside::Outside;
@@ -27,7 +27,25 @@ pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(
         written.map_err(|error| BuildFailure::Unanswered { why: why(error), image: name.clone() })
     };
     futures::stream::iter(all.into_iter().map(write)).buffer_unordered(PARALLEL).try_collect::<Vec<()>>().await?;
+    note(outside, images).await;
     Ok(())
+}
+
+/// Notes which stages images have, where that is done. The next build can do without.
+async fn note(outside: &Outside, images: &[BuiltImage]) {
+    let Some(notes) = &outside.images else { return };
+    let write = |image: &BuiltTarget| {
+        let stages: Vec<StageId> = image.stages.iter().map(|stage| stage.record.id).collect();
+        let key = image.key;
+        async move {
+            let Some(key) = key else { return };
+            if let Err(error) = notes.note_image(&key, &stages).await {
+                tracing::debug!("note the stages of image {key}: {error}");
+            }
+        }
+    };
+    let writes: Vec<_> = images.iter().flat_map(|image| &image.platforms).map(write).collect();
+    futures::stream::iter(writes).buffer_unordered(PARALLEL).collect::<Vec<()>>().await;
 }
 
 async fn one(outside: &Outside, name: &ImageName, stage: StageId) -> Result<(), StorageError> {

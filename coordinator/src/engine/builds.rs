@@ -123,10 +123,11 @@ impl Builds {
         let _ = running.outgoing.send(event);
     }
 
-    /// Tells what has gone wrong with repositories that a build can do without.
+    /// Tells what is to be known of the repositories of a build, and what has gone wrong with those that it can do without.
     pub(super) fn tell_troubles(&mut self, id: BuildId) {
         let Some(outside) = self.outside(id) else { return };
-        for trouble in outside.beside.caches.iter().filter_map(|cache| cache.untold()) {
+        let caches = outside.beside.caches.iter().filter_map(|cache| cache.untold());
+        for trouble in caches.chain(outside.primary.untold()) {
             self.tell(id, Event::Notice(trouble));
         }
     }

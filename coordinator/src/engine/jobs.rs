@@ -24,8 +24,6 @@ use crate::{
 
 /// The network that commands see unless something else is asked for.
 const DEFAULT_NETWORK: &str = "default";
-/// The backend that builds Dockerfiles.
-const DOCKERFILES: &str = "docker";
 
 /// A stage that a build wants.
 pub(super) struct WantedStage {
@@ -262,10 +260,9 @@ fn requirements(plan: &StagePlan, asked: Requirements) -> Requirements {
             let network = plan.network.clone().or_else(usual);
             Requirements { platform, network, ..asked }
         }
-        // No other backend builds them yet.
         StageBody::Dockerfile(input) => {
             let network = input.network.clone().filter(|network| !network.is_empty()).or_else(usual);
-            Requirements { platform, network, backend: Some(DOCKERFILES.to_owned()), ..asked }
+            Requirements { platform, network, ..asked }
         }
         StageBody::Nothing | StageBody::Git(_) | StageBody::Imports(_) | StageBody::Respec(_) | StageBody::Copy(_) => {
             Requirements { platform, ..asked }
@@ -314,7 +311,8 @@ pub(super) fn checksum_key(question: &Question) -> Option<JobKey> {
             let name = Encoder::new("local image").text(&format!("{:?}", input.image)).finish();
             Some(JobKey(format!("import-local-{:?}", ImportKey::new(name, input))))
         }
-        Question::File { .. }
+        Question::Foreseen { .. }
+        | Question::File { .. }
         | Question::Tree { .. }
         | Question::Changes { .. }
         | Question::Ancestor { .. }

@@ -226,6 +226,7 @@ impl Reign {
             git: Arc::new(repository),
             primary: Arc::clone(&place.stages),
             local: None,
+            images: None,
             beside: self.parts.places.beside(&request.others),
             custom_tags: self.parts.places.custom_tags(request),
             bases: Arc::clone(&self.parts.places.bases),

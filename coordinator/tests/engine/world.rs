@@ -86,6 +86,7 @@ impl World {
             git: Arc::new(OneFile),
             primary: Arc::new(storage.clone()),
             local: None,
+            images: None,
             beside: Default::default(),
             custom_tags: None,
             bases: Arc::new(AnyBase),
@@ -113,6 +114,7 @@ impl World {
             dev: false,
             virtual_merge: None,
             sources: Vec::new(),
+            foresees: false,
         };
         let build = Build::new(Graph::new(config.images), &Arc::new(settings), BuildOptions::default());
         Submission {

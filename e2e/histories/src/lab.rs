@@ -117,6 +117,7 @@ impl Lab {
             git: Arc::clone(&git),
             primary: storage,
             local: None,
+            images: None,
             beside: Default::default(),
             custom_tags: None,
             bases: Arc::new(InRegistry(client.clone())),
@@ -218,6 +219,7 @@ impl Lab {
             dev: false,
             virtual_merge: None,
             sources: Vec::new(),
+            foresees: false,
         };
         let options = BuildOptions { parallel: None, require_built: false, schedule: Schedule::Ready };
         let build = Build::new(self.graph.clone(), &Arc::new(settings), options);
@@ -274,6 +276,7 @@ async fn open_backend(
                 limits: Limits::default(),
                 driver: Driver::default(),
                 runtime: None,
+                addresses: slipway_native::Addresses::Far,
                 clock: Arc::new(SystemClock::new(None)),
             };
             let native = Arc::new(NativeBackend::open(options).await?);

@@ -302,7 +302,7 @@ fn fixture_52_custom_tags_are_of_the_images_that_run() -> Result<()> {
     project.commit("first")?;
     let primary = build.repo("shop");
     let custom = |registry: &Registry, name: &str| -> Result<Vec<String>> {
-        let records = ["managed-image-", "meta-", "import-metadata-", "custom-tag-meta-", "slipway-final-repo"];
+        let records = ["managed-image-", "meta-", "import-metadata-", "custom-tag-meta-", "image-stages-", "slipway-"];
         let stages = registry.stages(name)?;
         let tags = registry.tags(name)?.into_iter().filter(|tag| !stages.contains(tag));
         Ok(tags.filter(|tag| !records.iter().any(|record| tag.starts_with(record))).collect())

@@ -78,19 +78,75 @@ fn required_stages_that_are_missing_end_with_exit_code_4() -> Result<()> {
 }
 
 #[test]
-fn a_stage_whose_tag_was_deleted_is_rebuilt() -> Result<()> {
+fn a_stage_that_a_foreign_tool_deleted_is_rebuilt_and_told_once() -> Result<()> {
     if !require(&ALL) {
         return Ok(());
     }
     let (registry, project) = (Registry::start()?, project()?);
     let repo = registry.repo("storages");
-    project.build(&["--repo", &repo])?;
+    let told = |stderr: &str| stderr.matches("Only `slipway cleanup` may delete stages").count();
+    let first = project.build(&["--repo", &repo])?;
+    engine::forget(project.name())?;
+    let below = first.report["Images"]["app"]["Stages"][1]["DockerTag"].as_str().context("a tag")?.to_owned();
+    registry.delete("storages", &below)?;
+    let mended = project.build(&["--repo", &repo])?;
+    assert_eq!(mended.run.built(), ["app/gitArchive", "app/setup"], "{}", mended.run.stderr);
+    assert!(told(&mended.run.stderr) == 1 && mended.run.stderr.contains(&below), "{}", mended.run.stderr);
+    let again = project.build(&["--repo", &repo])?;
+    assert_eq!((again.run.built(), told(&again.run.stderr)), (vec![], 0), "{}", again.run.stderr);
     engine::forget(project.name())?;
     // A foreign tool empties the repository.
     std::fs::remove_dir_all(registry.data().join("docker/registry/v2/repositories/storages"))?;
     let again = project.build(&["--repo", &repo])?;
     assert_eq!(again.run.built().len(), 3, "{}", again.run.stderr);
+    assert_eq!(told(&again.run.stderr), 1, "{}", again.run.stderr);
     assert_eq!(registry.stages("storages")?.len(), 3);
+    Ok(())
+}
+
+/// What a host has seen of a repository it need not ask for again; what others have stored since it sees all the same.
+#[test]
+fn a_build_of_what_is_stored_lists_nothing_until_others_store_more() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, project()?);
+    let repo = registry.repo("storages");
+    let build = |home: &str| {
+        let before = registry.requests().len();
+        let home = project.home().join(home).display().to_string();
+        let built = project.build(&["--repo", &repo, "--home-dir", &home])?;
+        let requests = registry.requests()[before..].to_vec();
+        let listings = requests.iter().filter(|request| request.contains("/tags/list")).count();
+        Ok::<_, anyhow::Error>((built, listings, requests))
+    };
+    let (first, _, _) = build("one")?;
+    for home in ["one", "two", "one", "two"] {
+        let (again, listings, requests) = build(home)?;
+        assert!(again.run.built().is_empty() && again.image("app") == first.image("app"), "{}", again.run.stderr);
+        // The other host knows nothing when it begins.
+        let cold = home == "two" && !project.home().join("seen").exists();
+        assert_eq!(listings, usize::from(cold), "{requests:#?}");
+        if cold {
+            std::fs::write(project.home().join("seen"), "")?;
+            // The note of the image tells all of its stages; of the last one the manifest is read for its layers.
+            let read = requests.iter().filter(|request| request.starts_with("GET /v2/storages/manifests/"));
+            let read: Vec<&String> = read.collect();
+            assert!(read.len() == 1 && read[0].contains("image-stages-"), "{requests:#?}");
+        } else {
+            // The marker, each stage, whose repository it is, and the layers; no records, no documents.
+            let is_one = |request: &&String| request.contains("/storages/") && !request.contains("/blobs/");
+            assert_eq!(requests.iter().filter(is_one).count(), 1 + 3 + 1, "{requests:#?}");
+        }
+    }
+    project.write("file", "2")?;
+    project.commit("second")?;
+    let (second, _, _) = build("two")?;
+    assert_eq!(second.run.built(), ["app/gitLatestPatch"]);
+    engine::forget(project.name())?;
+    let (seen, listings, requests) = build("one")?;
+    assert!(seen.run.built().is_empty() && seen.image("app") == second.image("app"), "{}", seen.run.stderr);
+    assert_eq!(listings, 1, "{requests:#?}");
     Ok(())
 }
 
@@ -103,15 +159,15 @@ fn a_lost_layer_below_a_found_image_is_noticed_and_built_anew() -> Result<()> {
     let (registry, project) = (Registry::start()?, project()?);
     let repo = registry.repo("storages");
     let first = project.build(&["--repo", &repo])?;
-    let heads = |log: &str| log.matches("http.request.method=HEAD").count();
-    let before = heads(&registry.log());
+    let heads = || registry.requests().iter().filter(|one| one.starts_with("HEAD ") && one.contains("/blobs/")).count();
+    let before = heads();
     assert!(project.build(&["--repo", &repo])?.run.built().is_empty());
     let image = first.image("app");
     let (_, tag) = image.rsplit_once(':').context("a tag")?;
     let (_, manifest) = registry.manifest("storages", tag)?;
     let layers = manifest["layers"].as_array().context("layers")?;
     let distinct: BTreeSet<String> = layers.iter().map(|layer| layer["digest"].to_string()).collect();
-    assert!(heads(&registry.log()) - before <= distinct.len(), "a layer is asked for once");
+    assert!(heads() - before <= distinct.len(), "a layer is asked for once");
     registry.lose(layers.last().context("a layer")?["digest"].as_str().context("a digest")?)?;
     let _ = std::fs::remove_dir_all(project.home().join("local_cache"));
     engine::forget_labelled(project.name())?;

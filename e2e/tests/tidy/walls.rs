@@ -7,12 +7,13 @@ use crate::{
 
 /// Crates of `shared/` that touch the outside world. Every other one is of the pure floor: no runtime, network, file
 /// system, environment or clock.
-const IO_FLOOR: [&str; 9] = [
+const IO_FLOOR: [&str; 10] = [
     "slipway-process",
     "slipway-git",
     "slipway-kv",
     "slipway-locks",
     "slipway-registry",
+    "slipway-fetch",
     "slipway-storage",
     "slipway-protocol",
     "slipway-client",
@@ -52,12 +53,12 @@ const PURE_FOREIGN: [&str; 22] = [
 ];
 
 /// Third parties that stand in some crates only.
-const ROOMS: [(&str, &[&str]); 23] = [
+const ROOMS: [(&str, &[&str]); 25] = [
     ("etcd-client", &["slipway-kv"]),
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
     ("tonic", &["slipway-docker"]),
-    ("reqwest", &["slipway-registry", "slipway-client", "slipway-telemetry"]),
+    ("reqwest", &["slipway-registry", "slipway-client", "slipway-telemetry", "slipway-fetch"]),
     ("prost", &["slipway-telemetry"]),
     ("axum", &["slipway-gateway", "slipway-worker", "slipway-coordinator"]),
     ("saphyr-parser", &["slipway-config"]),
@@ -69,6 +70,8 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("ed25519-dalek", &["slipway-template"]),
     ("flate2", &["slipway-layers", "slipway-toolbox"]),
     ("zstd", &["slipway-layers"]),
+    ("bzip2", &["slipway-layers"]),
+    ("lzma-rust2", &["slipway-layers"]),
     ("nix", &["slipway-native"]),
     ("seccompiler", &["slipway-native"]),
     ("getrandom", &["slipway-process"]),

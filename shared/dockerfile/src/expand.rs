@@ -40,8 +40,17 @@ impl Lexer {
 
     /// Expands `word` with the variables of `scope`; quotes and escapes are resolved. The error says what is wrong.
     pub(crate) fn expand(&self, word: &str, scope: &Scope) -> Result<Expanded, String> {
-        let mut cursor =
-            Cursor { chars: word.chars().peekable(), lexer: self, scope, unknown: false, depth: 0, written: 0 };
+        self.read(word, scope, true)
+    }
+
+    /// The same for a whole text, in which quotes are characters like all others.
+    pub(crate) fn expand_text(&self, text: &str, scope: &Scope) -> Result<String, String> {
+        self.read(text, scope, false).map(|expanded| expanded.text)
+    }
+
+    fn read(&self, word: &str, scope: &Scope, quotes: bool) -> Result<Expanded, String> {
+        let chars = word.chars().peekable();
+        let mut cursor = Cursor { chars, lexer: self, scope, quotes, unknown: false, depth: 0, written: 0 };
         let text = cursor.until(None, false).map_err(|why| format!("`{}`: {why}", shown(word)))?;
         Ok(Expanded { text, unknown: cursor.unknown })
     }
@@ -52,6 +61,8 @@ struct Cursor<'a> {
     chars: Peekable<Chars<'a>>,
     lexer: &'a Lexer,
     scope: &'a Scope,
+    /// Whether quotes keep what is in them.
+    quotes: bool,
     unknown: bool,
     depth: usize,
     written: usize,
@@ -78,8 +89,8 @@ impl Cursor<'_> {
                     let value = self.dollar()?;
                     self.append(&mut text, &value)?;
                 }
-                '\'' => self.single_quoted(&mut text)?,
-                '"' => self.double_quoted(&mut text, raw)?,
+                '\'' if self.quotes => self.single_quoted(&mut text)?,
+                '"' if self.quotes => self.double_quoted(&mut text, raw)?,
                 other => {
                     self.chars.next();
                     self.plain(other, raw, &mut text);

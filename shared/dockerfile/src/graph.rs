@@ -28,7 +28,7 @@ pub(crate) struct Stage {
 
 /// What a `FROM`, a `--from` or a mount's `from` names.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// An earlier stage, by its position.
     Stage(usize),
     /// The empty image.

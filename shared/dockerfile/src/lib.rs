@@ -6,7 +6,7 @@
 //! Reading order: [`inputs`] is the door. Below it: `lines` (physical lines to logical ones, here-documents),
 //! `words` (splitting one line), `parse` (instructions), `graph` (stages and how they are named), `scope` and
 //! `expand` (variables; `pattern` for `${x#p}`), `walk` (everything that a target needs), `instruct` (one instruction), `normal` (hashed
-//! lines), `mount` (`RUN --mount`). `ignore` reads a `.dockerignore`.
+//! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s. `ignore` reads a `.dockerignore`.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,21 @@ mod mount;
 mod normal;
 mod parse;
 mod pattern;
+mod program;
 mod scope;
+mod step;
 mod walk;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use graph::Origin;
 pub use ignore::ignore_patterns;
+pub use program::{Given, Head, Program, Variables};
+pub use step::{
+    Command, Content, Files, Health, Mount, MountKind, Network, Process, Run, Sharing, Source, Step, Written,
+};
 
 /// Longest Dockerfile that is read, in bytes.
 pub const TEXT_LIMIT: usize = 1024 * 1024;

@@ -147,7 +147,7 @@ fn add_stage(stage: Stage, dockerfile: &mut Dockerfile) -> Result<(), Fault> {
 }
 
 /// Reads one instruction.
-fn instruction(line: LogicalLine, escape: char) -> Result<Instruction, Fault> {
+pub(crate) fn instruction(line: LogicalLine, escape: char) -> Result<Instruction, Fault> {
     let text = line.text.trim();
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     let (word, arguments) = text.split_at(end);

@@ -3,23 +3,22 @@
 //! `*` is any text, `?` any one character, brackets mean themselves. A backslash, whatever the file's escape character
 //! is, takes `*`, `?`, `\`, `}` and `/` as they are; before anything else it is a mistake.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Steps that all matching together may take.
 const STEPS_LIMIT: usize = 20_000_000;
 
 /// How much matching work is left.
-pub(crate) struct Steps(Cell<usize>);
+pub(crate) struct Steps(AtomicUsize);
 
 impl Steps {
     pub(crate) fn new() -> Self {
-        Self(Cell::new(STEPS_LIMIT))
+        Self(AtomicUsize::new(STEPS_LIMIT))
     }
 
     fn take(&self, count: usize) -> Result<(), String> {
-        let left = self.0.get().checked_sub(count).ok_or("matching the pattern takes too long; use shorter values")?;
-        self.0.set(left);
-        Ok(())
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count));
+        taken.map(drop).map_err(|_| "matching the pattern takes too long; use shorter values".to_owned())
     }
 }
 

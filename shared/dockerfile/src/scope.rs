@@ -38,6 +38,13 @@ impl Scope {
         Self { open: true, ..Self::default() }
     }
 
+    /// The scope of a stage on an image that sets these variables, and no others.
+    pub(crate) fn on(env: &[String]) -> Self {
+        let pairs = env.iter().filter_map(|entry| entry.split_once('='));
+        let env = pairs.map(|(name, value)| (name.to_owned(), Value::Set(value.to_owned()))).collect();
+        Self { env, ..Self::default() }
+    }
+
     /// What is known of `name`. `ENV` always wins over `ARG`.
     pub(crate) fn find(&self, name: &str) -> &Value {
         let nowhere = if self.open { &Value::Unknown } else { &Value::Unset };

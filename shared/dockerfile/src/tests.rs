@@ -2,4 +2,5 @@
 
 mod corpus;
 mod inputs;
+mod program;
 mod robustness;

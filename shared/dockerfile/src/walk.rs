@@ -38,7 +38,7 @@ pub(crate) fn follow(
 }
 
 /// The arguments that every file has before its first `FROM`. Those given from outside win.
-fn platform_arguments(platform: &str, target: Option<&str>, args: &BTreeMap<String, String>) -> Scope {
+pub(crate) fn platform_arguments(platform: &str, target: Option<&str>, args: &BTreeMap<String, String>) -> Scope {
     let mut parts = platform.split('/');
     let mut part = || parts.next().unwrap_or_default();
     let (os, arch, variant) = (part(), part(), part());

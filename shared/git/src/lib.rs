@@ -38,7 +38,7 @@ pub use read::Trail;
 pub use repository::Repository;
 pub use submodules::Submodule;
 pub use transfer::{Mirror, Remote};
-pub use upstream::{Address, AddressError, Login, Speech, Upstream, Wanted};
+pub use upstream::{Address, AddressError, CheckedOut, Login, Speech, Upstream, Wanted, checkout};
 pub use worktree::{Dirty, DirtyKind, StatusOptions};
 
 /// What can go wrong while a repository is read.

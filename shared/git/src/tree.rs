@@ -82,6 +82,11 @@ fn step(
 /// What the base of `scope` is, and the checksum of what is selected.
 pub(crate) fn summary(source: &Rc<Source>, scope: &Scope) -> Result<TreeSummary, GitError> {
     let base = Node::find(source, scope.base())?;
+    if let Scope::Entry(_) = scope {
+        let name = base.as_ref().map(|node| node.id);
+        let checksum = Encoder::new("entry").optional(name.as_ref(), |encoder, name| encoder.bytes(name.as_bytes()));
+        return Ok(TreeSummary { base: base.as_ref().map(kind), files: 0, checksum: checksum.finish() });
+    }
     let files = files(source, scope)?;
     let checksum = Encoder::new("tree")
         .list(files.iter(), |encoder, TreeFile { path, mode, blob }| {

@@ -6,6 +6,7 @@
 
 mod address;
 mod call;
+mod checkout;
 mod submodules;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{GitError, GitView as _, Repository, program::Git};
 
 pub use address::{Address, AddressError, Login};
 pub use call::Speech;
+pub use checkout::{CheckedOut, checkout};
 
 const PURPOSE: &str = "keep a copy of another git repository";
 /// Where commits that were asked for by name are kept: `refs/slipway/commits/COMMIT`.

@@ -137,7 +137,7 @@ pub(crate) fn united(
 }
 
 /// The keys for one `EXPOSE` word: `80` is `80/tcp`, a range is each of its ports. What is no port is kept as it is.
-pub(crate) fn ports(text: &str) -> Vec<String> {
+pub fn ports(text: &str) -> Vec<String> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
     let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));

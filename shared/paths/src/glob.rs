@@ -59,7 +59,10 @@ impl Glob {
     }
 
     /// Reads a source of `COPY` or `ADD`: Go's `filepath.Match`, without `**` and `{}`; `..` stops at the root.
-    pub(crate) fn copy_source(pattern: &str) -> Result<Self, GlobError> {
+    ///
+    /// # Errors
+    /// [`GlobError`] when it is malformed or too long.
+    pub fn copy_source(pattern: &str) -> Result<Self, GlobError> {
         let parsed = parser::parse(pattern, Dialect::CopySource)?;
         Ok(Self { alternatives: parsed.into_iter().map(Alternative::as_written).collect() })
     }

@@ -9,6 +9,8 @@ pub enum Scope {
     Filter(PathFilter),
     /// Files of a Dockerfile context, by Docker's ignore rules and what `COPY` and `ADD` name.
     Context(ContextFilter),
+    /// All that is under a path, known by the name that git gives to the whole: nothing in it is looked at.
+    Entry(TreePath),
 }
 
 impl Scope {
@@ -17,6 +19,7 @@ impl Scope {
         match self {
             Self::Filter(filter) => &filter.base,
             Self::Context(filter) => &filter.base,
+            Self::Entry(path) => path,
         }
     }
 
@@ -28,6 +31,7 @@ impl Scope {
         match self {
             Self::Filter(filter) => filter.compile().map(Matcher::from),
             Self::Context(filter) => filter.compile().map(Matcher::from),
+            Self::Entry(_) => PathFilter::default().compile().map(Matcher::from),
         }
     }
 
@@ -36,6 +40,7 @@ impl Scope {
         match self {
             Self::Filter(filter) => filter.keeps(relative),
             Self::Context(filter) => filter.keeps(relative),
+            Self::Entry(_) => true,
         }
     }
 
@@ -44,6 +49,7 @@ impl Scope {
         match self {
             Self::Filter(filter) => filter.may_keep_below(relative),
             Self::Context(filter) => filter.may_keep_below(relative),
+            Self::Entry(_) => true,
         }
     }
 }

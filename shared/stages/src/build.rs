@@ -21,7 +21,7 @@ pub use ranks::Durations;
 use ranks::Ranks;
 pub use report::{BuiltImage, BuiltStage, BuiltTarget, ImageIndex, Origin, Source};
 use slipway_config::ImageName;
-use slipway_digest::CommitId;
+use slipway_digest::{Checksum, CommitId};
 use slipway_oci::{ImageAt, Platform};
 pub use turns::Schedule;
 use turns::{Part, Turns};
@@ -429,6 +429,7 @@ impl Build {
             let none = Finished::new();
             let finished = self.finished.get(&self.nodes[node].platform).unwrap_or(&none);
             match self.nodes[node].conveyor.step(&self.facts, finished) {
+                Step::Ask(questions) if self.facts.learn_foreseen(&questions) => {}
                 Step::Ask(questions) => return self.ask(node, questions, wishes),
                 Step::Found(kind, record) => {
                     let image = self.name(node);
@@ -521,13 +522,24 @@ impl Build {
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {
         if !self.over && self.turns.all_done() {
+            let keys: Vec<_> = (0..self.nodes.len()).map(|node| self.unforeseen(node)).collect();
             let mut built: Vec<BuiltImage> = self.graph.images().iter().map(BuiltImage::new).collect();
-            for (target, node) in self.graph.targets().iter().zip(&mut self.nodes) {
+            for ((target, node), key) in self.graph.targets().iter().zip(&mut self.nodes).zip(keys) {
                 let (platform, stages) = (node.platform.clone(), std::mem::take(&mut node.stages));
-                built[target.image].platforms.push(BuiltTarget { platform, stages });
+                built[target.image].platforms.push(BuiltTarget { platform, stages, key });
             }
             self.end(Ok(built), wishes);
         }
+    }
+
+    /// The key of an image whose stages were not foreseen as they are.
+    fn unforeseen(&self, node: usize) -> Option<Checksum> {
+        let node = &self.nodes[node];
+        let none = Finished::new();
+        let finished = self.finished.get(&node.platform).unwrap_or(&none);
+        let key = node.conveyor.key(&self.facts, finished)?;
+        let stages = node.stages.iter().map(|stage| stage.record.id);
+        (!self.facts.foresaw(&key, stages)).then_some(key)
     }
 
     fn end(&mut self, result: Result<Vec<BuiltImage>, BuildFailure>, wishes: &mut Vec<Wish>) {

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use slipway_config::{Base, Image, ImageKind};
-use slipway_digest::{Millis, StageDigest, StageId};
+use slipway_digest::{Checksum, Millis, StageDigest, StageId};
 use slipway_oci::base::SCRATCH;
 
 use crate::{
     digest::{self, Below},
     facts::{Answer, Asked, Facts, Invalid, Question, Stop},
+    key,
     kind::StageKind,
     labels::{self, StageLabels},
     plan::{Commits, Original, Place, PlanBase, StageBody, StagePlan, StageRecord},
@@ -67,6 +68,13 @@ impl Conveyor {
         }
     }
 
+    /// What the image is made of, as far as that can be told before any of its stages is known: under this its stages are
+    /// noted, and foreseen by the next build of the same. `None` when it has only one stage to look for, or nothing is noted.
+    pub fn key(&self, facts: &Facts, finished: &Finished) -> Option<Checksum> {
+        let scene = Scene { settings: &self.settings, image: self.image(), placed: &[], finished, facts };
+        key::of(scene).ok().flatten()
+    }
+
     /// Takes away all but the lowest `count` stages.
     pub fn truncate(&mut self, count: usize) {
         self.placed.truncate(count);
@@ -83,6 +91,12 @@ impl Conveyor {
 
     fn next(&self, facts: &Facts, finished: &Finished) -> Asked<Step> {
         let scene = Scene { settings: &self.settings, image: self.image(), placed: &self.placed, finished, facts };
+        if self.placed.is_empty()
+            && let Some(key) = key::of(scene)?
+        {
+            // Answered or not, and whatever the answer is, it goes on the same way.
+            scene.facts.one(Question::Foreseen { key, platform: self.settings.platform.clone() })?;
+        }
         let last = self.placed.last().map(|placed| placed.kind);
         let rest = rules::order(&self.image().kind).iter().filter(|kind| last.is_none_or(|last| **kind > last));
         for kind in rest {
@@ -107,7 +121,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(kind: StageKind, scene: Scene<'_>, dependencies: &slipway_digest::Checksum) -> Asked<Self> {
+    fn new(kind: StageKind, scene: Scene<'_>, dependencies: &Checksum) -> Asked<Self> {
         let none = Commits::new();
         let below = scene.placed.last().map(|placed| Below {
             digest: &placed.record.id.digest,

@@ -60,6 +60,14 @@ pub enum Question {
         /// Only timestamps greater than this.
         not_before: Millis,
     },
+    /// What is stored under the digests that an image is expected to have. Only a hint: whatever the answer, the image's stages are
+    /// found one by one. → [`Answer::Foreseen`]
+    Foreseen {
+        /// What the image is made of, see [`Conveyor::key`](crate::conveyor::Conveyor::key).
+        key: Checksum,
+        /// For which platform.
+        platform: Platform,
+    },
     /// An external image. Pinned for the whole build. → [`Answer::Base`]
     Base {
         /// As the user wrote it.
@@ -92,10 +100,21 @@ pub enum Answer {
     Ancestor(Option<bool>),
     /// Stages, oldest first.
     Stored(Vec<StageRecord>),
+    /// What will be asked of the primary storage.
+    Foreseen(Foreseen),
     /// The image.
     Base(BaseImage),
     /// The checksum.
     Imported(Checksum),
+}
+
+/// The stages of an image as they were found the last time, and what is stored under their digests now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Foreseen {
+    /// Its stages, lowest first; none when nothing is known of the image.
+    pub stages: Vec<StageId>,
+    /// All stages that the primary storage has under each of their digests.
+    pub stored: Vec<(StageDigest, Vec<StageRecord>)>,
 }
 
 /// What a scope holds at a commit.
@@ -150,6 +169,8 @@ pub struct Facts {
     known: HashMap<Question, Answer>,
     /// What was asked about each digest.
     stored: HashMap<StageDigest, Vec<Question>>,
+    /// What is stored under digests that nobody has asked for yet.
+    foreseen: HashMap<(StageDigest, Platform), Vec<StageRecord>>,
 }
 
 impl Facts {
@@ -158,7 +179,27 @@ impl Facts {
         if let (Question::Stored { digest, .. }, false) = (&question, self.knows(&question)) {
             self.stored.entry(*digest).or_default().push(question.clone());
         }
+        if let (Question::Foreseen { platform, .. }, Answer::Foreseen(foreseen)) = (&question, &answer) {
+            let stored = foreseen.stored.iter();
+            self.foreseen.extend(stored.map(|(digest, records)| ((*digest, platform.clone()), records.clone())));
+        }
         self.known.insert(question, answer);
+    }
+
+    /// Answers those of the questions whose answers were foreseen; whether there are any.
+    pub(crate) fn learn_foreseen(&mut self, questions: &[Question]) -> bool {
+        let mut learned = false;
+        for question in questions {
+            let Question::Stored { place: Place::Primary, digest, platform, not_before } = question else { continue };
+            let Some(records) = self.foreseen.get(&(*digest, platform.clone())) else { continue };
+            // As the storage would answer.
+            let mut found: Vec<StageRecord> =
+                records.iter().filter(|record| record.id.stamp > *not_before).cloned().collect();
+            found.sort_by_key(|record| record.id.stamp);
+            self.learn(question.clone(), Answer::Stored(found));
+            learned = true;
+        }
+        learned
     }
 
     /// Whether a question is answered.
@@ -166,8 +207,19 @@ impl Facts {
         self.known.contains_key(question)
     }
 
+    /// Whether an image was foreseen as it is.
+    pub(crate) fn foresaw(&self, wanted: &Checksum, stages: impl Iterator<Item = StageId>) -> bool {
+        // A build is of one platform.
+        let found = self.known.iter().find_map(|(question, answer)| match (question, answer) {
+            (Question::Foreseen { key, .. }, Answer::Foreseen(foreseen)) if key == wanted => Some(foreseen),
+            _ => None,
+        });
+        found.is_some_and(|foreseen| foreseen.stages.iter().copied().eq(stages))
+    }
+
     /// Forgets what is stored under a digest: it has changed.
     pub fn forget_stored(&mut self, changed: StageDigest) {
+        self.foreseen.retain(|(digest, _), _| *digest != changed);
         for question in self.stored.remove(&changed).unwrap_or_default() {
             self.known.remove(&question);
         }
@@ -175,6 +227,7 @@ impl Facts {
 
     /// Forgets an image that is stored no more.
     pub fn forget_image(&mut self, at: &ImageAt) {
+        self.foreseen.values_mut().for_each(|records| records.retain(|record| record.at != *at));
         for answer in self.known.values_mut() {
             if let Answer::Stored(records) = answer {
                 records.retain(|record| record.at != *at);

@@ -2,8 +2,9 @@
 //!
 //! Pure: what a conveyor must know it asks as [`facts::Question`]s, and it is stepped again when they are answered.
 //!
-//! Reading order: [`kind`], [`plan`] and [`facts`] (the vocabulary), [`platforms`] (what images are built for), [`graph`] (what needs what), [`conveyor`] (one
-//! image), `rules/` (one file per stage kind), [`digest`] and [`select`] (identity and choice),
+//! Reading order: [`kind`], [`plan`] and [`facts`] (the vocabulary), [`platforms`] (what images are built for), [`graph`] (what needs what),
+//! [`conveyor`] (one image) and `key` (how what is expected of it is found at once), `rules/` (one file per stage kind),
+//! [`digest`] and [`select`] (identity and choice),
 //! [`labels`] (what is written on a stage), [`build`] (all images of one build).
 
 pub mod build;
@@ -11,6 +12,7 @@ pub mod conveyor;
 pub mod digest;
 pub mod facts;
 pub mod graph;
+mod key;
 pub mod kind;
 pub mod labels;
 pub mod plan;

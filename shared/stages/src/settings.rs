@@ -45,6 +45,8 @@ pub struct Settings {
     /// Where stages may be copied from that the primary storage lacks, in the order in which these places are looked
     /// through.
     pub sources: Vec<Place>,
+    /// Whether it is known somewhere which stages an image is expected to have: it is asked for first.
+    pub foresees: bool,
 }
 
 impl Settings {

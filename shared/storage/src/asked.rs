@@ -207,6 +207,10 @@ impl StageStorage for AskedStages {
         // Timestamps are given where the ledger is.
         Ok(None)
     }
+
+    fn untold(&self) -> Vec<String> {
+        self.place.untold()
+    }
 }
 
 #[async_trait]

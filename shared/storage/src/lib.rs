@@ -1,13 +1,14 @@
 //! Stages in their places, and the publish protocol (`docs/reference/publish.md`).
 //!
-//! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags), [`beside`] (repositories
-//! beside the primary one), [`ledger`] (who was
+//! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags) and [`index`] (what is kept
+//! of them between builds), [`beside`] (repositories beside the primary one), [`ledger`] (who was
 //! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
 //! imports will need) and the [`managed`] images under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
 
 pub mod asked;
 pub mod beside;
 pub mod conformance;
+pub mod index;
 pub mod journal;
 pub mod kv;
 pub mod ledger;
@@ -15,6 +16,7 @@ pub mod ledger_records;
 pub mod managed;
 pub mod memory;
 pub mod names;
+mod notices;
 pub mod publish;
 pub mod records;
 pub mod repo;
@@ -22,6 +24,7 @@ pub mod tags;
 mod tiny;
 
 pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, Indexes, SecondaryRepo};
+pub use index::IndexDir;
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};
 pub use ledger_records::{LedgerRecords, Rejects};
@@ -108,6 +111,10 @@ pub trait StageStorage: Send + Sync {
     async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {
         let _ = digest;
         Ok(None)
+    }
+    /// What users should know of the place and were not told yet.
+    fn untold(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -3,7 +3,7 @@
 use slipway_oci::Repo;
 use slipway_registry::Client;
 
-use crate::{Records as _, RepoStorage, StorageError, names, repo::from_registry};
+use crate::{Records as _, RepoStorage, StorageError, names, repo::from_registry, tags::TagIndex};
 
 /// The records of one repository.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ impl ManagedImages {
         let found = self.client.head_manifest(&self.repo, &names::managed_image(image)).await.map_err(failed)?;
         let Some(digest) = found else { return Ok(false) };
         self.client.delete_manifest(&self.repo, &digest).await.map_err(failed)?;
+        // A build that keeps a listing would take the record for written.
+        TagIndex::new(self.client.clone(), self.repo.clone()).announce().await.map_err(failed)?;
         Ok(true)
     }
 }

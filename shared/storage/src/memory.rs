@@ -60,6 +60,14 @@ impl MemoryStorage {
         self.with(|state| state.images.remove(image));
     }
 
+    /// Deletes an image with its tags, as other programs do in a registry.
+    pub fn delete(&self, image: &ImageAt) {
+        self.with(|state| {
+            state.images.remove(image);
+            state.tags.retain(|_, at| at != image);
+        });
+    }
+
     /// All tags, sorted.
     pub fn tags(&self) -> Vec<StageId> {
         self.with(|state| state.tags.keys().copied().collect())

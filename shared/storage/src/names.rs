@@ -1,15 +1,17 @@
 //! The names of records in a repository: werf's tags for managed images, commits and imports.
 
-use slipway_digest::{CommitId, StageId};
+use slipway_digest::{Checksum, CommitId, StageId};
 
 /// In front of the tag of a managed image.
 const MANAGED_IMAGE: &str = "managed-image-";
 /// In front of the tag that says which stage an image had at a commit.
-const COMMIT: &str = "meta-";
+pub(crate) const COMMIT: &str = "meta-";
 /// In front of the tag of an import's checksum.
 const IMPORT: &str = "import-metadata-";
 /// In front of the tag that says what a custom tag leads to.
 const CUSTOM_TAG: &str = "custom-tag-meta-";
+/// In front of the tag of what is noted of an image's stages.
+const IMAGE_STAGES: &str = "image-stages-";
 /// Longest name of a custom tag in the tag of its record.
 const MAX_CUSTOM_TAG: usize = 48;
 /// Behind the tag of a rejected stage.
@@ -23,10 +25,15 @@ const ESCAPES: [(&str, &str); 3] = [(" ", "__space__"), ("/", "__slash__"), ("+"
 
 /// The tag that says which final repository is used with this one.
 pub const FINAL_REPO: &str = "slipway-final-repo";
+/// The tag that says whose stages these are.
+pub const PROJECT: &str = "slipway-project";
+/// The tag that is moved whenever stages have changed, so that builds know whether a listing is still true.
+pub const INDEX: &str = "slipway-index";
 
 /// Whether a tag is one of ours that is no stage.
 pub fn is_record(tag: &str) -> bool {
-    tag == FINAL_REPO || [MANAGED_IMAGE, COMMIT, IMPORT, CUSTOM_TAG].iter().any(|prefix| tag.starts_with(prefix))
+    [FINAL_REPO, INDEX, PROJECT].contains(&tag)
+        || [MANAGED_IMAGE, COMMIT, IMPORT, CUSTOM_TAG, IMAGE_STAGES].iter().any(|prefix| tag.starts_with(prefix))
 }
 
 /// The tag that says "this project has or had an image of this name".
@@ -52,6 +59,11 @@ pub fn image_commit(image: &str, commit: CommitId, stage: StageId) -> String {
 /// The tag of an import's checksum.
 pub fn import(id: &str) -> String {
     format!("{IMPORT}{id}")
+}
+
+/// The tag of what is noted of an image's stages.
+pub fn image_stages(key: &Checksum) -> String {
+    format!("{IMAGE_STAGES}{key}")
 }
 
 /// The tag that marks a stage as rejected.

@@ -14,8 +14,9 @@ use slipway_digest::{Checksum, CommitId, Encoder, StageId};
 use slipway_oci::Repo;
 use slipway_registry::{Client, RegistryError};
 use slipway_stages::ImportInput;
+use tokio::sync::OnceCell;
 
-use crate::{StorageError, names, repo::from_registry, tags::TagIndex, tiny};
+use crate::{StorageError, names, notices::Notices, repo::from_registry, tags::TagIndex, tiny};
 
 pub(crate) const PROJECT: &str = "werf";
 const FINAL_REPO: &str = "slipway.final-repo";
@@ -75,18 +76,45 @@ pub struct RepoRecords {
     tags: Arc<TagIndex>,
     /// Whether the tags are listed to know which records there are; else each is asked for.
     listed: bool,
+    notices: Arc<Notices>,
+    /// Whether it was seen whose repository it is.
+    claimed: Arc<OnceCell<()>>,
 }
 
 impl RepoRecords {
     /// The records of `project` in `repo`, whose tags are `tags`.
-    pub(crate) fn new(client: Client, repo: Repo, project: &str, tags: Arc<TagIndex>) -> Self {
-        Self { client, repo, project: project.to_owned(), tags, listed: true }
+    pub(crate) fn new(client: Client, repo: Repo, project: &str, tags: Arc<TagIndex>, notices: Arc<Notices>) -> Self {
+        let (project, claimed) = (project.to_owned(), Arc::default());
+        Self { client, repo, project, tags, listed: true, notices, claimed }
     }
 
     /// The same records, of which each is asked for by its name: where the tags need not be listed for the stages.
     #[must_use]
     pub fn unlisted(self) -> Self {
         Self { listed: false, ..self }
+    }
+
+    /// The first project of a repository is noted in it; another one is told.
+    async fn claim(&self) -> Result<(), StorageError> {
+        let labels = BTreeMap::from([(PROJECT.to_owned(), self.project.clone())]);
+        let failed = |error| self.failed(error);
+        let there = self.client.head_manifest(&self.repo, names::PROJECT).await.map_err(failed)?;
+        match there {
+            None => {
+                let put = tiny::put(&self.client, &self.repo, names::PROJECT, labels).await;
+                put.map_err(failed)?;
+                self.tags.added(names::PROJECT);
+            }
+            Some(digest) if digest == tiny::digest(names::PROJECT, labels) => {}
+            Some(_) => {
+                let held = tiny::labels(&self.client, &self.repo, names::PROJECT).await.map_err(failed)?;
+                let other = held.and_then(|mut labels| labels.remove(PROJECT)).unwrap_or_default();
+                if other != self.project {
+                    self.notices.shared(&self.repo, &other, &self.project);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn has(&self, tag: &str) -> Result<bool, StorageError> {
@@ -122,6 +150,7 @@ impl RepoRecords {
 #[async_trait]
 impl Records for RepoRecords {
     async fn add_image(&self, image: &str) -> Result<bool, StorageError> {
+        self.claimed.get_or_try_init(|| self.claim()).await?;
         self.add(names::managed_image(image), &[]).await
     }
 
@@ -189,7 +218,9 @@ impl Records for RepoRecords {
             return Ok(false);
         }
         let why = why.chars().take(MAX_REASON).collect();
-        self.add(names::rejected(stage), &[(REJECTED_WHY, why)]).await
+        let is_new = self.add(names::rejected(stage), &[(REJECTED_WHY, why)]).await?;
+        self.tags.announce().await.map_err(|error| self.failed(error))?;
+        Ok(is_new)
     }
 }
 

@@ -3,7 +3,9 @@
 //! The tags are the index ([`TagIndex`]), the labels in the image configs the records. A record that was read once is
 //! kept with the digest of its manifest, and so is one that was tagged here; who asks for fresh news pays one HEAD for it.
 
+mod images;
 mod place;
+mod werfs;
 mod whole;
 
 use std::{
@@ -19,7 +21,12 @@ use slipway_registry::{Client, RawManifest, RegistryError};
 use slipway_stages::{StageRecord, labels};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::{RepoRecords, StageStorage, StorageError, tags::TagIndex};
+use crate::{
+    RepoRecords, StageStorage, StorageError,
+    index::{IndexDir, KeptIndex, notes::Note},
+    notices::Notices,
+    tags::TagIndex,
+};
 
 /// Requests of one call that run at once.
 const AT_ONCE: usize = 8;
@@ -35,6 +42,9 @@ pub struct RepoStorage {
     client: Client,
     repo: Repo,
     tags: Arc<TagIndex>,
+    /// What is kept between builds.
+    kept: Option<Arc<KeptIndex>>,
+    notices: Arc<Notices>,
     /// Who reads a record holds its cell, so that equal look-ups are one request.
     records: Mutex<HashMap<StageId, Arc<AsyncMutex<Remembered>>>>,
     /// The layers of manifests that were read.
@@ -57,13 +67,25 @@ impl RepoStorage {
     /// The stages of `repo`.
     pub fn new(client: Client, repo: Repo) -> Self {
         let tags = Arc::new(TagIndex::new(client.clone(), repo.clone()));
+        Self::with(client, repo, tags, None)
+    }
+
+    /// The same, with what `place` keeps of it between builds; `writes` = it is ours to write.
+    pub fn kept(client: Client, repo: Repo, place: &IndexDir, writes: bool) -> Self {
+        let kept = Arc::new(KeptIndex::new(&repo, place));
+        let tags = TagIndex::keeping(client.clone(), repo.clone(), Arc::clone(&kept), writes);
+        Self::with(client, repo, Arc::new(tags), Some(kept))
+    }
+
+    fn with(client: Client, repo: Repo, tags: Arc<TagIndex>, kept: Option<Arc<KeptIndex>>) -> Self {
         let (records, layers, verified) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { client, repo, tags, records, layers, verified }
+        Self { client, repo, tags, kept, notices: Arc::default(), records, layers, verified }
     }
 
     /// The records that a project keeps beside its stages. They share the stages' listing.
     pub fn records(&self, project: &str) -> RepoRecords {
-        RepoRecords::new(self.client.clone(), self.repo.clone(), project, self.tags.clone())
+        let notices = Arc::clone(&self.notices);
+        RepoRecords::new(self.client.clone(), self.repo.clone(), project, self.tags.clone(), notices)
     }
 
     /// The repository.
@@ -97,13 +119,32 @@ impl RepoStorage {
         Ok(now.map_err(|error| self.failed(error))?.as_ref() == Some(digest))
     }
 
+    /// What was noted of a stage by an earlier build, if its tag still leads to that image.
+    async fn noted(&self, id: StageId) -> Result<Option<StageRecord>, StorageError> {
+        let note = self.kept.as_ref().and_then(|kept| kept.notes()?.stage(id));
+        let Some(note) = note.filter(|note| note.stage.id == id && note.stage.at.repo == self.repo) else {
+            return Ok(None);
+        };
+        let now = self.client.head_manifest(&self.repo, &id.to_string()).await.map_err(|error| self.failed(error))?;
+        if now.as_ref() != Some(&note.stage.at.digest) {
+            return Ok(None);
+        }
+        if let Some(layers) = &note.layers {
+            self.remember_layers(&note.stage.at.digest, layers);
+        }
+        Ok(Some(note.stage))
+    }
+
     async fn read(&self, id: StageId) -> Result<Remembered, StorageError> {
+        if let Some(stage) = self.noted(id).await? {
+            return Ok(Remembered::Stage(Box::new(stage)));
+        }
         let name = format!("{}:{id}", self.repo);
         let raw = self.client.manifest(&self.repo, &id.to_string()).await;
         let raw = match raw {
             Ok(Some(raw)) => raw,
             Ok(None) => {
-                tracing::warn!("the stage {name} is listed but not there; it is left out");
+                tracing::debug!("the stage {name} is listed but not there; it is left out");
                 self.tags.vanished(&id);
                 return Ok(Remembered::Nothing);
             }
@@ -114,7 +155,10 @@ impl RepoStorage {
             Err(error) => return Err(self.failed(error)),
         };
         match self.read_stage(id, &raw).await {
-            Ok(record) => Ok(Remembered::Stage(Box::new(record))),
+            Ok((record, layers)) => {
+                self.note(&record, &layers);
+                Ok(Remembered::Stage(Box::new(record)))
+            }
             Err(StorageError::Broken { why, .. }) => {
                 tracing::warn!("the image {name} is no usable stage; it is left out: {why}");
                 Ok(Remembered::NoStage(raw.digest))
@@ -124,7 +168,7 @@ impl RepoStorage {
     }
 
     /// The stage of a manifest that is under the tag `id`.
-    async fn read_stage(&self, id: StageId, raw: &RawManifest) -> Result<StageRecord, StorageError> {
+    async fn read_stage(&self, id: StageId, raw: &RawManifest) -> Result<(StageRecord, Vec<Descriptor>), StorageError> {
         let broken = |why: String| StorageError::Broken { what: format!("{}:{id}", self.repo), why };
         let manifest = parse(raw).map_err(&broken)?;
         let bytes = match self.client.blob(&self.repo, &manifest.config.digest).await {
@@ -141,7 +185,14 @@ impl RepoStorage {
         self.remember_layers(&raw.digest, &manifest.layers);
         let at = ImageAt { repo: self.repo.clone(), digest: raw.digest.clone() };
         let size = blobs(&manifest).fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
-        Ok(labels::record(labels, id, at, manifest.config.digest, size))
+        let stage = labels::record(labels, id, at, manifest.config.digest.clone(), size);
+        Ok((stage, manifest.layers))
+    }
+
+    fn note(&self, stage: &StageRecord, layers: &[Descriptor]) {
+        if let Some(notes) = self.kept.as_ref().and_then(|kept| kept.notes()) {
+            notes.add_stage(Note { stage: stage.clone(), layers: Some(layers.to_vec()) });
+        }
     }
 
     async fn get(&self, image: &ImageAt) -> Result<RawManifest, StorageError> {
@@ -209,10 +260,16 @@ impl StageStorage for RepoStorage {
         fresh: bool,
     ) -> Result<Vec<StageRecord>, StorageError> {
         self.tags.refresh(fresh).await.map_err(|error| self.failed(error))?;
+        if self.tags.is_first_seen() {
+            self.look_for_werfs(&self.tags.all_stages()).await?;
+        }
         let ids = stream::iter(self.tags.stages(digest));
         let read = ids.map(|id| self.record(id, fresh)).buffered(AT_ONCE).try_collect::<Vec<_>>();
         let mut found: Vec<StageRecord> = read.await?.into_iter().flatten().collect();
         found.retain(|record| record.platform == *platform);
+        if let Some(deleted) = self.tags.deleted(digest) {
+            self.notices.deleted(&self.repo, deleted);
+        }
         Ok(found)
     }
 
@@ -236,8 +293,10 @@ impl StageStorage for RepoStorage {
                 };
                 let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes.clone()).await;
                 put.map_err(|error| self.failed(error))?;
+                self.tags.announce().await.map_err(|error| self.failed(error))?;
                 if let Ok(manifest) = parse(&raw) {
                     self.remember_layers(&raw.digest, &manifest.layers);
+                    self.note(stage, &manifest.layers);
                     *self.cell(stage.id).lock().await = Remembered::Stage(Box::new(stage.clone()));
                 }
             }
@@ -269,6 +328,10 @@ impl StageStorage for RepoStorage {
     async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {
         self.tags.refresh(false).await.map_err(|error| self.failed(error))?;
         Ok(self.tags.latest(digest))
+    }
+
+    fn untold(&self) -> Vec<String> {
+        self.notices.take()
     }
 }
 

@@ -21,10 +21,43 @@ pub(crate) async fn put(
     tag: &str,
     labels: BTreeMap<String, String>,
 ) -> Result<(), RegistryError> {
-    let config = encode(&config(labels));
-    let config_digest = client.put_blob(repo, config.clone()).await?;
-    let manifest = encode(&manifest(tag, config_digest, config.len() as u64));
+    let (config, manifest) = labelled(tag, labels);
+    client.put_blob(repo, config).await?;
     client.put_manifest(repo, tag, OCI_MANIFEST, manifest).await.map(drop)
+}
+
+/// The digest of the manifest of such an image.
+pub(crate) fn digest(tag: &str, labels: BTreeMap<String, String>) -> BlobDigest {
+    BlobDigest::of(&labelled(tag, labels).1)
+}
+
+/// Its config and its manifest.
+fn labelled(tag: &str, labels: BTreeMap<String, String>) -> (Bytes, Bytes) {
+    let config = encode(&config(labels));
+    let manifest = encode(&manifest(tag, BlobDigest::of(&config), config.len() as u64));
+    (config, manifest)
+}
+
+/// Stores a tiny image without labels under a tag; what tells it from others stands in its manifest.
+pub(crate) async fn put_marked(
+    client: &Client,
+    repo: &Repo,
+    tag: &str,
+    marks: &BTreeMap<String, String>,
+) -> Result<BlobDigest, RegistryError> {
+    client.put_blob(repo, encode(&config(BTreeMap::new()))).await?;
+    let (bytes, _) = marked(tag, marks);
+    client.put_manifest(repo, tag, OCI_MANIFEST, bytes).await
+}
+
+/// The manifest of such an image, and its digest.
+pub(crate) fn marked(tag: &str, marks: &BTreeMap<String, String>) -> (Bytes, BlobDigest) {
+    let config = encode(&config(BTreeMap::new()));
+    let mut manifest = manifest(tag, BlobDigest::of(&config), config.len() as u64);
+    manifest.annotations.extend(marks.clone());
+    let bytes = encode(&manifest);
+    let digest = BlobDigest::of(&bytes);
+    (bytes, digest)
 }
 
 /// The labels of the image under a tag; `None` when there is no such tag.

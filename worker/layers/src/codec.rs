@@ -1,8 +1,10 @@
-//! Compression and digests of streams.
+//! Compression and digests of streams. Layers are plain, gzip or zstd; archives of users also bzip2 or xz.
 
 use std::io::{self, BufReader, Read, Write};
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::{Compression as Level, GzBuilder, bufread::MultiGzDecoder};
+use lzma_rust2::XzReader;
 use sha2::{Digest as _, Sha256};
 use slipway_oci::{
     BlobDigest,
@@ -21,6 +23,10 @@ const ZSTD_LEVEL: i32 = 3;
 const MAX_RATIO: u64 = 2000;
 /// What every stream may become, whatever its ratio.
 const FREE: u64 = 1 << 30;
+/// Most that decompressing xz may take, in KiB: its highest level takes half of it.
+const XZ_MEMORY: u32 = 128 << 10;
+/// Bytes that tell how a stream is compressed.
+const TELLING: u64 = 6;
 
 /// How a layer is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -101,6 +107,8 @@ impl<T: Write> Write for Digesting<T> {
 
 /// The plain bytes of a stream, whatever it is compressed with: its first bytes tell.
 pub struct Decoder<R: Read> {
+    /// What is decompressed, in messages.
+    what: &'static str,
     kind: Decoding<R>,
     plain: u64,
     /// What it may become, whatever its ratio.
@@ -111,6 +119,8 @@ enum Decoding<R: Read> {
     Plain(Counted<R>),
     Gzip(Box<MultiGzDecoder<BufReader<Counted<R>>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Counted<R>>>>),
+    Bzip2(Box<MultiBzDecoder<BufReader<Counted<R>>>>),
+    Xz(Box<XzReader<BufReader<Counted<R>>>>),
 }
 
 /// A reader that gives some bytes back first, and counts.
@@ -137,27 +147,56 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+impl<R: Read> Decoding<R> {
+    fn of(compression: Compression, counted: Counted<R>) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, counted)))),
+            Compression::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER, counted))?;
+                Self::Zstd(Box::new(decoder))
+            }
+            Compression::None => Self::Plain(counted),
+        })
+    }
+}
+
+fn beginning(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut first = Vec::new();
+    input.take(TELLING).read_to_end(&mut first)?;
+    Ok(first)
+}
+
 impl<R: Read> Decoder<R> {
-    /// Looks at the beginning of `input`.
+    /// Looks at the beginning of `input`: a layer.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn new(mut input: R) -> io::Result<Self> {
-        let mut first = Vec::new();
-        input.by_ref().take(4).read_to_end(&mut first)?;
+        let first = beginning(&mut input)?;
         let compression = Compression::of(&first);
         let counted = Counted { first, at: 0, inner: input, count: 0 };
-        let kind = match compression {
-            Compression::Gzip => {
-                Decoding::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, counted))))
-            }
-            Compression::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(BufReader::with_capacity(BUFFER, counted))?;
-                Decoding::Zstd(Box::new(decoder))
-            }
-            Compression::None => Decoding::Plain(counted),
+        let kind = Decoding::of(compression, counted)?;
+        Ok(Self { what: "a layer", kind, plain: 0, free: FREE })
+    }
+
+    /// The same for what users compress, with bzip2 or xz too.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_file(mut input: R) -> io::Result<Self> {
+        let first = beginning(&mut input)?;
+        let (compression, is_bzip2) = (Compression::of(&first), first.starts_with(b"BZh"));
+        let is_xz = first.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]);
+        let counted = Counted { first, at: 0, inner: input, count: 0 };
+        let kind = if is_bzip2 {
+            Decoding::Bzip2(Box::new(MultiBzDecoder::new(BufReader::with_capacity(BUFFER, counted))))
+        } else if is_xz {
+            let buffered = BufReader::with_capacity(BUFFER, counted);
+            Decoding::Xz(Box::new(XzReader::new_mem_limit(buffered, true, XZ_MEMORY)))
+        } else {
+            Decoding::of(compression, counted)?
         };
-        Ok(Self { kind, plain: 0, free: FREE })
+        Ok(Self { what: "a file", kind, plain: 0, free: FREE })
     }
 
     /// Reads what is left, plain and compressed, and gives the input back.
@@ -170,6 +209,8 @@ impl<R: Read> Decoder<R> {
             Decoding::Plain(counted) => counted,
             Decoding::Gzip(decoder) => decoder.into_inner().into_inner(),
             Decoding::Zstd(decoder) => decoder.finish().into_inner(),
+            Decoding::Bzip2(decoder) => decoder.into_inner().into_inner(),
+            Decoding::Xz(decoder) => decoder.into_inner().into_inner(),
         };
         io::copy(&mut input, &mut io::sink())?;
         Ok(input.inner)
@@ -180,6 +221,8 @@ impl<R: Read> Decoder<R> {
             Decoding::Plain(counted) => counted.count,
             Decoding::Gzip(decoder) => decoder.get_ref().get_ref().count,
             Decoding::Zstd(decoder) => decoder.get_ref().get_ref().count,
+            Decoding::Bzip2(decoder) => decoder.get_ref().get_ref().count,
+            Decoding::Xz(decoder) => decoder.inner().get_ref().count,
         }
     }
 }
@@ -190,11 +233,14 @@ impl<R: Read> Read for Decoder<R> {
             Decoding::Plain(counted) => counted.read(buffer)?,
             Decoding::Gzip(decoder) => decoder.read(buffer)?,
             Decoding::Zstd(decoder) => decoder.read(buffer)?,
+            Decoding::Bzip2(decoder) => decoder.read(buffer)?,
+            Decoding::Xz(decoder) => decoder.read(buffer)?,
         };
         self.plain += count as u64;
         if self.plain > self.free && self.plain / MAX_RATIO > self.compressed() {
+            let what = self.what;
             let what =
-                format!("decompress a layer: it grows to more than {MAX_RATIO} times its size: it may be an attack");
+                format!("decompress {what}: it grows to more than {MAX_RATIO} times its size: it may be an attack");
             return Err(LayerError::TooMuch(what).into());
         }
         Ok(count)
@@ -254,6 +300,29 @@ mod tests {
             let cut = &packed[..packed.len() / 2];
             let ended = Decoder::new(cut).and_then(Decoder::finish);
             assert_eq!(ended.is_err(), compression != Compression::None);
+        }
+    }
+
+    #[test]
+    fn files_of_bzip2_and_xz_are_read() {
+        // `printf 'one two' | bzip2`, and the same by xz.
+        let bzip2 = "425a6839314159265359818432890000019180400002018480200021800c013835dc5dc914e142420610ca24";
+        let xz = "fd377a585a000004e6d6b4460200210116000000742fe5a30100066f6e652074776f0000383264958b58237c00011f07162eb8731fb6f3\
+                  7d010000000004595a";
+        for packed in [bzip2, xz].map(|text| hex::decode(text).expect("hexadecimal")) {
+            let mut plain = String::new();
+            // Files that are several streams are one.
+            let twice = [packed.as_slice(), &packed].concat();
+            let read = Decoder::of_file(twice.as_slice()).and_then(|mut decoder| decoder.read_to_string(&mut plain));
+            assert_eq!((read.expect("text"), plain.as_str()), (14, "one twoone two"));
+            let mut bounded = Decoder::of_file(packed.as_slice()).expect("a decoder");
+            bounded.free = 0;
+            assert!(bounded.finish().is_ok());
+            assert!(Decoder::of_file(&packed[..packed.len() / 2]).and_then(Decoder::finish).is_err());
+            // Layers are not compressed so.
+            let mut kept = Vec::new();
+            Decoder::new(packed.as_slice()).and_then(|mut decoder| decoder.read_to_end(&mut kept)).expect("bytes");
+            assert_eq!(kept, packed);
         }
     }
 

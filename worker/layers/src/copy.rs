@@ -160,9 +160,12 @@ pub(crate) fn time_of(stat: &Stat) -> Time {
     Time { seconds: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
 }
 
-/// The content, by a reference to the same blocks where the file system can, which parts them when one is written; else
-/// copied, holes left out.
-fn content(source: &File, target: &File, stat: &Stat) -> io::Result<()> {
+/// Fills an empty file with the content of another: by a reference to the same blocks where the file system can, which
+/// parts them when one is written; else copied, holes left out.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn content(source: &File, target: &File, stat: &Stat) -> io::Result<()> {
     if stat.st_size == 0 || ioctl_ficlone(target, source).is_ok() {
         return Ok(());
     }

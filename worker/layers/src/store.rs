@@ -8,6 +8,7 @@
 //! | `images/ID` | the config of an image, byte for byte |
 //! | `known/MANIFEST` | which image a manifest is of, and where its layers are in registries |
 //! | `mounts/NAME/` | a directory that builds share from one to the next: `data/`, `lease`, `size` |
+//! | `steps/KEY` | what an instruction of a Dockerfile made: the layer, by its diffID |
 //! | `stages/PROJECT/DIGEST/STAMP` | a stage of the local storage: another name of its image's config |
 //! | `work/NAME/` | what somebody is making; its owner holds the lock on `work/NAME/lock` |
 //! | `locks/` | one maker of a layer, one puller of an image, one admission at a time |
@@ -31,6 +32,7 @@ mod room;
 mod settle;
 mod shared;
 mod stages;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -52,6 +54,7 @@ pub use self::{
     room::{Reservation, Usage, share_of_volume},
     shared::SharedDirectory,
     stages::NamedImage,
+    steps::StepNote,
     work::Work,
 };
 
@@ -96,6 +99,7 @@ impl Store {
             "empty/0",
             "empty/1",
             "reserved",
+            steps::STEPS,
         ] {
             fs::create_dir_all(root.join(directory)).map_err(doing)?;
         }

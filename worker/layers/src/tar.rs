@@ -18,3 +18,9 @@ pub use writer::TarWriter;
 
 /// Bytes of a block: headers are one block, content is padded to blocks.
 pub(crate) const BLOCK: usize = 512;
+
+/// Whether the beginning of a file is that of an archive with at least one entry.
+pub fn begins_archive(beginning: &[u8]) -> bool {
+    let block = beginning.get(..BLOCK).and_then(|block| <[u8; BLOCK]>::try_from(block).ok());
+    block.is_some_and(|block| block != [0; BLOCK] && header::Header::check(block).is_ok())
+}

@@ -45,8 +45,8 @@ const CHUNK: usize = 256 * 1024;
 pub enum Purpose {
     /// A layer, into a directory of its own: whiteouts become those of overlay.
     Layer,
-    /// Files, into a system that is there: names that leave the archive's root are refused, even when they are absolute
-    /// only; what is there stays unless it is replaced.
+    /// Files, into a system that is there: names that leave the archive's root are refused; what is there stays unless it
+    /// is replaced.
     Files {
         /// Directory that the names are relative to; it exists.
         to: TreePath,
@@ -56,6 +56,8 @@ pub enum Purpose {
         uid: Option<u32>,
         /// Group id of all files instead of their own.
         gid: Option<u32>,
+        /// Whether absolute names are refused, or are those below the archive's root.
+        strict: bool,
     },
 }
 
@@ -133,7 +135,7 @@ impl Unpacker<'_> {
         let outside = || {
             LayerError::Bad(format!("unpack an archive: it holds `{}`, which leads outside of its root", shown(name)))
         };
-        let is_absolute = name.starts_with(b"/") && *self.purpose != Purpose::Layer;
+        let is_absolute = name.starts_with(b"/") && matches!(self.purpose, Purpose::Files { strict: true, .. });
         if is_absolute || name.split(|byte| *byte == b'/').any(|segment| segment == b"..") {
             return Err(outside());
         }

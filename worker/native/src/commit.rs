@@ -91,6 +91,11 @@ fn step(created: &str, is_empty: bool) -> Value {
     step
 }
 
+/// Keeps the changes of a room as a layer on top of others; `None` when there are none. Blocks.
+pub(crate) fn layer(store: &Store, room: Arc<Room>, below: &[Layer]) -> Result<Option<Layer>, BackendError> {
+    keep(store, room, below.last().map(|layer| &layer.chain), None).map(|(layer, _)| layer)
+}
+
 /// Where a layer goes while it is made.
 type Output = Option<(Compression, pipe::Chunks)>;
 

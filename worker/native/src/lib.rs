@@ -3,15 +3,16 @@
 //!
 //! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
 //! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
-//! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`].
+//! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
-//! Without root, a program first starts itself again by [`rootless`]. Dockerfiles are not built here yet.
+//! Without root, a program first starts itself again by [`rootless`].
 
 mod accounts;
 mod cgroup;
 pub mod check;
 mod commit;
 mod delete;
+mod dockerfile;
 pub mod driver;
 mod early;
 mod error;
@@ -51,6 +52,7 @@ use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
 pub use crate::{cgroup::sweep as sweep_groups, storage::NativeStageStorage};
+pub use slipway_fetch::Addresses;
 pub use slipway_layers::codec::Compression;
 
 use crate::{
@@ -83,6 +85,8 @@ pub struct NativeOptions {
     pub driver: Driver,
     /// What runs sandboxes; `None` = this crate's own.
     pub runtime: Option<Runtime>,
+    /// What `ADD` may fetch from.
+    pub addresses: Addresses,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -104,10 +108,13 @@ pub(crate) struct Shared {
     limits: Limits,
     driver: Driver,
     runtime: Option<Runtime>,
+    addresses: Addresses,
     /// What connects sandboxes without root, once one was tried.
     helper: OnceCell<Result<HelperFor, String>>,
     /// Set when sandboxes turned out to have no network of their own here.
     no_network: std::sync::OnceLock<()>,
+    /// Instructions of Dockerfiles that are being done.
+    turns: dockerfile::Turns,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
 }
@@ -129,6 +136,7 @@ impl NativeBackend {
             limits,
             driver,
             runtime,
+            addresses,
             clock,
         } = options;
         let networks = Networks::new(commands, &program);
@@ -149,8 +157,10 @@ impl NativeBackend {
             limits,
             driver,
             runtime,
+            addresses,
             helper,
             no_network,
+            turns: dockerfile::Turns::default(),
             clock,
             tasks,
         };
@@ -281,13 +291,11 @@ impl ImageBuilder for NativeBackend {
 
     async fn dockerfile(
         &self,
-        _build: DockerfileBuild,
-        _context: ByteStream,
-        _logs: Logs,
+        build: DockerfileBuild,
+        context: ByteStream,
+        logs: Logs,
     ) -> Result<LocalImage, BackendError> {
-        Err(BackendError::Refused(
-            "not supported yet: Dockerfile images with the native backend; use --backend docker".to_owned(),
-        ))
+        dockerfile::build(&self.shared, build, context, logs).await
     }
 
     async fn respec(

@@ -50,7 +50,7 @@ pub(crate) fn put(
             _ => error::system(&doing, error),
         })?;
     }
-    let purpose = Purpose::Files { to: real, new, uid, gid };
+    let purpose = Purpose::Files { to: real, new, uid, gid, strict: true };
     let mut reader = TarReader::new(input, Limits::default());
     let unpacked = unpack(&mut reader, root, &purpose).and_then(|_| drain(reader.into_inner()));
     unpacked.map_err(|error| error::archive(&doing, error))

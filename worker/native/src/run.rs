@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::PathBuf,
     process::Stdio,
     sync::Arc,
 };
 
 use slipway_backend::{
-    BackendError, Logs, SECRETS, Script, Setup, Tools,
+    BackendError, HostMount, Logs, SECRETS, Script, Setup, Tools,
     output::{Output, Stream},
     script::{Marker, TOOLBOX_BIN, compose},
     scrub::Masks,
@@ -26,13 +26,13 @@ use crate::{
     network::{Cable, Commands, Helped, HelperFor},
     rootless,
     runtime::Runtime,
-    sandbox::{self, Ended, Network, Running, Spec, Spoken, Surroundings},
+    sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings, User},
     stubs, toolbox,
     workspace::Room,
 };
 
 /// Where programs are looked for when the image does not say.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The name of the machine that builds.
 const HOSTNAME: &str = "slipway";
 /// The script is read to its end before anything of it runs.
@@ -78,55 +78,128 @@ pub(crate) async fn launch(
     image_variables: &[String],
     what: Launch,
 ) -> Result<(Guard, Option<Spoken>), BackendError> {
-    let wanted = wanted(setup.network.as_deref())?;
     let toolbox = shared.toolbox().await?;
-    let line = line(shared, wanted).await?;
-    let (owned, image_variables) = (Arc::clone(shared), image_variables.to_vec());
-    let (held, setup) = (Arc::clone(&room), setup.clone());
-    let (network, names) = (line.network(), line.names.clone());
-    let limits = Arc::clone(shared);
-    let group = shared.tasks.blocking(move || Group::make(&limits.limits)).await;
-    let group =
-        group.map_err(|error| BackendError::Refused(format!("limit what the commands of a stage use: {error}")))?;
-    let surroundings = Surroundings { network, doors: group.doors(), limits: shared.limits.process.clone() };
-    let start = move || -> Result<(Running, Option<Spoken>), BackendError> {
-        let doing = "start the sandbox of a stage";
-        let system = |error: io::Error| error::system(doing, error);
+    let (image_variables, setup) = (image_variables.to_vec(), setup.clone());
+    let network = setup.network.clone();
+    let plan = move |owned: &Shared, room: &Room| -> Result<Plan, BackendError> {
         let secrets = &setup.secrets;
         let overlays = owned.driver == Driver::Overlay;
         let (toolbox, tools) = match what.tools {
             Some(tools) if !overlays => (toolbox::joined(&owned.store, &toolbox, &tools)?, None),
             tools => (toolbox, tools.and_then(|tools| tools.root)),
         };
+        let memory = Memory {
+            target: SECRETS.to_owned(),
+            size: u64::try_from(secrets.room()).ok(),
+            mode: 0o755,
+            programs: false,
+        };
+        Ok(Plan {
+            command: vec![format!("{TOOLBOX_BIN}/bash"), "-ec".to_owned(), what.bootstrap],
+            variables: variables(&image_variables, accounts::home(&room.tree.root)?),
+            directory: "/".to_owned(),
+            user: None,
+            toolbox: Some(toolbox),
+            tools,
+            hosts: Vec::new(),
+            mounts: setup.mounts,
+            seen: Vec::new(),
+            whole: Vec::new(),
+            confided: Vec::new(),
+            memory: (!secrets.is_empty()).then_some(memory).into_iter().collect(),
+            input: what.text,
+            terminal: what.terminal,
+        })
+    };
+    start(shared, room, network.as_deref(), plan).await
+}
+
+/// What is run in a sandbox, and what it sees.
+pub(crate) struct Plan {
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+    /// Its whole environment.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Where it starts.
+    pub(crate) directory: String,
+    /// Whom it runs as; `None` = root.
+    pub(crate) user: Option<User>,
+    /// The toolbox, if it is seen.
+    pub(crate) toolbox: Option<PathBuf>,
+    /// What is seen beside it.
+    pub(crate) tools: Option<PathBuf>,
+    /// More lines of `/etc/hosts`: `ADDRESS NAME`.
+    pub(crate) hosts: Vec<String>,
+    /// What is seen of the host.
+    pub(crate) mounts: Vec<HostMount>,
+    /// Parts of images and directories.
+    pub(crate) seen: Vec<Seen>,
+    /// The mounts that parts are seen of.
+    pub(crate) whole: Vec<OwnedFd>,
+    /// Files in memory.
+    pub(crate) confided: Vec<Confided>,
+    /// Where memory is mounted.
+    pub(crate) memory: Vec<Memory>,
+    /// What it reads.
+    pub(crate) input: Vec<u8>,
+    /// The terminal that it is run on; `None` = its output comes by pipes.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Starts a sandbox on a room, in the network that is asked for; without a terminal, what comes out of it is answered, too.
+/// The plan is made when all else is ready, where it may block.
+pub(crate) async fn start(
+    shared: &Arc<Shared>,
+    room: Arc<Room>,
+    network: Option<&str>,
+    plan: impl FnOnce(&Shared, &Room) -> Result<Plan, BackendError> + Send + 'static,
+) -> Result<(Guard, Option<Spoken>), BackendError> {
+    let line = line(shared, wanted(network)?).await?;
+    let (owned, held) = (Arc::clone(shared), Arc::clone(&room));
+    let (network, names) = (line.network(), line.names.clone());
+    let limits = Arc::clone(shared);
+    let group = shared.tasks.blocking(move || Group::make(&limits.limits)).await;
+    let group =
+        group.map_err(|error| BackendError::Refused(format!("limit what the commands of a stage use: {error}")))?;
+    let surroundings = Surroundings { network, doors: group.doors(), limits: shared.limits.process.clone() };
+    let begin = move || -> Result<(Running, Option<Spoken>), BackendError> {
+        let system = |error: io::Error| error::system("start the sandbox of a stage", error);
+        let plan = plan(&owned, &held)?;
         let runtime = runtime(&owned, &held).map_err(system)?;
         let spec = Spec {
-            command: vec![format!("{TOOLBOX_BIN}/bash"), "-ec".to_owned(), what.bootstrap],
-            variables: variables(&image_variables, accounts::home(&held.tree.root)?),
+            command: plan.command,
+            variables: plan.variables,
             hostname: HOSTNAME.to_owned(),
-            toolbox,
-            tools,
+            directory: plan.directory,
+            user: plan.user,
+            toolbox: plan.toolbox,
+            tools: plan.tools,
             empty: owned.store.empty()[0].clone(),
-            files: host_files(&held, names.as_deref()).map_err(system)?,
-            memory: (!secrets.is_empty()).then(|| (SECRETS.to_owned(), secrets.room())),
-            mounts: setup.mounts,
-            interactive: what.terminal.is_some(),
-            overlays,
+            files: host_files(&held, names.as_deref(), &plan.hosts).map_err(system)?,
+            seen: plan.seen,
+            confided: plan.confided,
+            memory: plan.memory,
+            mounts: plan.mounts,
+            interactive: plan.terminal.is_some(),
+            overlays: owned.driver == Driver::Overlay,
             // Whoever makes packets does not ask for routes.
             raw: !matches!(surroundings.network, Network::Helped(_)),
             limits: surroundings.limits.clone(),
             runtime,
         };
-        let (root, described) = (held.as_fd(), (&spec, &surroundings));
-        let Some(terminal) = what.terminal else {
-            let (running, spoken) = sandbox::start(&owned.program, root, described, &what.text).map_err(system)?;
+        let mounts: Vec<BorrowedFd<'_>> =
+            [held.as_fd()].into_iter().chain(plan.whole.iter().map(OwnedFd::as_fd)).collect();
+        let described = (&spec, &surroundings);
+        let Some(terminal) = plan.terminal else {
+            let (running, spoken) = sandbox::start(&owned.program, &mounts, described, &plan.input).map_err(system)?;
             return Ok((running, Some(spoken)));
         };
         let other = terminal.try_clone().map_err(system)?;
         let outputs = [Stdio::from(terminal), Stdio::from(other)];
-        let running = sandbox::start_to(&owned.program, root, described, (&what.text, outputs)).map_err(system)?;
+        let running = sandbox::start_to(&owned.program, &mounts, described, (&plan.input, outputs)).map_err(system)?;
         Ok((running, None))
     };
-    let (running, spoken) = shared.tasks.blocking(start).await?;
+    let (running, spoken) = shared.tasks.blocking(begin).await?;
     Ok((Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) }, spoken))
 }
 
@@ -161,7 +234,12 @@ impl Guard {
         }
     }
 
-    async fn follow(&mut self, spoken: Option<Spoken>, mut output: Output) -> Result<(), BackendError> {
+    /// Passes everything on that is said; answers the exit code, the line that the script was at, and the last lines.
+    pub(crate) async fn said(
+        &mut self,
+        spoken: Option<Spoken>,
+        mut output: Output,
+    ) -> Result<(i64, Option<u32>, Vec<String>), BackendError> {
         let pumped = match spoken {
             Some(spoken) => pump(spoken, &mut output).await,
             None => Ok(()),
@@ -169,6 +247,11 @@ impl Guard {
         let (line, tail) = output.finish().await;
         let code = self.ended().await?;
         pumped.map_err(|error| error::system(RUNNING, error))?;
+        Ok((code, line, tail))
+    }
+
+    async fn follow(&mut self, spoken: Option<Spoken>, output: Output) -> Result<(), BackendError> {
+        let (code, line, tail) = self.said(spoken, output).await?;
         match &self.shared.runtime {
             // Where nothing of the script ran, it is the runtime that complains.
             Some(runtime) if line.is_none() && code != 0 => Err(BackendError::Engine(format!(
@@ -345,7 +428,7 @@ async fn connected(shared: &Shared, mut cable: Cable) -> io::Result<Line> {
 }
 
 /// What the commands see of the host: its name servers, unless others are given, and names of their own.
-fn host_files(room: &Room, names: Option<&str>) -> io::Result<Vec<(String, PathBuf)>> {
+fn host_files(room: &Room, names: Option<&str>, more: &[String]) -> io::Result<Vec<(String, PathBuf)>> {
     let directory = room.work.path().join("etc");
     // A shell may follow the commands.
     fs::create_dir_all(&directory)?;
@@ -353,7 +436,9 @@ fn host_files(room: &Room, names: Option<&str>) -> io::Result<Vec<(String, PathB
         Some(text) => text.as_bytes().to_vec(),
         None => fs::read("/etc/resolv.conf").unwrap_or_default(),
     };
-    let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{HOSTNAME}\n");
+    let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    let hosts =
+        format!("{hosts}127.0.1.1\t{HOSTNAME}\n{}", more.iter().map(|line| format!("{line}\n")).collect::<String>());
     let hostname = format!("{HOSTNAME}\n");
     let mut files = Vec::new();
     for (path, content) in stubs::FILES.into_iter().zip([hostname.as_bytes(), hosts.as_bytes(), servers.as_slice()]) {

@@ -15,6 +15,7 @@ mod keeper;
 mod mounts;
 mod outer;
 mod rights;
+mod seen;
 mod start;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode};
@@ -79,8 +80,12 @@ pub(crate) struct Spec {
     pub(crate) variables: BTreeMap<String, String>,
     /// Name of the machine.
     pub(crate) hostname: String,
-    /// The toolbox, mounted read-only at `/.werf/stapel`.
-    pub(crate) toolbox: PathBuf,
+    /// Where it starts: an absolute path that is there.
+    pub(crate) directory: String,
+    /// Whom it runs as; `None` = root.
+    pub(crate) user: Option<User>,
+    /// The toolbox, mounted read-only at `/.werf/stapel`; `None` = it is not seen.
+    pub(crate) toolbox: Option<PathBuf>,
     /// What is seen beside it.
     pub(crate) tools: Option<PathBuf>,
     /// An empty directory.
@@ -97,10 +102,81 @@ pub(crate) struct Spec {
     pub(crate) runtime: Option<(Runtime, PathBuf)>,
     /// What else is seen of the host.
     pub(crate) mounts: Vec<HostMount>,
-    /// Where memory is mounted, and bytes of it; `None` = nowhere.
-    pub(crate) memory: Option<(String, usize)>,
+    /// Directories and files of images and of the host, by paths that cannot leave them.
+    pub(crate) seen: Vec<Seen>,
+    /// Files that lie in memory.
+    pub(crate) confided: Vec<Confided>,
+    /// Where memory is mounted.
+    pub(crate) memory: Vec<Memory>,
     /// Whether it has a terminal: that is its standard output.
     pub(crate) interactive: bool,
+}
+
+/// Whom commands run as.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct User {
+    /// Its number.
+    pub(crate) uid: u32,
+    /// The number of its group.
+    pub(crate) gid: u32,
+    /// Numbers of its other groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// A file system in memory.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// Absolute path in the container.
+    pub(crate) target: String,
+    /// Most bytes of it; `None` = as the kernel has it.
+    pub(crate) size: Option<u64>,
+    /// Mode of its root.
+    pub(crate) mode: u32,
+    /// Whether programs in it can be run.
+    pub(crate) programs: bool,
+}
+
+/// A part of a directory, in the place of whatever the container has there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// Where it is a part of.
+    pub(crate) of: Whole,
+    /// Path in it; empty = all of it. Its links are followed inside of it.
+    pub(crate) path: String,
+    /// Absolute path in the container.
+    pub(crate) target: String,
+    /// Whether commands may only read it.
+    pub(crate) read_only: bool,
+}
+
+/// A directory that parts of are seen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Whole {
+    /// A mount that is nowhere yet: number of its descriptor among those that are handed over beside the root's.
+    Mount(usize),
+    /// A directory of the host.
+    Directory(PathBuf),
+}
+
+/// A file in memory.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confided {
+    /// Absolute path in the container.
+    pub(crate) target: String,
+    /// What is in it.
+    pub(crate) content: Vec<u8>,
+    /// Its owner and group.
+    pub(crate) owner: (u32, u32),
+    /// Its mode.
+    pub(crate) mode: u32,
+    /// Whether it can be run.
+    pub(crate) program: bool,
+}
+
+impl std::fmt::Debug for Confided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Confided").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 /// Whether this process was started to be a part of a sandbox; then it is one, and this is its end. To be asked before

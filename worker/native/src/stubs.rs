@@ -28,11 +28,42 @@ use crate::{
 };
 
 /// Directories that something is mounted on.
-const DIRECTORIES: [&str; 4] = ["/dev", "/proc", "/sys", MOUNT];
+const DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// Files of the host that stand in the place of the image's.
 pub(crate) const FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 /// An empty file.
 const FILE: Kind = Kind::File { size: 0, spans: None };
+
+/// What is mounted into a sandbox: absolute paths, and whether each is a directory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Places(Vec<(String, bool)>);
+
+impl Places {
+    /// What every sandbox has.
+    pub(crate) fn usual() -> Self {
+        let directories = DIRECTORIES.map(|path| (path.to_owned(), true));
+        Self(directories.into_iter().chain(FILES.map(|path| (path.to_owned(), false))).collect())
+    }
+
+    /// What the script of a stage has.
+    pub(crate) fn of(setup: &Setup) -> Self {
+        let mut places = Self::usual();
+        places.add(MOUNT, true);
+        if !setup.secrets.is_empty() {
+            places.add(SECRETS, true);
+        }
+        for mount in &setup.mounts {
+            // What is not there is said when it is opened.
+            places.add(&mount.target, fs::metadata(&mount.source).is_ok_and(|found| found.is_dir()));
+        }
+        places
+    }
+
+    /// One more.
+    pub(crate) fn add(&mut self, path: &str, is_directory: bool) {
+        self.0.push((path.to_owned(), is_directory));
+    }
+}
 
 /// The places that an image lacks.
 #[derive(Default)]
@@ -44,25 +75,11 @@ pub(crate) struct Stubs {
 }
 
 impl Stubs {
-    /// What `image` lacks for the mounts of a stage.
-    pub(crate) fn of(image: &Root, setup: &Setup) -> io::Result<Self> {
+    /// What `image` lacks for what is mounted.
+    pub(crate) fn of(image: &Root, places: &Places) -> io::Result<Self> {
         let mut stubs = Self::default();
-        for path in DIRECTORIES {
-            stubs.one(image, path, Kind::Directory)?;
-        }
-        for path in FILES {
-            stubs.one(image, path, FILE)?;
-        }
-        if !setup.secrets.is_empty() {
-            stubs.one(image, SECRETS, Kind::Directory)?;
-        }
-        for mount in &setup.mounts {
-            let kind = match fs::metadata(&mount.source) {
-                Ok(found) if found.is_dir() => Kind::Directory,
-                // What is not there is said when it is opened.
-                Ok(_) | Err(_) => FILE,
-            };
-            stubs.one(image, &mount.target, kind)?;
+        for (path, is_directory) in &places.0 {
+            stubs.one(image, path, if *is_directory { Kind::Directory } else { FILE })?;
         }
         Ok(stubs)
     }
@@ -219,10 +236,10 @@ mod tests {
         fs::set_permissions(image.join("etc"), fs::Permissions::from_mode(0o711)).expect("a mode");
         fs::write(image.join("etc/hosts"), "").expect("a file");
         symlink("../run/resolve/stub.conf", image.join("etc/resolv.conf")).expect("a link");
-        let setup = Setup::new("a".to_owned(), slipway_oci::Platform::host());
-        let stubs = Stubs::of(&Root::open(&image).expect("a root"), &setup).expect("stubs");
+        let places = Places::of(&Setup::new("a".to_owned(), slipway_oci::Platform::host()));
+        let stubs = Stubs::of(&Root::open(&image).expect("a root"), &places).expect("stubs");
         let made = stubs.made.iter().map(|path| String::from_utf8(path.clone()).expect("utf-8"));
-        let expected = ["sys", ".werf", ".werf/stapel", "etc/hostname", "run", "run/resolve", "run/resolve/stub.conf"];
+        let expected = ["sys", "etc/hostname", "run", "run/resolve", "run/resolve/stub.conf", ".werf", ".werf/stapel"];
         assert_eq!(made.collect::<Vec<_>>(), expected);
         let store =
             Store::open(&home.path().join("store"), &slipway_layers::store::Options { limit: None }).expect("a store");
@@ -236,7 +253,7 @@ mod tests {
         assert!(layer.diff().join("etc/hostname").is_file() && layer.diff().join(".werf/stapel").is_dir());
         assert!(!layer.diff().join("dev").exists() && !layer.diff().join("etc/hosts").exists());
         // The next stage has the same.
-        let again = Stubs::of(&Root::open(&image).expect("a root"), &setup).expect("stubs");
+        let again = Stubs::of(&Root::open(&image).expect("a root"), &places).expect("stubs");
         assert_eq!(again.layer(&store).expect("a layer").diff(), layer.diff());
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     delete,
     driver::{Driver, Tree},
     error, overlay, place, run, shell,
-    stubs::{self, Stubs},
+    stubs::{self, Places, Stubs},
 };
 
 /// Directory of files of several names, parted.
@@ -64,11 +64,11 @@ impl Room {
         work.path().join("upper")
     }
 
-    /// Mounts. Blocks.
-    fn make(shared: &Shared, layers: &[Layer], setup: &Setup) -> Result<Self, BackendError> {
+    /// Mounts. `name` is that of its directory, and nobody else's. Blocks.
+    pub(crate) fn make(shared: &Shared, layers: &[Layer], name: &str, places: &Places) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
-        let work = shared.store.work(&setup.attempt).map_err(|error| error::layers(doing, error))?;
-        let (tree, stubs, places) = mount(shared, layers, &work, setup, doing)?;
+        let work = shared.store.work(name).map_err(|error| error::layers(doing, error))?;
+        let (tree, stubs, places) = mount(shared, layers, &work, places, doing)?;
         Ok(Self { tree, work: Arc::new(work), stubs, places, layers: layers.to_vec() })
     }
 
@@ -99,7 +99,7 @@ fn mount(
     shared: &Shared,
     layers: &[Layer],
     work: &Work,
-    setup: &Setup,
+    places: &Places,
     doing: &str,
 ) -> Result<(Tree, Vec<Vec<u8>>, Layer), BackendError> {
     let system = |error: io::Error| error::system(doing, error);
@@ -109,9 +109,9 @@ fn mount(
     if shared.driver == Driver::Vfs {
         let mut made = None;
         let tree = Tree::copied(&lowers, &work.path().join("tree"), |image| {
-            let stubs = Stubs::of(image, setup)?;
+            let stubs = Stubs::of(image, places)?;
             let places = stubs.layer(&shared.store).map_err(io::Error::other)?;
-            look_like(&upper, image, layers)?;
+            look_like(&upper, image, layers.is_empty())?;
             Ok(made.insert((stubs.made, places)).1.diff())
         });
         let tree = tree.map_err(system)?;
@@ -119,11 +119,11 @@ fn mount(
         return Ok((tree, made, places));
     }
     let image = shared.driver.look(&shared.store, &lowers).map_err(system)?;
-    let stubs = Stubs::of(&image.root, setup).map_err(system)?;
+    let stubs = Stubs::of(&image.root, places).map_err(system)?;
     if matches!(shared.driver, Driver::FuseOverlayfs(_)) {
         stubs::part(&image.root, &work.path().join(PARTED), &lowers).map_err(system)?;
     }
-    look_like(&upper, &image.root, layers).map_err(system)?;
+    look_like(&upper, &image.root, layers.is_empty()).map_err(system)?;
     drop(image);
     let places = stubs.layer(&shared.store).map_err(|error| error::layers(doing, error))?;
     lay(&mut lowers, &places, work);
@@ -148,11 +148,11 @@ fn writable(shared: &Shared, lowers: &[PathBuf], work: &Work, scratch: &str) -> 
     shared.driver.mount(lowers, Some(writable))
 }
 
-/// The root of the changes is the root that is seen: as the image has it.
-fn look_like(directory: &Path, image: &Root, layers: &[Layer]) -> io::Result<()> {
+/// The root of the changes is the root that is seen: as the image has it, if there is one.
+pub(crate) fn look_like(directory: &Path, image: &Root, is_empty: bool) -> io::Result<()> {
     let Some(stat) = image.look(b"")? else { return Ok(()) };
     let directory = Root::open(directory)?.directory(b"")?;
-    let mode = if layers.is_empty() { 0o755 } else { stat.st_mode & 0o7777 };
+    let mode = if is_empty { 0o755 } else { stat.st_mode & 0o7777 };
     directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
     directory.set_time(b".", place::time_of(&stat))
 }
@@ -164,7 +164,8 @@ impl NativeWorkspace {
             return Ok(Arc::clone(room));
         }
         let (shared, layers, setup) = (Arc::clone(&self.shared), self.layers.clone(), self.setup.clone());
-        let made = self.shared.tasks.blocking(move || Room::make(&shared, &layers, &setup)).await?;
+        let make = move || Room::make(&shared, &layers, &setup.attempt, &Places::of(&setup));
+        let made = self.shared.tasks.blocking(make).await?;
         let room = Arc::new(made);
         self.room = Some(Arc::clone(&room));
         Ok(room)

@@ -2,6 +2,8 @@
 
 #[path = "native/attacks.rs"]
 mod attacks;
+#[path = "native/dockerfile.rs"]
+mod dockerfile;
 #[path = "native/full.rs"]
 mod full;
 #[path = "native/helped.rs"]
@@ -23,11 +25,10 @@ mod shell;
 
 use slipway_backend::{
     BackendError, ContainerBackend as _, ImageBuilder as _, ImageStore as _, Root, Setup, conformance,
-    conformance::{Harness, Item, archive, build_of, directory, file, link},
+    conformance::{Harness, Item, archive, directory, file, link},
 };
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo};
 use slipway_parts::Registry;
-use tokio::sync::mpsc;
 
 use parts::Native;
 
@@ -49,12 +50,9 @@ async fn parts_of_the_host_are_mounted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dockerfiles_are_not_supported_yet() {
+async fn the_suite_of_dockerfiles() {
     let Some(native) = Native::start().await else { return };
-    let (logs, _lines) = mpsc::channel(1);
-    let build = build_of("x".to_owned(), "FROM scratch\n");
-    let refused = native.backend.dockerfile(build, archive(&[]), logs).await.expect_err("not yet");
-    assert!(refused.to_string().starts_with("not supported yet"), "{refused}");
+    conformance::dockerfiles(&native.backend, &native.base).await;
     native.end().await;
 }
 

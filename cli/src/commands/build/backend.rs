@@ -51,7 +51,6 @@ pub(super) async fn backend(
     flags: &Flags,
     engine: &EngineAddress,
     config: &Config,
-    graph: &Graph,
 ) -> Result<Choice, Failure> {
     let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
@@ -59,13 +58,7 @@ pub(super) async fn backend(
     };
     let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment);
     let asked = wanted.asked().map_err(refused)?;
-    let dockerfiles = graph.images().iter().filter(|image| matches!(image.kind, ImageKind::Dockerfile(_)));
-    let dockerfiles: Vec<String> = dockerfiles.map(|image| image.name().to_string()).collect();
-    let lacks = choose::native_lacks(&dockerfiles);
-    if let (Asked::Named(Backend::Native, _), Some(why)) = (&asked, &lacks) {
-        return Err(Failure::usage(NoBackend::Refused(why.clone())));
-    }
-    let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked, lacks);
+    let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked);
     let tried = session.world.interrupted.run_until_cancelled(trying).await;
     let tried = tried.ok_or_else(Failure::interrupted)?;
     let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
@@ -85,21 +78,15 @@ pub(super) async fn backend(
     Ok(choice)
 }
 
-/// Tries what is asked for. `lacks` = what this host could not build anyway.
-async fn try_backends(
-    session: &Session,
-    (engine, driver): (&EngineAddress, Option<&str>),
-    asked: &Asked,
-    lacks: Option<String>,
-) -> Tried {
+/// Tries what is asked for.
+async fn try_backends(session: &Session, (engine, driver): (&EngineAddress, Option<&str>), asked: &Asked) -> Tried {
     let docker = match asked {
         Asked::Named(Backend::Native, _) => None,
         Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),
     };
-    let native = match (asked, &docker, lacks) {
-        (Asked::Named(Backend::Docker, _), _, _) | (Asked::Any, Some(Ok(())), _) => None,
-        (_, _, Some(why)) => Some(Err(why)),
-        (_, _, None) => Some(embedded::probe_native(&session.home, driver).await),
+    let native = match (asked, &docker) {
+        (Asked::Named(Backend::Docker, _), _) | (Asked::Any, Some(Ok(()))) => None,
+        _ => Some(embedded::probe_native(&session.home, driver).await),
     };
     Tried { docker, native }
 }

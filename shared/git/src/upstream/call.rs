@@ -3,6 +3,7 @@
 
 use std::{
     fs::File,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,13 +28,16 @@ pub struct Speech {
     pub ssh_command: Option<String>,
     /// `SSH_AUTH_SOCK`; `None` = the process's own.
     pub agent: Option<PathBuf>,
+    /// Addresses of the host that git must speak to, without following a server elsewhere; none = as git finds them. Over
+    /// ssh the host is looked up by ssh itself.
+    pub pinned: Vec<IpAddr>,
     /// The longest that one transfer, or the wait for another process that does it, may take.
     pub longest: Duration,
 }
 
 impl Default for Speech {
     fn default() -> Self {
-        Self { ssh_command: None, agent: None, longest: Duration::from_secs(30 * 60) }
+        Self { ssh_command: None, agent: None, pinned: Vec::new(), longest: Duration::from_secs(30 * 60) }
     }
 }
 
@@ -59,6 +63,10 @@ pub(super) fn speak(
         ("http.followRedirects", "initial"),
         ("remote.origin.url", address.url()),
     ];
+    let resolved = pin(address, &speech.pinned);
+    if let Some(resolved) = &resolved {
+        settings.extend([("http.followRedirects", "false"), ("http.curloptResolve", resolved)]);
+    }
     let mut git = Git::bare(directory, "fetch from another git repository");
     if let Some(Login { username, password }) = address.login() {
         settings.extend([("credential.helper", ""), ("credential.helper", LOGIN_HELPER)]);
@@ -75,6 +83,23 @@ pub(super) fn speak(
         git = git.env(&format!("GIT_CONFIG_KEY_{number}"), name).env(&format!("GIT_CONFIG_VALUE_{number}"), value);
     }
     git.args(args).run_for(lock, speech.longest).map(drop)
+}
+
+/// Where git finds the host of an address: `HOST:PORT:ADDRESS,…`. `None` = nothing is said, or it is not of the web.
+fn pin(address: &Address, pinned: &[IpAddr]) -> Option<String> {
+    let (scheme, rest) = address.url().split_once("://").filter(|(scheme, _)| scheme.starts_with("http"))?;
+    if pinned.is_empty() {
+        return None;
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let usual = if scheme == "https" { "443" } else { "80" };
+    let (host, port) = match host.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+        Some(_) | None => (host, usual),
+    };
+    let addresses: Vec<String> = pinned.iter().map(IpAddr::to_string).collect();
+    Some(format!("{host}:{port}:{}", addresses.join(",")))
 }
 
 /// What `GIT_SSH_COMMAND` is set to; `None` = the user has set up something.

@@ -121,6 +121,32 @@ fn a_login_reaches_a_server_and_no_file_or_command_line() {
 }
 
 #[test]
+fn a_commit_is_checked_out_alone() {
+    let Some((project, home, first)) = scene() else { return };
+    let second = project.write("run", "#!/bin/sh").write("sub/f", "second").commit();
+    let server = Server::start(project.root(), None);
+    let url = format!("http://{}/.git", server.address);
+    // A name that leads nowhere but to where it is pinned.
+    let named = url.replace("127.0.0.1", "pinned.invalid");
+    let pinned = Speech { pinned: vec![server.address.ip()], ..Speech::default() };
+    let checked = |url: &str, wanted: Option<&str>, to: &str, speech: &Speech| {
+        let to = home.path().join(to);
+        fs::create_dir(&to).expect("a directory");
+        slipway_git::checkout(&Address::new(url, true).expect("an address"), wanted, &to, speech).map(|out| out.id)
+    };
+    assert_eq!(checked(&url, None, "default", &Speech::default()).expect("files"), second);
+    assert_eq!(checked(&named, Some("main"), "branch", &pinned).expect("files"), second);
+    assert_eq!(checked(&url, Some(&second.to_string()), "commit", &pinned).expect("files"), second);
+    assert_eq!(checked(&url, Some(&first.to_string()), "old", &pinned).expect("files"), first);
+    assert_eq!(fs::read_to_string(home.path().join("branch/sub/f")).expect("a file"), "second");
+    assert!(home.path().join("branch/.git/HEAD").is_file() && !home.path().join("old/sub").exists());
+    for wanted in ["none", "-x", "a..b", "x:y", "0000000000000000000000000000000000000000"] {
+        let error = checked(&url, Some(wanted), wanted.trim_start_matches('-'), &pinned).expect_err(wanted);
+        assert!(error.to_string().contains("is not in the git repository"), "{wanted}: {error}");
+    }
+}
+
+#[test]
 fn ssh_is_spoken_by_the_command_that_is_given() {
     let Some((project, home, first)) = scene() else { return };
     // Takes HOST and the command that the other side would run.

@@ -39,10 +39,16 @@ impl Lost {
 
     /// An answer without what is lost: it may have been given before the record was rejected.
     pub(super) fn without(&self, answer: Answer) -> Answer {
+        let is_there =
+            |record: &StageRecord| !self.images.contains(&record.at) && !self.passed_over.contains(&record.at);
         match answer {
             Answer::Stored(mut records) => {
-                records.retain(|record| !self.images.contains(&record.at) && !self.passed_over.contains(&record.at));
+                records.retain(is_there);
                 Answer::Stored(records)
+            }
+            Answer::Foreseen(mut foreseen) => {
+                foreseen.stored.iter_mut().for_each(|(_, records)| records.retain(is_there));
+                Answer::Foreseen(foreseen)
             }
             other @ (Answer::File(_)
             | Answer::Tree(_)

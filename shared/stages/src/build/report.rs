@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use slipway_config::{Image, ImageName};
+use slipway_digest::Checksum;
 use slipway_oci::{ImageAt, Platform, Repo};
 
 use crate::{
@@ -71,6 +72,9 @@ pub struct BuiltTarget {
     pub platform: Platform,
     /// Its stages, lowest first; never empty.
     pub stages: Vec<BuiltStage>,
+    /// The key under which its stages are to be noted; `None` = they are, or nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Checksum>,
 }
 
 impl BuiltTarget {

@@ -3,21 +3,21 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use slipway_config::{Config, ImageName};
-use slipway_digest::{Checksum, CommitId, Encoder, Millis, StageId};
+use slipway_digest::{Checksum, CommitId, Encoder, Millis, StageDigest, StageId};
 use slipway_oci::{BlobDigest, ImageAt, Platform, Repo};
 use slipway_paths::{Scope, TreePath};
 use slipway_stages::{
     Answer, BaseImage, Build, BuildEvent, BuildOptions, Graph, Place, PlanBase, Progress, Question, Settings,
     StageBody, StagePlan, StageRecord, Wish,
     build::{BuildFailure, BuiltImage, JobEnd, JobKey, StageFailure},
-    facts::{ChangesFact, TreeFact},
+    facts::{ChangesFact, Foreseen, TreeFact},
 };
 
 /// Files of a commit: path → (content, size).
 pub(crate) type Files = BTreeMap<String, (String, u64)>;
 
 /// What a build can ask.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct World {
     commits: BTreeMap<u8, (Option<u8>, Files)>,
     pub(crate) stored: Vec<StageRecord>,
@@ -30,6 +30,10 @@ pub(crate) struct World {
     pub(crate) contexts: BTreeMap<ImageName, CommitId>,
     /// Stages whose images are lost: who needs one of them fails.
     pub lost: Vec<ImageAt>,
+    /// Whether images are looked for by their keys first.
+    foresees: bool,
+    /// Which stages images of a key had.
+    pub(crate) noted: BTreeMap<Checksum, Vec<StageId>>,
 }
 
 /// What came of a build.
@@ -57,6 +61,10 @@ pub(crate) fn commit(number: u8) -> CommitId {
 impl World {
     pub(crate) fn new() -> Self {
         Self { clock: 1_700_000_000_000, ..Self::default() }
+    }
+
+    pub(crate) fn foreseeing(self, foresees: bool) -> Self {
+        Self { foresees, ..self }
     }
 
     pub(crate) fn with_empty_commit(mut self) -> Self {
@@ -98,9 +106,15 @@ impl World {
             dev: false,
             virtual_merge: None,
             sources: sources.to_vec(),
+            foresees: self.foresees,
         };
         let mut build = Build::new(Graph::new(config.images), &Arc::new(settings), options);
-        self.drive(&mut build)
+        let outcome = self.drive(&mut build);
+        for image in outcome.result.iter().flatten() {
+            let stages = image.stages().map(|stage| stage.record.id).collect();
+            self.noted.extend(image.platforms[0].key.map(|key| (key, stages)));
+        }
+        outcome
     }
 
     fn drive(&mut self, build: &mut Build) -> Outcome {
@@ -216,6 +230,12 @@ impl World {
                 let suits = |r: &&StageRecord| r.id.stamp > *not_before || *place != Place::Primary;
                 let found = self.stored.iter().filter(|r| r.id.digest == *digest).filter(suits);
                 Answer::Stored(found.cloned().collect())
+            }
+            Question::Foreseen { key, .. } => {
+                let stages = self.noted.get(key).cloned().unwrap_or_default();
+                let all = |digest: StageDigest| self.stored.iter().filter(|r| r.id.digest == digest).cloned().collect();
+                let stored = stages.iter().map(|id| (id.digest, all(id.digest))).collect();
+                Answer::Foreseen(Foreseen { stages, stored })
             }
             Question::Base { reference, .. } => {
                 Answer::Base(BaseImage { reference: reference.clone(), at: self.registry.clone() })

@@ -5,7 +5,7 @@ use slipway_oci::{Platform, Repo};
 use slipway_registry::Client;
 use slipway_stages::StageRecord;
 
-use crate::{RepoStorage, StageStorage as _, StorageError};
+use crate::{IndexDir, RepoStorage, StageStorage as _, StorageError};
 
 /// Stages of others, which are only read.
 #[derive(Debug)]
@@ -17,12 +17,17 @@ impl SecondaryRepo {
         Self(RepoStorage::new(client, repo))
     }
 
+    /// The same, with what `place` keeps of it between builds.
+    pub fn kept(client: Client, repo: Repo, place: &IndexDir) -> Self {
+        Self(RepoStorage::kept(client, repo, place, false))
+    }
+
     /// The repository.
     pub fn repo(&self) -> &Repo {
         self.0.repo()
     }
 
-    /// All stages of a digest and platform, oldest first. The tags are listed once in the life of this value.
+    /// All stages of a digest and platform, oldest first. The tags are listed at most once in the life of this value.
     ///
     /// # Errors
     /// When it does not answer, or refuses.

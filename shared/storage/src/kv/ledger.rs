@@ -20,7 +20,7 @@ use super::{
     place::StagePlace,
     value::{HeadText, Kept, KeptState},
 };
-use crate::StorageError;
+use crate::{StorageError, notices::Notices};
 
 /// How long a store that does not answer is waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -37,6 +37,8 @@ pub struct KvLedger {
     pub(super) patience: Patience,
     /// How the repository is attached, as last seen.
     pub(super) standing: Mutex<Option<Standing>>,
+    /// What builds are to be told of it.
+    pub(super) notices: Notices,
 }
 
 /// What is recorded of a digest.
@@ -75,6 +77,7 @@ impl KvLedger {
             attempts,
             patience: Patience::new(LONGEST_WAIT),
             standing: Mutex::new(None),
+            notices: Notices::default(),
         }
     }
 

@@ -10,7 +10,8 @@ use slipway_stages::StageRecord;
 use super::{ledger::KvLedger, publish::SharedPublisher};
 use crate::{Rejects, StageStorage, StorageError};
 
-/// The stages of the ledger, as a storage. Its tags are never listed.
+/// The stages of the ledger, as a storage. Its tags are never listed; of a stage that is looked up, it is seen that it is still
+/// there. One that is not is left out, and out of use when another is published in its place.
 #[derive(Clone)]
 pub struct SharedStages(pub Arc<KvLedger>);
 
@@ -26,7 +27,17 @@ impl StageStorage for SharedStages {
         platform: &Platform,
         _fresh: bool,
     ) -> Result<Vec<StageRecord>, StorageError> {
-        Ok(self.0.read(digest).await?.usable(platform))
+        let mut stages = self.0.read(digest).await?.usable(platform);
+        let mut standing = Vec::with_capacity(stages.len());
+        for stage in stages.drain(..) {
+            match self.0.place.tag(&stage).await {
+                // Should somebody have deleted only the tag, it stands again now.
+                Ok(()) | Err(StorageError::Broken { .. }) => standing.push(stage),
+                Err(StorageError::Gone(_)) => self.0.notices.deleted(&self.0.repo, stage.id),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(standing)
     }
 
     async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError> {
@@ -43,6 +54,12 @@ impl StageStorage for SharedStages {
 
     async fn latest(&self, digest: StageDigest) -> Result<Option<Millis>, StorageError> {
         Ok(self.0.read(digest).await?.last)
+    }
+
+    fn untold(&self) -> Vec<String> {
+        let mut untold = self.0.notices.take();
+        untold.extend(self.0.place.untold());
+        untold
     }
 }
 

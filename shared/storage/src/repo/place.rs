@@ -35,6 +35,7 @@ impl StagePlace for RepoStorage {
         }
         listing.stages.sort();
         listing.rejected.sort();
+        self.look_for_werfs(&listing.stages).await?;
         Ok(listing)
     }
 
@@ -47,7 +48,7 @@ impl StagePlace for RepoStorage {
             Err(error) => return Err(error),
         };
         match self.read_stage(id, &raw).await {
-            Ok(stage) => Ok(Reading::Stage(Box::new(stage), attempt(&raw))),
+            Ok((stage, _)) => Ok(Reading::Stage(Box::new(stage), attempt(&raw))),
             Err(StorageError::Broken { why, .. }) => Ok(Reading::NoStage(why)),
             Err(error) => Err(error),
         }
@@ -55,7 +56,7 @@ impl StagePlace for RepoStorage {
 
     async fn identify(&self, claimed: &StageRecord) -> Result<(StageRecord, Option<String>), StorageError> {
         let raw = self.get(&claimed.at).await?;
-        Ok((self.read_stage(claimed.id, &raw).await?, attempt(&raw)))
+        Ok((self.read_stage(claimed.id, &raw).await?.0, attempt(&raw)))
     }
 
     async fn copy(&self, image: &ImageAt, attempt: &str) -> Result<ImageAt, StorageError> {
@@ -73,7 +74,8 @@ impl StagePlace for RepoStorage {
         let why = why.chars().take(MAX_REASON).collect();
         let labels = BTreeMap::from([(REJECTED_WHY.to_owned(), why)]);
         let put = tiny::put(&self.client, &self.repo, &names::rejected(id), labels).await;
-        put.map_err(|error| self.failed(error))
+        put.map_err(|error| self.failed(error))?;
+        self.tags.announce().await.map_err(|error| self.failed(error))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A registry that counts what it is asked.
+//! A registry in memory that counts what it is asked.
 
 use std::{
     collections::BTreeMap,
@@ -7,6 +7,7 @@ use std::{
 
 use axum::{
     Router,
+    body::to_bytes,
     extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -26,6 +27,7 @@ struct Counted {
     blobs: BTreeMap<String, Vec<u8>>,
     requests: Vec<String>,
     refusal: Option<StatusCode>,
+    immutable: bool,
 }
 
 impl Fake {
@@ -48,15 +50,31 @@ impl Fake {
         self.state.lock().unwrap().tags.insert(tag.to_owned(), manifest);
     }
 
+    /// From now on, a tag cannot be moved.
+    pub(crate) fn make_immutable(&self) {
+        self.state.lock().unwrap().immutable = true;
+    }
+
+    /// Takes a tag away, as other programs do.
+    pub(crate) fn delete_tag(&self, tag: &str) {
+        self.state.lock().unwrap().tags.remove(tag);
+    }
+
+    /// All tags, sorted.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        self.state.lock().unwrap().tags.keys().cloned().collect()
+    }
+
     /// From now on, every request is answered with this.
     pub(crate) fn refuse(&self, status: StatusCode) {
         self.state.lock().unwrap().refusal = Some(status);
     }
 
-    /// How many requests were made of a kind: a method, and what the path contains.
+    /// How many requests were made of a kind: what the method begins with, and what the path
+    /// contains.
     pub(crate) fn count(&self, method: &str, part: &str) -> usize {
         let state = self.state.lock().unwrap();
-        let is_one = |line: &&String| line.starts_with(&format!("{method} ")) && line.contains(part);
+        let is_one = |line: &&String| line.starts_with(method) && line.contains(part);
         state.requests.iter().filter(is_one).count()
     }
 
@@ -69,15 +87,30 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
     // Others get a chance to ask the same in the meantime.
     tokio::task::yield_now().await;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let sent = to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let mut state = fake.state.lock().unwrap();
     state.requests.push(format!("{method} {path}"));
     if let Some(status) = state.refusal {
         return status.into_response();
     }
     let (rest, last) = path.rsplit_once('/').unwrap_or_default();
+    if method == Method::POST {
+        return (StatusCode::ACCEPTED, [(header::LOCATION, format!("{path}1"))]).into_response();
+    }
+    if method == Method::PUT {
+        let digest = BlobDigest::of(&sent).to_string();
+        let immutable = state.immutable && state.tags.get(last).is_some_and(|held| *held != sent);
+        if rest.ends_with("/manifests") && immutable {
+            return StatusCode::BAD_REQUEST.into_response();
+        }
+        let kept = if rest.ends_with("/manifests") { &mut state.tags } else { &mut state.blobs };
+        let name = if rest.ends_with("/manifests") { last } else { &digest };
+        kept.insert(name.to_owned(), sent.to_vec());
+        return StatusCode::CREATED.into_response();
+    }
     let body = match rest.rsplit_once('/').map(|(_, kind)| kind) {
         Some("tags") => {
-            let tags: Vec<&String> = state.tags.keys().collect();
+            let tags: Vec<&String> = state.tags.keys().filter(|name| !name.contains(':')).collect();
             Some(serde_json::to_vec(&serde_json::json!({ "name": "shop", "tags": tags })).unwrap())
         }
         Some("manifests") => state.tags.get(last).cloned(),

@@ -5,6 +5,7 @@
 mod beside;
 mod crash;
 mod fake;
+mod index;
 mod kv;
 mod lab;
 mod publish;

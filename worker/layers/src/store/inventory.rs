@@ -11,7 +11,7 @@ use std::{
 
 use slipway_oci::{BlobDigest, ImageConfig};
 
-use super::{ChainId, Store, lease, room::Evicted, shared::Share};
+use super::{ChainId, Store, lease, room::Evicted, shared::Share, steps::STEPS};
 use crate::LayerError;
 
 /// How many, and how much.
@@ -99,7 +99,11 @@ impl Store {
             found.shared.add(share.size);
         }
         found.images = files(&self.path("images")).map_err(doing)?;
-        found.notes = files(&self.path("known")).map_err(doing)?;
+        for notes in ["known", STEPS] {
+            let tally = files(&self.path(notes)).map_err(doing)?;
+            found.notes.number += tally.number;
+            found.notes.bytes += tally.bytes;
+        }
         self.each_stage(&BTreeSet::new(), |_, whole| {
             found.stages += 1;
             found.broken += u64::from(!whole);

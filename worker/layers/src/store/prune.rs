@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Store, work::MAKERS};
+use super::{Store, steps::STEPS, work::MAKERS};
 
 /// How long configs and notes of images are kept that no stage names; they are fetched again when they are needed.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -16,7 +16,7 @@ impl Store {
     /// Removes old notes, and locks that nobody holds.
     pub(super) fn prune(&self) -> io::Result<()> {
         let now = self.now()?;
-        for directory in ["known", "images"] {
+        for directory in ["known", "images", STEPS] {
             for found in fs::read_dir(self.path(directory))? {
                 let path = found?.path();
                 let Ok(about) = fs::metadata(&path) else { continue };

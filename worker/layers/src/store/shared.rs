@@ -1,8 +1,8 @@
 //! Directories that builds share from one to the next: caches that commands keep. They count as layers do, and the
 //! longest unused goes first.
 //!
-//! `mounts/NAME/` holds `data/`, the directory; `lease`, which whoever uses it has locked together with others; and
-//! `size`, what it took when it was last used.
+//! `mounts/NAME/` holds `data/`, the directory; `lease`, which whoever uses it has locked together with others; `door`,
+//! which whoever wants to be alone in it locks; and `size`, what it took when it was last used.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,6 +20,8 @@ use crate::LayerError;
 pub(super) const MOUNTS: &str = "mounts";
 /// Name of the directory itself.
 const DATA: &str = "data";
+/// Name of the file that its users may lock.
+const DOOR: &str = "door";
 /// Name of the file with its size.
 const SIZE: &str = "size";
 /// Evictions that may get in between.
@@ -37,6 +39,14 @@ impl SharedDirectory {
     /// Where it is.
     pub fn path(&self) -> PathBuf {
         self.path.join(DATA)
+    }
+
+    /// A file to be locked by those who do not want others in the directory meanwhile, or do not mind them.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn door(&self) -> io::Result<File> {
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(self.path.join(DOOR))
     }
 }
 

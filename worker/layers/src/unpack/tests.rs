@@ -35,7 +35,7 @@ fn file(path: &str) -> Entry {
 }
 
 fn files(to: &str, new: bool) -> Purpose {
-    Purpose::Files { to: TreePath::new(to).expect("a path"), new, uid: None, gid: None }
+    Purpose::Files { to: TreePath::new(to).expect("a path"), new, uid: None, gid: None, strict: true }
 }
 
 fn of_kind(path: &str, kind: Kind) -> Entry {

@@ -32,21 +32,24 @@ pub(super) fn describe(spec: &Spec, sources: &Sources<'_>) -> Value {
     let variables: Vec<String> = spec.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let rights = rights::names(spec.raw);
     let namespaces = ["pid", "mount", "ipc", "uts"].map(|kind| json!({ "type": kind }));
+    let (uid, gid, groups) = spec.user.as_ref().map_or((0, 0, &[][..]), |user| (user.uid, user.gid, &user.groups));
+    // As when root becomes another: what it may do is not what the other may.
+    let effective: &[String] = if uid == 0 { &rights } else { &[] };
     json!({
         "ociVersion": VERSION,
         "root": { "path": sources.root },
         "hostname": spec.hostname,
         "process": {
             "terminal": false,
-            "user": { "uid": 0, "gid": 0, "umask": 0o022 },
+            "user": { "uid": uid, "gid": gid, "additionalGids": groups, "umask": 0o022 },
             "args": spec.command,
             "env": variables,
-            "cwd": "/",
+            "cwd": spec.directory,
             "noNewPrivileges": true,
             "rlimits": limits(spec),
-            "capabilities": { "bounding": rights, "effective": rights, "permitted": rights },
+            "capabilities": { "bounding": rights, "effective": effective, "permitted": effective },
         },
-        "mounts": mounts(spec, sources),
+        "mounts": mounts(sources),
         "linux": {
             // The others are those that the runtime is started in.
             "namespaces": namespaces,
@@ -73,7 +76,7 @@ fn limits(spec: &Spec) -> Vec<Value> {
     all
 }
 
-fn mounts(spec: &Spec, sources: &Sources<'_>) -> Vec<Value> {
+fn mounts(sources: &Sources<'_>) -> Vec<Value> {
     let made = |kind: &str, to: &str, options: &[&str]| json!({ "destination": to, "type": kind, "source": kind, "options": options });
     let bound = |from: &Path, to: &str, options: &[&str]| json!({ "destination": to, "type": "bind", "source": from, "options": options });
     let mut all = vec![made("proc", "/proc", &["nosuid", "noexec", "nodev"])];
@@ -93,9 +96,6 @@ fn mounts(spec: &Spec, sources: &Sources<'_>) -> Vec<Value> {
     for mount in sources.mounts {
         let options: Vec<&str> = ["rbind"].into_iter().chain(mount.lacks.iter().copied()).collect();
         all.push(bound(&mount.source, &mount.target, &options));
-    }
-    if let Some((target, size)) = &spec.memory {
-        all.push(made("tmpfs", target, &["nosuid", "noexec", "nodev", "mode=755", &format!("size={size}")]));
     }
     all
 }

@@ -24,7 +24,7 @@ use super::{
     GUARD, Spec,
     bundle::{Sources, describe},
     init::{self, Step, step},
-    mounts,
+    mounts, seen,
 };
 use crate::{
     place::real_path,
@@ -44,17 +44,20 @@ pub(super) fn become_runtime(
     runtime: &Runtime,
     directory: &Path,
     spec: &Spec,
-    (root, script): (OwnedFd, OwnedFd),
+    ([root, script], whole): ([OwnedFd; 2], Vec<OwnedFd>),
 ) -> Step<std::convert::Infallible> {
     let at = |name: &str| directory.join(name);
     let (place, devices, toolbox, state) = (at("root"), at("dev"), at("toolbox"), at("state"));
-    let mounts = step("open what is mounted", mounts::open(spec.mounts.clone()))?;
+    let mut mounts = step("open what is mounted", mounts::open(spec.mounts.clone()))?;
+    mounts.extend(step("open what is seen", seen::open(spec, whole))?);
     for made in [&place, &devices, &toolbox, &state] {
         step("make the bundle's directories", fs::create_dir(made))?;
     }
     let systems = step("make /proc and /sys", init::Systems::make())?;
     let tools = step("mount the toolbox", init::toolbox(spec))?;
-    step("place the toolbox", init::place_toolbox(&tools, &toolbox))?;
+    if let Some(tools) = &tools {
+        step("place the toolbox", init::place_toolbox(tools, &toolbox))?;
+    }
     umask(Mode::empty());
     step("make /dev", systems.devices(&devices))?;
     // Ids of processes are those of the new namespace.
@@ -71,7 +74,7 @@ pub(super) fn become_runtime(
     let sources = Sources {
         root: &place,
         devices: &devices,
-        toolbox: has_place(&image, MOUNT).then_some(&*toolbox),
+        toolbox: (tools.is_some() && has_place(&image, MOUNT)).then_some(&*toolbox),
         files: &files,
         mounts: &mounts,
         foreign_system: systems.is_foreign(),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, IoSliceMut, Read as _, Seek as _},
+    io::{self, IoSliceMut, Read as _, Seek as _, Write as _},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     os::unix::process::CommandExt as _,
@@ -24,7 +24,7 @@ use rustix::{
 use slipway_layers::userns;
 use slipway_process::child::command;
 
-use super::{BROKEN, Spec, filter, handover::become_runtime, mounts, rights};
+use super::{BROKEN, Spec, filter, handover::become_runtime, mounts, rights, seen, start::MOST_WHOLE};
 use crate::{overlay, toolbox::MOUNT};
 
 /// Parts of `/proc` and `/sys` that tell of the host or change it: hidden.
@@ -65,7 +65,7 @@ pub(super) const LACKS: [(StatVfsMountFlags, MountFlags, &str); 7] = [
     (StatVfsMountFlags::RELATIME, MountFlags::RELATIME, "relatime"),
 ];
 /// A directory that every Linux has: the root is mounted there for a moment.
-const ANYWHERE: &str = "/sys";
+pub(super) const ANYWHERE: &str = "/sys";
 
 pub(super) type Step<T> = Result<T, (&'static str, io::Error)>;
 
@@ -73,7 +73,10 @@ pub(super) type Step<T> = Result<T, (&'static str, io::Error)>;
 pub(super) fn run() -> ExitCode {
     // Standard input is the socket to the worker. A copy remains until the shell runs.
     let told = io::stdin().as_fd().try_clone_to_owned();
-    let Err((doing, error)) = become_shell();
+    let (doing, error) = match become_shell() {
+        Ok(code) => return code,
+        Err(why) => why,
+    };
     if let Ok(socket) = told {
         let _ = send(&socket, format!("{doing}: {error}").as_bytes(), SendFlags::NOSIGNAL);
     }
@@ -85,23 +88,27 @@ pub(super) fn step<T, E: Into<io::Error>>(doing: &'static str, result: Result<T,
     result.map_err(|error| (doing, error.into()))
 }
 
-fn become_shell() -> Step<std::convert::Infallible> {
+/// Comes back only when there is no shell: with the code to end with, or why it cannot be told by one.
+fn become_shell() -> Step<ExitCode> {
     step("bind the sandbox to its parent", set_parent_process_death_signal(Some(Signal::KILL)))?;
-    let [root, spec, script] = step("take the root over", receive())?;
+    let ([root, spec, script], whole) = step("take the root over", receive())?;
     let mut spec = step("read the sandbox's description", read_spec(spec))?;
     step("make mounts private", mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
     if let Some((runtime, directory)) = &spec.runtime {
-        return become_runtime(runtime, directory, &spec, (root, script));
+        return become_runtime(runtime, directory, &spec, ([root, script], whole)).map(|never| match never {});
     }
     let toolbox = step("mount the toolbox", toolbox(&spec))?;
     let files = step("open the files of the host", host_files(&spec))?;
-    let mounts = step("open what is mounted", mounts::open(std::mem::take(&mut spec.mounts)))?;
+    let mut mounts = step("open what is mounted", mounts::open(std::mem::take(&mut spec.mounts)))?;
+    mounts.extend(step("open what is seen", seen::open(&spec, whole))?);
     let systems = step("make /proc and /sys", Systems::make())?;
     step("enter the root", enter(&root))?;
     drop(root);
     umask(Mode::empty());
     step("mount /proc, /dev and /sys", systems.place())?;
-    step("place the toolbox", place_toolbox(&toolbox, Path::new(MOUNT)))?;
+    if let Some(toolbox) = &toolbox {
+        step("place the toolbox", place_toolbox(toolbox, Path::new(MOUNT)))?;
+    }
     for (path, file) in files {
         // A link of the image that leads nowhere has no place for it.
         let _ = place(&file, &path);
@@ -109,23 +116,47 @@ fn become_shell() -> Step<std::convert::Infallible> {
     step("hide parts of /proc", hide())?;
     umask(Mode::from_raw_mode(0o022));
     step("mount", mounts::place_all(mounts))?;
-    step("mount memory for secrets", memory(&spec))?;
     step("name the machine", sethostname(spec.hostname.as_bytes()))?;
     let program = step("start the build shell", spec.command.first().ok_or(io::ErrorKind::InvalidInput))?;
     let mut shell = command(program);
-    shell.args(&spec.command[1..]).env_clear().envs(&spec.variables).stdin(Stdio::from(script)).current_dir("/");
+    shell.args(&spec.command[1..]).env_clear().envs(&spec.variables).stdin(Stdio::from(script));
+    step("enter the working directory", std::env::set_current_dir(&spec.directory))?;
     if spec.interactive {
         step("take the terminal", take_terminal())?;
     }
     step("give up rights", rights::give_up(spec.raw))?;
+    if let Some(user) = &spec.user {
+        step("become the user", rights::take_on(user))?;
+        // The kernel forgets it when ids change.
+        step("bind the sandbox to its parent", set_parent_process_death_signal(Some(Signal::KILL)))?;
+    }
     step("set the filter of system calls", filter::set())?;
-    Err(("start the build shell", shell.exec()))
+    let error = shell.exec();
+    if spec.toolbox.is_none()
+        && let Some(code) = lacks_program(program, &error)
+    {
+        return Ok(code);
+    }
+    Err(("start the build shell", error))
 }
 
-/// The root's mount, the description and the script, in this order.
-fn receive() -> io::Result<[OwnedFd; 3]> {
+/// What cannot be started of an image is the user's to mend: told and ended as shells do it.
+fn lacks_program(program: &str, error: &io::Error) -> Option<ExitCode> {
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => 127,
+        io::ErrorKind::PermissionDenied => 126,
+        _ if error.raw_os_error() == Some(libc::ENOEXEC) => 126,
+        _ => return None,
+    };
+    // Its output may be closed.
+    let _ = writeln!(io::stderr(), "{program}: {error}");
+    Some(ExitCode::from(code))
+}
+
+/// The root's mount, the description and the script, in this order; and what parts are seen of.
+fn receive() -> io::Result<([OwnedFd; 3], Vec<OwnedFd>)> {
     let mut byte = [0_u8; 1];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3 + MOST_WHOLE))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     recvmsg(io::stdin(), &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let mut found = Vec::new();
@@ -134,7 +165,10 @@ fn receive() -> io::Result<[OwnedFd; 3]> {
             found.extend(descriptors);
         }
     }
-    found.try_into().map_err(|_| io::Error::other("the worker sent something else"))
+    let mut found = found.into_iter();
+    let first: Vec<OwnedFd> = found.by_ref().take(3).collect();
+    let first = first.try_into().map_err(|_| io::Error::other("the worker sent something else"))?;
+    Ok((first, found.collect()))
 }
 
 fn read_spec(spec: OwnedFd) -> io::Result<Spec> {
@@ -145,13 +179,6 @@ fn read_spec(spec: OwnedFd) -> io::Result<Spec> {
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// Secrets are written there by the script itself.
-fn memory(spec: &Spec) -> io::Result<()> {
-    let Some((target, size)) = &spec.memory else { return Ok(()) };
-    let size = size.to_string();
-    place(&made("tmpfs", &[("mode", "755"), ("size", &size)], nothing())?, target)
-}
-
 /// The terminal becomes the one of a session of its own, so that some keys reach the shell as signals.
 fn take_terminal() -> io::Result<()> {
     setsid()?;
@@ -160,15 +187,16 @@ fn take_terminal() -> io::Result<()> {
 
 /// Overlay without a writable part is read-only whatever is done to it. Where there is none, the directory itself is what
 /// [`guarded`] keeps from being written; nothing is beside it then.
-pub(super) fn toolbox(spec: &Spec) -> io::Result<OwnedFd> {
+pub(super) fn toolbox(spec: &Spec) -> io::Result<Option<OwnedFd>> {
+    let Some(toolbox) = &spec.toolbox else { return Ok(None) };
     if !spec.overlays {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        return Ok(open_tree(CWD, &spec.toolbox, flags)?);
+        return Ok(Some(open_tree(CWD, toolbox, flags)?));
     }
     let attributes =
         MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let lowers: Vec<_> = spec.tools.iter().chain([&spec.toolbox, &spec.empty]).cloned().collect();
-    overlay::mount(&lowers, None, attributes)
+    let lowers: Vec<_> = spec.tools.iter().chain([toolbox, &spec.empty]).cloned().collect();
+    overlay::mount(&lowers, None, attributes).map(Some)
 }
 
 /// Takes rights from a mount at its place, beside those that it lacks already.

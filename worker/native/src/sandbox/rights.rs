@@ -2,10 +2,13 @@
 
 use std::io;
 
+use rustix::process::{Gid, Uid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_no_new_privs, set_thread_groups,
+    set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
 };
+
+use super::User;
 
 /// What is kept.
 const KEPT: CapabilitySet = CapabilitySet::AUDIT_WRITE
@@ -52,4 +55,12 @@ pub(super) fn give_up(raw: bool) -> io::Result<()> {
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets)?;
     Ok(set_no_new_privs(true)?)
+}
+
+/// Becomes a user of the image. One other than root has no rights any more then.
+pub(super) fn take_on(user: &User) -> io::Result<()> {
+    let groups: Vec<Gid> = user.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    set_thread_groups(&groups)?;
+    set_thread_gid(Gid::from_raw(user.gid))?;
+    Ok(set_thread_uid(Uid::from_raw(user.uid))?)
 }

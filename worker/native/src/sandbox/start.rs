@@ -24,6 +24,8 @@ use super::{BROKEN, CLEAN, Network, OUTER, REHEARSAL, Spec, Surroundings};
 
 /// Longest message of a sandbox that could not be set up.
 const MAX_MESSAGE: u64 = 4096;
+/// Most mounts that parts are seen of in one sandbox.
+pub(crate) const MOST_WHOLE: usize = 100;
 /// How long the rest of a dead sandbox may hold its socket.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -57,15 +59,15 @@ pub(crate) enum Ended {
     Broken(String),
 }
 
-/// Starts `program`, which is this program or one like it, as a sandbox on the root `mount`; answers what comes out of it,
-/// too.
+/// Starts `program`, which is this program or one like it, as a sandbox on a root: the first of `mounts`, which what parts
+/// are seen of follows. Answers what comes out of it, too.
 pub(crate) fn start(
     program: &Path,
-    mount: BorrowedFd<'_>,
+    mounts: &[BorrowedFd<'_>],
     described: (&Spec, &Surroundings),
     script: &[u8],
 ) -> io::Result<(Running, Spoken)> {
-    let mut running = start_to(program, mount, described, (script, [Stdio::piped(), Stdio::piped()]))?;
+    let mut running = start_to(program, mounts, described, (script, [Stdio::piped(), Stdio::piped()]))?;
     let missing = || io::Error::other("a child process has no pipes");
     let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
     Ok((running, Spoken { out: out.ok_or_else(missing)?, err: err.ok_or_else(missing)? }))
@@ -74,7 +76,7 @@ pub(crate) fn start(
 /// The same, with an output and an error output of the caller's.
 pub(crate) fn start_to(
     program: &Path,
-    mount: BorrowedFd<'_>,
+    mounts: &[BorrowedFd<'_>],
     (spec, surroundings): (&Spec, &Surroundings),
     (script, [out, err]): (&[u8], [Stdio; 2]),
 ) -> io::Result<Running> {
@@ -85,7 +87,9 @@ pub(crate) fn start_to(
     let child = command.stdout(out).stderr(err).env_clear().spawn()?;
     let description = in_memory("slipway-spec", &serde_json::to_vec(spec)?)?;
     let script = in_memory("slipway-script", script)?;
-    hand_over(&ours, &[mount, description.as_fd(), script.as_fd()])?;
+    let Some((root, whole)) = mounts.split_first() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    let first = [*root, description.as_fd(), script.as_fd()];
+    hand_over(&ours, &first.into_iter().chain(whole.iter().copied()).collect::<Vec<_>>())?;
     Ok(Running { child, socket: ours })
 }
 
@@ -113,11 +117,11 @@ fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-fn hand_over(socket: &UnixStream, descriptors: &[BorrowedFd<'_>; 3]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+fn hand_over(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3 + MOST_WHOLE))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::Error::other("no room for three descriptors"));
+        return Err(io::Error::other(format!("more than {MOST_WHOLE} mounts in one sandbox")));
     }
     sendmsg(socket, &[IoSlice::new(b".")], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())

@@ -8,12 +8,13 @@ use slipway_process::{Environment, child::command};
 use crate::parts::{DRIVER, RUNTIME};
 
 /// What is done once more: all that a sandbox and a layer are.
-pub(crate) const AGAIN: [&str; 8] = [
+pub(crate) const AGAIN: [&str; 9] = [
     "the_suite",
     "parts_of_the_host",
     "shell::",
     "sandbox::",
     "an_image_goes_to",
+    "dockerfile::",
     "equal_files",
     "attacks::links",
     "attacks::descriptors",

@@ -86,6 +86,7 @@ impl Native {
             limits,
             driver,
             runtime: runtime(),
+            addresses: slipway_native::Addresses::Far,
             clock: Arc::new(SystemClock::new(None)),
         };
         let backend = NativeBackend::open(options).await.expect("a backend");

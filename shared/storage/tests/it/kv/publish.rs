@@ -40,6 +40,24 @@ async fn the_first_wins_and_the_others_adopt() {
 }
 
 #[tokio::test]
+async fn a_stage_that_was_deleted_is_said_left_out_and_replaced() {
+    let lab = Lab::new();
+    let first = lab.process().publish(&lab.candidate("stage", A, "one"), &For(A)).await.unwrap();
+    let platform = &first.stage().platform;
+    let stages = SharedStages(lab.process().ledger().clone());
+    lab.storage.delete(&first.stage().at);
+    for _ in 0..2 {
+        assert_eq!(stages.find(digest_of("stage"), platform, false).await.unwrap(), []);
+    }
+    let told = stages.untold();
+    assert!(matches!(told.as_slice(), [one] if one.contains(&first.stage().id.to_string())), "{told:?}");
+    assert_eq!(stages.untold(), [""; 0]);
+    let second = lab.process().publish(&lab.candidate("stage", A, "two"), &For(A)).await.unwrap();
+    assert!(matches!(second, Verdict::Won(_)) && second.stage().id.stamp > first.stage().id.stamp, "{second:?}");
+    assert_eq!(stages.find(digest_of("stage"), platform, false).await.unwrap(), [second.stage().clone()]);
+}
+
+#[tokio::test]
 async fn a_timestamp_is_greater_than_the_parents() {
     let lab = Lab::new();
     let mut candidate = lab.candidate("stage", A, "one");

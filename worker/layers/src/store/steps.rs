@@ -1,0 +1,55 @@
+//! What instructions of Dockerfiles made: notes by which the same ones are not done again.
+
+use std::{
+    fs::{self, File},
+    io,
+};
+
+use serde::{Deserialize, Serialize};
+use slipway_oci::BlobDigest;
+
+use super::{Store, lease, names::hex_of, write_whole};
+use crate::LayerError;
+
+/// Directory of the store that they lie in.
+pub(super) const STEPS: &str = "steps";
+
+/// What one instruction made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StepNote {
+    /// The layer that came of it; `None` = it changed nothing.
+    pub diff_id: Option<BlobDigest>,
+    /// When it was done, as configs have it.
+    pub created: String,
+}
+
+impl Store {
+    /// What is noted under a key; `None` when nothing is. The layer may be gone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn step(&self, key: &BlobDigest) -> Result<Option<StepNote>, LayerError> {
+        let path = self.path(STEPS).join(hex_of(key));
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LayerError::io(format!("read {}", path.display()), error)),
+        };
+        // The time of its last use. One that a stop of the machine has spoiled is none.
+        if let Ok(file) = File::open(&path) {
+            lease::touch(&file);
+        }
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Notes what an instruction made.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn put_step(&self, key: &BlobDigest, note: &StepNote) -> Result<(), LayerError> {
+        let name = hex_of(key);
+        let doing = |error: io::Error| LayerError::io(format!("note the step {name}"), error);
+        let bytes = serde_json::to_vec(note).map_err(|error| doing(error.into()))?;
+        write_whole(&self.path(STEPS), name, &bytes).map_err(doing)
+    }
+}

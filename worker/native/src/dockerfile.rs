@@ -1,0 +1,155 @@
+//! Dockerfiles: what `slipway-dockerfile` has read and typed is done here, stage by stage.
+//!
+//! Reading order: this file (a build as a whole), `stages` (which are built when), `base` (what a stage stands on), `cursor` (how far a stage has come),
+//! `step` (one instruction), then the instructions: `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
+
+mod base;
+mod cache;
+mod config;
+mod copy;
+mod cursor;
+mod files;
+mod history;
+mod run;
+mod stages;
+mod step;
+mod workdir;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, scrub::Masks};
+use slipway_dockerfile::{DockerfileError, Given, Program};
+use slipway_layers::store::Work;
+use tokio::sync::{Mutex, OnceCell, Semaphore};
+
+use crate::{Shared, error};
+pub(crate) use cache::Turns;
+use cursor::Cursor;
+use stages::Stages;
+
+/// Directory of the context in that of the build.
+const CONTEXT: &str = "context";
+
+/// A build under way.
+struct Build {
+    shared: Arc<Shared>,
+    order: DockerfileBuild,
+    program: Program,
+    logs: Logs,
+    masks: Masks,
+    stages: Stages<Cursor>,
+    /// Steps that are done at once.
+    places: Semaphore,
+    context: Context,
+    /// Rooms that were opened: each has a name of its own.
+    rooms: AtomicUsize,
+}
+
+/// The build context, unpacked when the first instruction reads it.
+struct Context {
+    /// The archive, until then.
+    archive: Mutex<Option<ByteStream>>,
+    place: OnceCell<PathBuf>,
+    /// The directory of the build.
+    work: Arc<Work>,
+}
+
+/// Builds; output goes to `logs`.
+pub(crate) async fn build(
+    shared: &Arc<Shared>,
+    order: DockerfileBuild,
+    context: ByteStream,
+    logs: Logs,
+) -> Result<LocalImage, BackendError> {
+    let platform = order.platform.to_string();
+    let given = Given { target: order.target.as_deref(), args: &order.args, platform: &platform };
+    let program = Program::read("Dockerfile", &order.text, &given).map_err(wrong)?;
+    let target = program.target();
+    let (store, name) = (shared.store.clone(), order.attempt.clone());
+    let work = shared.tasks.blocking(move || store.work(&name)).await;
+    let work = Arc::new(work.map_err(|error| error::layers("make room for a build", error))?);
+    let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let build = Build {
+        shared: Arc::clone(shared),
+        masks: Masks::of(&order.secrets),
+        stages: Stages::new(target + 1),
+        order,
+        program,
+        logs,
+        places: Semaphore::new(at_once),
+        context: Context { archive: Mutex::new(Some(context)), place: OnceCell::new(), work: Arc::clone(&work) },
+        rooms: AtomicUsize::new(0),
+    };
+    let built = build.stages.run(target, |at| step::stage(&build, at)).await;
+    let finished = match built {
+        Ok(cursor) => finish(&build, &cursor).await,
+        Err(error) => Err(error),
+    };
+    drop(build);
+    // What is left of the context is removed where that may take a while.
+    shared.tasks.blocking(move || drop(work)).await;
+    finished
+}
+
+/// The image of the stage that was asked for.
+async fn finish(build: &Build, cursor: &Cursor) -> Result<LocalImage, BackendError> {
+    let image = cursor.image(&build.order.labels, &build.shared.now());
+    let (store, bytes) = (build.shared.store.clone(), image.to_bytes());
+    let put = build.shared.tasks.blocking(move || store.put_image(&bytes)).await;
+    Ok(LocalImage { id: put.map_err(|error| error::layers("keep the image of a Dockerfile", error))? })
+}
+
+impl Build {
+    /// Says a line.
+    async fn say(&self, line: &str) {
+        // Nobody who reads on is missed when the build is being given up.
+        let _ = self.logs.send(self.masks.clean(line.as_bytes())).await;
+    }
+
+    /// A name for a directory that nobody else has.
+    fn room_name(&self) -> String {
+        format!("{}-{}", self.order.attempt, self.rooms.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Where the context is.
+    async fn context(&self) -> Result<PathBuf, BackendError> {
+        let unpack = || async {
+            let place = self.context.work.path().join(CONTEXT);
+            let archive = self.context.archive.lock().await.take();
+            let archive =
+                archive.ok_or_else(|| BackendError::Engine("the build context was read before".to_owned()))?;
+            let directory = place.clone();
+            let made = self.shared.tasks.blocking(move || std::fs::create_dir(directory)).await;
+            made.map_err(|error| error::system("make room for the build context", error))?;
+            copy::unpack_context(&self.shared, archive, &place).await?;
+            Ok(place)
+        };
+        self.context.place.get_or_try_init(unpack).await.cloned()
+    }
+}
+
+/// What is wrong with the text is the user's to mend.
+fn wrong(error: DockerfileError) -> BackendError {
+    BackendError::Refused(match error.line {
+        0 => format!("the Dockerfile cannot be built: {}", error.message),
+        line => format!("the Dockerfile cannot be built (line {line}): {}", error.message),
+    })
+}
+
+/// An error of an instruction, with the place where it stands.
+fn at(line: u32, text: &str, error: BackendError) -> BackendError {
+    let text: String = text.chars().take(200).collect();
+    let place = |why: &str| format!("the Dockerfile cannot be built (line {line}): {text}: {why}");
+    match error {
+        BackendError::Refused(why) => BackendError::Refused(place(&why)),
+        BackendError::Engine(why) => BackendError::Engine(place(&why)),
+        BackendError::NoSpace(why) => BackendError::NoSpace(place(&why)),
+        BackendError::Command { .. } | BackendError::Gone(_) => error,
+    }
+}

@@ -1,0 +1,113 @@
+//! What a stage stands on.
+
+use slipway_backend::{BackendError, LocalImage};
+use slipway_dockerfile::{Head, Origin};
+use slipway_layers::Layer;
+use slipway_oci::{ImageConfig, Platform, Reference, RunConfig};
+
+use super::{
+    Build, at,
+    config::{ON_BUILD, set_variable},
+    cursor::Cursor,
+    wrong,
+};
+use crate::{error, pull, run::PATH};
+
+/// Fields that an engine notes of the container that it has committed: nothing of what is made here.
+const FOREIGN: [&str; 5] = ["container", "container_config", "docker_version", "id", "parent"];
+
+/// The beginning of a stage, and what its base has postponed for it.
+pub(super) async fn begin(build: &Build, head: &Head) -> Result<(Cursor, Vec<String>), BackendError> {
+    let told = |error| at(head.line, "FROM", error);
+    check_platform(build, head).map_err(told)?;
+    let mut cursor = match &head.base {
+        Origin::Stage(below) => {
+            let below = build.stages.get(*below).await;
+            Cursor { has_command: false, ..Cursor::clone(&below) }
+        }
+        Origin::Scratch => on(build, empty(&build.order.platform), Vec::new()),
+        Origin::Image(name) => {
+            let (config, layers) = image(build, name).await.map_err(told)?;
+            on(build, config, layers)
+        }
+    };
+    let config = &mut cursor.config.config;
+    let postponed = config.other.remove(ON_BUILD).map(serde_json::from_value::<Option<Vec<String>>>);
+    let postponed = match postponed {
+        None => Vec::new(),
+        Some(Ok(list)) => list.unwrap_or_default(),
+        Some(Err(error)) => {
+            let why = format!("what the base image has postponed by ONBUILD cannot be read: {error}");
+            return Err(told(BackendError::Refused(why)));
+        }
+    };
+    if config.env("PATH").is_none() {
+        set_variable(config, "PATH", PATH);
+    }
+    // The variables of a stage below, its arguments among them, go on.
+    if !matches!(head.base, Origin::Stage(_)) {
+        cursor.variables = build.program.variables(cursor.config.config.env.as_deref().unwrap_or_default());
+    }
+    Ok((cursor, postponed))
+}
+
+/// The image that a `FROM` or a `from` names, with its layers.
+pub(super) async fn image(build: &Build, name: &str) -> Result<(ImageConfig, Vec<Layer>), BackendError> {
+    let shared = &build.shared;
+    let known = build.order.bases.iter().find(|(own, _)| own == name);
+    let found = match known {
+        Some((_, found)) => found.clone(),
+        // What a base has postponed may name images that the file does not.
+        None => {
+            let bad = |error| BackendError::Refused(format!("the image `{name}`: {error}"));
+            let reference: Reference = name.parse().map_err(bad)?;
+            let found = shared.client.resolve(&reference, &build.order.platform).await;
+            found.map_err(|error| error::registry(&format!("look for the image `{name}`"), error))?
+        }
+    };
+    let missing = || {
+        let platform = &build.order.platform;
+        BackendError::Refused(format!("the image `{name}` is not in its registry for {platform}: check its name"))
+    };
+    let local: LocalImage = pull::pull(shared, &found.ok_or_else(missing)?).await?;
+    shared.image(&local).await
+}
+
+fn on(build: &Build, mut config: ImageConfig, layers: Vec<Layer>) -> Cursor {
+    FOREIGN.iter().for_each(|field| drop(config.other.remove(*field)));
+    let history = config.other.remove("history").and_then(|list| list.as_array().cloned()).unwrap_or_default();
+    let created = config.created.clone().filter(|_| !layers.is_empty());
+    let variables = build.program.variables(&[]);
+    Cursor { config, layers, variables, created, has_command: false, history }
+}
+
+/// An image with nothing in it.
+fn empty(platform: &Platform) -> ImageConfig {
+    ImageConfig {
+        architecture: platform.arch.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        config: RunConfig { working_dir: "/".to_owned(), ..RunConfig::default() },
+        ..ImageConfig::default()
+    }
+}
+
+/// Bases were looked for for the platform that is built for.
+fn check_platform(build: &Build, head: &Head) -> Result<(), BackendError> {
+    let Some(text) = &head.platform else { return Ok(()) };
+    let asked: Platform = text.parse().map_err(|error| BackendError::Refused(format!("--platform={text}: {error}")))?;
+    let own = &build.order.platform;
+    if (&asked.os, &asked.arch) == (&own.os, &own.arch) {
+        return Ok(());
+    }
+    Err(BackendError::Refused(format!("not supported yet: --platform={text} where the image is built for {own}")))
+}
+
+/// The files that a `from` leads to: those of a stage or of an image.
+pub(super) async fn layers(build: &Build, position: usize, line: u32, from: &str) -> Result<Vec<Layer>, BackendError> {
+    match build.program.origin(from, position, line).map_err(wrong)? {
+        Origin::Stage(stage) => Ok(build.stages.get(stage).await.layers.clone()),
+        Origin::Scratch => Ok(Vec::new()),
+        Origin::Image(name) => image(build, &name).await.map(|(_, layers)| layers),
+    }
+}

@@ -1,0 +1,167 @@
+//! `RUN`.
+
+mod caches;
+mod mounts;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use slipway_backend::{BackendError, output::Output};
+use slipway_dockerfile::{Network, Process, Run};
+use slipway_layers::Layer;
+
+use super::{
+    Build,
+    cache::{self, Key},
+    cursor::Cursor,
+    history,
+    step::{Held, Place},
+    workdir::ensure,
+};
+use crate::{
+    accounts::person,
+    commit,
+    run::{self as sandbox, Plan},
+    sandbox::Confided,
+    stubs::Places,
+    workspace::Room,
+};
+use mounts::{Mounts, Opened};
+
+/// Runs a command, and keeps what it changes.
+pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, run: &Run) -> Result<(), BackendError> {
+    let process = run.process(&cursor.shell());
+    let by = history::run(&process.arguments, &cursor.variables);
+    let mounts = Mounts::of(build, cursor, place, run).await?;
+    let variables = variables(cursor);
+    let network = network(build, run);
+    let mut key = Key::new("run", cursor);
+    key.list(process.arguments.iter().map(String::as_str));
+    key.list(process.script.iter().flat_map(|(path, text)| [path.as_str(), text.as_str()]));
+    key.list(variables.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
+    key.list([cursor.directory(), &cursor.config.config.user, network.as_deref().unwrap_or("default")]);
+    key.list(build.order.add_hosts.iter().map(String::as_str));
+    mounts.enter(&mut key);
+    let command = Started { process, variables, network };
+    cache::through(build, cursor, place, (key, &by), async |cursor| command.start(build, cursor, place, &mounts).await)
+        .await
+}
+
+/// What a command sees of the image's variables and of the arguments.
+fn variables(cursor: &Cursor) -> BTreeMap<String, String> {
+    let own = cursor.config.config.env.iter().flatten().filter_map(|entry| entry.split_once('='));
+    let mut all: BTreeMap<String, String> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    for (name, value) in cursor.variables.arguments() {
+        if let Some(value) = value {
+            all.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+    all.retain(|name, value| !name.is_empty() && !name.contains('\0') && !value.contains('\0'));
+    all
+}
+
+/// The network of a command: that of the build, unless it names its own.
+fn network(build: &Build, run: &Run) -> Option<String> {
+    match run.network {
+        None | Some(Network::Default) => build.order.network.clone(),
+        Some(Network::None) => Some("none".to_owned()),
+        Some(Network::Host) => Some("host".to_owned()),
+    }
+}
+
+/// A command that is to be started.
+struct Started {
+    process: Process,
+    variables: BTreeMap<String, String>,
+    network: Option<String>,
+}
+
+impl Started {
+    async fn start(
+        self,
+        build: &Build,
+        cursor: &Cursor,
+        place: &Place<'_>,
+        mounts: &Mounts,
+    ) -> Result<Option<Layer>, BackendError> {
+        let Self { process, mut variables, network } = self;
+        for (name, value) in build.program.predeclared() {
+            variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        let shared = Arc::clone(&build.shared);
+        let opened = mounts.open(build).await?;
+        let script = process.script.map(|(target, text)| Confided {
+            target,
+            content: text.into_bytes(),
+            owner: (0, 0),
+            mode: 0o755,
+            program: true,
+        });
+        let (room, layers, directory) = (build.room_name(), cursor.layers.clone(), cursor.directory().to_owned());
+        let mut places = Places::usual();
+        opened.places().chain(script.iter().map(|file| (file.target.as_str(), false))).for_each(
+            |(path, is_directory)| {
+                places.add(path, is_directory);
+            },
+        );
+        let (owned, below, start_at) = (Arc::clone(&shared), layers.clone(), directory.clone());
+        let make = move || {
+            let room = Arc::new(Room::make(&owned, &below, &room, &places)?);
+            ensure(&room, &start_at)?;
+            Ok(room)
+        };
+        let room: Arc<Room> = shared.tasks.blocking(make).await?;
+        let room = Held::new(&shared, room);
+        let (user, hosts) = (cursor.config.config.user.clone(), hosts(&build.order.add_hosts)?);
+        let Opened { mounts, seen, whole, mut confided, memory, variables: more, held } = opened;
+        confided.extend(script);
+        variables.extend(more);
+        let plan = move |_: &crate::Shared, room: &Room| {
+            let person = person(&room.tree.root, &user)?;
+            variables.entry("HOME".to_owned()).or_insert(person.home);
+            Ok(Plan {
+                command: process.arguments,
+                variables,
+                directory,
+                user: (!user.is_empty()).then_some(person.user),
+                toolbox: None,
+                tools: None,
+                hosts,
+                mounts,
+                seen: seen.into_iter().map(|(seen, _)| seen).collect(),
+                whole,
+                confided,
+                memory,
+                input: Vec::new(),
+                terminal: None,
+            })
+        };
+        let (mut guard, spoken) = sandbox::start(&shared, room.get(), network.as_deref(), plan).await?;
+        let output = Output::new(build.logs.clone(), None, &build.masks);
+        let (exit, _, tail) = guard.said(spoken, output).await?;
+        drop(guard);
+        if exit != 0 {
+            return Err(BackendError::Command { exit, line: Some(place.written.line), tail });
+        }
+        let (owned, room) = (Arc::clone(&shared), room.take());
+        let keep = move || {
+            drop(held);
+            commit::layer(&owned.store, room, &layers)
+        };
+        shared.tasks.blocking(keep).await
+    }
+}
+
+/// `HOST:IP` entries as lines of `/etc/hosts`.
+fn hosts(entries: &[String]) -> Result<Vec<String>, BackendError> {
+    let one = |entry: &String| match entry.split_once([':', '=']) {
+        Some((name, address)) if !name.is_empty() => {
+            let bare = address.trim_start_matches('[').trim_end_matches(']');
+            match bare.parse::<std::net::IpAddr>() {
+                Ok(address) => Ok(format!("{address}\t{name}")),
+                Err(_) => Err(BackendError::Refused(format!("the host `{entry}`: `{address}` is no IP address"))),
+            }
+        }
+        _ => Err(BackendError::Refused(format!("`{entry}` is no HOST:IP"))),
+    };
+    entries.iter().map(one).collect()
+}

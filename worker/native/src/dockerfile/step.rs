@@ -1,0 +1,109 @@
+//! One stage, and one instruction of it.
+
+use std::sync::Arc;
+
+use slipway_backend::BackendError;
+use slipway_dockerfile::{Head, Origin, Step, Written};
+
+use super::{Build, at, base, config, cursor::Cursor, files, run, workdir, wrong};
+use crate::{Shared, workspace::Room};
+
+/// Where an instruction stands: what is told of it.
+pub(super) struct Place<'a> {
+    /// Position of its stage.
+    pub(super) stage: usize,
+    /// The instruction as it is written.
+    pub(super) written: &'a Written,
+    /// What it is called in the log.
+    pub(super) title: String,
+}
+
+impl Place<'_> {
+    /// An error of the instruction.
+    pub(super) fn told(&self, error: BackendError) -> BackendError {
+        at(self.written.line, &self.written.text, error)
+    }
+}
+
+/// Builds the stage at a position.
+pub(super) async fn stage(build: &Build, position: usize) -> Result<Cursor, BackendError> {
+    let head = build.program.head(position).map_err(wrong)?;
+    for needed in build.program.foreseen(position) {
+        build.stages.want(needed);
+    }
+    let (mut cursor, postponed) = base::begin(build, &head).await?;
+    let mut steps = build.program.triggers(position, &postponed).map_err(wrong)?;
+    steps.extend(build.program.steps(position).iter().cloned());
+    let of = 1 + steps.iter().filter(|written| written.makes_files()).count();
+    build.say(&title(build, &head, 1, of, &head_text(build, &head))).await;
+    let mut number = 1;
+    for written in &steps {
+        number += usize::from(written.makes_files());
+        let title = title(build, &head, number, of, &written.text);
+        one(build, &mut cursor, &Place { stage: position, written, title }).await?;
+    }
+    Ok(cursor)
+}
+
+fn title(build: &Build, head: &Head, number: usize, of: usize, text: &str) -> String {
+    if build.program.target() == 0 {
+        return format!("[{number}/{of}] {text}");
+    }
+    format!("[{} {number}/{of}] {text}", head.name)
+}
+
+fn head_text(build: &Build, head: &Head) -> String {
+    match &head.base {
+        Origin::Scratch => "FROM scratch".to_owned(),
+        Origin::Image(name) => format!("FROM {name}"),
+        Origin::Stage(stage) => {
+            format!("FROM {}", build.program.head(*stage).map_or_else(|_| stage.to_string(), |head| head.name))
+        }
+    }
+}
+
+/// Does one instruction.
+async fn one(build: &Build, cursor: &mut Cursor, place: &Place<'_>) -> Result<(), BackendError> {
+    let step = build.program.expand(place.written, &mut cursor.variables).map_err(wrong)?;
+    match step {
+        Step::Run(run) => run::run(build, cursor, place, &run).await,
+        Step::Files(files) => files::put(build, cursor, place, &files).await,
+        Step::Workdir(path) => workdir::enter(build, cursor, place, &path).await,
+        other => {
+            config::apply(cursor, &other);
+            Ok(())
+        }
+    }
+}
+
+/// A room that is removed where that may take a while, however this ends.
+pub(super) struct Held {
+    shared: Arc<Shared>,
+    room: Option<Arc<Room>>,
+}
+
+impl Held {
+    /// Of a room that nobody else has.
+    pub(super) fn new(shared: &Arc<Shared>, room: Arc<Room>) -> Self {
+        Self { shared: Arc::clone(shared), room: Some(room) }
+    }
+
+    /// The room, to be used and given back.
+    pub(super) fn get(&self) -> Arc<Room> {
+        Arc::clone(self.room.as_ref().expect("it is taken last"))
+    }
+
+    /// The room, when nobody uses it any more.
+    pub(super) fn take(mut self) -> Arc<Room> {
+        self.room.take().expect("it is taken once")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(room) = self.room.take() {
+            let tasks = self.shared.tasks.clone();
+            self.shared.tasks.spawn(async move { tasks.blocking(move || drop(room)).await });
+        }
+    }
+}

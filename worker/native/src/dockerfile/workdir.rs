@@ -1,0 +1,92 @@
+//! `WORKDIR`.
+
+use std::sync::Arc;
+
+use rustix::fs::FileType;
+use slipway_backend::BackendError;
+use slipway_paths::TreePath;
+
+use super::{
+    Build,
+    cache::{self, Key},
+    cursor::Cursor,
+    step::Place,
+};
+use crate::{
+    commit, error,
+    place::{make, real_path},
+    stubs::Places,
+    workspace::Room,
+};
+
+/// Names a directory for what follows, and makes it.
+pub(super) async fn enter(
+    build: &Build,
+    cursor: &mut Cursor,
+    place: &Place<'_>,
+    path: &str,
+) -> Result<(), BackendError> {
+    let directory = joined(cursor.directory(), path);
+    let by = format!("WORKDIR {directory}");
+    cursor.config.config.working_dir.clone_from(&directory);
+    let mut key = Key::new("workdir", cursor);
+    key.add(&directory);
+    let (shared, name) = (Arc::clone(&build.shared), build.room_name());
+    cache::through(build, cursor, place, (key, &by), async |cursor| {
+        let layers = cursor.layers.clone();
+        let (owned, tasks) = (Arc::clone(&shared), shared.tasks.clone());
+        tasks
+            .blocking(move || {
+                let room = Arc::new(Room::make(&owned, &layers, &name, &Places::default())?);
+                ensure(&room, &directory)?;
+                commit::layer(&owned.store, room, &layers)
+            })
+            .await
+    })
+    .await
+}
+
+/// The absolute path that `path` means in `directory`, in its shortest form.
+pub(super) fn joined(directory: &str, path: &str) -> String {
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{directory}/{path}") };
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in whole.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// Makes a directory of the image, where it is missing. Blocks.
+pub(super) fn ensure(room: &Room, directory: &str) -> Result<(), BackendError> {
+    let root = &room.tree.root;
+    let system = |error| error::system(&format!("make the directory {directory}"), error);
+    let refused = || BackendError::Refused(format!("{directory} is no directory of the image"));
+    let path = TreePath::new(directory).map_err(|error| BackendError::Refused(format!("{directory}: {error}")))?;
+    let real = real_path(root, &path).map_err(|_| refused())?;
+    match root.look(real.as_bytes()).map_err(system)? {
+        Some(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => Ok(()),
+        Some(_) => Err(refused()),
+        None => make(root, &real, (0, 0)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotADirectory => refused(),
+            _ => system(error),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined() {
+        let cases =
+            [("/", "a", "/a"), ("/a", "../b/./c/", "/b/c"), ("/a", "/b", "/b"), ("/", "..", "/"), ("/x", "", "/x")];
+        for (directory, path, expected) in cases {
+            assert_eq!(joined(directory, path), expected, "{directory} {path}");
+        }
+    }
+}
