@@ -72,13 +72,25 @@ pub(crate) struct Wanted {
     pub(crate) buildah_mode: Option<String>,
     /// Whether this is root, of all ids.
     pub(crate) as_root: bool,
+    /// What is tried first when nobody names one.
+    pub(crate) first: First,
+}
+
+/// Which backend is tried first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum First {
+    /// A Docker engine: what is built is among its images.
+    #[default]
+    Docker,
+    /// This host: what is built goes to a repository.
+    Native,
 }
 
 impl Wanted {
     /// From the flag and the environment.
-    pub(crate) fn new(backend: Option<String>, environment: &Environment) -> Self {
+    pub(crate) fn new(backend: Option<String>, environment: &Environment, first: First) -> Self {
         let as_root = !rootless::is_needed() && !rootless::is_inside();
-        Self { backend, buildah_mode: environment.non_empty(BUILDAH_MODE).map(str::to_owned), as_root }
+        Self { backend, buildah_mode: environment.non_empty(BUILDAH_MODE).map(str::to_owned), as_root, first }
     }
 }
 
@@ -107,8 +119,28 @@ pub(crate) enum NoBackend {
 pub(crate) enum Asked {
     /// This one, and why.
     Named(Backend, String),
-    /// The Docker engine if it answers, else this host.
-    Any,
+    /// The first that can build, in this order.
+    Any(First),
+}
+
+impl Asked {
+    /// Whether the Docker engine is to be tried, given what came of this host.
+    pub(crate) fn tries_docker(&self, native: Option<&Result<(), String>>) -> bool {
+        match self {
+            Self::Named(backend, _) => *backend == Backend::Docker,
+            Self::Any(First::Docker) => true,
+            Self::Any(First::Native) => !matches!(native, Some(Ok(()))),
+        }
+    }
+
+    /// Whether this host is to be tried, given what came of the Docker engine.
+    pub(crate) fn tries_native(&self, docker: Option<&Result<(), String>>) -> bool {
+        match self {
+            Self::Named(backend, _) => *backend == Backend::Native,
+            Self::Any(First::Native) => true,
+            Self::Any(First::Docker) => !matches!(docker, Some(Ok(()))),
+        }
+    }
 }
 
 /// What became of trying the backends; `None` = not tried.
@@ -142,7 +174,7 @@ impl Wanted {
                 let known = DAEMONLESS.join(", ");
                 Err(NoBackend::Refused(format!("{BUILDAH_MODE}: `{other}` is none of: docker, {known}")))
             }
-            (None, None) => Ok(Asked::Any),
+            (None, None) => Ok(Asked::Any(self.first)),
         }
     }
 }
@@ -165,10 +197,17 @@ pub(crate) fn choose(asked: &Asked, address: &EngineAddress, tried: &Tried) -> R
             Ok(()) => choice(Backend::Native, why),
             Err(problem) => Err(NoBackend::Absent(format!("this host cannot build by itself: {problem}"))),
         },
-        Asked::Any => match (docker(), native()) {
-            (Ok(()), _) => choice(Backend::Docker, "chosen automatically: the engine answers"),
-            (Err(_), Ok(())) => choice(Backend::Native, "chosen automatically: no Docker engine answers"),
-            (Err(engine), Err(host)) => {
+        Asked::Any(first) => match (first, docker(), native()) {
+            (First::Native, _, Ok(())) => choice(Backend::Native, "chosen automatically: stages go to a repository"),
+            (First::Native, Ok(()), Err(_)) => choice(
+                Backend::Docker,
+                "chosen automatically: the engine answers, and this host cannot build by itself",
+            ),
+            (First::Docker, Ok(()), _) => choice(Backend::Docker, "chosen automatically: the engine answers"),
+            (First::Docker, Err(_), Ok(())) => {
+                choice(Backend::Native, "chosen automatically: no Docker engine answers")
+            }
+            (_, Err(engine), Err(host)) => {
                 Err(NoBackend::Absent(format!("{engine}. {START}. This host cannot build by itself either: {host}")))
             }
         },
@@ -242,7 +281,7 @@ mod tests {
 
     fn wanted(backend: &str, mode: &str) -> Wanted {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Wanted { backend: some(backend), buildah_mode: some(mode), as_root: true }
+        Wanted { backend: some(backend), buildah_mode: some(mode), as_root: true, first: First::Docker }
     }
 
     #[test]
@@ -279,6 +318,29 @@ mod tests {
                 Err(error) => error.to_string(),
             };
             assert!(said.starts_with(expected), "--backend {backend} {mode} {docker} {native}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_goes_to_a_repository_is_built_here_first() {
+        for (docker, native, expected) in [
+            (None, Some(Ok(())), "native: chosen automatically: stages go to a repository"),
+            (
+                Some(Ok(())),
+                Some(Err("no root".to_owned())),
+                "docker: chosen automatically: the engine answers, and this",
+            ),
+            (Some(Err("refused".to_owned())), Some(Err("no root".to_owned())), "no container engine answers"),
+        ] {
+            let tried = Tried { docker, native };
+            let asked = Wanted { first: First::Native, ..wanted("", "") }.asked().expect("an answer");
+            assert_eq!(asked.tries_docker(tried.native.as_ref()), tried.docker.is_some());
+            assert!(asked.tries_native(tried.docker.as_ref()));
+            let said = match choose(&asked, &address(), &tried) {
+                Ok(choice) => format!("{}: {}", choice.backend, choice.why),
+                Err(error) => error.to_string(),
+            };
+            assert!(said.starts_with(expected), "{said}");
         }
     }
 

@@ -62,7 +62,7 @@ impl Engine {
                     program: PathBuf::from(OWN_PROGRAM),
                     commands: if options.strangers { Commands::Strangers } else { Commands::Own },
                     limits: options.native_limits()?,
-                    addresses: Addresses::Far,
+                    addresses: options.addresses,
                     clock: Arc::new(SystemClock::new(None)),
                 };
                 Ok(Self::Native(Arc::new(NativeBackend::open(native).await?)))

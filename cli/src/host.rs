@@ -8,7 +8,7 @@ use slipway_ansible::{Controller, Source};
 use slipway_backend::ContainerBackend;
 use slipway_docker::BuilderChoice;
 use slipway_native::{
-    Compression,
+    Addresses, Compression,
     limits::{Limits, ProcessLimit},
 };
 use slipway_process::{Environment, Tasks};
@@ -96,6 +96,8 @@ pub(crate) struct HostOptions {
     pub(crate) runtime: Option<String>,
     /// How its layers lie on each other; `None` = by what works.
     pub(crate) driver: Option<String>,
+    /// What `ADD` of a Dockerfile may fetch from, with the native backend.
+    pub(crate) addresses: Addresses,
 }
 
 /// The variable with limits of the processes of commands.
@@ -137,6 +139,7 @@ impl HostOptions {
             compression: flags.compression,
             runtime: flags.runtime.clone(),
             driver: flags.driver.clone(),
+            addresses: flags.addresses,
         }
     }
 

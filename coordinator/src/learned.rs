@@ -16,9 +16,10 @@ const LARGEST: u64 = 16 << 20;
 const VERSION: u32 = 1;
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Content {
+struct Content<'a> {
     version: u32,
-    known: Vec<Kept>,
+    #[serde(borrow)]
+    known: Vec<Kept<'a>>,
 }
 
 /// A file with what was learned.
@@ -67,7 +68,8 @@ impl LearnedFile {
         if fs::metadata(&self.0)?.len() > LARGEST {
             return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
         }
-        let content: Content = serde_json::from_slice(&fs::read(&self.0)?)?;
+        let text = fs::read(&self.0)?;
+        let content: Content<'_> = serde_json::from_slice(&text)?;
         if content.version != VERSION {
             return Err(io::Error::other(format!("it has version {}, not {VERSION}", content.version)));
         }

@@ -70,16 +70,20 @@ impl Project {
         self.home.path()
     }
 
+    /// The name of the base image, where builds that name no backend find it.
+    pub fn base(&self) -> String {
+        match &self.bases {
+            Some(bases) => bases.repo(BASE),
+            None => crate::engine::base_image().to_owned(),
+        }
+    }
+
     /// Writes `werf.yaml`: the meta section and the given documents. `BASE` stands for the base image.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn config(&self, documents: &str) -> Result<()> {
-        let base = match &self.bases {
-            Some(bases) => bases.repo(BASE),
-            None => crate::engine::base_image().to_owned(),
-        };
-        let documents = documents.replace("BASE", &base);
+        let documents = documents.replace("BASE", &self.base());
         self.write("werf.yaml", format!("project: {}\nconfigVersion: 1\n---\n{documents}", self.name))
     }
 
@@ -264,7 +268,9 @@ impl Project {
             }
         }
         command.env("SLIPWAY_HOME_DIR", self.home.path());
-        if let Some(backend) = backend() {
+        // Workers of a cluster choose their own.
+        let usual = (!arguments.contains(&"--coordinator")).then(|| "docker".to_owned());
+        if let Some(backend) = backend().or(usual) {
             command.env("SLIPWAY_BACKEND", backend);
         }
         command
@@ -279,13 +285,13 @@ pub fn backend() -> Option<String> {
     Environment::from_process().non_empty(BACKEND).map(str::to_owned)
 }
 
-/// Whether builds that name no backend build Dockerfiles; said aloud when not.
-pub fn builds_dockerfiles() -> bool {
-    let builds = backend().is_none_or(|backend| backend == "docker");
-    if !builds {
-        slipway_parts::skip("native", "the native backend builds no Dockerfiles yet");
+/// Whether builds that name no backend take images of the engine as bases; said aloud when not.
+pub fn takes_engine_images() -> bool {
+    let takes = backend().is_none_or(|backend| backend == "docker");
+    if !takes {
+        slipway_parts::skip("native", "the native backend takes no images of an engine");
     }
-    builds
+    takes
 }
 
 /// A registry with the base image.

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::session::Desk;
 use crate::{
     capacity,
-    choose::{self, Asked, Backend, EngineAddress, NoBackend, Tried, Wanted},
+    choose::{self, Backend, EngineAddress, First, NoBackend, Tried, Wanted},
     cluster, embedded, engine as engines,
     failure::Failure,
     flags::{
@@ -196,17 +196,17 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
     let backend = BackendFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let storage = StorageFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let engine = EngineAddress::from_environment(environment);
-    let wanted = Wanted::new(backend.backend.clone(), environment);
+    let wanted = Wanted::new(backend.backend.clone(), environment, First::Docker);
     let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
     };
     let asked = wanted.asked().map_err(refused)?;
     let mut tried = Tried::default();
-    if !matches!(asked, Asked::Named(Backend::Native, _)) {
+    if asked.tries_docker(None) {
         tried.docker = Some(embedded::probe(&engine).await);
     }
-    if !matches!(asked, Asked::Named(Backend::Docker, _)) && !matches!(tried.docker, Some(Ok(()))) {
+    if asked.tries_native(tried.docker.as_ref()) {
         tried.native = Some(embedded::probe_native(data, backend.driver.as_deref()).await);
     }
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use slipway_native::{Compression, driver};
+use slipway_native::{Addresses, Compression, driver};
 
 use super::{
     flag::{CommandName, Flag, REGISTRY, WORKING, Werf, joined},
@@ -13,7 +13,7 @@ use super::{
 pub(crate) const BACKEND: Flag = Flag::choice(
     "backend",
     &["auto", "docker", "native", "buildah"],
-    "What builds containers; auto: a Docker engine if one answers, else this host itself (native)",
+    "What builds containers; auto: a Docker engine if one answers, else this host itself (native); with --repo this host first",
 )
 .default("auto")
 .werf(Werf::Absent)
@@ -73,6 +73,13 @@ pub(crate) const STORAGE_DRIVER: Flag = Flag::choice(
 .werf(Werf::Named("WERF_BUILDAH_STORAGE_DRIVER"))
 .on(NATIVE);
 
+pub(crate) const NEAR_ADDRESSES: Flag = Flag::switch(
+    "allow-near-addresses",
+    "Let ADD of a Dockerfile fetch from this host itself, its link and its cloud's metadata; native backend",
+)
+.werf(Werf::Absent)
+.on(REGISTRY);
+
 pub(super) const FLAGS: &[Flag] = &[
     BACKEND,
     STAPEL_IMAGE_NAME,
@@ -83,6 +90,7 @@ pub(super) const FLAGS: &[Flag] = &[
     COMMAND_PIDS,
     RUNTIME,
     STORAGE_DRIVER,
+    NEAR_ADDRESSES,
 ];
 
 /// What builds containers.
@@ -106,6 +114,8 @@ pub(crate) struct BackendFlags {
     pub(crate) runtime: Option<String>,
     /// `--native-storage-driver`
     pub(crate) driver: Option<String>,
+    /// `--allow-near-addresses`
+    pub(crate) addresses: Addresses,
 }
 
 impl BackendFlags {
@@ -139,6 +149,7 @@ impl BackendFlags {
         };
         let (runtime, driver) = (values.text(&RUNTIME), values.text(&STORAGE_DRIVER));
         let limit = Limit::from_values(values)?;
-        Ok(Self { backend, toolbox, ansible, limit, memory, pids, compression, runtime, driver })
+        let addresses = if values.switch(&NEAR_ADDRESSES) { Addresses::All } else { Addresses::Far };
+        Ok(Self { backend, toolbox, ansible, limit, memory, pids, compression, runtime, driver, addresses })
     }
 }

@@ -31,9 +31,14 @@ fn files() -> Option<Sandbox> {
 /// An address where no engine is: a build that gets that far ends there.
 const NOWHERE: &str = "unix:///nowhere/docker.sock";
 
+/// Nothing is built: the engine that is asked for does not answer.
+fn without_an_engine(project: Sandbox) -> Sandbox {
+    project.with("DOCKER_HOST", NOWHERE).with("SLIPWAY_BACKEND", "docker")
+}
+
 #[test]
 fn files_that_are_used_must_be_committed() {
-    let Some(project) = files().map(|project| project.with("DOCKER_HOST", NOWHERE)) else { return };
+    let Some(project) = files().map(without_an_engine) else { return };
     for unused in ["src/notes", "web/other", "web/html/a.tmp", "elsewhere"] {
         project.write(unused, "changed");
     }
@@ -52,7 +57,7 @@ fn files_that_are_used_must_be_committed() {
 
 #[test]
 fn a_dockerfile_and_its_ignore_rules_must_be_committed() {
-    let Some(project) = files().map(|project| project.with("DOCKER_HOST", NOWHERE)) else { return };
+    let Some(project) = files().map(without_an_engine) else { return };
     project.write("web/.dockerignore", "html\n");
     project.run(&["build"]).ends(3, &[" - web/.dockerignore\n"]);
     project.write("web/Dockerfile", "FROM scratch\n");
@@ -63,7 +68,7 @@ fn a_dockerfile_and_its_ignore_rules_must_be_committed() {
 
 #[test]
 fn a_deleted_file_is_named_as_such() {
-    let Some(project) = files().map(|project| project.with("DOCKER_HOST", NOWHERE)) else { return };
+    let Some(project) = files().map(without_an_engine) else { return };
     std::fs::remove_file(project.path().join("src/main")).expect("removed");
     project.run(&["build"]).ends(3, &[" - src/main (deleted)\n"]);
 }
@@ -82,7 +87,7 @@ fn backends_that_do_not_exist_are_refused() {
 
 #[test]
 fn old_names_warn_once() {
-    let Some(project) = files().map(|project| project.with("DOCKER_HOST", NOWHERE)) else { return };
+    let Some(project) = files().map(without_an_engine) else { return };
     let run = project.run(&["build", "-Z", "--report-path", "r", "--report-format", "envfile"]).ends(1, &[]);
     let warnings: Vec<&str> = run.err.lines().filter(|line| line.starts_with("WARNING:")).collect();
     assert_eq!(
@@ -98,7 +103,10 @@ fn old_names_warn_once() {
 #[test]
 fn secrets_of_the_environment_are_not_shown() {
     let Some(project) = files() else { return };
-    let project = project.with("WERF_REPO_GITHUB_TOKEN", "hushhush").with("DOCKER_HOST", "unix:///hushhush");
+    let project = project
+        .with("WERF_REPO_GITHUB_TOKEN", "hushhush")
+        .with("DOCKER_HOST", "unix:///hushhush")
+        .with("SLIPWAY_BACKEND", "docker");
     let run = project.run(&["build", "--log-debug"]).ends(1, &["unix:///***"]);
     assert!(!run.err.contains("hushhush"), "{}", run.err);
 }

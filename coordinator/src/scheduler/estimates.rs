@@ -1,9 +1,6 @@
 //! How long jobs take, learned from those that ended well.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 /// What a job is like: jobs of one class take about the same time. Three names without a meaning here, from the widest
 /// to the narrowest; to the engine they are a project, an image and a kind of stage.
@@ -37,22 +34,23 @@ struct Known {
     /// Seconds, exponentially weighted.
     mean: f64,
     /// Milliseconds, oldest first.
-    latest: VecDeque<u32>,
+    latest: Vec<u32>,
     /// Grows with every duration of any class.
     touched: u64,
 }
 
 impl Known {
     fn quantile(&self, of_hundred: usize) -> Option<Duration> {
-        let mut sorted: Vec<u32> = self.latest.iter().copied().collect();
+        let mut sorted = self.latest.clone();
         sorted.sort_unstable();
         let rank = (sorted.len() * of_hundred).div_ceil(100).max(1);
         sorted.get(rank - 1).map(|millis| Duration::from_millis(u64::from(*millis)))
     }
 }
 
-/// By kind, by image, by project; under [`ALL`] stands what is known of all of them together.
-type ByProject = HashMap<String, HashMap<String, HashMap<String, Known>>>;
+/// By image, by project; under [`ALL`] stands what is known of all of them together. There are many images and few kinds
+/// of each: those are a list that is no longer than it must be.
+type ByProject = HashMap<Box<str>, HashMap<Box<str>, Vec<(Box<str>, Known)>>>;
 
 /// So much of what was learned is remembered one by one, for whoever keeps it.
 const FRESH: usize = 10_000;
@@ -115,32 +113,38 @@ impl Estimates {
     }
 
     fn known(&self, [project, image, kind]: [&str; 3]) -> Option<&Known> {
-        self.known.get(project)?.get(image)?.get(kind)
+        let kinds = self.known.get(project)?.get(image)?;
+        kinds.iter().find_map(|(own, known)| (**own == *kind).then_some(known))
     }
 
-    fn place(&mut self, [project, image, kind]: [&str; 3], fresh: Known) -> &mut Known {
-        let images = self.known.entry(project.to_owned()).or_default();
-        let kinds = images.entry(image.to_owned()).or_default();
-        self.count += usize::from(!kinds.contains_key(kind));
-        kinds.entry(kind.to_owned()).or_insert(fresh)
+    fn place(&mut self, [project, image, kind]: [&str; 3], fresh: impl FnOnce() -> Known) -> &mut Known {
+        let images = entry(&mut self.known, project);
+        let kinds = entry(images, image);
+        let at = kinds.iter().position(|(own, _)| **own == *kind).unwrap_or_else(|| {
+            self.count += 1;
+            kinds.reserve_exact(1);
+            kinds.push((kind.into(), fresh()));
+            kinds.len() - 1
+        });
+        &mut kinds[at].1
     }
 
     fn note(&mut self, circle: [&str; 3], took: Duration) {
         self.counter += 1;
         let (seconds, touched) = (took.as_secs_f64(), self.counter);
-        let known = self.place(circle, Known { mean: seconds, latest: VecDeque::new(), touched });
+        let known = self.place(circle, || Known { mean: seconds, latest: Vec::with_capacity(1), touched });
         known.mean += WEIGHT * (seconds - known.mean);
         known.touched = touched;
         if known.latest.len() == REMEMBERED {
-            known.latest.pop_front();
+            known.latest.remove(0);
         }
-        known.latest.push_back(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
+        known.latest.push(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
     }
 
     fn all(&self) -> impl Iterator<Item = ([&str; 3], &Known)> {
         self.known.iter().flat_map(|(project, images)| {
             images.iter().flat_map(move |(image, kinds)| {
-                kinds.iter().map(move |(kind, known)| ([project.as_str(), image.as_str(), kind.as_str()], known))
+                kinds.iter().map(move |(kind, known)| ([&**project, &**image, &**kind], known))
             })
         })
     }
@@ -152,7 +156,7 @@ impl Estimates {
         let limit = *limit;
         self.known.retain(|_, images| {
             images.retain(|_, kinds| {
-                kinds.retain(|_, known| known.touched > limit);
+                kinds.retain(|(_, known)| known.touched > limit);
                 !kinds.is_empty()
             });
             !images.is_empty()
@@ -163,41 +167,64 @@ impl Estimates {
 
 /// What is known of a class, to be kept between runs.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Kept {
+pub struct Kept<'a> {
     /// Of which class.
-    pub class: Class,
+    #[serde(borrow)]
+    class: KeptClass<'a>,
     /// The mean, in seconds.
-    pub mean: f64,
+    mean: f64,
     /// The latest durations in milliseconds, oldest first.
-    pub latest: Vec<u32>,
+    latest: Cow<'a, [u32]>,
+}
+
+/// A [`Class`] that is kept.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+struct KeptClass<'a> {
+    #[serde(borrow)]
+    project: Cow<'a, str>,
+    #[serde(borrow)]
+    image: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+}
+
+impl<'a> Kept<'a> {
+    fn of(([project, image, kind], known): ([&'a str; 3], &'a Known)) -> Self {
+        let [project, image, kind] = [project, image, kind].map(Cow::Borrowed);
+        let latest = Cow::Borrowed(known.latest.as_slice());
+        Self { class: KeptClass { project, image, kind }, mean: known.mean, latest }
+    }
 }
 
 impl Estimates {
     /// All that is known; what was met last comes last.
-    pub fn keep(&self) -> Vec<Kept> {
+    pub fn keep(&self) -> Vec<Kept<'_>> {
         let mut known: Vec<([&str; 3], &Known)> = self.all().collect();
         known.sort_unstable_by_key(|(_, known)| known.touched);
-        let kept = |([project, image, kind], known): ([&str; 3], &Known)| Kept {
-            class: Class { project: project.to_owned(), image: image.to_owned(), kind: kind.to_owned() },
-            mean: known.mean,
-            latest: known.latest.iter().copied().collect(),
-        };
-        known.into_iter().map(kept).collect()
+        known.into_iter().map(Kept::of).collect()
     }
 
     /// What was kept; of too much, the last. What makes no sense is left out.
-    pub fn from_kept(kept: Vec<Kept>) -> Self {
+    pub fn from_kept(kept: Vec<Kept<'_>>) -> Self {
         let mut estimates = Self::default();
         let surplus = kept.len().saturating_sub(CLASSES);
-        let sane = |one: &Kept| one.mean.is_finite() && (0.0..1e7).contains(&one.mean) && !one.latest.is_empty();
+        let sane = |one: &Kept<'_>| one.mean.is_finite() && (0.0..1e7).contains(&one.mean) && !one.latest.is_empty();
         for Kept { class, mean, latest } in kept.into_iter().skip(surplus).filter(sane) {
             estimates.counter += 1;
-            let latest: VecDeque<u32> = latest.iter().rev().take(REMEMBERED).rev().copied().collect();
+            let latest = latest[latest.len().saturating_sub(REMEMBERED)..].to_vec();
             let touched = estimates.counter;
-            estimates.place([&class.project, &class.image, &class.kind], Known { mean, latest, touched });
+            estimates.place([&class.project, &class.image, &class.kind], || Known { mean, latest, touched });
         }
         estimates
     }
+}
+
+/// The place of a name; the name is only copied when it is new.
+fn entry<'a, T: Default>(map: &'a mut HashMap<Box<str>, T>, name: &str) -> &'a mut T {
+    if !map.contains_key(name) {
+        map.insert(name.into(), T::default());
+    }
+    map.get_mut(name).expect("it was put there")
 }
 
 #[cfg(test)]
@@ -254,8 +281,12 @@ mod tests {
         let kept = estimates.keep();
         assert_eq!(Estimates::from_kept(kept.clone()).keep(), kept);
         let nonsense = |mean: f64| Kept { mean, ..kept[0].clone() };
-        let all =
-            vec![nonsense(f64::NAN), nonsense(-1.0), nonsense(1e300), Kept { latest: Vec::new(), ..nonsense(1.0) }];
+        let all = vec![
+            nonsense(f64::NAN),
+            nonsense(-1.0),
+            nonsense(1e300),
+            Kept { latest: Cow::Borrowed(&[]), ..nonsense(1.0) },
+        ];
         assert!(Estimates::from_kept(all).is_empty());
     }
 

@@ -52,7 +52,7 @@ fn what_one_backend_has_built_another_builds_on() -> Result<()> {
     assert_eq!(second.run.built(), ["app/setup"], "{}", second.run.stderr);
     assert_eq!(engine::sh(&second.image("app"), "cat /mark")?, "two\n");
 
-    // And the first one on those of the other, which also runs a Dockerfile for it.
+    // And the first one on those of the other; whichever is free builds a Dockerfile.
     project.write("Dockerfile", format!("FROM {}\nRUN echo docker > /by\n", cluster.base()?))?;
     configure(&project, &cluster, "three")?;
     let config = std::fs::read_to_string(project.path().join("werf.yaml"))?;

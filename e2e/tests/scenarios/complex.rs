@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use slipway_e2e::{Part, Project, Registry, builds_dockerfiles, engine, project::Built, require};
+use slipway_e2e::{Part, Project, Registry, engine, project::Built, require};
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
@@ -46,12 +46,10 @@ fn documents(library: &Project, state: &State) -> String {
          import: [{{image: base-stapel-shell, add: /basedir{slash}, to: /basedir-imported{slash}, before: install, owner: 1060, group: 1061, \
          includePaths: [file]}}]\n"
     );
-    if builds_dockerfiles() {
-        all.push_str(&format!(
-            "---\nimage: dockerfile\ndockerfile: Dockerfile\ncontext: context\ntarget: result\nargs: {{CHANGED_ARG: was_changed{suffix}}}\n\
-             dependencies: [{{image: stapel-shell, imports: [{{type: ImageName, targetBuildArg: STAPEL_IMAGE}}]}}]\n"
-        ));
-    }
+    all.push_str(&format!(
+        "---\nimage: dockerfile\ndockerfile: Dockerfile\ncontext: context\ntarget: result\nargs: {{CHANGED_ARG: was_changed{suffix}}}\n\
+         dependencies: [{{image: stapel-shell, imports: [{{type: ImageName, targetBuildArg: STAPEL_IMAGE}}]}}]\n"
+    ));
     all
 }
 
@@ -139,10 +137,8 @@ fn fixture_02_and_03_a_project_with_nearly_every_directive_rebuilds_what_changed
         engine::sh(&built.image("stapel-shell"), "cat /app/README.md /app/app/hello.go")?,
         "README.mdapp/hello.go"
     );
-    if builds_dockerfiles() {
-        check_dockerfile(&built, "")?;
-        assert_eq!(engine::sh(&built.image("dockerfile"), "cat /added")?, "added");
-    }
+    check_dockerfile(&built, "")?;
+    assert_eq!(engine::sh(&built.image("dockerfile"), "cat /added")?, "added");
     let again = project.build(&["--repo", &repo])?;
     assert!(again.run.built().is_empty(), "{:?}", again.run.built());
 
@@ -151,18 +147,15 @@ fn fixture_02_and_03_a_project_with_nearly_every_directive_rebuilds_what_changed
     // A mapping of another commit is another mapping, and the import is the same one.
     let after = ["gitArchive", "install", "beforeSetup", "setup", "dockerInstructions"]
         .map(|name| format!("stapel-shell/{name}"));
-    let of_dockerfile = builds_dockerfiles().then(|| "dockerfile/dockerfile".to_owned());
-    assert_eq!(built.run.built(), after.into_iter().chain(of_dockerfile).collect::<Vec<_>>());
+    assert_eq!(built.run.built(), after.into_iter().chain(["dockerfile/dockerfile".to_owned()]).collect::<Vec<_>>());
     let stapel = check_stapel(&built)?;
     assert!(stapel["Volumes"].get("/volume20").is_none() && stapel["Labels"]["own"] == "label-state1", "{stapel}");
     assert_eq!(
         engine::sh(&built.image("stapel-shell"), "cat /app/README.md; ls -A /app")?,
         "changedREADME.md\napp.yaml\n"
     );
-    if builds_dockerfiles() {
-        check_dockerfile(&built, "-state1")?;
-        assert!(engine::sh(&built.image("dockerfile"), "ls /added 2>&1 || true")?.contains("No such file"));
-    }
+    check_dockerfile(&built, "-state1")?;
+    assert!(engine::sh(&built.image("dockerfile"), "ls /added 2>&1 || true")?.contains("No such file"));
     let again = project.build(&["--repo", &repo])?;
     assert!(again.run.built().is_empty(), "{:?}", again.run.built());
     Ok(())

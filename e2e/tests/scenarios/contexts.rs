@@ -15,7 +15,7 @@ fn context_project(lines: &str) -> Result<Project> {
     }
     let ignored = "pkg/**/*.go\n!**/*_test.go\n**/*.md\n!README.md\ndocs\n.git\nDockerfile\n.dockerignore\n*.added\n";
     project.write("app/.dockerignore", ignored)?;
-    project.write("app/Dockerfile", format!("FROM {}\nCOPY . /app\n", engine::base_image()))?;
+    project.write("app/Dockerfile", format!("FROM {}\nCOPY . /app\n", project.base()))?;
     // Git ignores what is added.
     project.write(".gitignore", "*.added\nadded\n")?;
     project.config(&format!("image: app\ndockerfile: Dockerfile\ncontext: app\n{lines}"))?;
@@ -142,7 +142,7 @@ fn fixture_48_the_dockerfile_lies_in_its_context_and_is_committed_or_allowed_not
     // One that is not below the context is not taken.
     project.write("build/Dockerfile", "FROM nowhere.invalid/x\n")?;
     project.commit("without")?;
-    let dockerfile = |last: &str| format!("FROM {}\nCOPY . /ctx\n{last}\n", engine::base_image());
+    let dockerfile = |last: &str| format!("FROM {}\nCOPY . /ctx\n{last}\n", project.base());
     let build = |more: &[&str]| {
         let mut all = vec!["build", "--repo", repo.as_str()];
         all.extend(more);

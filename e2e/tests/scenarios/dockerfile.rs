@@ -1,7 +1,7 @@
 //! Dockerfile images: targets, contexts, the engine's own cache.
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, Run, builds_dockerfiles, engine, require};
+use slipway_e2e::{Part, Project, Registry, Run, engine, require};
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
@@ -15,7 +15,7 @@ fn the_context_is_the_commit_without_what_is_ignored() -> Result<()> {
         project.write(path, path)?;
     }
     project.write("app/.dockerignore", "*.md\n!keep.md\ndocs\nDockerfile\n")?;
-    project.write("app/Dockerfile", format!("FROM {}\nCOPY . /ctx\n", engine::base_image()))?;
+    project.write("app/Dockerfile", format!("FROM {}\nCOPY . /ctx\n", project.base()))?;
     project.config("image: app\ndockerfile: Dockerfile\ncontext: app\n")?;
     project.commit("first")?;
     let repo = registry.repo("context");
@@ -37,7 +37,7 @@ fn every_added_host_is_known_during_the_build_and_not_after() -> Result<()> {
     }
     for (builder, name) in [("0", "hosts-classic"), ("1", "hosts-buildkit")] {
         let (registry, project) = (Registry::start()?, Project::new(name)?);
-        let base = engine::base_image();
+        let base = project.base();
         // Each builder runs the command anew.
         let dockerfile = format!("FROM {base}\nENV BUILDER={name}\nRUN cat /etc/hosts > /seen\n");
         project.write("Dockerfile", dockerfile)?;
@@ -57,7 +57,7 @@ fn every_added_host_is_known_during_the_build_and_not_after() -> Result<()> {
 
 #[test]
 fn fixture_43_run_has_the_network_that_is_named() -> Result<()> {
-    if !require(&ALL) || !builds_dockerfiles() {
+    if !require(&ALL) {
         return Ok(());
     }
     for (builder, name) in [("0", "network-classic"), ("1", "network-buildkit")] {
@@ -65,7 +65,7 @@ fn fixture_43_run_has_the_network_that_is_named() -> Result<()> {
         let repo = registry.repo(name);
         // Another `mark` is another image, also for the engine's own cache.
         let build = |mark: &str, network: &str, flags: &[&str]| -> Result<(Run, String)> {
-            let (base, look) = (engine::base_image(), "RUN ls /sys/class/net > /seen");
+            let (base, look) = (project.base(), "RUN ls /sys/class/net > /seen");
             project.write("Dockerfile", format!("FROM {base}\nENV MARK={name}-{mark}\n{look}\n"))?;
             project.config(&format!("image: app\ndockerfile: Dockerfile\n{network}"))?;
             project.commit(mark)?;
@@ -102,7 +102,7 @@ fn a_changed_last_line_runs_only_that_line() -> Result<()> {
     let dockerfile = |last: &str| {
         format!(
             "FROM {}\nARG A\nRUN echo step-one-ran-$A; cat /proc/sys/kernel/random/uuid > /one\n{last}\n",
-            engine::base_image()
+            project.base()
         )
     };
     project.config("image: app\ndockerfile: Dockerfile\nargs: {A: value}\n")?;
@@ -126,7 +126,7 @@ fn a_failing_run_shows_its_output() -> Result<()> {
         return Ok(());
     }
     let (registry, project) = (Registry::start()?, Project::new("failing")?);
-    project.write("Dockerfile", format!("FROM {}\nRUN echo it-broke-here && exit 9\n", engine::base_image()))?;
+    project.write("Dockerfile", format!("FROM {}\nRUN echo it-broke-here && exit 9\n", project.base()))?;
     project.config("image: app\ndockerfile: Dockerfile\n")?;
     project.commit("first")?;
     let run = project.slipway(&["build", "--repo", &registry.repo("failing")])?;

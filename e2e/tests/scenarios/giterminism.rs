@@ -12,7 +12,7 @@ fn project() -> Result<Project> {
     )?;
     project.write("src/file", "committed")?;
     project.write("ctx/file", "committed")?;
-    project.write("ctx/Dockerfile", format!("FROM {}\nCOPY file /file\n", engine::base_image()))?;
+    project.write("ctx/Dockerfile", format!("FROM {}\nCOPY file /file\n", project.base()))?;
     project.commit("first")?;
     Ok(project)
 }

@@ -1,7 +1,7 @@
 //! Configurations whose files come from other repositories.
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, builds_dockerfiles, engine, require};
+use slipway_e2e::{Part, Project, Registry, engine, require, takes_engine_images};
 
 use crate::giterminism::refused;
 
@@ -51,7 +51,7 @@ fn backend() -> Result<Project> {
 
 #[test]
 fn fixture_68_a_configuration_of_other_repositories_is_rendered_and_built() -> Result<()> {
-    if !require(&ALL) || !builds_dockerfiles() {
+    if !require(&ALL) || !takes_engine_images() {
         return Ok(());
     }
     let (registry, project) = (Registry::start()?, Project::new("includes")?);

@@ -53,7 +53,7 @@ fn project() -> Result<Project> {
 fn wide() -> Result<Project> {
     let project = Project::new("killed")?;
     project.write("src/file", "1")?;
-    let base = engine::base_image();
+    let base = project.base();
     project.write("Dockerfile", format!("FROM {base}\nCOPY src /src\nRUN date > /b\n"))?;
     project.config(
         "artifact: made\nfrom: BASE\nshell: {install: 'mkdir /out && date > /out/x'}\n---\n\

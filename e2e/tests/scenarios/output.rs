@@ -39,7 +39,7 @@ fn word(word: &str) -> String {
 }
 
 const FIRST: &str = "\
-Backend docker at ENGINE (chosen automatically: the engine answers); stages are kept in REPO; local storage: images PROJECT:* of that engine
+Backend docker at ENGINE (chosen by --backend); stages are kept in REPO; local storage: images PROJECT:* of that engine
 Building stage app/from
 Built stage app/from
      name: REPO:TAG
@@ -71,7 +71,7 @@ Build summary: 3 stages built, 0 reused, N seconds
     REPO:TAG";
 
 const SECOND: &str = "\
-Backend docker at ENGINE (chosen automatically: the engine answers); stages are kept in REPO; local storage: images PROJECT:* of that engine
+Backend docker at ENGINE (chosen by --backend); stages are kept in REPO; local storage: images PROJECT:* of that engine
 Use previously built image for app/from
      name: REPO:TAG
        id: …
@@ -137,7 +137,7 @@ fn a_failure_names_file_and_line() -> Result<()> {
         return Ok(());
     }
     let (registry, project) = (Registry::start()?, Project::new("lines")?);
-    let base = engine::base_image();
+    let base = project.base();
     project.write("sub/docker/Dockerfile", format!("FROM {base}\n\nRUN echo fine\nRUN echo bad && \\\n  exit 9\n"))?;
     project.config(
         "image: shell\nfrom: BASE\nshell:\n  setup:\n  - echo before\n  - exit 7\n---\n\
@@ -153,7 +153,7 @@ fn a_failure_names_file_and_line() -> Result<()> {
     assert_eq!(closing("shell")?, "Error: build stage shell/setup (werf.yaml:9): the command ended with exit code 7");
     assert_eq!(
         closing("docker")?,
-        "Error: build stage docker/dockerfile (sub/docker/Dockerfile:4): the command ended with exit code 9"
+        "Error: build stage docker/dockerfile (sub/docker/Dockerfile:4): `RUN echo bad && exit 9` ended with exit code 9"
     );
     Ok(())
 }

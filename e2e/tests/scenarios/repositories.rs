@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use anyhow::Result;
-use slipway_e2e::{Built, Project, Run, Setup, builds_dockerfiles, engine};
+use slipway_e2e::{Built, Project, Run, Setup, engine};
 use slipway_process::child;
 
 const WHOLE: &str = "image: image\nfrom: BASE\ngit: [{to: /app}]\n";
@@ -162,9 +162,6 @@ fn a_linked_work_tree_is_a_project_of_its_own() -> Result<()> {
 
 #[test]
 fn submodules_are_built_in_when_they_are_there() -> Result<()> {
-    if !builds_dockerfiles() {
-        return Ok(());
-    }
     let config = "image: image\nfrom: BASE\ngit: [{add: /lib, to: /app}]\n---\nimage: df\ndockerfile: Dockerfile\n";
     let Some(setup) = new(config)? else { return Ok(()) };
     let library = Project::new("library")?;
@@ -172,7 +169,7 @@ fn submodules_are_built_in_when_they_are_there() -> Result<()> {
     library.link("link", "deep/code")?;
     library.commit("first")?;
     let project = &setup.project;
-    project.write("Dockerfile", format!("FROM {}\nCOPY lib /app\n", engine::base_image()))?;
+    project.write("Dockerfile", format!("FROM {}\nCOPY lib /app\n", project.base()))?;
     submodule(project.path(), &["add", &text(library.path()), "lib"])?;
     let first = setup.build("first")?;
     for image in ["image", "df"] {
@@ -209,13 +206,10 @@ fn submodules_are_built_in_when_they_are_there() -> Result<()> {
 
 #[test]
 fn any_name_goes_into_an_image_and_out_of_it_again() -> Result<()> {
-    if !builds_dockerfiles() {
-        return Ok(());
-    }
     let config = "image: image\nfrom: BASE\ngit: [{add: /src, to: /app}]\n---\nimage: df\ndockerfile: Dockerfile\n";
     let Some(setup) = new(config)? else { return Ok(()) };
     let project = &setup.project;
-    project.write("Dockerfile", format!("FROM {}\nCOPY src /app\n", engine::base_image()))?;
+    project.write("Dockerfile", format!("FROM {}\nCOPY src /app\n", project.base()))?;
     let long = "l".repeat(255);
     let deep = ["d".repeat(120), "e".repeat(120), "f".repeat(120)].join("/");
     let names: [&[u8]; 13] = [
@@ -298,9 +292,6 @@ fn a_damaged_repository_is_named() -> Result<()> {
 
 #[test]
 fn a_project_in_a_sub_directory_has_mappings_of_the_repository_and_contexts_of_its_own() -> Result<()> {
-    if !builds_dockerfiles() {
-        return Ok(());
-    }
     let Some(setup) = Setup::empty("below")? else { return Ok(()) };
     let project = &setup.project;
     let below = "services/the shop";
@@ -310,13 +301,13 @@ fn a_project_in_a_sub_directory_has_mappings_of_the_repository_and_contexts_of_i
             "project: {}\nconfigVersion: 1\n---\nimage: image\nfrom: {}\ngit: [{{add: /src, to: /app}}]\n---\n\
              image: df\ndockerfile: build/Dockerfile\ncontext: ctx\n",
             project.name(),
-            engine::base_image()
+            project.base()
         ),
     )?;
     project.write("src/of-the-root", "1")?;
     project.write(&format!("{below}/src/of-the-project"), "2")?;
     project.write(&format!("{below}/ctx/file"), "3")?;
-    let dockerfile = format!("FROM {}\nCOPY file /file\n", engine::base_image());
+    let dockerfile = format!("FROM {}\nCOPY file /file\n", project.base());
     project.write(&format!("{below}/build/Dockerfile"), &dockerfile)?;
     project.write(&format!("{below}/ctx/build/Dockerfile"), &dockerfile)?;
     project.commit("first")?;

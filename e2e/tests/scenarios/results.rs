@@ -1,7 +1,7 @@
 //! What images hold and say: files, owners, configs, labels.
 
 use anyhow::Result;
-use slipway_e2e::{Part, Project, Registry, builds_dockerfiles, engine, require};
+use slipway_e2e::{Part, Project, Registry, engine, require, takes_engine_images};
 
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
@@ -106,7 +106,7 @@ fn imports_bring_what_their_globs_choose_with_the_owner_asked_for() -> Result<()
 /// What cleanup decides by is in the stored images: it cannot be added later.
 #[test]
 fn stored_stages_name_what_they_are_made_of() -> Result<()> {
-    if !require(&ALL) || !builds_dockerfiles() {
+    if !require(&ALL) {
         return Ok(());
     }
     let (registry, project) = (Registry::start()?, Project::new("made-of")?);
@@ -160,7 +160,7 @@ fn own<'a>(labels: &'a serde_json::Value, prefix: &str, suffix: &str) -> Vec<&'a
 
 #[test]
 fn the_example_builds_and_runs() -> Result<()> {
-    if !require(&ALL) || !builds_dockerfiles() {
+    if !require(&ALL) || !takes_engine_images() {
         return Ok(());
     }
     let (registry, project) = (Registry::start()?, Project::new("example")?);

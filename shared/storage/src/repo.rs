@@ -9,7 +9,7 @@ mod werfs;
 mod whole;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -104,6 +104,16 @@ impl RepoStorage {
             Remembered::Stage(record) => Ok(Some(record.as_ref().clone())),
             Remembered::Nothing | Remembered::NoStage(_) => Ok(None),
         }
+    }
+
+    /// The stages under some tags.
+    async fn read_all(
+        &self,
+        ids: Vec<StageId>,
+        fresh: bool,
+    ) -> Result<Vec<(StageId, Option<StageRecord>)>, StorageError> {
+        let read = |id| async move { Ok((id, self.record(id, fresh).await?)) };
+        stream::iter(ids).map(read).buffered(AT_ONCE).try_collect().await
     }
 
     async fn is_current(&self, remembered: &Remembered, id: StageId, fresh: bool) -> Result<bool, StorageError> {
@@ -259,13 +269,18 @@ impl StageStorage for RepoStorage {
         platform: &Platform,
         fresh: bool,
     ) -> Result<Vec<StageRecord>, StorageError> {
-        self.tags.refresh(fresh).await.map_err(|error| self.failed(error))?;
+        // What was known before is looked at while the rest is listed.
+        let known = if fresh { self.tags.stages(digest) } else { Vec::new() };
+        let refreshed = async { self.tags.refresh(fresh).await.map_err(|error| self.failed(error)) };
+        let ((), known) = tokio::try_join!(refreshed, self.read_all(known, fresh))?;
         if self.tags.is_first_seen() {
             self.look_for_werfs(&self.tags.all_stages()).await?;
         }
-        let ids = stream::iter(self.tags.stages(digest));
-        let read = ids.map(|id| self.record(id, fresh)).buffered(AT_ONCE).try_collect::<Vec<_>>();
-        let mut found: Vec<StageRecord> = read.await?.into_iter().flatten().collect();
+        let mut records = BTreeMap::from_iter(known);
+        let listed = self.tags.stages(digest);
+        let new = listed.iter().copied().filter(|id| !records.contains_key(id)).collect();
+        records.extend(self.read_all(new, fresh).await?);
+        let mut found: Vec<StageRecord> = listed.iter().filter_map(|id| records.remove(id)?).collect();
         found.retain(|record| record.platform == *platform);
         if let Some(deleted) = self.tags.deleted(digest) {
             self.notices.deleted(&self.repo, deleted);

@@ -41,8 +41,10 @@ pub type Logs = mpsc::Sender<Vec<u8>>;
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// A command of the user ended with a status other than 0: his to mend, never retried.
-    #[error("the command ended with exit code {exit}")]
+    #[error("{} ended with exit code {exit}", .command.as_ref().map_or("the command".to_owned(), |text| format!("`{text}`")))]
     Command {
+        /// The command as the user has written it, in one line, where its own line does not say it.
+        command: Option<String>,
         /// Exit code; 137 and above 128 mean a signal.
         exit: i64,
         /// Line of `werf.yaml` (or the Dockerfile) that was running, when known.

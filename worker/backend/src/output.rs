@@ -13,12 +13,23 @@ use crate::{
 
 /// The longest line that is passed on; what is longer is cut into pieces of this size.
 pub const MAX_LINE: usize = 64 * 1024;
+/// Characters of a command in a message.
+const COMMAND_SHOWN: usize = 200;
 /// Lines kept for the error message.
 pub const TAIL_LINES: usize = 20;
 /// Bytes kept of each of them.
 const TAIL_LINE: usize = 2000;
 /// More than a marker ever takes.
 pub(crate) const MARKER_ROOM: usize = 128;
+
+/// At most 200 characters of a command in one line, for a message: blanks are not told apart.
+pub fn shortened(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(COMMAND_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
 
 /// Which stream bytes came from: their lines are kept apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

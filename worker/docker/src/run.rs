@@ -93,7 +93,7 @@ fn ended(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), BackendE
             "files that are no longer in the sources could not be deleted (exit code {exit}): {}",
             tail.join("; ")
         ))),
-        (exit, line) => Err(BackendError::Command { exit, line, tail }),
+        (exit, line) => Err(BackendError::Command { command: None, exit, line, tail }),
     }
 }
 

@@ -117,7 +117,7 @@ async fn a_run_command_that_fails_is_told_by_its_line() {
         let built = engine.backend.dockerfile(build_of(harness.attempt(), &text), context, logs);
         let (built, said) = tokio::join!(built, collect(lines));
         match built {
-            Err(BackendError::Command { exit: 3, line: Some(4), tail }) => {
+            Err(BackendError::Command { exit: 3, line: Some(4), tail, .. }) => {
                 assert!(tail.iter().any(|line| line == "oops"), "{tail:?}");
             }
             other => panic!("{builder:?}: {other:?} {said:?}"),

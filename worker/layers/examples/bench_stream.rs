@@ -94,9 +94,9 @@ fn compress(plain: &[u8], compression: Compression) {
     thread::scope(|scope| {
         for pieces in pieces.chunks(share.max(1)) {
             scope.spawn(move || {
-                let mut press = Press::new(compression);
+                let (mut press, mut pressed) = (Press::new(compression), Vec::new());
                 for piece in pieces {
-                    press.press(piece.to_vec()).expect("memory takes it");
+                    pressed = press.press(piece, pressed).expect("memory takes it");
                 }
             });
         }

@@ -260,23 +260,32 @@ impl Press {
         Self { compression, zstd: None }
     }
 
-    /// The piece, compressed.
+    /// The piece, compressed, in the place of whatever is in `room`.
     ///
     /// # Errors
     /// When the compressor cannot be set up.
-    pub fn press(&mut self, piece: Vec<u8>) -> io::Result<Vec<u8>> {
+    pub fn press(&mut self, piece: &[u8], mut room: Vec<u8>) -> io::Result<Vec<u8>> {
+        room.clear();
         match self.compression {
-            Compression::None => Ok(piece),
+            Compression::None => {
+                room.extend_from_slice(piece);
+                Ok(room)
+            }
             Compression::Gzip => {
-                let output = Vec::with_capacity(piece.len() / 2);
-                let mut encoder = GzBuilder::new().mtime(0).write(output, Level::new(GZIP_LEVEL));
-                encoder.write_all(&piece)?;
+                room.reserve(piece.len() / 2);
+                let mut encoder = GzBuilder::new().mtime(0).write(room, Level::new(GZIP_LEVEL));
+                encoder.write_all(piece)?;
                 encoder.finish()
             }
-            Compression::Zstd => match &mut self.zstd {
-                Some(zstd) => zstd.compress(&piece),
-                unmade => unmade.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?).compress(&piece),
-            },
+            Compression::Zstd => {
+                room.reserve(zstd::zstd_safe::compress_bound(piece.len()));
+                let zstd = match &mut self.zstd {
+                    Some(zstd) => zstd,
+                    unmade => unmade.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+                };
+                zstd.compress_to_buffer(piece, &mut room)?;
+                Ok(room)
+            }
         }
     }
 }
@@ -289,7 +298,7 @@ mod tests {
     fn what_is_compressed_comes_back() {
         let text = b"some text ".repeat(10_000);
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-            let packed = Press::new(compression).press(text.clone()).expect("memory takes it");
+            let packed = Press::new(compression).press(&text, Vec::new()).expect("memory takes it");
             assert_eq!(packed.len() < text.len() / 10, compression != Compression::None);
             let mut decoder = Decoder::new(packed.as_slice()).expect("a decoder");
             let mut plain = Vec::new();
@@ -330,7 +339,8 @@ mod tests {
     fn several_pieces_are_one_stream() {
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             let mut press = Press::new(compression);
-            let pieces = ["one ", "two"].map(|part| press.press(part.as_bytes().to_vec()).expect("memory takes it"));
+            let pieces =
+                ["one ", "two"].map(|part| press.press(part.as_bytes(), b"old".to_vec()).expect("memory takes it"));
             let mut plain = String::new();
             Decoder::new(pieces.concat().as_slice()).expect("a decoder").read_to_string(&mut plain).expect("text");
             assert_eq!(plain, "one two");
@@ -339,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_stopped() {
-        let packed = Press::new(Compression::Zstd).press(vec![0; 9 << 20]).expect("memory takes it");
+        let packed = Press::new(Compression::Zstd).press(&vec![0; 9 << 20], Vec::new()).expect("memory takes it");
         let mut decoder = Decoder::new(packed.as_slice()).expect("a decoder");
         assert_eq!(decoder.free, FREE);
         decoder.free = 8 << 20;

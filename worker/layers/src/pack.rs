@@ -5,7 +5,8 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    io::{self, Write},
+    fs::File,
+    io::{self, Read as _, Write},
 };
 
 use rustix::fs::{FileType, OFlags, Stat, major, minor};
@@ -54,11 +55,28 @@ pub struct Packed {
 /// # Errors
 /// [`LayerError`] when a file cannot be read or `output` not be written.
 pub fn pack<W: Write>(directory: &Dir, view: &View, output: W) -> Result<(W, Packed), LayerError> {
-    let mut packer = Packer { view, writer: TarWriter::new(output), names: HashMap::new(), packed: Packed::default() };
+    pack_by(directory, view, output, copy)
+}
+
+/// Copies so many bytes of a file to an output; answers how many there were.
+pub(crate) type Copying<W> = fn(&mut W, File, u64) -> io::Result<u64>;
+
+fn copy<W: Write>(output: &mut W, file: File, size: u64) -> io::Result<u64> {
+    io::copy(&mut file.take(size), output)
+}
+
+/// The same for an output that has a better way to take what is in files.
+pub(crate) fn pack_by<W: Write>(
+    directory: &Dir,
+    view: &View,
+    output: W,
+    copy: Copying<W>,
+) -> Result<(W, Packed), LayerError> {
+    let mut packer = Packer::new(view, output, copy);
     if *view == View::Tree {
         let stat = look(directory, b".", b"./")?;
         let entry = packer.entry(directory, b".", b"./".to_vec(), &stat)?;
-        packer.append(&entry, io::empty())?;
+        packer.append(&entry, None)?;
     }
     packer.children(directory, b"")?;
     let output = packer.writer.finish().map_err(|error| LayerError::io("write an archive", error))?;
@@ -70,9 +88,7 @@ pub fn pack<W: Write>(directory: &Dir, view: &View, output: W) -> Result<(W, Pac
 /// # Errors
 /// [`LayerError`] when it cannot be read or `output` not be written.
 pub fn pack_file<W: Write>(directory: &Dir, name: &[u8], output: W) -> Result<W, LayerError> {
-    let view = View::Tree;
-    let mut packer =
-        Packer { view: &view, writer: TarWriter::new(output), names: HashMap::new(), packed: Packed::default() };
+    let mut packer = Packer::new(&View::Tree, output, copy);
     packer.child(directory, name, name.to_vec())?;
     packer.writer.finish().map_err(|error| LayerError::io("write an archive", error))
 }
@@ -83,9 +99,14 @@ struct Packer<'a, W> {
     /// First names of files that have several.
     names: HashMap<(u64, u64), Vec<u8>>,
     packed: Packed,
+    copy: Copying<W>,
 }
 
-impl<W: Write> Packer<'_, W> {
+impl<'a, W: Write> Packer<'a, W> {
+    fn new(view: &'a View, output: W, copy: Copying<W>) -> Self {
+        Self { view, writer: TarWriter::new(output), names: HashMap::new(), packed: Packed::default(), copy }
+    }
+
     fn children(&mut self, directory: &Dir, prefix: &[u8]) -> Result<(), LayerError> {
         let names = directory.names().map_err(|error| LayerError::io(format!("list `{}`", shown(prefix)), error))?;
         for name in names {
@@ -111,14 +132,14 @@ impl<W: Write> Packer<'_, W> {
             FileType::CharacterDevice if is_upper && is_whiteout(&stat) => self.whiteout(&path, name),
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Symlink | FileType::Fifo => {
                 let entry = self.entry(directory, name, path, &stat)?;
-                self.append(&entry, io::empty())
+                self.append(&entry, None)
             }
         }
     }
 
     fn directory(&mut self, parent: &Dir, name: &[u8], path: Vec<u8>, stat: &Stat) -> Result<(), LayerError> {
         let entry = self.entry(parent, name, [&path, b"/".as_slice()].concat(), stat)?;
-        self.append(&entry, io::empty())?;
+        self.append(&entry, None)?;
         let doing = |error: io::Error| LayerError::io(format!("read `{}`", shown(&path)), error);
         let inner = parent.enter(name).map_err(doing)?;
         if *self.view != View::Tree && parent.xattr(name, opaque_xattr()).map_err(doing)?.as_deref() == Some(b"y") {
@@ -134,7 +155,7 @@ impl<W: Write> Packer<'_, W> {
             if let Some(first) = self.names.get(&id) {
                 // Its attributes stand there, too: a reader that sets the owner of every name takes capabilities away.
                 entry.kind = Kind::HardLink(first.clone());
-                return self.append(&entry, io::empty());
+                return self.append(&entry, None);
             }
             self.names.insert(id, entry.path.clone());
         }
@@ -142,7 +163,7 @@ impl<W: Write> Packer<'_, W> {
         // Only the owner may leave the time of access alone.
         let file = file.or_else(|_| parent.open(name, OFlags::RDONLY, 0));
         let file = file.map_err(|error| LayerError::io(format!("read `{}`", shown(&entry.path)), error))?;
-        self.append(&entry, file)
+        self.append(&entry, Some(file))
     }
 
     /// Overlay's mark for a deleted file.
@@ -158,7 +179,7 @@ impl<W: Write> Packer<'_, W> {
 
     fn mark(&mut self, path: Vec<u8>) -> Result<(), LayerError> {
         let entry = Entry { mode: 0o600, ..Entry::file(path, 0) };
-        self.append(&entry, io::empty())
+        self.append(&entry, None)
     }
 
     fn entry(&self, parent: &Dir, name: &[u8], path: Vec<u8>, stat: &Stat) -> Result<Entry, LayerError> {
@@ -185,10 +206,12 @@ impl<W: Write> Packer<'_, W> {
         })
     }
 
-    fn append(&mut self, entry: &Entry, content: impl io::Read) -> Result<(), LayerError> {
+    fn append(&mut self, entry: &Entry, content: Option<File>) -> Result<(), LayerError> {
         self.packed.entries += 1;
         self.packed.size += 4096 + entry.stored();
-        let written = self.writer.append(entry, content);
+        let copy = self.copy;
+        let written =
+            self.writer.append_by(entry, |output, size| content.map_or(Ok(0), |file| copy(output, file, size)));
         written.map_err(|error| LayerError::io(format!("pack `{}`", shown(&entry.path)), error))
     }
 }

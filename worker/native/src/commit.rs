@@ -13,9 +13,14 @@ use slipway_layers::{
     store::About,
     stream::{self, Streamed},
 };
-use slipway_oci::{BlobDigest, ConfigChange, ImageConfig, Repo, change};
+use slipway_oci::{BlobDigest, ConfigChange, ImageConfig, change};
 
-use crate::{Shared, early, error, pipe, workspace::Room};
+use crate::{
+    Shared,
+    early::{self, Opening},
+    error, pipe,
+    workspace::Room,
+};
 
 /// Who made a layer, in the history of its image.
 const MADE_BY: &str = "slipway";
@@ -35,15 +40,15 @@ pub(crate) async fn commit(
     shared: &Arc<Shared>,
     ground: Ground,
     change: &ConfigChange,
-    to: Option<Repo>,
+    to: Option<Opening>,
 ) -> Result<LocalImage, BackendError> {
     let config = change::apply(&ground.base.config, change);
     let (created, store, compression) = (shared.now(), shared.store.clone(), shared.compression);
     let (output, sending) = match to.filter(|_| ground.room.is_some()) {
         None => (None, None),
-        Some(to) => {
+        Some(opening) => {
             let (output, pieces) = pipe::pair();
-            (Some((compression, output)), Some(Box::pin(early::send(shared, to, pieces))))
+            (Some((compression, output)), Some(Box::pin(early::send(shared, opening, pieces))))
         }
     };
     let make = move || -> Result<(LocalImage, Option<Streamed>, Bytes), BackendError> {
@@ -110,7 +115,7 @@ fn keep(
     // Whatever worked in the room has ended; nothing is mounted on the directory when it is read.
     let room = Arc::into_inner(room)
         .ok_or_else(|| BackendError::Engine(format!("{doing}: something is still at work in it")))?;
-    let Room { tree, work, stubs, .. } = room;
+    let Room { tree, work, stubs, promised, .. } = room;
     let (root, stands_on) = tree.parts();
     drop(root);
     let upper = Room::upper(&work);
@@ -120,7 +125,7 @@ fn keep(
         return Ok((None, None));
     }
     let chain = ChainId::of(below, &diff_id);
-    let _room = store.admit(packed.size).map_err(|error| error::layers(doing, error))?;
+    let _more = store.admit(packed.size.saturating_sub(promised.bytes)).map_err(|error| error::layers(doing, error))?;
     let about = About { diff_id, below: below.map(|chain| chain.hex().to_owned()), size: packed.size };
     let layer = store.adopt(&chain, &upper, &about).map_err(|error| error::layers(doing, error))?;
     Ok((Some(layer), streamed))

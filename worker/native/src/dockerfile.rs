@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, scrub::Masks};
+use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, output::shortened, scrub::Masks};
 use slipway_dockerfile::{DockerfileError, Given, Program};
 use slipway_layers::store::Work;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
@@ -144,7 +144,7 @@ fn wrong(error: DockerfileError) -> BackendError {
 
 /// An error of an instruction, with the place where it stands.
 fn at(line: u32, text: &str, error: BackendError) -> BackendError {
-    let text: String = text.chars().take(200).collect();
+    let text = shortened(text);
     let place = |why: &str| format!("the Dockerfile cannot be built (line {line}): {text}: {why}");
     match error {
         BackendError::Refused(why) => BackendError::Refused(place(&why)),

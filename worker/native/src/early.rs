@@ -1,17 +1,75 @@
-//! A layer and a config that go to their repository while they are made, so that the push finds them there.
+//! A layer and a config that go to their repository while they are made, so that the push finds them there. Where to send
+//! them is asked for while the commands still run.
 
-use std::{io, sync::Arc};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::future::{BoxFuture, Either, FutureExt as _, ready, select};
 use slipway_layers::{store::Place, stream::Streamed};
 use slipway_oci::{BlobDigest, Repo, manifest::Descriptor};
 use slipway_registry::{RegistryError, Upload};
-use tokio::sync::mpsc::Receiver;
+use tokio::{sync::mpsc::Receiver, time::timeout};
 
 use crate::Shared;
 
 /// Bytes of a layer that are gathered before the first of them go out: most layers are smaller, and go in one request.
 const GATHERED: usize = 1 << 20;
+
+/// How old an upload may be into which nothing was sent: registries do not keep them for ever, and whoever is to send into
+/// one may have other rights by then.
+const OLDEST: Duration = Duration::from_secs(60);
+
+/// How long a registry is told that an upload is given up.
+const TELLING: Duration = Duration::from_secs(5);
+
+/// Uploads that were begun before there is anything to send.
+pub(crate) struct Opened {
+    to: Repo,
+    layer: Option<Upload>,
+    config: Option<Upload>,
+    /// When, by the clock that only goes forward.
+    at: Duration,
+}
+
+/// The same, perhaps still on their way.
+pub(crate) type Opening = BoxFuture<'static, Opened>;
+
+/// Begins uploads to a repository.
+pub(crate) fn open(shared: &Arc<Shared>, to: Repo) -> Opening {
+    let shared = Arc::clone(shared);
+    let open = async move {
+        let at = shared.clock.monotonic();
+        let (layer, config) = tokio::join!(shared.client.start_upload(&to), shared.client.start_upload(&to));
+        Opened { to, layer: layer.inspect_err(given_up).ok(), config: config.inspect_err(given_up).ok(), at }
+    };
+    open.boxed()
+}
+
+/// Does some work while uploads are begun, but not longer than the work takes.
+pub(crate) async fn beside<T>(opening: Opening, work: impl Future<Output = T> + Send) -> (T, Opening) {
+    match select(Box::pin(work), opening).await {
+        Either::Left((done, opening)) => (done, opening),
+        Either::Right((opened, work)) => (work.await, ready(opened).boxed()),
+    }
+}
+
+/// Tells the registry that nothing will come. One that does not answer is not waited for.
+pub(crate) async fn give_up(opening: Opening) {
+    let told = async {
+        for upload in opening.await.uploads() {
+            upload.cancel().await;
+        }
+    };
+    if timeout(TELLING, told).await.is_err() {
+        tracing::debug!("the uploads that were begun are left to the registry");
+    }
+}
+
+impl Opened {
+    fn uploads(self) -> impl Iterator<Item = Upload> {
+        [self.layer, self.config].into_iter().flatten()
+    }
+}
 
 /// How far they came.
 pub(crate) struct Sending {
@@ -20,12 +78,11 @@ pub(crate) struct Sending {
     config: Option<Upload>,
 }
 
-/// Sends the pieces of a layer that come, to the end of them. Where to send them is asked for beside the packing. When the
-/// repository does not take them, the rest is thrown away: the push will try again, and say what is wrong.
-pub(crate) async fn send(shared: &Shared, to: Repo, mut pieces: Receiver<io::Result<Bytes>>) -> Sending {
-    let open = async { tokio::join!(shared.client.start_upload(&to), shared.client.start_upload(&to)) };
-    let ((layer, config), gathered) = tokio::join!(open, gather(&mut pieces));
-    let mut layer = layer.inspect_err(given_up).ok();
+/// Sends the pieces of a layer that come, to the end of them. When the repository does not take them, the rest is thrown
+/// away: the push will try again, and say what is wrong.
+pub(crate) async fn send(shared: &Arc<Shared>, opening: Opening, mut pieces: Receiver<io::Result<Bytes>>) -> Sending {
+    let (opened, gathered) = tokio::join!(young(shared, opening), gather(&mut pieces));
+    let Opened { to, mut layer, config, .. } = opened;
     for piece in gathered {
         pass_on(&mut layer, piece).await;
     }
@@ -33,7 +90,18 @@ pub(crate) async fn send(shared: &Shared, to: Repo, mut pieces: Receiver<io::Res
     while let Some(Ok(piece)) = pieces.recv().await {
         pass_on(&mut layer, piece).await;
     }
-    Sending { to, layer, config: config.inspect_err(given_up).ok() }
+    Sending { to, layer, config }
+}
+
+/// Uploads that were begun lately: these, or others in their place.
+async fn young(shared: &Arc<Shared>, opening: Opening) -> Opened {
+    let opened = opening.await;
+    if shared.clock.monotonic().saturating_sub(opened.at) < OLDEST {
+        return opened;
+    }
+    let to = opened.to.clone();
+    let (opened, ()) = tokio::join!(open(shared, to), give_up(ready(opened).boxed()));
+    opened
 }
 
 /// The first pieces: all of a small layer.

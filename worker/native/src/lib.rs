@@ -44,7 +44,7 @@ use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageStore, LocalImage, Logs, Pushed,
     Root, Setup, Workspace,
 };
-use slipway_layers::{Layer, Store, store::Options};
+use slipway_layers::{Layer, LayerError, Store, store::Options};
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
 use slipway_process::{Clock, Tasks};
 use slipway_registry::Client;
@@ -210,20 +210,35 @@ impl Shared {
 
     /// An image with all of its layers, in use as long as they live.
     async fn image(&self, image: &LocalImage) -> Result<(ImageConfig, Vec<Layer>), BackendError> {
-        let (bytes, layers) = self.image_bytes(image).await?;
-        let config = ImageConfig::parse(&bytes);
-        Ok((config.map_err(|error| BackendError::Engine(format!("read the image {}: {error}", image.id)))?, layers))
+        let (_, config, layers) = self.whole(image, Store::stack).await?;
+        Ok((config, layers))
     }
 
     /// The same with the config as it is.
     async fn image_bytes(&self, image: &LocalImage) -> Result<(Vec<u8>, Vec<Layer>), BackendError> {
+        let (bytes, _, layers) = self.whole(image, Store::stack).await?;
+        Ok((bytes, layers))
+    }
+
+    /// The config of an image all of whose layers are there, and how many bytes they take.
+    async fn image_size(&self, image: &LocalImage) -> Result<(ImageConfig, u64), BackendError> {
+        let (_, config, size) = self.whole(image, Store::stack_size).await?;
+        Ok((config, size))
+    }
+
+    /// The config of an image, as it is and as it reads, and what there is of its layers.
+    async fn whole<T: Send + 'static>(
+        &self,
+        image: &LocalImage,
+        layers: fn(&Store, &[BlobDigest]) -> Result<Option<T>, LayerError>,
+    ) -> Result<(Vec<u8>, ImageConfig, T), BackendError> {
         let (store, id) = (self.store.clone(), image.id.clone());
         let find = move || {
             let Some(bytes) = store.image_bytes(&id)? else { return Ok(None) };
             // What cannot be read is as good as gone.
             let Ok(config) = ImageConfig::parse(&bytes) else { return Ok(None) };
             let ids: Vec<BlobDigest> = config.rootfs.diff_ids.iter().filter_map(|id| id.parse().ok()).collect();
-            Ok(store.stack(&ids)?.map(|layers| (bytes, layers)))
+            Ok(layers(&store, &ids)?.map(|layers| (bytes, config, layers)))
         };
         let found = self.tasks.blocking(find).await;
         let found = found.map_err(|error| error::layers("look for an image", error))?;
@@ -257,7 +272,7 @@ impl ImageStore for NativeBackend {
     }
 
     async fn config(&self, image: &LocalImage) -> Result<ImageConfig, BackendError> {
-        self.shared.image(image).await.map(|(config, _)| config)
+        self.shared.image_size(image).await.map(|(config, _)| config)
     }
 
     async fn remove(&self, image: &LocalImage) -> Result<(), BackendError> {
@@ -286,7 +301,16 @@ impl ImageBuilder for NativeBackend {
             }
         };
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(NativeWorkspace { shared, base, layers, setup, room: None, deletions: Vec::new(), ran: false }))
+        Ok(Box::new(NativeWorkspace {
+            shared,
+            base,
+            layers,
+            setup,
+            room: None,
+            deletions: Vec::new(),
+            ran: false,
+            opening: None,
+        }))
     }
 
     async fn dockerfile(
@@ -304,7 +328,7 @@ impl ImageBuilder for NativeBackend {
         respec: &Respec,
         labels: &BTreeMap<String, String>,
     ) -> Result<LocalImage, BackendError> {
-        let (config, _layers) = self.shared.image(base).await?;
+        let (config, _size) = self.shared.image_size(base).await?;
         let bytes = respec::apply(&config, respec, labels).to_bytes();
         let store = self.shared.store.clone();
         let put = self.shared.tasks.blocking(move || store.put_image(&bytes)).await;

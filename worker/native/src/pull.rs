@@ -53,7 +53,7 @@ pub(crate) async fn pull(shared: &Arc<Shared>, at: &ImageAt) -> Result<LocalImag
     if at.repo.host.is_empty() {
         // In the local storage, images go by their ids.
         let image = LocalImage { id: at.digest.clone() };
-        return shared.image(&image).await.map(|_| image).map_err(|error| gone(at, error));
+        return shared.image_size(&image).await.map(|_| image).map_err(|error| gone(at, error));
     }
     if let Some(image) = known(shared, at).await? {
         return Ok(image);
@@ -96,7 +96,7 @@ async fn known(shared: &Arc<Shared>, at: &ImageAt) -> Result<Option<LocalImage>,
     let known = known.map_err(|error| error::layers(&format!("look for {at}"), error))?;
     let Some(known) = known else { return Ok(None) };
     let image = LocalImage { id: known.image };
-    match shared.image(&image).await {
+    match shared.image_size(&image).await {
         Ok(_) => Ok(Some(image)),
         Err(BackendError::Gone(_)) => Ok(None),
         Err(error) => Err(error),

@@ -304,7 +304,7 @@ fn ended_with(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), Bac
             "the build shell ended with exit code {exit} before it ran a command: {}",
             tail.join("; ")
         ))),
-        (exit, line) => Err(BackendError::Command { exit, line, tail }),
+        (exit, line) => Err(BackendError::Command { command: None, exit, line, tail }),
     }
 }
 

@@ -45,14 +45,13 @@ impl NativeStageStorage {
         let given: BTreeMap<String, String> = config.labels().clone();
         let read = labels::read_for(&id, &given).map_err(|error| error.to_string())?;
         let image = LocalImage { id: found.image.clone() };
-        let layers = match self.shared.image(&image).await {
-            Ok((_, layers)) => layers,
+        let size = match self.shared.image_size(&image).await {
+            Ok((_, size)) => size,
             Err(BackendError::Gone(_)) => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
         let repo = Repo { host: String::new(), path: self.project.clone() };
         let at = ImageAt { repo, digest: found.image.clone() };
-        let size = layers.iter().map(|layer| layer.about.size).sum();
         Ok(Some(labels::record(read, id, at, found.image, size)))
     }
 }
@@ -96,7 +95,7 @@ impl StageStorage for NativeStageStorage {
     }
 
     async fn verify(&self, image: &ImageAt) -> Result<(), StorageError> {
-        let found = self.shared.image(&LocalImage { id: image.digest.clone() }).await;
+        let found = self.shared.image_size(&LocalImage { id: image.digest.clone() }).await;
         found.map(drop).map_err(|error| match error {
             BackendError::Gone(_) => StorageError::Gone(image.to_string()),
             other => unavailable(other),

@@ -14,7 +14,11 @@ use slipway_backend::{
     retar::{self, Rewrite},
     script::Deletion,
 };
-use slipway_layers::{Layer, root::Root, store::Work};
+use slipway_layers::{
+    Layer,
+    root::Root,
+    store::{Reservation, Work},
+};
 use slipway_oci::{ConfigChange, ImageConfig};
 use slipway_paths::TreePath;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -24,6 +28,7 @@ use crate::{
     commit::{self, Ground},
     delete,
     driver::{Driver, Tree},
+    early::{self, Opening},
     error, overlay, place, run, shell,
     stubs::{self, Places, Stubs},
 };
@@ -42,6 +47,8 @@ pub(crate) struct NativeWorkspace {
     pub(crate) room: Option<Arc<Room>>,
     pub(crate) deletions: Vec<Deletion>,
     pub(crate) ran: bool,
+    /// Where the image is to be sent, asked for while the commands ran.
+    pub(crate) opening: Option<Opening>,
 }
 
 /// The mount of a workspace and the directory that its changes are in. Shared with whatever works in it, so that it is
@@ -56,6 +63,8 @@ pub(crate) struct Room {
     places: Layer,
     /// Keeps the layers below from being evicted.
     layers: Vec<Layer>,
+    /// Room in the store for what is made.
+    pub(crate) promised: Reservation,
 }
 
 impl Room {
@@ -67,9 +76,10 @@ impl Room {
     /// Mounts. `name` is that of its directory, and nobody else's. Blocks.
     pub(crate) fn make(shared: &Shared, layers: &[Layer], name: &str, places: &Places) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
+        let promised = shared.store.admit_beginning().map_err(|error| error::layers(doing, error))?;
         let work = shared.store.work(name).map_err(|error| error::layers(doing, error))?;
         let (tree, stubs, places) = mount(shared, layers, &work, places, doing)?;
-        Ok(Self { tree, work: Arc::new(work), stubs, places, layers: layers.to_vec() })
+        Ok(Self { tree, work: Arc::new(work), stubs, places, layers: layers.to_vec(), promised })
     }
 
     /// The same room with another mount: that of a sandbox goes with it. Blocks.
@@ -77,12 +87,12 @@ impl Room {
         let doing = "mount the root of a shell";
         let room = Arc::into_inner(room)
             .ok_or_else(|| BackendError::Engine(format!("{doing}: something is still at work in it")))?;
-        let Self { tree, work, stubs, places, layers } = room;
+        let Self { tree, work, stubs, places, layers, promised } = room;
         let mut lowers = lowers(shared, &layers);
         lay(&mut lowers, &places, &work);
         let tree = tree.again(|| writable(shared, &lowers, &work, "scratch-of-shell"));
         let tree = tree.map_err(|error| error::system(doing, error))?;
-        Ok(Self { tree, work, stubs, places, layers })
+        Ok(Self { tree, work, stubs, places, layers, promised })
     }
 }
 
@@ -190,6 +200,9 @@ impl Drop for NativeWorkspace {
             let owned = tasks.clone();
             tasks.spawn(async move { owned.blocking(move || drop(room)).await });
         }
+        if let Some(opening) = self.opening.take() {
+            self.shared.tasks.spawn(early::give_up(opening));
+        }
     }
 }
 
@@ -255,7 +268,12 @@ impl Workspace for NativeWorkspace {
         self.ran = true;
         let room = self.room().await?;
         let base = self.base.config.env.clone().unwrap_or_default();
-        run::run(&self.shared, room, &self.setup, &base, &script, logs).await
+        let opening = self.setup.to.clone().map(|to| early::open(&self.shared, to));
+        let running = run::run(&self.shared, room, &self.setup, &base, &script, logs);
+        let Some(opening) = opening else { return running.await };
+        let (ran, opening) = early::beside(opening, running).await;
+        self.opening = Some(opening);
+        ran
     }
 
     async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
@@ -275,7 +293,9 @@ impl Workspace for NativeWorkspace {
         self.delete_now().await?;
         let shared = Arc::clone(&self.shared);
         let ground = Ground { base: self.base.clone(), layers: self.layers.clone(), room: self.room.take() };
-        commit::commit(&shared, ground, &change, self.setup.to.clone()).await
+        let open = || self.setup.to.clone().map(|to| early::open(&shared, to));
+        let opening = self.opening.take().or_else(open);
+        commit::commit(&shared, ground, &change, opening).await
     }
 }
 

@@ -24,7 +24,7 @@ mod sandbox;
 mod shell;
 
 use slipway_backend::{
-    BackendError, ContainerBackend as _, ImageBuilder as _, ImageStore as _, Root, Setup, conformance,
+    BackendError, ContainerBackend as _, HostMount, ImageBuilder as _, ImageStore as _, Root, Setup, conformance,
     conformance::{Harness, Item, archive, directory, file, link},
 };
 use slipway_oci::{BlobDigest, ConfigChange, ImageAt, Platform, Repo};
@@ -106,6 +106,58 @@ async fn a_layer_is_sent_while_it_is_made() {
     let refusing = repo(&registry, "UPPER");
     let image = committed("head -c 9000000 /dev/urandom >/large", &refusing).await;
     assert!(native.backend.push(&image, &refusing, "attempt").await.is_err());
+    native.end().await;
+}
+
+/// Where to send a layer is asked for while the commands run; when they fail, the repository is told that nothing comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_a_stage_that_fails_are_given_up() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let host = tempfile::tempdir().expect("a directory");
+    let mount = HostMount { source: host.path().to_owned(), target: "/host".to_owned(), read_only: true };
+    let setup = Setup {
+        network: Some("none".to_owned()),
+        to: Some(repo(&registry, "failing")),
+        mounts: vec![mount],
+        ..Setup::new(harness.attempt(), Platform::host())
+    };
+    let mut workspace = native.backend.open(Some(&native.base), setup).await.expect("a workspace");
+    let waits = [(1, "until [ -e /host/go ]; do /.werf/stapel/embedded/bin/busybox sleep 0.1; done; exit 3")];
+    let uploads = registry.data().join("docker/registry/v2/repositories/failing/_uploads");
+    // Of one that it was told to forget the registry keeps a directory, but not this file.
+    let open = |upload: std::io::Result<std::fs::DirEntry>| upload.expect("an entry").path().join("startedat").exists();
+    let begun = || std::fs::read_dir(&uploads).map(|all| all.map(open).filter(|open| *open).count()).unwrap_or(0);
+    let go = async {
+        while begun() < 2 {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(host.path().join("go"), "").expect("a file");
+    };
+    let ((ended, said), ()) = tokio::join!(harness.run(workspace.as_mut(), &waits, &[]), go);
+    assert!(matches!(ended, Err(BackendError::Command { exit: 3, .. })), "{ended:?}: {said:?}");
+    drop(workspace);
+    native.end().await;
+    assert_eq!(begun(), 0);
+}
+
+/// A store that is full of what is in use says so before any command runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_do_not_run_where_there_is_no_room_for_what_they_make() {
+    let Some(native) = Native::with(Some(4 << 20)).await else { return };
+    let harness = Harness::new(&native.backend, &native.base);
+    let large = harness.filled(&[file("large", &"x".repeat(4_150_000))]).await;
+    let mut workspace = harness.open(Some(&large)).await;
+    let (refused, said) = harness.run(workspace.as_mut(), &[(1, "echo ran")], &[]).await;
+    let refused = refused.expect_err("a full store").to_string();
+    assert!(refused.contains("mount the root of a build") && refused.contains("free some space"), "{refused}");
+    assert_eq!(said, Vec::<String>::new());
+    drop(workspace);
+    let mut workspace = harness.open(Some(&native.base)).await;
+    let (ran, said) = harness.run(workspace.as_mut(), &[(1, "echo ran")], &[]).await;
+    assert!(ran.is_ok() && said == ["ran"], "{ran:?}: {said:?}");
+    drop(workspace);
     native.end().await;
 }
 

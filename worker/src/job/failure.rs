@@ -17,7 +17,7 @@ pub(super) fn backend(doing: &str, error: BackendError) -> Failure {
         }
     };
     match error {
-        BackendError::Command { exit, line, tail } => {
+        BackendError::Command { command: _, exit, line, tail } => {
             Failure { retryable, why, exit: Some(exit), line, tail, lost: None }
         }
         BackendError::Refused(_) | BackendError::Gone(_) | BackendError::NoSpace(_) | BackendError::Engine(_) => {

@@ -8,7 +8,7 @@ use slipway_stages::Graph;
 
 use super::flags::Flags;
 use crate::{
-    choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
+    choose::{self, Asked, Backend, Choice, EngineAddress, First, NoBackend, Tried, Wanted},
     commands::session::Session,
     embedded, engine as engines,
     failure::Failure,
@@ -56,7 +56,8 @@ pub(super) async fn backend(
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
     };
-    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment);
+    let first = if flags.repo.is_some() { First::Native } else { First::Docker };
+    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment, first);
     let asked = wanted.asked().map_err(refused)?;
     let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked);
     let tried = session.world.interrupted.run_until_cancelled(trying).await;
@@ -80,13 +81,15 @@ pub(super) async fn backend(
 
 /// Tries what is asked for.
 async fn try_backends(session: &Session, (engine, driver): (&EngineAddress, Option<&str>), asked: &Asked) -> Tried {
-    let docker = match asked {
-        Asked::Named(Backend::Native, _) => None,
-        Asked::Named(Backend::Docker, _) | Asked::Any => Some(embedded::probe(engine).await),
-    };
-    let native = match (asked, &docker) {
-        (Asked::Named(Backend::Docker, _), _) | (Asked::Any, Some(Ok(()))) => None,
-        _ => Some(embedded::probe_native(&session.home, driver).await),
-    };
-    Tried { docker, native }
+    let mut tried = Tried::default();
+    if *asked == Asked::Any(First::Native) {
+        tried.native = Some(embedded::probe_native(&session.home, driver).await);
+    }
+    if asked.tries_docker(tried.native.as_ref()) {
+        tried.docker = Some(embedded::probe(engine).await);
+    }
+    if tried.native.is_none() && asked.tries_native(tried.docker.as_ref()) {
+        tried.native = Some(embedded::probe_native(&session.home, driver).await);
+    }
+    tried
 }

@@ -73,8 +73,9 @@ fn fetch(directory: &Path, address: &Address, wanted: Option<&str>, speech: &Spe
         // Not every server gives single commits: then with all branches.
         return shallow(&id).or_else(|_| {
             speak(&[], "+refs/heads/*:refs/heads/*").map_err(|error| failed(address, error))?;
-            let has = Git::bare(directory, PURPOSE).args(["update-ref", KEPT, &id]).run(b"");
-            has.map(drop).map_err(|_| missing())
+            let git = || Git::bare(directory, PURPOSE);
+            git().args(["cat-file", "-e", &format!("{id}^{{commit}}")]).run(b"").map_err(|_| missing())?;
+            git().args(["update-ref", KEPT, &id]).run(b"").map(drop)
         });
     }
     let names = match name.starts_with("refs/") {

@@ -31,7 +31,7 @@ pub(super) async fn a_failing_command_is_told_by_its_line(harness: &Harness<'_>)
     let (ended, said) = harness.run(workspace.as_mut(), &commands, &[]).await;
     match ended {
         // Two streams: their order among each other is not fixed.
-        Err(BackendError::Command { exit: 42, line: Some(11), mut tail }) => {
+        Err(BackendError::Command { exit: 42, line: Some(11), mut tail, .. }) => {
             assert_eq!(tail, said);
             tail.sort();
             assert_eq!(tail, ["before", "oops"]);

@@ -1,7 +1,7 @@
 //! Why a Dockerfile could not be built, and on which of its lines.
 
 use bollard::errors::Error;
-use slipway_backend::BackendError;
+use slipway_backend::{BackendError, output::shortened};
 
 use super::progress::Ended;
 use crate::error::failed;
@@ -39,7 +39,11 @@ pub(super) fn explain(error: Error, text: &str, ended: Ended) -> BackendError {
     }
     let line = line_in(&message).or_else(|| line_of(text, &ended));
     match exit_code(&message) {
-        Some(exit) => BackendError::Command { exit, line, tail: ended.tail },
+        Some(exit) => {
+            let found = instructions(text).into_iter().find(|(number, _)| Some(*number) == line);
+            let command = found.map(|(_, instruction)| shortened(&instruction));
+            BackendError::Command { command, exit, line, tail: ended.tail }
+        }
         None => {
             let at = line.map(|line| format!(" (line {line})")).unwrap_or_default();
             let why = missing_secret(&message).unwrap_or_else(|| message.trim().to_owned());

@@ -91,7 +91,7 @@ fn layer(text: &str) -> Vec<u8> {
 }
 
 fn packed(bytes: &[u8], compression: Compression) -> Vec<u8> {
-    Press::new(compression).press(bytes.to_vec()).expect("memory takes it")
+    Press::new(compression).press(bytes, Vec::new()).expect("memory takes it")
 }
 
 fn config(arch: &str, diff_ids: &[BlobDigest]) -> Vec<u8> {

@@ -87,6 +87,25 @@ impl Store {
         ChainId::stacks(diff_ids).iter().map(|chain| self.layer(chain)).collect()
     }
 
+    /// Bytes that all layers of an image take; `None` when one is missing. Only the topmost is marked as used: those below
+    /// are not evicted before it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn stack_size(&self, diff_ids: &[BlobDigest]) -> Result<Option<u64>, LayerError> {
+        let chains = ChainId::stacks(diff_ids);
+        let Some((top, below)) = chains.split_last() else { return Ok(Some(0)) };
+        let Some(top) = self.layer(top)? else { return Ok(None) };
+        let mut bytes = top.about.size;
+        for chain in below {
+            if !self.path("layers").join(chain.hex()).join(lease::FILE).exists() {
+                return Ok(None);
+            }
+            bytes += self.size(chain);
+        }
+        Ok(Some(bytes))
+    }
+
     /// Asks to make a layer: waits while another process makes it.
     ///
     /// # Errors

@@ -17,6 +17,11 @@ use crate::LayerError;
 /// Share of the volume that the store may take when nobody says how much, in percent.
 pub(super) const SHARE: u64 = 70;
 
+/// What is promised to work of which nobody knows how much it will make, in bytes: no more than this,
+const BEGINNING: u64 = 64 << 20;
+/// and no more than this part of what the store may take.
+const BEGINNING_PART: u64 = 64;
+
 /// Sizes of layers that were looked at; a layer never changes.
 #[derive(Debug, Default)]
 pub(super) struct Sizes(Mutex<HashMap<ChainId, u64>>);
@@ -107,6 +112,15 @@ impl Store {
         self.reserve(bytes).map_err(doing)
     }
 
+    /// Promises a little room to work that is about to begin, so that a store that is full of what is in use says so before
+    /// commands run, not after.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_beginning(&self) -> Result<Reservation, LayerError> {
+        self.admit(BEGINNING.min(self.0.limit / BEGINNING_PART))
+    }
+
     /// Evicts until at least `bytes` are free, or nothing can go; answers how many bytes went.
     ///
     /// # Errors
@@ -123,7 +137,7 @@ impl Store {
         Ok(lock)
     }
 
-    fn size(&self, chain: &ChainId) -> u64 {
+    pub(super) fn size(&self, chain: &ChainId) -> u64 {
         let mut sizes = self.0.sizes.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(size) = sizes.get(chain) {
             return *size;

@@ -73,6 +73,31 @@ fn a_layer_is_made_once_however_many_ask() {
 }
 
 #[test]
+fn a_stack_is_measured_without_holding_it_and_its_top_counts_as_used() {
+    let (_directory, store) = store(100);
+    let ids = [BlobDigest::of(b"base"), BlobDigest::of(b"top")];
+    let base = make(&store, None, "base", 40);
+    assert_eq!(store.stack_size(&ids).expect("an answer"), None, "the top is missing");
+    let top = make(&store, Some(&base), "top", 20);
+    let lease = store.path("layers").join(top.chain.hex()).join(lease::FILE);
+    let past = fs::FileTimes::new().set_modified(SystemTime::UNIX_EPOCH);
+    drop((base, top));
+    fs::File::options().write(true).open(&lease).and_then(|file| file.set_times(past)).expect("a time");
+    assert_eq!(store.stack_size(&ids).expect("an answer"), Some(60));
+    let used = fs::metadata(&lease).and_then(|found| found.modified()).expect("a time");
+    assert!(used > SystemTime::UNIX_EPOCH);
+    assert_eq!(store.evict_bytes(1).expect("nobody uses it"), 20);
+    assert_eq!(store.stack_size(&ids).expect("an answer"), None);
+    assert_eq!(
+        (store.stack_size(&ids[..1]).expect("an answer"), store.stack_size(&[]).expect("an answer")),
+        (Some(40), Some(0))
+    );
+    fs::remove_dir_all(store.path("layers").join(ChainId::of(None, &ids[0]).hex())).expect("it is there");
+    make(&store, None, "other", 1);
+    assert_eq!(store.stack_size(&ids[..1]).expect("an answer"), None);
+}
+
+#[test]
 fn room_is_made_by_the_longest_unused_leaf() {
     let (_directory, store) = store(100);
     let base = make(&store, None, "base", 40);

@@ -21,14 +21,22 @@ fn tree() -> (tempfile::TempDir, Dir) {
     (home, root)
 }
 
+/// By one thread that packs and compresses, or by one that packs and several that compress.
+fn streamed(presses: usize, root: &Dir, compression: Compression, output: impl Write) -> Result<Streamed, LayerError> {
+    let view = View::Upper { never: Vec::new() };
+    match presses {
+        0 => stream_by_two((root, &view), compression, output),
+        presses => stream_by_many(presses, (root, &view), compression, output),
+    }
+}
+
 fn made(presses: usize, compression: Compression) -> (Vec<u8>, Streamed) {
     let (_home, root) = tree();
     for name in ["noise", "text"] {
         root.set_time(name.as_bytes(), Time::default()).expect("a time");
     }
     let mut output = Vec::new();
-    let view = View::Upper { never: Vec::new() };
-    let streamed = stream_by(presses, (&root, &view), compression, &mut output).expect("an archive");
+    let streamed = streamed(presses, &root, compression, &mut output).expect("an archive");
     (output, streamed)
 }
 
@@ -36,7 +44,9 @@ fn made(presses: usize, compression: Compression) -> (Vec<u8>, Streamed) {
 fn bytes_do_not_depend_on_the_number_of_threads() {
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
         let (bytes, streamed) = made(1, compression);
-        assert_eq!((&bytes, &streamed), (&made(3, compression).0, &made(8, compression).1));
+        for presses in [0, 3, 8] {
+            assert!(made(presses, compression) == (bytes.clone(), streamed.clone()), "{presses}");
+        }
         assert_eq!((streamed.digest.clone(), streamed.size), (BlobDigest::of(&bytes), bytes.len() as u64));
         let mut plain = Vec::new();
         Decoder::new(bytes.as_slice()).expect("a decoder").read_to_end(&mut plain).expect("one stream");
@@ -70,9 +80,8 @@ impl Write for Full {
 #[test]
 fn whatever_fails_ends_it_and_is_told() {
     let (home, root) = tree();
-    let view = View::Upper { never: Vec::new() };
-    for presses in [1, 4] {
-        let failed = stream_by(presses, (&root, &view), Compression::None, Full(PIECE)).expect_err("no room");
+    for presses in [0, 1, 4] {
+        let failed = streamed(presses, &root, Compression::None, Full(PIECE)).expect_err("no room");
         assert!(failed.to_string().starts_with("write an archive"), "{failed}");
     }
     // A path that is too long for an archive.
@@ -83,6 +92,8 @@ fn whatever_fails_ends_it_and_is_told() {
         directory = directory.enter(name.as_bytes()).expect("a directory");
     }
     let root = Root::open(home.path()).expect("a root").directory(b"").expect("a directory");
-    let failed = stream_by(2, (&root, &view), Compression::Zstd, io::sink()).expect_err("a path that is too long");
-    assert!(failed.to_string().contains("4096"), "{failed}");
+    for presses in [0, 2] {
+        let failed = streamed(presses, &root, Compression::Zstd, io::sink()).expect_err("a path that is too long");
+        assert!(failed.to_string().contains("4096"), "{failed}");
+    }
 }

@@ -34,6 +34,14 @@ impl<W: Write> TarWriter<W> {
     /// # Errors
     /// When writing fails, or the content is shorter than the entry says.
     pub fn append(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
+        self.append_by(entry, |output, size| io::copy(&mut content.take(size), output))
+    }
+
+    /// The same with content that `copy` puts into the output: so many bytes, and it answers how many there were.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_by(&mut self, entry: &Entry, copy: impl FnOnce(&mut W, u64) -> io::Result<u64>) -> io::Result<()> {
         let size = match &entry.kind {
             Kind::File { size, .. } => *size,
             Kind::Directory | Kind::HardLink(_) | Kind::Symlink(_) | Kind::Char(..) | Kind::Block(..) | Kind::Fifo => 0,
@@ -42,7 +50,7 @@ impl<W: Write> TarWriter<W> {
         if size == 0 {
             return Ok(());
         }
-        let copied = io::copy(&mut content.take(size), &mut self.output)?;
+        let copied = copy(&mut self.output, size)?;
         if copied != size {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file became shorter while it was read"));
         }

@@ -1,6 +1,7 @@
 //! What a stage stands on.
 
 use slipway_backend::{BackendError, LocalImage};
+use slipway_digest::StageId;
 use slipway_dockerfile::{Head, Origin};
 use slipway_layers::Layer;
 use slipway_oci::{ImageConfig, Platform, Reference, RunConfig};
@@ -65,12 +66,33 @@ pub(super) async fn image(build: &Build, name: &str) -> Result<(ImageConfig, Vec
             found.map_err(|error| error::registry(&format!("look for the image `{name}`"), error))?
         }
     };
-    let missing = || {
-        let platform = &build.order.platform;
-        BackendError::Refused(format!("the image `{name}` is not in its registry for {platform}: check its name"))
+    let local = match found {
+        Some(at) => pull::pull(shared, &at).await.map_err(|error| match error {
+            // Whatever part of it is missing: it is by this name that a stage of ours is built again.
+            BackendError::Gone(_) => BackendError::Gone(at.to_string()),
+            other => other,
+        })?,
+        None => stored(build, name).await?.ok_or_else(|| {
+            let platform = &build.order.platform;
+            BackendError::Refused(format!("the image `{name}` is not in its registry for {platform}: check its name; images that only a Docker engine has are seen with --backend docker"))
+        })?,
     };
-    let local: LocalImage = pull::pull(shared, &found.ok_or_else(missing)?).await?;
     shared.image(&local).await
+}
+
+/// The stage of the local storage that a name is of: `PROJECT:DIGEST-STAMP`.
+async fn stored(build: &Build, name: &str) -> Result<Option<LocalImage>, BackendError> {
+    let Some((project, tag)) = name.rsplit_once(':') else { return Ok(None) };
+    let Ok(id) = tag.parse::<StageId>() else { return Ok(None) };
+    if project.contains('/') {
+        return Ok(None);
+    }
+    let (store, project) = (build.shared.store.clone(), project.to_owned());
+    let list = move || store.stages(&project, &id.digest.to_string());
+    let listed = build.shared.tasks.blocking(list).await;
+    let listed = listed.map_err(|error| error::layers("look for a stage of the local storage", error))?;
+    let stamp = id.stamp.to_string();
+    Ok(listed.into_iter().find(|found| found.stamp == stamp).map(|found| LocalImage { id: found.image }))
 }
 
 fn on(build: &Build, mut config: ImageConfig, layers: Vec<Layer>) -> Cursor {

@@ -5,7 +5,10 @@ mod mounts;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use slipway_backend::{BackendError, output::Output};
+use slipway_backend::{
+    BackendError,
+    output::{Output, shortened},
+};
 use slipway_dockerfile::{Network, Process, Run};
 use slipway_layers::Layer;
 
@@ -140,7 +143,8 @@ impl Started {
         let (exit, _, tail) = guard.said(spoken, output).await?;
         drop(guard);
         if exit != 0 {
-            return Err(BackendError::Command { exit, line: Some(place.written.line), tail });
+            let command = Some(shortened(&place.written.text));
+            return Err(BackendError::Command { command, exit, line: Some(place.written.line), tail });
         }
         let (owned, room) = (Arc::clone(&shared), room.take());
         let keep = move || {

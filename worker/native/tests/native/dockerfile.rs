@@ -300,7 +300,8 @@ async fn failures_say_where_and_stop_the_others() {
                 COPY --from=slow /etc /etc\n";
     let (built, _) = scene.build(scene.order(text), &[]).await;
     match built {
-        Err(BackendError::Command { exit: 3, line: Some(5), mut tail }) => {
+        Err(BackendError::Command { command, exit: 3, line: Some(5), mut tail }) => {
+            assert_eq!(command.as_deref(), Some("RUN echo out; echo err >&2; exit 3"));
             tail.sort();
             assert_eq!(tail, ["err", "out"]);
         }

@@ -88,7 +88,7 @@ pub(crate) async fn pushed(registry: &Registry) -> ImageAt {
     writer.append(&entry, std::io::Read::take(std::io::repeat(0), LARGE as u64)).expect("memory takes it");
     let plain = writer.finish().expect("an archive");
     let mut press = Press::new(Compression::Gzip);
-    let pieces = plain.chunks(1 << 20).map(|piece| press.press(piece.to_vec()).expect("memory takes it"));
+    let pieces = plain.chunks(1 << 20).map(|piece| press.press(piece, Vec::new()).expect("memory takes it"));
     let layer = pieces.collect::<Vec<_>>().concat();
     let platform = Platform::host();
     let config = ImageConfig {

@@ -7,7 +7,7 @@ use std::{
     os::unix::ffi::OsStrExt as _,
 };
 
-use rustix::fs::{AtFlags, FileType, OFlags, Stat, linkat, major, minor};
+use rustix::fs::{self, AtFlags, FileType, OFlags, Stat, chmodat, linkat, major, minor};
 use slipway_layers::{
     LayerError,
     copy::content,
@@ -39,7 +39,7 @@ pub(super) struct Copier<'a> {
 struct Way<'a> {
     chosen: Chosen<'a>,
     time: Option<Time>,
-    /// Whether directories that are there keep what they are.
+    /// Whether directories that are there keep what they are, but for their mode.
     keeps: bool,
     /// The directories above, down from the item itself.
     levels: Vec<Level>,
@@ -239,6 +239,10 @@ impl<'a> Copier<'a> {
                 self.times.insert(path.clone(), way.time.unwrap_or_else(|| time_of(&level.stat)));
             } else {
                 self.keep_time(&path).map_err(doing)?;
+                let own = level.stat.st_mode & 0o7777;
+                let mode = fs::Mode::from_raw_mode(self.mode.map_or(own, |mode| mode.apply(own, true)));
+                chmodat(parent, OsStr::from_bytes(&level.name), mode, AtFlags::empty())
+                    .map_err(|error| doing(error.into()))?;
             }
             level.to = Some(parent.enter(&level.name).map_err(doing)?);
         }

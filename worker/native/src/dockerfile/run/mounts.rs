@@ -202,7 +202,9 @@ async fn one(
             let agent = build.order.agent.as_ref().filter(|agent| agent.ids.iter().any(|own| own == id));
             let Some(agent) = agent else {
                 if *required {
-                    return refused(format!("there is no ssh agent `{id}`: name it by `ssh` in werf.yaml"));
+                    return refused(format!(
+                        "there is no ssh agent `{id}`: write `ssh: {id}` in werf.yaml, and give it a key"
+                    ));
                 }
                 return Ok(None);
             };
