@@ -19,7 +19,7 @@ use slipway_stages::{
     build::{BuiltImage, BuiltStage, BuiltTarget, Source},
 };
 
-pub(crate) use read::read;
+pub(crate) use read::{Reported, read};
 
 use crate::flags::report::{ReportFlags, ReportFormat};
 
