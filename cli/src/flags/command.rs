@@ -163,8 +163,10 @@ pub(crate) const fn joined<const N: usize>(one: &[CommandName], other: &[Command
 pub(crate) const COMPOSE: &[CommandName] =
     &[CommandName::ComposeConfig, CommandName::ComposeUp, CommandName::ComposeDown, CommandName::ComposeRun];
 /// Commands that do something with built images.
-pub(crate) const USERS: &[CommandName] =
-    &joined::<{ COMPOSE.len() + 3 }>(COMPOSE, &[CommandName::StageImage, CommandName::Run, CommandName::HelmValues]);
+pub(crate) const USERS: &[CommandName] = &joined::<{ COMPOSE.len() + 4 }>(
+    COMPOSE,
+    &[CommandName::StageImage, CommandName::StagesCopy, CommandName::Run, CommandName::HelmValues],
+);
 /// Commands that build, or look for what is built.
 pub(crate) const BUILDERS: &[CommandName] =
     &joined::<{ USERS.len() + 2 }>(&[CommandName::Build, CommandName::Export], USERS);

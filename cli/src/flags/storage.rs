@@ -127,7 +127,7 @@ impl StorageFlags {
             FlagError(format!("{}: {error}", values.spelling(&CONTAINER_REGISTRY_MIRROR)))
         })?;
         // `:local` is how werf spells "no repository".
-        let repo = values.text(&REPO).filter(|repo| repo != ":local").or_else(|| values.text(&FROM));
+        let repo = values.text(&FROM).or_else(|| values.text(&REPO)).filter(|repo| repo != ":local");
         Ok(Self {
             others: others(values, repo.as_deref())?,
             repo,
