@@ -8,18 +8,18 @@ use std::{
 
 use slipway_process::random_id;
 
-use crate::scheduler::estimates::{Class, Estimates, Kept};
+use crate::scheduler::estimates::{Class, Estimates};
 
 /// A larger file is none of ours.
 const LARGEST: u64 = 16 << 20;
 /// The form of the file.
 const VERSION: u32 = 1;
 
+/// What is in the file; `T` is all that is known.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Content<'a> {
+struct Content<T> {
     version: u32,
-    #[serde(borrow)]
-    known: Vec<Kept<'a>>,
+    known: T,
 }
 
 /// A file with what was learned.
@@ -51,12 +51,12 @@ impl LearnedFile {
     pub fn add(&self, learned: &[(Class, Duration)]) -> io::Result<()> {
         let mut estimates = self.load();
         learned.iter().for_each(|(class, took)| estimates.learn(class, *took));
-        let text = serde_json::to_vec(&Content { version: VERSION, known: estimates.keep() })?;
         if let Some(directory) = self.0.parent() {
             fs::create_dir_all(directory)?;
         }
         let new = self.0.with_extension(format!("{}.new", random_id()));
-        let replaced = write(&new, &text).and_then(|()| fs::rename(&new, &self.0));
+        let replaced =
+            write(&new, &Content { version: VERSION, known: &estimates }).and_then(|()| fs::rename(&new, &self.0));
         if replaced.is_err() {
             // It may not be there.
             let _ = fs::remove_file(&new);
@@ -68,18 +68,18 @@ impl LearnedFile {
         if fs::metadata(&self.0)?.len() > LARGEST {
             return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
         }
-        let text = fs::read(&self.0)?;
-        let content: Content<'_> = serde_json::from_slice(&text)?;
+        let content: Content<Estimates> = serde_json::from_slice(&fs::read(&self.0)?)?;
         if content.version != VERSION {
             return Err(io::Error::other(format!("it has version {}, not {VERSION}", content.version)));
         }
-        Ok(Estimates::from_kept(content.known))
+        Ok(content.known)
     }
 }
 
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
-    io::Write::write_all(&mut file, text)?;
+fn write(path: &Path, content: &Content<&Estimates>) -> io::Result<()> {
+    let mut file = io::BufWriter::new(fs::File::create_new(path)?);
+    serde_json::to_writer(&mut file, content)?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     // The name must not come to stand for half a file.
     file.sync_all()
 }

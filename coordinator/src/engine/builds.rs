@@ -33,7 +33,7 @@ struct Running {
     /// bound, and the owner must not wait; log lines, of which there may be any number, go to the bounded reader directly.
     outgoing: mpsc::UnboundedSender<Event>,
     /// Which stage a job builds, for its log lines.
-    stages: HashMap<String, (ImageName, StageKind)>,
+    stages: HashMap<scheduler::Key, (ImageName, StageKind)>,
     /// Whether the reader knows that the history is cut off.
     told_shallow: bool,
     /// Whether all is built, and only its records are still written.
@@ -245,7 +245,7 @@ impl Builds {
 
 fn scheduler_key(outside: &Outside, key: &JobKey) -> scheduler::Key {
     match &outside.push_to {
-        Some(repo) => format!("{repo}/{}", key.0),
+        Some(repo) => format!("{repo}/{}", key.0).into(),
         None => key.0.clone(),
     }
 }

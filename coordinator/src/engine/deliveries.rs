@@ -136,5 +136,5 @@ impl Delivering {
 
 /// Equal copies have equal keys: builds share them.
 fn key(delivery: &Delivery) -> JobKey {
-    JobKey(format!("deliver {} to {}", delivery.tag, delivery.to))
+    JobKey(format!("deliver {} to {}", delivery.tag, delivery.to).into())
 }

@@ -127,7 +127,7 @@ impl Owner {
     }
 
     pub(super) fn commit(&mut self, attempt: AttemptId, uploaded: slipway_protocol::Uploaded) {
-        let Some(entry) = self.jobs.get(&attempt.job) else { return };
+        let Some(entry) = self.jobs.get(attempt.job.as_str()) else { return };
         let Job::Stage(plan) = &entry.job else { return };
         let plan = Arc::clone(plan);
         let (outside, tasks, broken) = (Arc::clone(&entry.outside), self.tasks.clone(), attempt.clone());
@@ -216,7 +216,7 @@ impl Owner {
         let orders = self.scheduler.orders(worker);
         let options = self.scheduler.options();
         let assignment = |attempt: AttemptId| {
-            let entry = self.jobs.get(&attempt.job)?;
+            let entry = self.jobs.get(attempt.job.as_str())?;
             let (job, push_to) = (entry.job.clone(), entry.outside.push_to.clone());
             let (again, traceparent) = (self.scheduler.again(&attempt), self.traces.parent_of(&attempt));
             let deadline = options.deadline;
@@ -305,11 +305,11 @@ fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
 pub(super) fn checksum_key(question: &Question) -> Option<JobKey> {
     match question {
         Question::Imported { content: Some(content), input, .. } => {
-            Some(JobKey(format!("import-{:?}", ImportKey::new(*content, input))))
+            Some(JobKey(format!("import-{:?}", ImportKey::new(*content, input)).into()))
         }
         Question::Imported { content: None, input, .. } => {
             let name = Encoder::new("local image").text(&format!("{:?}", input.image)).finish();
-            Some(JobKey(format!("import-local-{:?}", ImportKey::new(name, input))))
+            Some(JobKey(format!("import-local-{:?}", ImportKey::new(name, input)).into()))
         }
         Question::Foreseen { .. }
         | Question::File { .. }

@@ -95,7 +95,7 @@ impl Traces {
                 }
                 Step::Over(attempt) => {
                     self.attempts.remove(&attempt.id);
-                    if let Some(job) = self.jobs.get_mut(&attempt.job) {
+                    if let Some(job) = self.jobs.get_mut(attempt.job.as_str()) {
                         job.since = self.tracer.now();
                     }
                 }
@@ -104,7 +104,7 @@ impl Traces {
     }
 
     fn given(&mut self, attempt: &AttemptId, worker: &str, why: Why) {
-        let Some(job) = self.jobs.get(&attempt.job) else { return };
+        let Some(job) = self.jobs.get(attempt.job.as_str()) else { return };
         let parent = Some(job.context);
         if !matches!(why, Why::Doubled | Why::Adopted | Why::Again) {
             drop(self.tracer.child("queue", parent).since(job.since));

@@ -1,6 +1,8 @@
 //! How long jobs take, learned from those that ended well.
 
-use std::{borrow::Cow, collections::HashMap, time::Duration};
+mod kept;
+
+use std::{collections::HashMap, time::Duration};
 
 /// What a job is like: jobs of one class take about the same time. Three names without a meaning here, from the widest
 /// to the narrowest; to the engine they are a project, an image and a kind of stage.
@@ -165,60 +167,6 @@ impl Estimates {
     }
 }
 
-/// What is known of a class, to be kept between runs.
-#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Kept<'a> {
-    /// Of which class.
-    #[serde(borrow)]
-    class: KeptClass<'a>,
-    /// The mean, in seconds.
-    mean: f64,
-    /// The latest durations in milliseconds, oldest first.
-    latest: Cow<'a, [u32]>,
-}
-
-/// A [`Class`] that is kept.
-#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
-struct KeptClass<'a> {
-    #[serde(borrow)]
-    project: Cow<'a, str>,
-    #[serde(borrow)]
-    image: Cow<'a, str>,
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-}
-
-impl<'a> Kept<'a> {
-    fn of(([project, image, kind], known): ([&'a str; 3], &'a Known)) -> Self {
-        let [project, image, kind] = [project, image, kind].map(Cow::Borrowed);
-        let latest = Cow::Borrowed(known.latest.as_slice());
-        Self { class: KeptClass { project, image, kind }, mean: known.mean, latest }
-    }
-}
-
-impl Estimates {
-    /// All that is known; what was met last comes last.
-    pub fn keep(&self) -> Vec<Kept<'_>> {
-        let mut known: Vec<([&str; 3], &Known)> = self.all().collect();
-        known.sort_unstable_by_key(|(_, known)| known.touched);
-        known.into_iter().map(Kept::of).collect()
-    }
-
-    /// What was kept; of too much, the last. What makes no sense is left out.
-    pub fn from_kept(kept: Vec<Kept<'_>>) -> Self {
-        let mut estimates = Self::default();
-        let surplus = kept.len().saturating_sub(CLASSES);
-        let sane = |one: &Kept<'_>| one.mean.is_finite() && (0.0..1e7).contains(&one.mean) && !one.latest.is_empty();
-        for Kept { class, mean, latest } in kept.into_iter().skip(surplus).filter(sane) {
-            estimates.counter += 1;
-            let latest = latest[latest.len().saturating_sub(REMEMBERED)..].to_vec();
-            let touched = estimates.counter;
-            estimates.place([&class.project, &class.image, &class.kind], || Known { mean, latest, touched });
-        }
-        estimates
-    }
-}
-
 /// The place of a name; the name is only copied when it is new.
 fn entry<'a, T: Default>(map: &'a mut HashMap<Box<str>, T>, name: &str) -> &'a mut T {
     if !map.contains_key(name) {
@@ -272,22 +220,6 @@ mod tests {
         }
         assert_eq!(estimates.slowest(&app), Some(seconds(20)), "what is long ago is forgotten");
         assert!((estimates.mean("p", "a", "setup").as_secs_f64() - 20.0).abs() < 0.1);
-    }
-
-    #[test]
-    fn what_is_kept_comes_back_and_nonsense_does_not() {
-        let mut estimates = Estimates::default();
-        estimates.learn(&class("p", "a", "setup"), seconds(10));
-        let kept = estimates.keep();
-        assert_eq!(Estimates::from_kept(kept.clone()).keep(), kept);
-        let nonsense = |mean: f64| Kept { mean, ..kept[0].clone() };
-        let all = vec![
-            nonsense(f64::NAN),
-            nonsense(-1.0),
-            nonsense(1e300),
-            Kept { latest: Cow::Borrowed(&[]), ..nonsense(1.0) },
-        ];
-        assert!(Estimates::from_kept(all).is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use slipway_protocol::Requirements;
 use super::{attempts::AttemptNo, estimates::Class, queue::LaneNo, workers::WorkerNo};
 
 /// Names a job; equal jobs have equal keys.
-pub type Key = String;
+pub type Key = Arc<str>;
 
 /// Who is told of a job's end. The engine knows what stands behind the number.
 pub type Subscriber = u64;

@@ -59,7 +59,7 @@ impl Strays {
     }
 
     fn find(&mut self, id: &AttemptId) -> Option<&mut Stray> {
-        self.0.get_mut(&id.job)?.iter_mut().find(|stray| stray.id == *id)
+        self.0.get_mut(id.job.as_str())?.iter_mut().find(|stray| stray.id == *id)
     }
 }
 
@@ -92,7 +92,7 @@ impl Scheduler {
         }
         let until = now + self.options.adopt;
         let stray = Stray { id: id.clone(), worker, phase: phase.clone(), until };
-        self.strays.0.entry(id.job.clone()).or_default().push(stray);
+        self.strays.0.entry(id.job.as_str().into()).or_default().push(stray);
         self.timers.set_if_none(Alarm::Strays, until);
         // The build may have been submitted before the worker was heard.
         let waiting = self.jobs.find(&id.job);

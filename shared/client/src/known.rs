@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn started() -> BuildEvent {
-        let key = JobKey("k".to_owned());
+        let key = JobKey("k".into());
         BuildEvent::Progress(Progress::StageStarted { image: app(), kind: StageKind::Install, key, copy: false })
     }
 

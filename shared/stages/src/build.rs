@@ -49,7 +49,7 @@ pub struct BuildOptions {
 
 /// Equal jobs have equal keys: two images that want the same stage share one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
-pub struct JobKey(pub String);
+pub struct JobKey(pub Arc<str>);
 
 impl JobKey {
     fn of(plan: &StagePlan) -> Self {
@@ -57,8 +57,8 @@ impl JobKey {
         let key = format!("{}@{} {} after {}", plan.digest, plan.platform, plan.content, plan.not_before.0);
         // Others may not see where it is copied from: what fails there is no failure of theirs.
         Self(match original(plan) {
-            Some(original) => format!("{key} from {}", original.record.at),
-            None => key,
+            Some(original) => format!("{key} from {}", original.record.at).into(),
+            None => key.into(),
         })
     }
 }

@@ -48,6 +48,8 @@ struct Known {
     look: u64,
     /// Where the marker was before the listing; `None` = nothing says whether the listing is still true.
     mark: Option<BlobDigest>,
+    /// Where this process has moved it since: a listing that begins now is true as long as it stays there.
+    moved: Option<BlobDigest>,
     tags: Arc<SortedTags>,
     /// What this process, or this host since the listing, has added. A registry may list a tag later than it serves it, so
     /// these are kept until they are listed.
@@ -94,6 +96,10 @@ impl TagIndex {
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
         let Some((kept, writes)) = &self.kept else { return self.list(number, None).await };
+        let moved = self.write().moved.take();
+        if moved.is_some() {
+            return self.list(number, moved).await;
+        }
         // The marker first: what is tagged while the tags are listed moves it away from here.
         let mut mark = self.marker.look().await?;
         if self.is_true(kept, number, mark.as_ref()).await {
@@ -218,7 +224,10 @@ impl TagIndex {
     /// # Errors
     /// As the registry has them.
     pub async fn announce(&self) -> Result<(), RegistryError> {
-        self.marker.announce().await
+        let known = self.read().mark.is_some();
+        let moved = self.marker.announce(known).await?;
+        self.write().moved = moved;
+        Ok(())
     }
 
     /// A tag is not there any more.

@@ -22,8 +22,26 @@ pub(crate) async fn put(
     labels: BTreeMap<String, String>,
 ) -> Result<(), RegistryError> {
     let (config, manifest) = labelled(tag, labels);
+    store(client, repo, tag, (config, manifest)).await.map(drop)
+}
+
+/// Stores a config and a manifest. A config that the repository had a moment ago is not asked for: should it be gone, the
+/// manifest is refused.
+async fn store(
+    client: &Client,
+    repo: &Repo,
+    tag: &str,
+    (config, manifest): (Bytes, Bytes),
+) -> Result<BlobDigest, RegistryError> {
+    let digest = BlobDigest::of(&config);
+    if client.seen_lately(repo, &digest) {
+        match client.put_manifest(repo, tag, OCI_MANIFEST, manifest.clone()).await {
+            Err(RegistryError::NotFound(_)) => client.unsee(repo, &digest),
+            done => return done,
+        }
+    }
     client.put_blob(repo, config).await?;
-    client.put_manifest(repo, tag, OCI_MANIFEST, manifest).await.map(drop)
+    client.put_manifest(repo, tag, OCI_MANIFEST, manifest).await
 }
 
 /// The digest of the manifest of such an image.
@@ -45,9 +63,8 @@ pub(crate) async fn put_marked(
     tag: &str,
     marks: &BTreeMap<String, String>,
 ) -> Result<BlobDigest, RegistryError> {
-    client.put_blob(repo, encode(&config(BTreeMap::new()))).await?;
     let (bytes, _) = marked(tag, marks);
-    client.put_manifest(repo, tag, OCI_MANIFEST, bytes).await
+    store(client, repo, tag, (encode(&config(BTreeMap::new())), bytes)).await
 }
 
 /// The manifest of such an image, and its digest.

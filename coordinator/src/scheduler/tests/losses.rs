@@ -144,7 +144,7 @@ fn what_an_earlier_coordinator_gave_out_goes_on_for_whoever_wants_it() {
 fn a_result_for_an_earlier_coordinator_is_not_built_again() {
     let mut stage = Stage::new(Options { adopt: Duration::from_secs(30), ..options() });
     stage.scheduler.apply(report(1, vec![(stray("k"), Phase::Uploaded(uploaded("k")))]), START);
-    let want = Event::Wanted { key: "k".to_owned(), want: crate::scheduler::Want::default(), subscriber: 1 };
+    let want = Event::Wanted { key: "k".into(), want: crate::scheduler::Want::default(), subscriber: 1 };
     let effects = stage.scheduler.apply(want, START);
     assert!(effects.contains(&Effect::Commit(stray("k"), uploaded("k"))), "{effects:?}");
     assert_eq!(stage.scheduler.snapshot(stage.clock).counters.adopted, 1);

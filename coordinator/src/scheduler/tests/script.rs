@@ -110,7 +110,7 @@ impl Stage {
             }
             ["drop", job, by] => {
                 let subscriber = by.trim_start_matches("by=").parse().expect("a number");
-                self.apply(Event::Dropped { key: (*job).to_owned(), subscriber });
+                self.apply(Event::Dropped { key: (*job).into(), subscriber });
             }
             ["progress", job, name] => self.say(job, name, |phase| match phase {
                 Phase::Running { progress } => Phase::Running { progress: progress + 1 },
@@ -291,7 +291,7 @@ fn wanted(job: &str, words: &Words<'_>) -> Event {
         },
         near: words.get("near").map(near).into_iter().collect(),
     };
-    Event::Wanted { key: job.to_owned(), want, subscriber: words.number("by") }
+    Event::Wanted { key: job.into(), want, subscriber: words.number("by") }
 }
 
 pub(super) fn class(name: &str) -> Class {

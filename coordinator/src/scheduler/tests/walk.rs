@@ -10,7 +10,7 @@ use slipway_oci::BlobDigest;
 use slipway_protocol::{AttemptId, Capabilities, Outcome, Phase, Report, Requirements};
 
 use super::script::{class, failure, options, record, uploaded};
-use crate::scheduler::{Effect, End, Event, Near, Options, Scheduler, Want, estimates::Estimates};
+use crate::scheduler::{Effect, End, Event, Key, Near, Options, Scheduler, Want, estimates::Estimates};
 
 /// Jobs of one walk.
 const JOBS: u64 = 40;
@@ -37,7 +37,7 @@ struct Walk {
     hands: Vec<Hand>,
     committing: Vec<AttemptId>,
     /// How often each job was wanted and ended since it was last idle, by subscriber.
-    waiting: BTreeMap<u64, String>,
+    waiting: BTreeMap<u64, Key>,
     committed: BTreeSet<String>,
     wanted: u64,
     dropped: u64,
@@ -125,7 +125,7 @@ impl Walk {
 
     fn want(&mut self) {
         let number = self.dice(JOBS);
-        let key = format!("k{number}");
+        let key: Key = format!("k{number}").into();
         self.wanted += 1;
         self.waiting.insert(self.wanted, key.clone());
         let requires = Requirements {

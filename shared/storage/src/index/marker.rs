@@ -55,12 +55,13 @@ impl Marker {
     }
 
     /// Something was tagged or rejected: moves the marker, if there is one.
-    pub(crate) async fn announce(&self) -> Result<(), RegistryError> {
-        if self.look().await?.is_none() {
-            return Ok(());
+    /// Answers where it is now. `known` = it was there a moment ago.
+    pub(crate) async fn announce(&self, known: bool) -> Result<Option<BlobDigest>, RegistryError> {
+        if !known && self.look().await?.is_none() {
+            return Ok(None);
         }
         match self.put(&random_id()).await {
-            Ok(_) => Ok(()),
+            Ok(mark) => Ok(Some(mark)),
             Err(RegistryError::Denied(why) | RegistryError::Refused(why)) => Err(RegistryError::Refused(format!(
                 "{why}; other builds learn of new stages by this tag: let it be moved (exclude `{}` from what makes tags \
                  immutable), or delete it",
