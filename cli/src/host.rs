@@ -54,6 +54,7 @@ impl RegistryOptions {
             skip_tls_verify: self.skip_tls_verify,
             user_agent: format!("slipway/{}", env!("CARGO_PKG_VERSION")),
             mirrors: self.mirrors,
+            vendors: Vec::new(),
         }
     }
 }

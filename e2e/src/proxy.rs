@@ -54,6 +54,8 @@ pub enum Action {
     Answer(u16, String, Vec<u8>),
     /// The connection is closed.
     HangUp,
+    /// It goes to the registry, which does it; its answer is lost.
+    LoseAnswer,
 }
 
 type Rule = Box<dyn Fn(&Request) -> Action + Send>;
@@ -143,7 +145,8 @@ fn serve(mut client: TcpStream, upstream: &str, rule: &Mutex<Rule>, count: &Atom
             while client.read(&mut [0; 8192])? > 0 {}
             Ok(())
         }
-        Action::Pass => pass(client, upstream, &head, &rest),
+        Action::Pass => pass(client, upstream, &head, &rest, false),
+        Action::LoseAnswer => pass(client, upstream, &head, &rest, true),
     }
 }
 
@@ -163,7 +166,7 @@ fn read_head(client: &mut TcpStream) -> Result<(String, Vec<u8>)> {
     }
 }
 
-fn pass(client: TcpStream, upstream: &str, head: &str, rest: &[u8]) -> Result<()> {
+fn pass(client: TcpStream, upstream: &str, head: &str, rest: &[u8], lost: bool) -> Result<()> {
     let mut server = TcpStream::connect(upstream)?;
     let is_kept = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:") && !line.is_empty();
     let lines: Vec<&str> = head.split("\r\n").filter(is_kept).collect();
@@ -171,7 +174,10 @@ fn pass(client: TcpStream, upstream: &str, head: &str, rest: &[u8]) -> Result<()
     server.write_all(rest)?;
     let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
     thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
-    let copied = std::io::copy(&mut server, &mut &client);
+    let copied = match lost {
+        true => std::io::copy(&mut server, &mut std::io::sink()),
+        false => std::io::copy(&mut server, &mut &client),
+    };
     client.shutdown(Shutdown::Both)?;
     copied?;
     Ok(())

@@ -85,11 +85,7 @@ impl Registry {
     /// # Errors
     /// When there is none.
     pub fn manifest(&self, name: &str, tag: &str) -> Result<(String, serde_json::Value)> {
-        block_on(async {
-            let (client, repo) = (client()?, self.repo(name).parse()?);
-            let manifest = client.manifest(&repo, tag).await?.context("the tag is not there")?;
-            Ok((manifest.digest.to_string(), serde_json::from_slice(&manifest.bytes)?))
-        })
+        manifest(&self.repo(name), tag)
     }
 
     /// `127.0.0.1:PORT`.
@@ -150,12 +146,7 @@ impl Registry {
     /// # Errors
     /// When the registry does not answer.
     pub fn tags(&self, name: &str) -> Result<Vec<String>> {
-        let mut tags = block_on(async {
-            let client = client()?;
-            Ok::<_, anyhow::Error>(client.tags(&self.repo(name).parse()?).await?)
-        })?;
-        tags.sort();
-        Ok(tags)
+        tags(&self.repo(name))
     }
 
     /// The tags of a repository that are stages, sorted.
@@ -163,8 +154,7 @@ impl Registry {
     /// # Errors
     /// When the registry does not answer.
     pub fn stages(&self, name: &str) -> Result<Vec<String>> {
-        let is_stage = |tag: &String| tag.len() == 70 && tag.as_bytes()[56] == b'-';
-        Ok(self.tags(name)?.into_iter().filter(is_stage).collect())
+        Ok(self.tags(name)?.into_iter().filter(|tag| is_stage(tag)).collect())
     }
 
     /// The config document of a tagged image.
@@ -185,6 +175,32 @@ impl Registry {
     pub fn data(&self) -> PathBuf {
         self.0.data()
     }
+}
+
+/// All tags of a repository of any registry, sorted.
+///
+/// # Errors
+/// When the registry does not answer.
+pub fn tags(repo: &str) -> Result<Vec<String>> {
+    let mut tags = block_on(async { Ok::<_, anyhow::Error>(client()?.tags(&repo.parse()?).await?) })?;
+    tags.sort();
+    Ok(tags)
+}
+
+/// The digest and the document of a tagged manifest of any registry.
+///
+/// # Errors
+/// When there is none.
+pub fn manifest(repo: &str, tag: &str) -> Result<(String, serde_json::Value)> {
+    block_on(async {
+        let manifest = client()?.manifest(&repo.parse()?, tag).await?.context("the tag is not there")?;
+        Ok((manifest.digest.to_string(), serde_json::from_slice(&manifest.bytes)?))
+    })
+}
+
+/// Whether a tag is that of a stage.
+pub fn is_stage(tag: &str) -> bool {
+    tag.len() == 70 && tag.as_bytes()[56] == b'-'
 }
 
 /// What is in a directory; nothing when it is not there.

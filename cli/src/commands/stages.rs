@@ -37,6 +37,7 @@ pub(crate) async fn attach(desk: Desk) -> Result<(), Failure> {
     let (shared, repo) = open(&desk).await?;
     let ledger = shared.ledger();
     let attached = if desk.values.switch(&ANEW) { ledger.attach_anew().await? } else { ledger.attach().await? };
+    shared.stages().untold().iter().for_each(|notice| desk.printer.warn(notice));
     print(&desk, &Attaching::new(&repo, attached))?;
     shared.close().await;
     Ok(())

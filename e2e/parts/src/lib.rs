@@ -5,11 +5,13 @@
 //! Docker engine of the machine.
 
 pub mod etcd;
+pub mod other;
 pub mod part;
 pub mod registry;
 pub mod server;
 
 pub use etcd::Etcd;
+pub use other::OtherRegistry;
 pub use part::{Part, docker, require, skip};
 pub use registry::Registry;
 pub use server::Server;

@@ -128,15 +128,17 @@ fn a_registry_that_stumbles_is_asked_again() -> Result<()> {
             return Action::Pass;
         }
         let answer = |status, headers: &str| Action::Answer(status, headers.to_owned(), b"{}".to_vec());
-        match seen.fetch_add(1, Ordering::SeqCst) % 4 {
+        match seen.fetch_add(1, Ordering::SeqCst) % 6 {
             0 => answer(500, ""),
             1 => answer(503, "Retry-After: 1\r\n"),
             2 => answer(429, "Retry-After: 1\r\n"),
+            3 => answer(502, ""),
+            4 => Action::LoseAnswer,
             _ => Action::HangUp,
         }
     });
     let built = setup.build()?;
-    assert!(stumbles.load(Ordering::SeqCst) >= 4, "nothing was tried");
+    assert!(stumbles.load(Ordering::SeqCst) >= 6, "nothing was tried");
     assert_eq!(built.run.built().len(), 3);
     setup.proxy.heal();
     assert!(setup.build()?.run.built().is_empty());

@@ -22,6 +22,7 @@ mod includes;
 mod interrupted;
 mod introspection;
 mod killed;
+mod layouts;
 mod mounts;
 mod native;
 mod output;

@@ -106,6 +106,62 @@ fn eight_hosts_store_one_stage_per_digest_and_agree() -> Result<()> {
     engine::forget(project.name())
 }
 
+/// Stores an image under a stage's tag with the labels that werf writes.
+fn store_as_werf(repo: &str, digest: &str, stamp: u64) -> Result<()> {
+    let name = format!("{repo}:{digest}-{stamp}");
+    let container = engine::run(&["create", engine::base_image(), "true"])?;
+    let labels = [
+        "LABEL werf=shop".to_owned(),
+        "LABEL werf-version=v1.2.300".to_owned(),
+        "LABEL werf-cache-version=1.2".to_owned(),
+        format!("LABEL werf-stage-digest={digest}"),
+        format!("LABEL werf-stage-content-digest={digest}"),
+    ];
+    let changes = labels.iter().flat_map(|label| ["--change", label.as_str()]);
+    let arguments: Vec<&str> = std::iter::once("commit").chain(changes).chain([container.trim(), &name]).collect();
+    engine::run(&arguments)?;
+    engine::run(&["push", "--quiet", &name])?;
+    engine::run(&["rmi", &name])?;
+    engine::run(&["rm", container.trim()]).map(drop)
+}
+
+#[test]
+fn a_repository_of_werf_is_attached_listed_and_verified() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let Some(etcd) = Etcd::one() else { return Ok(()) };
+    let (registry, project) = (Registry::start().context("a registry")?, project("werfs")?);
+    let (repo, etcd) = (registry.repo("werfs"), address(&etcd));
+    for (number, digit) in ["a", "b", "b"].into_iter().enumerate() {
+        store_as_werf(&repo, &digit.repeat(56), 1_600_000_000_000 + number as u64)?;
+    }
+    let before = registry.tags("werfs")?;
+    let said = |run: &Run| run.stderr.matches("holds 3 stages of werf").count();
+    let first = project.build(&["--repo", &repo, "-S", &etcd])?;
+    let second = project.build(&["--repo", &repo, "-S", &etcd])?;
+    assert_eq!((said(&first.run), said(&second.run)), (1, 0), "{}", first.run.stderr);
+    assert_eq!((first.run.reused().len(), second.run.built().len()), (0, 0));
+    let stages_command = |command: &str| project.slipway(&["stages", command, "--repo", &repo, "-S", &etcd]);
+    let winners = stages_command("winners")?;
+    assert!(before.iter().all(|tag| winners.stdout.contains(tag)), "{}", winners.stdout);
+    let verified = stages_command("verify")?;
+    assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
+    // Nothing of theirs was touched.
+    let after = registry.tags("werfs")?;
+    assert!(before.iter().all(|tag| after.contains(tag)));
+
+    // Without records, and by another project: each is said.
+    let other = Project::new("other")?;
+    other.config("image: a\nfrom: BASE\nshell: {setup: echo other > /other}\n")?;
+    other.commit("first")?;
+    let shared = other.build(&["--repo", &repo])?;
+    let told = format!("{repo} is the repository of project `{}`, and `{}` is built", project.name(), other.name());
+    assert!(shared.run.stderr.contains(&told) && said(&shared.run) == 0, "{}", shared.run.stderr);
+    engine::forget(other.name())?;
+    engine::forget(project.name())
+}
+
 #[test]
 fn a_host_that_is_killed_is_replaced_by_another() -> Result<()> {
     if !require(&ALL) {

@@ -13,7 +13,7 @@ use slipway_process::{Clock, SystemClock};
 use crate::{
     CopyError, Mirror, RegistryError, Upload, auth::Auth, blobs, connections::Connections, copy,
     credentials::Credentials, download, manifests, mirrors::Mirrors, pages, recent::Recent, resolve,
-    transport::Transport, uploads,
+    transport::Transport, uploads, vendors::Vendor,
 };
 
 /// How a client is set up.
@@ -29,6 +29,8 @@ pub struct Options {
     pub user_agent: String,
     /// Mirrors, in the order in which they are asked. Only [`Client::pulling`] asks them.
     pub mirrors: Vec<Mirror>,
+    /// The services of registries whose hosts do not tell, by `HOST[:PORT]`.
+    pub vendors: Vec<(String, Vendor)>,
 }
 
 /// A client for all registries, with their tokens. Cheap to clone; clones share connections and tokens.
@@ -38,6 +40,7 @@ pub struct Client {
     recent: Arc<Recent>,
     mirrors: Arc<Mirrors>,
     mirrored: bool,
+    vendors: Arc<[(String, Vendor)]>,
 }
 
 /// A manifest or index as the registry has it.
@@ -78,8 +81,8 @@ impl Client {
         let auth = Auth::new(Arc::clone(&connections), credentials, Arc::clone(&clock));
         let mirrors = Arc::new(Mirrors::new(options.mirrors, Arc::clone(&clock)));
         let transport = Transport::new(options.insecure, connections, auth, (Arc::clone(&clock), Arc::clone(&mirrors)));
-        let recent = Arc::new(Recent::new(clock));
-        Ok(Self { transport: Arc::new(transport), recent, mirrors, mirrored: false })
+        let (recent, vendors) = (Arc::new(Recent::new(clock)), options.vendors.into());
+        Ok(Self { transport: Arc::new(transport), recent, mirrors, mirrored: false, vendors })
     }
 
     /// The same client for images that are pulled: manifests, blobs and what references name come from the first mirror
@@ -218,6 +221,12 @@ impl Client {
     /// stands alone, in no index, is taken for any platform. An index without the platform is [`RegistryError::NotFound`].
     pub async fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Option<ImageAt>, RegistryError> {
         resolve::resolve(self, reference, platform).await
+    }
+
+    /// Which service a repository lies at.
+    pub(crate) fn vendor(&self, repo: &Repo) -> Vendor {
+        let told = self.vendors.iter().find(|(host, _)| *host == repo.host);
+        told.map_or_else(|| Vendor::of(&repo.host), |(_, vendor)| *vendor)
     }
 
     pub(crate) fn transport(&self) -> &Transport {

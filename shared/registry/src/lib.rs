@@ -10,7 +10,8 @@
 //! 3. The way to a registry: `call` (one request as it is meant), `transport` (scheme, proof, redirects, retries around
 //!    it), `retry` (when again), `answer` (error documents), `scheme` (which addresses may be asked), `connections`
 //!    (TLS, proxies), `recent` (what a late registry may not see yet).
-//! 4. `mirrors`: where else pulls may go.
+//! 4. `mirrors`: where else pulls may go; `vendors`: which services are to be spoken to in another way, and `stream` (a blob
+//!    in one request, for those that take no chunks).
 //! 5. Who we are: `credentials` and `helper` (Docker's config), `challenge` (what a registry wants to see), `auth` and
 //!    `tokens` (showing it); [`login`] puts credentials into Docker's config.
 //!
@@ -40,12 +41,15 @@ mod recent;
 mod resolve;
 mod retry;
 mod scheme;
+mod stream;
 mod tokens;
 mod transport;
 mod uploads;
+mod vendors;
 
 pub use client::{Client, Options, RawManifest};
 pub use copy::CopyError;
 pub use error::RegistryError;
 pub use mirrors::{Mirror, MirrorError};
 pub use uploads::Upload;
+pub use vendors::Vendor;

@@ -143,6 +143,25 @@ impl Transport {
         self.judge(call, response, Some(&header)).await
     }
 
+    /// Makes a call to an address that the registry gave, once, with a body that cannot be sent again. Proof is shown as an earlier
+    /// call has earned it.
+    pub(crate) async fn stream(&self, call: &Call, body: reqwest::Body) -> Result<Response, Trouble> {
+        let registry = self.registry(call).await?;
+        let Target::At(url) = &call.target else {
+            return Err(RegistryError::Refused(call.say("nobody said where to")).into());
+        };
+        let header = self.auth.header(call).await?.filter(|_| same_origin(url, &registry));
+        let client = self.connections.to(url).map_err(|why| RegistryError::Refused(call.say(why)))?;
+        let mut request = reqwest::Request::new(call.method.clone(), url.clone());
+        *request.headers_mut() = call.headers.clone();
+        if let Some(value) = &header {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
+        }
+        *request.body_mut() = Some(body);
+        let response = client.execute(request).await.map_err(|error| self.broken(call, url, &error))?;
+        self.judge(call, response, header.as_ref()).await
+    }
+
     async fn judge(
         &self,
         call: &Call,

@@ -21,11 +21,11 @@ use crate::{
     call::{Call, STORING},
     retry::{Patience, Trouble},
     scheme::follow,
+    stream::Stream,
     transport::content_digest,
+    vendors::Vendor,
 };
 
-/// What a chunk has at least, but for the last. Registries differ in the most they take; this they all do.
-const CHUNK: usize = 4 * 1024 * 1024;
 /// What a chunk has at most, even when the registry asks for more.
 const MAX_CHUNK: usize = 16 * 1024 * 1024;
 /// Bytes of a blob that are kept to be sent again.
@@ -50,6 +50,9 @@ pub struct Upload {
     /// The chunks it has, while they are few.
     replay: Option<Vec<Bytes>>,
     restarts: u32,
+    vendor: Vendor,
+    /// The one request that has all of it, where the registry takes no chunks.
+    stream: Option<Box<Stream>>,
 }
 
 /// What became of a chunk or of the end of a session.
@@ -77,6 +80,8 @@ pub(crate) async fn start(client: &Client, repo: &Repo) -> Result<Upload, Regist
         sent: 0,
         replay: Some(Vec::new()),
         restarts: 0,
+        vendor: client.vendor(repo),
+        stream: None,
     })
 }
 
@@ -87,8 +92,9 @@ async fn open(client: &Client, repo: &Repo) -> Result<(Url, usize), RegistryErro
     let session = location(&call, &response)?
         .ok_or_else(|| RegistryError::Refused(call.say("the registry does not say where to send the blob")))?;
     let least = response.headers().get("oci-chunk-min-length").and_then(|value| value.to_str().ok());
-    let least = least.and_then(|text| text.trim().parse().ok()).unwrap_or(CHUNK);
-    Ok((session, least.clamp(CHUNK, MAX_CHUNK)))
+    let chunk = client.vendor(repo).chunk();
+    let least = least.and_then(|text| text.trim().parse().ok()).unwrap_or(chunk);
+    Ok((session, least.clamp(chunk, MAX_CHUNK)))
 }
 
 impl Upload {
@@ -148,11 +154,19 @@ impl Upload {
         if !last.is_empty() {
             self.send(last).await?;
         }
+        if let Some(stream) = self.stream.take() {
+            let response = Box::pin(stream.finish()).await?;
+            let call = Call::new(Method::PATCH, &self.repo, "", "upload a blob to")?;
+            self.session = location(&call, &response)?.unwrap_or_else(|| self.session.clone());
+        }
         Ok(Bytes::new())
     }
 
     /// Sends a chunk, if need be after opening a new session.
     async fn send(&mut self, piece: Bytes) -> Result<(), RegistryError> {
+        if !self.vendor.takes_chunks() {
+            return Box::pin(self.send_on(piece)).await;
+        }
         while let Delivery::Lost = self.deliver(&piece).await? {
             self.restart().await?;
         }
@@ -162,6 +176,21 @@ impl Upload {
         }
         self.replay.iter_mut().for_each(|pieces| pieces.push(piece.clone()));
         Ok(())
+    }
+
+    /// Sends a piece of a blob that goes in one request.
+    async fn send_on(&mut self, piece: Bytes) -> Result<(), RegistryError> {
+        // What is sent is gone.
+        self.replay = None;
+        self.sent += length(&piece);
+        if self.stream.is_none() {
+            let call = Call::new(Method::PATCH, &self.repo, "", "upload a blob to")?.at(&self.session);
+            self.stream = Some(Box::new(Stream::begin(&self.client, call.header(CONTENT_TYPE, OCTETS))));
+        }
+        match &mut self.stream {
+            Some(stream) => stream.send(piece).await,
+            None => Ok(()),
+        }
     }
 
     /// Opens a new session and sends again what the lost one had.
@@ -201,7 +230,8 @@ impl Upload {
             let trouble = match self.client.transport().attempt(&call).await {
                 Ok(response) if response.status().is_success() => {
                     self.session = location(&call, &response)?.unwrap_or_else(|| self.session.clone());
-                    match taken(response.headers(), position, end) {
+                    let told = self.vendor.tells_progress();
+                    match if told { taken(response.headers(), position, end) } else { Some(end) } {
                         Some(taken) => position = taken,
                         None => return Ok(Delivery::Lost),
                     }

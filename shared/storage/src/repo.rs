@@ -24,6 +24,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::{
     RepoRecords, StageStorage, StorageError,
     index::{IndexDir, KeptIndex, notes::Note},
+    names,
     notices::Notices,
     tags::TagIndex,
 };
@@ -228,6 +229,38 @@ impl RepoStorage {
         }
     }
 
+    /// Writes a stage's tag unless it stands; whether it was written.
+    async fn write_tag(&self, stage: &StageRecord) -> Result<bool, StorageError> {
+        let tag = stage.id.to_string();
+        let there = self.client.head_manifest(&self.repo, &tag).await.map_err(|error| self.failed(error))?;
+        match &there {
+            Some(digest) if *digest == stage.at.digest => {}
+            Some(digest) => {
+                return Err(StorageError::Broken {
+                    what: format!("{}:{tag}", self.repo),
+                    why: format!("the tag belongs to {digest}, not to {}; it was not moved", stage.at.digest),
+                });
+            }
+            None => {
+                // What was verified a moment ago need not be read again.
+                let verified = self.verified().remove(&stage.at.digest).filter(|_| stage.at.repo == self.repo);
+                let raw = match verified {
+                    Some(raw) => raw,
+                    None => self.get(&stage.at).await?,
+                };
+                let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes.clone()).await;
+                put.map_err(|error| self.failed(error))?;
+                if let Ok(manifest) = parse(&raw) {
+                    self.remember_layers(&raw.digest, &manifest.layers);
+                    self.note(stage, &manifest.layers);
+                    *self.cell(stage.id).lock().await = Remembered::Stage(Box::new(stage.clone()));
+                }
+            }
+        }
+        self.tags.added(&tag);
+        Ok(there.is_none())
+    }
+
     fn cell(&self, id: StageId) -> Arc<AsyncMutex<Remembered>> {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if records.len() >= MAX_REMEMBERED {
@@ -273,7 +306,8 @@ impl StageStorage for RepoStorage {
         let known = if fresh { self.tags.stages(digest) } else { Vec::new() };
         let refreshed = async { self.tags.refresh(fresh).await.map_err(|error| self.failed(error)) };
         let ((), known) = tokio::try_join!(refreshed, self.read_all(known, fresh))?;
-        if self.tags.is_first_seen() {
+        // Where a build has been recorded it was said.
+        if self.tags.is_first_seen() && !self.tags.has_record(names::PROJECT) {
             self.look_for_werfs(&self.tags.all_stages()).await?;
         }
         let mut records = BTreeMap::from_iter(known);
@@ -289,35 +323,9 @@ impl StageStorage for RepoStorage {
     }
 
     async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError> {
-        let tag = stage.id.to_string();
-        let there = self.client.head_manifest(&self.repo, &tag).await.map_err(|error| self.failed(error))?;
-        match there {
-            Some(digest) if digest == stage.at.digest => {}
-            Some(digest) => {
-                return Err(StorageError::Broken {
-                    what: format!("{}:{tag}", self.repo),
-                    why: format!("the tag belongs to {digest}, not to {}; it was not moved", stage.at.digest),
-                });
-            }
-            None => {
-                // What was verified a moment ago need not be read again.
-                let verified = self.verified().remove(&stage.at.digest).filter(|_| stage.at.repo == self.repo);
-                let raw = match verified {
-                    Some(raw) => raw,
-                    None => self.get(&stage.at).await?,
-                };
-                let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes.clone()).await;
-                put.map_err(|error| self.failed(error))?;
-                self.tags.announce().await.map_err(|error| self.failed(error))?;
-                if let Ok(manifest) = parse(&raw) {
-                    self.remember_layers(&raw.digest, &manifest.layers);
-                    self.note(stage, &manifest.layers);
-                    *self.cell(stage.id).lock().await = Remembered::Stage(Box::new(stage.clone()));
-                }
-            }
-        }
-        self.tags.added(&tag);
-        Ok(())
+        self.write_tag(stage).await?;
+        // Also when the tag stood: who wrote it may have been killed before he could say so.
+        self.tags.announce().await.map_err(|error| self.failed(error))
     }
 
     async fn verify(&self, image: &ImageAt) -> Result<(), StorageError> {

@@ -9,6 +9,7 @@ mod config;
 mod copy;
 mod cursor;
 mod files;
+mod held;
 mod history;
 mod run;
 mod stages;
@@ -31,6 +32,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore};
 use crate::{Shared, error};
 pub(crate) use cache::Turns;
 use cursor::Cursor;
+use held::Held;
 use stages::Stages;
 
 /// Directory of the context in that of the build.
@@ -57,7 +59,7 @@ struct Context {
     archive: Mutex<Option<ByteStream>>,
     place: OnceCell<PathBuf>,
     /// The directory of the build.
-    work: Arc<Work>,
+    work: Held<Work>,
 }
 
 /// Builds; output goes to `logs`.
@@ -74,6 +76,8 @@ pub(crate) async fn build(
     let (store, name) = (shared.store.clone(), order.attempt.clone());
     let work = shared.tasks.blocking(move || store.work(&name)).await;
     let work = Arc::new(work.map_err(|error| error::layers("make room for a build", error))?);
+    // What is left of the context is removed where that may take a while.
+    let work = Held::new(&shared.tasks, work);
     let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let build = Build {
         shared: Arc::clone(shared),
@@ -83,18 +87,11 @@ pub(crate) async fn build(
         program,
         logs,
         places: Semaphore::new(at_once),
-        context: Context { archive: Mutex::new(Some(context)), place: OnceCell::new(), work: Arc::clone(&work) },
+        context: Context { archive: Mutex::new(Some(context)), place: OnceCell::new(), work },
         rooms: AtomicUsize::new(0),
     };
     let built = build.stages.run(target, |at| step::stage(&build, at)).await;
-    let finished = match built {
-        Ok(cursor) => finish(&build, &cursor).await,
-        Err(error) => Err(error),
-    };
-    drop(build);
-    // What is left of the context is removed where that may take a while.
-    shared.tasks.blocking(move || drop(work)).await;
-    finished
+    finish(&build, &*built?).await
 }
 
 /// The image of the stage that was asked for.
@@ -120,15 +117,21 @@ impl Build {
     /// Where the context is.
     async fn context(&self) -> Result<PathBuf, BackendError> {
         let unpack = || async {
-            let place = self.context.work.path().join(CONTEXT);
             let archive = self.context.archive.lock().await.take();
             let archive =
                 archive.ok_or_else(|| BackendError::Engine("the build context was read before".to_owned()))?;
-            let directory = place.clone();
-            let made = self.shared.tasks.blocking(move || std::fs::create_dir(directory)).await;
-            made.map_err(|error| error::system("make room for the build context", error))?;
-            copy::unpack_context(&self.shared, archive, &place).await?;
-            Ok(place)
+            let (shared, work) = (Arc::clone(&self.shared), self.context.work.get());
+            // It goes on when the build is given up, and its directory must not be removed under it.
+            let unpacked = self.shared.tasks.spawn(async move {
+                let work = Held::new(&shared.tasks, work);
+                let place = work.get().path().join(CONTEXT);
+                let directory = place.clone();
+                let made = shared.tasks.blocking(move || std::fs::create_dir(directory)).await;
+                made.map_err(|error| error::system("make room for the build context", error))?;
+                copy::unpack_context(&shared, archive, &place).await.map(|()| place)
+            });
+            let ended = unpacked.await.ok().flatten();
+            ended.unwrap_or_else(|| Err(BackendError::Engine("the build context was not unpacked".to_owned())))
         };
         self.context.place.get_or_try_init(unpack).await.cloned()
     }

@@ -203,6 +203,9 @@ impl Read {
         if self.from.is_some() && !is_cache && kind != MountKind::Bind {
             return Err("only a bind or a cache has `from`");
         }
+        if is_cache && self.from.is_none() && !self.source.is_empty() {
+            return Err("a cache has a `source` only together with `from`");
+        }
         if is_secret && self.id.is_empty() && self.source.is_empty() && self.target.is_empty() {
             return Err("a secret needs an `id` or a `target`");
         }
@@ -259,6 +262,7 @@ mod tests {
             "type=cache",
             "type=secret",
             "type=secret,id=a,source=b",
+            "type=cache,target=/x,source=a",
             "type=bind,target=/x,uid=1",
             "type=tmpfs,target=/x,from=a",
             "type=bind,target=/x,sharing=locked",

@@ -7,6 +7,7 @@ mod mirrors;
 mod pages;
 mod real;
 mod transfers;
+mod vendors;
 
 use bytes::Bytes;
 use slipway_oci::{BlobDigest, Repo};

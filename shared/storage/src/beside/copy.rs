@@ -9,6 +9,8 @@ use slipway_oci::{
 };
 use slipway_registry::{Client, CopyError, RawManifest, RegistryError};
 
+use crate::index::marker::Marker;
+
 /// An image as it was copied.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Copied {
@@ -48,7 +50,12 @@ pub async fn as_it_is(
     client.copy_blobs(blobs, to, &manifest).await?;
     let selector = tag.unwrap_or(raw.digest.as_str());
     let put = client.put_manifest(to, selector, &raw.media_type, raw.bytes.clone()).await;
-    put.map(drop).map_err(CopyError::Target)
+    put.map_err(CopyError::Target)?;
+    match tag {
+        // Somebody may keep a listing of that repository.
+        Some(_) => Marker::new(client.clone(), to.clone()).announce(false).await.map(drop).map_err(CopyError::Target),
+        None => Ok(()),
+    }
 }
 
 /// The same for what may be an index: then all its images go along, untagged.

@@ -40,6 +40,13 @@ pub enum Reading {
 pub trait StagePlace: StageStorage {
     /// Lists everything. Expensive: once, when a repository is attached, and for imports.
     async fn list(&self) -> Result<Listing, StorageError>;
+    /// Sees that the tag of a stage that was used stands. Should somebody have deleted the tag alone, it is written again.
+    ///
+    /// # Errors
+    /// As [`tag`](StageStorage::tag).
+    async fn stands(&self, stage: &StageRecord) -> Result<(), StorageError> {
+        self.tag(stage).await
+    }
     /// Reads what is under a stage's tag.
     async fn read(&self, id: StageId) -> Result<Reading, StorageError>;
     /// What an untagged image says of itself, which claims to be this stage, and the attempt that its manifest names.

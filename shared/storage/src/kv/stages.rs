@@ -30,8 +30,7 @@ impl StageStorage for SharedStages {
         let mut stages = self.0.read(digest).await?.usable(platform);
         let mut standing = Vec::with_capacity(stages.len());
         for stage in stages.drain(..) {
-            match self.0.place.tag(&stage).await {
-                // Should somebody have deleted only the tag, it stands again now.
+            match self.0.place.stands(&stage).await {
                 Ok(()) | Err(StorageError::Broken { .. }) => standing.push(stage),
                 Err(StorageError::Gone(_)) => self.0.notices.deleted(&self.0.repo, stage.id),
                 Err(error) => return Err(error),

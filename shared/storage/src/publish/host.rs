@@ -236,6 +236,10 @@ impl HostPublisher {
                 }
             }
         }
+        if stands {
+            // Others may not have been told of it.
+            self.storage.tag(stage).await?;
+        }
         self.ledger.tagged(stage.id).await?;
         tracing::info!("finished the interrupted storing of stage {}", stage.id);
         Ok(Settled::Tagged)

@@ -25,6 +25,7 @@ const MAX_REASON: usize = 500;
 impl StagePlace for RepoStorage {
     async fn list(&self) -> Result<Listing, StorageError> {
         let tags = self.client.tags(&self.repo).await.map_err(|error| self.failed(error))?;
+        let recorded = tags.iter().any(|tag| tag == names::PROJECT);
         let mut listing = Listing::default();
         for tag in tags {
             if let Ok(id) = tag.parse() {
@@ -35,8 +36,18 @@ impl StagePlace for RepoStorage {
         }
         listing.stages.sort();
         listing.rejected.sort();
-        self.look_for_werfs(&listing.stages).await?;
+        if !recorded {
+            self.look_for_werfs(&listing.stages).await?;
+        }
         Ok(listing)
+    }
+
+    async fn stands(&self, stage: &StageRecord) -> Result<(), StorageError> {
+        match self.write_tag(stage).await? {
+            true => self.tags.announce().await.map_err(|error| self.failed(error)),
+            // Nothing has changed.
+            false => Ok(()),
+        }
     }
 
     async fn read(&self, id: StageId) -> Result<Reading, StorageError> {

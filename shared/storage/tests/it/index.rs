@@ -8,6 +8,7 @@ use slipway_process::{SystemClock, Tasks};
 use slipway_stages::{StageRecord, labels, labels::StageLabels};
 use slipway_storage::{
     IndexDir, ManagedImages, Records as _, RepoStorage, StageStorage as _,
+    beside::copy,
     conformance::{self, Lab as _, at},
     kv::StagePlace as _,
 };
@@ -132,6 +133,54 @@ async fn what_announces_nothing_is_seen_after_a_day() {
     let listings = hosts.listings();
     find(&hosts.process_at(1, NOW), &labels).await;
     assert_eq!(hosts.listings(), listings + 1);
+    tasks.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_stage_whose_publisher_was_killed_is_announced_by_who_finishes_it() {
+    let tasks = Tasks::new();
+    let hosts = Hosts::new(&tasks).await;
+    let labels = conformance::labels("stage");
+    assert_eq!(find(&hosts.process(1), &labels).await, []);
+    let stage = at(&hosts.plain().upload(&labels, "salt").await, NOW);
+    hosts.plain().tag(&stage.at.digest, &stage.id.to_string()).await;
+    assert_eq!(find(&hosts.process(1), &labels).await, [], "nobody has said so");
+    hosts.process(2).tag(&stage).await.unwrap();
+    assert_eq!(find(&hosts.process(1), &labels).await, std::slice::from_ref(&stage));
+    // To see that it stands is no news.
+    let moved = hosts.fake.count("PUT", "/slipway-index");
+    hosts.process(2).stands(&stage).await.unwrap();
+    assert_eq!(hosts.fake.count("PUT", "/slipway-index"), moved);
+    tasks.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_is_copied_with_its_tag_is_announced() {
+    let tasks = Tasks::new();
+    let hosts = Hosts::new(&tasks).await;
+    let labels = conformance::labels("stage");
+    let stage = at(&hosts.plain().upload(&labels, "salt").await, NOW);
+    assert_eq!(find(&hosts.process(1), &labels).await, []);
+    let lab = hosts.plain();
+    let tag = stage.id.to_string();
+    copy::as_it_is(&lab.client, (&stage.at, &lab.repo), &lab.repo, Some(&tag)).await.unwrap();
+    assert_eq!(find(&hosts.process(1), &labels).await, [stage]);
+    tasks.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_marker_that_cannot_be_moved_any_more_is_an_error() {
+    let tasks = Tasks::new();
+    let hosts = Hosts::new(&tasks).await;
+    let labels = conformance::labels("stage");
+    assert_eq!(find(&hosts.process(1), &labels).await, []);
+    hosts.fake.make_immutable();
+    let stage = at(&hosts.plain().upload(&labels, "salt").await, NOW);
+    let error = hosts.process(2).tag(&stage).await.unwrap_err().to_string();
+    assert!(error.contains("exclude `slipway-index`") && error.contains("or delete it"), "{error}");
+    hosts.fake.delete_tag("slipway-index");
+    hosts.process(2).tag(&stage).await.unwrap();
+    assert_eq!(find(&hosts.process(1), &labels).await, [stage]);
     tasks.shut_down().await;
 }
 

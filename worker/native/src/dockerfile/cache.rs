@@ -15,6 +15,8 @@ use slipway_oci::BlobDigest;
 use super::{Build, cursor::Cursor, step::Place};
 use crate::{Shared, error};
 
+/// Layers that the kernel lays over each other, with some places left for what is mounted.
+const MOST_LAYERS: usize = 490;
 /// The scheme of keys: another one finds nothing of this.
 const SCHEME: &str = "slipway-step-1";
 
@@ -88,6 +90,11 @@ where
         build.say(&format!("{} (cached)", place.title)).await;
         cursor.add(layer, &created, by);
         return Ok(());
+    }
+    if cursor.layers.len() >= MOST_LAYERS {
+        let why =
+            format!("the image has {MOST_LAYERS} layers already, and no more can lie on each other: join instructions");
+        return Err(place.told(BackendError::Refused(why)));
     }
     // The semaphore is never closed.
     let _place = build.places.acquire().await;

@@ -11,8 +11,9 @@ use super::{
     cache::{self, Key},
     copy::{self, Ground, Selected},
     cursor::Cursor,
+    held::Held,
     history::LAYERED,
-    step::{Held, Place},
+    step::Place,
 };
 use crate::{commit, error, stubs::Places, workspace::Room};
 
@@ -37,7 +38,7 @@ pub(super) async fn put(
         let layers = cursor.layers.clone();
         let (owned, below) = (Arc::clone(&shared), layers.clone());
         let make = move || Room::make(&owned, &below, &name, &Places::default()).map(Arc::new);
-        let room = Held::new(&shared, shared.tasks.blocking(make).await?);
+        let room = Held::new(&shared.tasks, shared.tasks.blocking(make).await?);
         copy::put(&shared, selected, files, &room.get(), &directory).await?;
         let (owned, room) = (Arc::clone(&shared), room.take());
         shared.tasks.blocking(move || commit::layer(&owned.store, room, &layers)).await

@@ -16,8 +16,9 @@ use super::{
     Build,
     cache::{self, Key},
     cursor::Cursor,
+    held::Held,
     history,
-    step::{Held, Place},
+    step::Place,
     workdir::ensure,
 };
 use crate::{
@@ -65,7 +66,7 @@ fn variables(cursor: &Cursor) -> BTreeMap<String, String> {
 /// The network of a command: that of the build, unless it names its own.
 fn network(build: &Build, run: &Run) -> Option<String> {
     match run.network {
-        None | Some(Network::Default) => build.order.network.clone(),
+        None | Some(Network::Default) => build.order.network.clone().filter(|network| !network.is_empty()),
         Some(Network::None) => Some("none".to_owned()),
         Some(Network::Host) => Some("host".to_owned()),
     }
@@ -113,9 +114,11 @@ impl Started {
             Ok(room)
         };
         let room: Arc<Room> = shared.tasks.blocking(make).await?;
-        let room = Held::new(&shared, room);
+        let room = Held::new(&shared.tasks, room);
         let (user, hosts) = (cursor.config.config.user.clone(), hosts(&build.order.add_hosts)?);
-        let Opened { mounts, seen, whole, mut confided, memory, variables: more, held } = opened;
+        let Opened { mounts, seen, whole, mut confided, memory, variables: more, held, caches } = opened;
+        // Caches are measured when they are given back.
+        let held = Held::new(&shared.tasks, Arc::new((held, caches)));
         confided.extend(script);
         variables.extend(more);
         let plan = move |_: &crate::Shared, room: &Room| {
@@ -148,7 +151,7 @@ impl Started {
         }
         let (owned, room) = (Arc::clone(&shared), room.take());
         let keep = move || {
-            drop(held);
+            drop(held.take());
             commit::layer(&owned.store, room, &layers)
         };
         shared.tasks.blocking(keep).await

@@ -1,12 +1,9 @@
 //! One stage, and one instruction of it.
 
-use std::sync::Arc;
-
 use slipway_backend::BackendError;
 use slipway_dockerfile::{Head, Origin, Step, Written};
 
 use super::{Build, at, base, config, cursor::Cursor, files, run, workdir, wrong};
-use crate::{Shared, workspace::Room};
 
 /// Where an instruction stands: what is told of it.
 pub(super) struct Place<'a> {
@@ -72,38 +69,6 @@ async fn one(build: &Build, cursor: &mut Cursor, place: &Place<'_>) -> Result<()
         other => {
             config::apply(cursor, &other);
             Ok(())
-        }
-    }
-}
-
-/// A room that is removed where that may take a while, however this ends.
-pub(super) struct Held {
-    shared: Arc<Shared>,
-    room: Option<Arc<Room>>,
-}
-
-impl Held {
-    /// Of a room that nobody else has.
-    pub(super) fn new(shared: &Arc<Shared>, room: Arc<Room>) -> Self {
-        Self { shared: Arc::clone(shared), room: Some(room) }
-    }
-
-    /// The room, to be used and given back.
-    pub(super) fn get(&self) -> Arc<Room> {
-        Arc::clone(self.room.as_ref().expect("it is taken last"))
-    }
-
-    /// The room, when nobody uses it any more.
-    pub(super) fn take(mut self) -> Arc<Room> {
-        self.room.take().expect("it is taken once")
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(room) = self.room.take() {
-            let tasks = self.shared.tasks.clone();
-            self.shared.tasks.spawn(async move { tasks.blocking(move || drop(room)).await });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use slipway_backend::{
     BackendError, DockerfileBuild, LocalImage, Secrets, SshAgent,
-    conformance::{Harness, Item, archive, build_of, collect, file},
+    conformance::{Harness, Item, archive, build_of, collect, file, link},
 };
 use slipway_oci::{ImageAt, ImageConfig, Repo};
 use slipway_process::Environment;
@@ -47,7 +47,7 @@ impl<'a> Scene<'a> {
     }
 
     async fn refused(&self, text: &str) -> String {
-        let (built, said) = self.build(self.order(text), &[file("f", "x")]).await;
+        let (built, said) = self.build(self.order(text), &[file("f", "x"), link("to-the-host", "/usr/share")]).await;
         match built {
             Err(BackendError::Refused(why)) => why,
             other => panic!("{text}: {other:?} {said:?}"),
@@ -261,6 +261,17 @@ async fn caches_last_and_are_shared_as_they_say() {
     let texts: Vec<String> = (10..16).map(locked).collect();
     let builds = texts.iter().map(|text| scene.built(text, &[]));
     futures::future::join_all(builds).await;
+    // Whoever takes two takes them in one order, and one that is mounted twice once.
+    let both = |first: &str, second: &str| {
+        format!(
+            "FROM base\nRUN --mount=type=cache,target=/{first},sharing=locked,id={first} \
+             --mount=type=cache,target=/{second},sharing=locked,id={second} \
+             --mount=type=cache,target=/again,sharing=locked,id={second} \
+             echo {first} > /again/by; cat /{second}/by; usleep 5000\n"
+        )
+    };
+    let texts: Vec<String> = (0..6).map(|at| if at % 2 == 0 { both("x", "y") } else { both("y", "x") }).collect();
+    futures::future::join_all(texts.iter().map(|text| scene.built(text, &[]))).await;
     // Each its own.
     let private = |mark: usize| {
         format!(
@@ -321,6 +332,10 @@ async fn failures_say_where_and_stop_the_others() {
         ("FROM base\nWORKDIR /etc/passwd", "(line 2): WORKDIR /etc/passwd: /etc/passwd is no directory"),
         ("FROM --platform=linux/none base", "not supported yet: --platform=linux/none"),
         ("FROM base\nRUN --mount=target=/ id", "a mount cannot take the place of the whole image"),
+        ("FROM base\nRUN --mount=target=/x,source=to-the-host id", "to-the-host"),
+        ("FROM base\nRUN --mount=from=base,target=/x,source=/none id", "`/none`, which is to be mounted at /x"),
+        ("FROM base\nRUN --mount=type=ssh,uid=7 id", "not supported yet: `mode`, `uid` and `gid` of an ssh agent"),
+        ("FROM base\nRUN --mount=type=cache,target=/x,source=/y id", "only together with `from`"),
         ("FROM base\nRUN --mount=target=/x,source=none id", "`none` is not in the build context"),
         ("FROM base\nEXPOSE x", "`x` is no port"),
         ("FROM base\nENV A=\"${B:?must be set}\"", "must be set"),

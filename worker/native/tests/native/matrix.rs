@@ -8,13 +8,14 @@ use slipway_process::{Environment, child::command};
 use crate::parts::{DRIVER, RUNTIME};
 
 /// What is done once more: all that a sandbox and a layer are.
-pub(crate) const AGAIN: [&str; 9] = [
+pub(crate) const AGAIN: [&str; 10] = [
     "the_suite",
     "parts_of_the_host",
     "shell::",
     "sandbox::",
     "an_image_goes_to",
-    "dockerfile::",
+    "dockerfile::commands",
+    "dockerfile::mounts",
     "equal_files",
     "attacks::links",
     "attacks::descriptors",

@@ -44,6 +44,11 @@ pub(super) struct Taken {
 }
 
 impl Cache {
+    /// What tells it from others.
+    pub(super) fn key(&self) -> String {
+        self.name(0)
+    }
+
     /// Names its directory.
     fn name(&self, number: usize) -> String {
         let from = self.from.iter().map(|(layers, path)| {

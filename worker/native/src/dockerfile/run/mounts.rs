@@ -29,6 +29,8 @@ use crate::{
 const SECRET_MODE: u32 = 0o400;
 /// Mode of a cache.
 const CACHE_MODE: u32 = 0o755;
+/// Mode of the socket of an ssh agent.
+const AGENT_MODE: u32 = 0o600;
 /// The variable that says where an ssh agent is.
 const AGENT: &str = "SSH_AUTH_SOCK";
 
@@ -66,13 +68,28 @@ pub(super) struct Opened {
     pub(super) variables: BTreeMap<String, String>,
     /// To be kept until the command has ended.
     pub(super) held: Vec<Holding>,
+    /// The same.
+    pub(super) caches: Caches,
+}
+
+/// The caches of a command.
+#[derive(Default)]
+pub(super) struct Caches {
+    taken: Vec<Taken>,
+    /// Which of them a mount is, by its number.
+    places: BTreeMap<usize, usize>,
+}
+
+impl Caches {
+    fn directory(&self, mount: usize) -> Option<PathBuf> {
+        self.taken.get(*self.places.get(&mount)?).map(|taken| taken.directory.path())
+    }
 }
 
 /// What a mount stands on.
 pub(super) enum Holding {
     Tree { _tree: Tree, _layers: Vec<Layer>, _work: Option<Work> },
     Work(#[expect(dead_code, reason = "it is only kept")] Work),
-    Cache(#[expect(dead_code, reason = "it is only kept")] Taken),
 }
 
 impl Mounts {
@@ -103,10 +120,41 @@ impl Mounts {
         }
     }
 
+    /// Takes the caches: in an order that all commands keep, so that no two wait for each other, and each once, however often it
+    /// is mounted.
+    async fn take(&self, build: &Build) -> Result<Caches, BackendError> {
+        let mut wanted: Vec<(String, usize, Cache)> = Vec::new();
+        for (number, found) in self.0.iter().enumerate() {
+            let MountKind::Cache(sharing) = &found.mount.kind else { continue };
+            let cache = Cache {
+                id: found.mount.id().to_owned(),
+                sharing: *sharing,
+                mode: found.mount.mode.unwrap_or(CACHE_MODE),
+                owner: (found.mount.uid, found.mount.gid),
+                from: match &found.from {
+                    From::Layers(layers) => Some((layers.clone(), found.mount.source.clone())),
+                    _ => None,
+                },
+            };
+            wanted.push((cache.key(), number, cache));
+        }
+        wanted.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
+        let mut caches = Caches::default();
+        let mut last: Option<String> = None;
+        for (key, number, cache) in wanted {
+            if last.as_ref() != Some(&key) {
+                caches.taken.push(cache.take(&build.shared).await?);
+                last = Some(key);
+            }
+            caches.places.insert(number, caches.taken.len() - 1);
+        }
+        Ok(caches)
+    }
+
     /// Makes everything ready.
     pub(super) async fn open(&self, build: &Build) -> Result<Opened, BackendError> {
-        let mut opened = Opened::default();
-        for found in &self.0 {
+        let mut opened = Opened { caches: self.take(build).await?, ..Opened::default() };
+        for (number, found) in self.0.iter().enumerate() {
             match (&found.mount.kind, &found.from) {
                 (MountKind::Bind, From::Context(directory)) if found.mount.read_only => {
                     let root = Root::open(directory).map_err(|error| absent(found, &error))?;
@@ -119,21 +167,10 @@ impl Mounts {
                     let lowers = lowers(&build.shared, layers);
                     opened.bind(build, found, lowers, layers.clone()).await?;
                 }
-                (MountKind::Cache(sharing), from) => {
-                    let cache = Cache {
-                        id: found.mount.id().to_owned(),
-                        sharing: *sharing,
-                        mode: found.mount.mode.unwrap_or(CACHE_MODE),
-                        owner: (found.mount.uid, found.mount.gid),
-                        from: match from {
-                            From::Layers(layers) => Some((layers.clone(), found.mount.source.clone())),
-                            _ => None,
-                        },
-                    };
-                    let taken = cache.take(&build.shared).await?;
-                    let (source, target) = (taken.directory.path(), found.target.clone());
+                (MountKind::Cache(_), _) => {
+                    let Some(source) = opened.caches.directory(number) else { continue };
+                    let target = found.target.clone();
                     opened.mounts.push(HostMount { source, target, read_only: found.mount.read_only });
-                    opened.held.push(Holding::Cache(taken));
                 }
                 (MountKind::Tmpfs(size), _) => {
                     let target = found.target.clone();
@@ -198,6 +235,9 @@ async fn one(
             }
         }
         MountKind::Ssh { required } => {
+            if mount.mode.is_some_and(|mode| mode != AGENT_MODE) || (mount.uid, mount.gid) != (0, 0) {
+                return refused("not supported yet: `mode`, `uid` and `gid` of an ssh agent; it is root's".to_owned());
+            }
             let id = mount.id();
             let agent = build.order.agent.as_ref().filter(|agent| agent.ids.iter().any(|own| own == id));
             let Some(agent) = agent else {

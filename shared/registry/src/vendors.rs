@@ -1,0 +1,95 @@
+//! Services whose registries are to be spoken to in another way than the specification has it: all differences in one table.
+
+/// Which service a registry is of, as far as that makes a difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Vendor {
+    /// One that keeps to the specification: Docker distribution, Harbor, GHCR, GitLab, ACR, Quay, Nexus, Docker Hub, zot.
+    #[default]
+    Plain,
+    /// Amazon's ECR.
+    Ecr,
+    /// Google's Artifact Registry, and what was before it.
+    Google,
+}
+
+/// What differs.
+struct Traits {
+    vendor: Vendor,
+    /// Whether its registries have this host.
+    is_of: fn(&str) -> bool,
+    /// Size of a chunk of an upload, in bytes. GHCR takes no more than 4 MiB; parts in ECR have at least 5, but for the last.
+    chunk: usize,
+    /// Whether the answer to a chunk tells how far the upload has come; else a chunk that was taken was taken whole.
+    tells_progress: bool,
+    /// Whether a blob may come in several requests; else in one, which cannot be resumed.
+    takes_chunks: bool,
+}
+
+const MIB: usize = 1024 * 1024;
+
+const TABLE: [Traits; 3] = [
+    Traits {
+        vendor: Vendor::Ecr,
+        is_of: |host| host == "public.ecr.aws" || (host.contains(".dkr.ecr.") && host.contains(".amazonaws.com")),
+        chunk: 10 * MIB,
+        tells_progress: false,
+        takes_chunks: true,
+    },
+    Traits {
+        vendor: Vendor::Google,
+        is_of: |host| host == "gcr.io" || host.ends_with(".gcr.io") || host.ends_with(".pkg.dev"),
+        chunk: 4 * MIB,
+        tells_progress: true,
+        takes_chunks: false,
+    },
+    Traits { vendor: Vendor::Plain, is_of: |_| true, chunk: 4 * MIB, tells_progress: true, takes_chunks: true },
+];
+
+impl Vendor {
+    /// The service behind a host.
+    pub fn of(host: &str) -> Self {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        TABLE.iter().find(|row| (row.is_of)(&name)).map(|row| row.vendor).unwrap_or_default()
+    }
+
+    pub(crate) fn chunk(self) -> usize {
+        self.row().chunk
+    }
+
+    pub(crate) fn tells_progress(self) -> bool {
+        self.row().tells_progress
+    }
+
+    pub(crate) fn takes_chunks(self) -> bool {
+        self.row().takes_chunks
+    }
+
+    fn row(self) -> &'static Traits {
+        TABLE.iter().find(|row| row.vendor == self).unwrap_or(&TABLE[TABLE.len() - 1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_tell_their_service() {
+        let cases = [
+            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", Vendor::Ecr),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", Vendor::Ecr),
+            ("public.ecr.aws", Vendor::Ecr),
+            ("Europe-Docker.pkg.dev", Vendor::Google),
+            ("eu.gcr.io", Vendor::Google),
+            ("gcr.io:443", Vendor::Google),
+            ("ghcr.io", Vendor::Plain),
+            ("notgcr.io", Vendor::Plain),
+            ("pkg.dev.example.org", Vendor::Plain),
+            ("127.0.0.1:5000", Vendor::Plain),
+        ];
+        for (host, vendor) in cases {
+            assert_eq!(Vendor::of(host), vendor, "{host}");
+            assert_eq!(vendor.row().vendor, vendor);
+        }
+    }
+}
