@@ -50,7 +50,7 @@ pub async fn as_it_is(
     put.map_err(CopyError::Target)?;
     match tag {
         // Somebody may keep a listing of that repository.
-        Some(_) => Marker::new(client.clone(), to.clone()).announce().await.map_err(CopyError::Target),
+        Some(_) => Marker::new(client.clone(), to.clone()).announce(false).await.map(drop).map_err(CopyError::Target),
         None => Ok(()),
     }
 }
