@@ -58,7 +58,7 @@ pub(crate) fn wanted(
 pub(crate) fn lines(tags: &[CustomTag], images: &[BuiltImage]) -> Vec<String> {
     let line = |wanted: &CustomTag| {
         let image = images.iter().find(|image| image.names.contains(&wanted.image))?;
-        let tag = custom_tags::fill(&wanted.tag, &image.last()?.record.id.to_string());
+        let tag = custom_tags::fill(&wanted.tag, &image.whole()?.0);
         Some(format!("Tagged {} as {}:{tag}", wanted.image, image.repo()?))
     };
     tags.iter().filter_map(line).collect()

@@ -12,7 +12,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use slipway_backend::LocalImage;
 use slipway_gateway::Shelf;
 use slipway_oci::{ImageAt, Repo};
@@ -41,13 +41,13 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    /// Copies images to their destinations, one after the other, and tells of each.
+    /// Copies images, each of which is one or an image for each platform, to their destinations, one after the other, and tells of each.
     ///
     /// # Errors
     /// When a copy cannot be made; the earlier ones stay.
     pub(crate) async fn export(
         &self,
-        copies: &[(ImageAt, Destination)],
+        copies: &[(Vec<ImageAt>, Destination)],
         mut tell: impl FnMut(&Destination),
     ) -> Result<()> {
         let tasks = Tasks::new();
@@ -58,7 +58,7 @@ impl Exporter {
 
     async fn all(
         &self,
-        copies: &[(ImageAt, Destination)],
+        copies: &[(Vec<ImageAt>, Destination)],
         tasks: &Tasks,
         tell: &mut impl FnMut(&Destination),
     ) -> Result<()> {
@@ -70,9 +70,9 @@ impl Exporter {
         let room = Room::make(&self.tmp)?;
         let shelf = Shelf::start(&room.0, tasks).await.context("open a shelf for images on their way")?;
         let work = async {
-            for (image, destination) in copies {
+            for (images, destination) in copies {
                 let doing = || format!("export to {destination}");
-                self.one(image, destination, (&client, host.as_ref()), (&shelf, &room.0), tasks)
+                self.one(images, destination, (&client, host.as_ref()), (&shelf, &room.0), tasks)
                     .await
                     .with_context(doing)?;
                 tell(destination);
@@ -88,7 +88,7 @@ impl Exporter {
 
     async fn one(
         &self,
-        image: &ImageAt,
+        images: &[ImageAt],
         destination: &Destination,
         (client, host): (&Client, Option<&Host>),
         (shelf, room): (&Shelf, &Path),
@@ -98,19 +98,26 @@ impl Exporter {
             Destination::Registry(repo, _) => repo,
             Destination::Docker(_) | Destination::Layout(..) | Destination::Archive(..) => shelf.repo(),
         };
-        let at = in_registry(image, host, via).await?;
-        let source = Source::read(client, &at, &self.labels).await?;
+        let mut sources: Vec<Source> = Vec::new();
+        for image in images {
+            let at = in_registry(image, host, via).await?;
+            sources.extend(Source::read_all(client, &at, &self.labels).await?);
+        }
+        let only = || match sources.as_slice() {
+            [source] => Ok(source),
+            _ => bail!("it can hold one platform only: choose that with --platform"),
+        };
         match destination {
-            Destination::Registry(repo, tag) => registry::write(client, &source, repo, tag).await,
+            Destination::Registry(repo, tag) => registry::write(client, &sources, repo, tag).await,
             Destination::Layout(directory, tag) => {
-                layout::write(client, &source, directory, tag.as_deref(), tasks).await
+                layout::write(client, &sources, directory, tag.as_deref(), tasks).await
             }
             Destination::Archive(file, name) => {
-                archive::write(client, &source, file, name.as_deref(), (room, tasks)).await
+                archive::write(client, only()?, file, name.as_deref(), (room, tasks)).await
             }
             Destination::Docker(name) => {
                 let file = room.join(random_id());
-                archive::write(client, &source, &file, Some(name), (room, tasks)).await?;
+                archive::write(client, only()?, &file, Some(name), (room, tasks)).await?;
                 let opened = tokio::fs::File::open(&file).await.context("read what is to be loaded")?;
                 let stream = Box::pin(tokio_util::io::ReaderStream::new(opened));
                 let engine = (self.engine.host.as_deref(), self.engine.certificates.as_deref());

@@ -28,6 +28,7 @@ mod reference;
 pub(crate) mod report;
 pub(crate) mod resolve;
 pub(crate) mod service;
+pub(crate) mod stages;
 pub(crate) mod storage;
 pub(crate) mod table;
 pub(crate) mod unneeded;

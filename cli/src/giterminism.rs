@@ -5,10 +5,11 @@ pub(crate) mod disk;
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use slipway_config::{DockerfileImage, Image, ImageKind, StapelImage};
+use slipway_config::{DockerfileImage, ImageKind, StapelImage};
 use slipway_digest::CommitId;
 use slipway_git::{Dirty, DirtyKind, GitError, GitView as _, Repository};
 use slipway_paths::{ContextFilter, PathFilter, Scope, TreePath};
+use slipway_stages::Graph;
 
 use crate::{failure::Failure, project::Project};
 
@@ -61,18 +62,19 @@ fn covers(dirty: &Dirty, path: &TreePath) -> bool {
 ///
 /// # Errors
 /// Names every such file.
-pub(crate) fn check(project: &Project, images: &[Image], platform: &str, contexts: &Contexts) -> Result<(), Failure> {
+pub(crate) fn check(project: &Project, graph: &Graph, contexts: &Contexts) -> Result<(), Failure> {
     if project.dirty.is_empty() {
         return Ok(());
     }
     let mut used: BTreeSet<Dirty> = BTreeSet::new();
-    for image in images {
+    for (image, platform) in graph.targets().iter().enumerate().map(|(n, target)| (graph.image(n), &target.platform)) {
+        let platform = platform.as_ref().map(ToString::to_string).unwrap_or_default();
         let doing = || format!("check that the files of image {} are committed", image.name());
         let found = match &image.kind {
             ImageKind::Stapel(stapel) => Ok(mappings(project, stapel)),
             ImageKind::Dockerfile(dockerfile) => {
                 let commit = contexts.commit(image.name()).unwrap_or(project.commit);
-                context(project, dockerfile, platform, commit).map(|mut used| {
+                context(project, dockerfile, &platform, commit).map(|mut used| {
                     used.retain(|dirty| !contexts.takes(image.name(), &dirty.path));
                     used
                 })

@@ -6,7 +6,10 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use slipway_backend::{BackendError, ContainerBackend, LocalImage, Setup, Terminal};
 use slipway_process::{Environment, Tasks, random_id};
-use slipway_stages::{Graph, StageRecord, build::BuiltImage};
+use slipway_stages::{
+    Graph, StageRecord,
+    build::{BuiltImage, BuiltTarget},
+};
 use slipway_worker::{Introspect, Moment};
 
 use crate::{
@@ -64,27 +67,37 @@ impl Introspector {
     /// When a shell cannot be opened.
     pub(crate) async fn visit(&self, backend: &dyn ContainerBackend, images: &[BuiltImage]) -> anyhow::Result<()> {
         for image in images {
-            for (at, stage) in image.stages.iter().enumerate() {
-                let wanted = |places: &[Place]| {
-                    let names = |name: &String| image.names.iter().any(|own| own.to_string() == *name);
-                    places.iter().any(|place| place.kind == stage.kind && place.image.as_ref().is_none_or(names))
-                };
-                let name = image.names.first().map(ToString::to_string).unwrap_or_default();
-                let name = format!("{name}/{}", stage.kind);
-                if wanted(&self.flags.before) {
-                    match at.checked_sub(1).and_then(|below| image.stages.get(below)) {
-                        Some(below) => {
-                            let what = format!("what stage {name} was built on");
-                            self.shell(backend, (&what, &name), &below.record).await?;
-                        }
-                        None => {
-                            self.printer.warn(&format!("no shell is opened: {name} is the first stage of its image"))
-                        }
+            for target in &image.platforms {
+                self.visit_one(backend, image, target).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn visit_one(
+        &self,
+        backend: &dyn ContainerBackend,
+        image: &BuiltImage,
+        target: &BuiltTarget,
+    ) -> anyhow::Result<()> {
+        for (at, stage) in target.stages.iter().enumerate() {
+            let wanted = |places: &[Place]| {
+                let names = |name: &String| image.names.iter().any(|own| own.to_string() == *name);
+                places.iter().any(|place| place.kind == stage.kind && place.image.as_ref().is_none_or(names))
+            };
+            let name = image.names.first().map(ToString::to_string).unwrap_or_default();
+            let name = format!("{name}/{}", stage.kind);
+            if wanted(&self.flags.before) {
+                match at.checked_sub(1).and_then(|below| target.stages.get(below)) {
+                    Some(below) => {
+                        let what = format!("what stage {name} was built on");
+                        self.shell(backend, (&what, &name), &below.record).await?;
                     }
+                    None => self.printer.warn(&format!("no shell is opened: {name} is the first stage of its image")),
                 }
-                if wanted(&self.flags.stages) {
-                    self.shell(backend, (&format!("stage {name}"), &name), &stage.record).await?;
-                }
+            }
+            if wanted(&self.flags.stages) {
+                self.shell(backend, (&format!("stage {name}"), &name), &stage.record).await?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ mod cluster;
 mod commands;
 mod custom_tags;
 mod embedded;
+mod emulation;
 mod engine;
 mod export;
 mod failure;

@@ -12,14 +12,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use slipway_oci::Repo;
+use slipway_oci::{Platform, Repo};
 use slipway_process::random_id;
 use slipway_stages::{
     StageKind, StageRecord,
-    build::{BuiltImage, BuiltStage, Source},
+    build::{BuiltImage, BuiltStage, BuiltTarget, Source},
 };
 
-pub(crate) use read::read;
+pub(crate) use read::{Reported, read};
 
 use crate::flags::report::{ReportFlags, ReportFormat};
 
@@ -28,6 +28,8 @@ use crate::flags::report::{ReportFlags, ReportFormat};
 pub(crate) struct ReportFile {
     path: PathBuf,
     format: ReportFormat,
+    /// Whether images are listed by platform, too.
+    by_platform: bool,
 }
 
 impl ReportFile {
@@ -44,7 +46,7 @@ impl ReportFile {
         if path.is_dir() {
             bail!("write the build report {}: it is a directory", flags.path);
         }
-        Ok(Self { path, format: flags.format })
+        Ok(Self { path, format: flags.format, by_platform: flags.by_platform })
     }
 
     /// Writes the report: whole, or not at all.
@@ -53,7 +55,7 @@ impl ReportFile {
     /// When the file cannot be written.
     pub(crate) fn write(&self, images: &[BuiltImage], commit: &str) -> anyhow::Result<()> {
         let text = match self.format {
-            ReportFormat::Json => json(images, commit),
+            ReportFormat::Json => json(images, commit, self.by_platform),
             ReportFormat::Env => env(images),
         };
         replace(&self.path, text.as_bytes()).with_context(|| format!("write the build report {}", self.path.display()))
@@ -125,9 +127,16 @@ impl Place {
         format!("{}:{}", self.repo, self.tag)
     }
 
-    /// Where an image is that was built; `None` for one without stages, which is none.
+    /// Where an image is that was built: its index, or the only image that it is, or where no index can be the one for
+    /// this host. `None` for one without stages, which is none.
     pub(crate) fn of_image(image: &BuiltImage) -> Option<Self> {
-        Some(Self::of(&image.last()?.record, image.repo()?))
+        let repo = image.repo()?;
+        if let Some(index) = &image.index {
+            let (repo, tag) = (repo.to_string(), index.tag.clone());
+            let (image_name, image_digest) = (format!("{repo}:{tag}"), index.at.digest.to_string());
+            return Some(Self { repo, tag, image_id: String::new(), image_digest, image_name });
+        }
+        Some(Self::of(&for_this_host(image)?.last()?.record, repo))
     }
 
     fn of(record: &StageRecord, repo: &Repo) -> Self {
@@ -144,13 +153,25 @@ impl Place {
     }
 }
 
-/// The report as JSON: images under each of their names, artifacts left out.
-fn json(images: &[BuiltImage], commit: &str) -> String {
+/// The image for the platform that this host is; another one where there is none.
+fn for_this_host(image: &BuiltImage) -> Option<&BuiltTarget> {
+    let host = Platform::host();
+    image.platforms.iter().find(|target| target.platform == host).or(image.platforms.first())
+}
+
+/// The report as JSON: images under each of their names, artifacts left out; each by platform, when that is wanted.
+fn json(images: &[BuiltImage], commit: &str, by_platform: bool) -> String {
     let mut report = Report { images: BTreeMap::new(), images_by_platform: BTreeMap::new() };
     for image in images.iter().filter(|image| !image.artifact) {
         for name in &image.names {
             if let Some(entry) = entry(image, &name.0, commit) {
                 report.images.insert(name.0.clone(), entry);
+            }
+            for target in image.platforms.iter().filter(|_| by_platform) {
+                if let Some(entry) = of_target(image, target, &name.0, commit) {
+                    let each = report.images_by_platform.entry(name.0.clone()).or_default();
+                    each.insert(target.platform.to_string(), entry);
+                }
             }
         }
     }
@@ -162,21 +183,37 @@ fn json(images: &[BuiltImage], commit: &str) -> String {
     String::from_utf8(bytes).expect("JSON of texts is UTF-8")
 }
 
-/// `None` for an image without stages, which is none.
+/// `None` for an image without stages, which is none. Of an image for several platforms all of them are told together.
 fn entry(image: &BuiltImage, name: &str, commit: &str) -> Option<Image> {
-    let last = image.last()?;
-    let dockerfile = image.stages.iter().any(|stage| stage.kind == StageKind::Dockerfile);
+    let platforms: Vec<String> = image.platforms.iter().map(|target| target.platform.to_string()).collect();
+    Some(Image {
+        place: Place::of_image(image)?,
+        target_platform: platforms.join(","),
+        rebuilt: image.rebuilt(),
+        size: image.lasts().map(|last| last.record.size).sum(),
+        build_time: seconds(image.stages().map(|stage| stage.took).sum()),
+        stages: image.stages().map(stage).collect(),
+        ..of_target(image, image.platforms.first()?, name, commit)?
+    })
+}
+
+/// The image for one platform.
+fn of_target(image: &BuiltImage, target: &BuiltTarget, name: &str, commit: &str) -> Option<Image> {
+    let last = target.last()?;
+    let dockerfile = target.stages.iter().any(|stage| stage.kind == StageKind::Dockerfile);
+    // What the final repository has of it has no tag of its own there.
+    let repo = if image.index.is_some() { &last.record.at.repo } else { image.repo()? };
     Some(Image {
         werf_image_name: name.to_owned(),
-        place: Place::of_image(image)?,
+        place: Place::of(&last.record, repo),
         config_type: if dockerfile { "dockerfile" } else { "stapel" },
-        target_platform: last.record.platform.to_string(),
-        rebuilt: image.rebuilt(),
+        target_platform: target.platform.to_string(),
+        rebuilt: target.stages.iter().any(|stage| stage.source == Source::Built),
         is_final: image.is_final,
         size: last.record.size,
-        build_time: seconds(image.stages.iter().map(|stage| stage.took).sum()),
+        build_time: seconds(target.stages.iter().map(|stage| stage.took).sum()),
         commit: commit.to_owned(),
-        stages: image.stages.iter().map(stage).collect(),
+        stages: target.stages.iter().map(stage).collect(),
     })
 }
 

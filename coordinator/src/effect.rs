@@ -1,6 +1,7 @@
 //! What the engine does to the world: publishing, and keeping records.
 
 mod custom_tags;
+mod indexes;
 mod publish;
 mod record;
 mod reject;
@@ -14,6 +15,7 @@ use slipway_stages::{
 };
 
 pub(crate) use custom_tags::custom_tags;
+pub(crate) use indexes::indexed;
 pub(crate) use publish::{Published, publish};
 pub(crate) use record::record;
 pub(crate) use reject::reject;

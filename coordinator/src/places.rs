@@ -12,7 +12,7 @@ use slipway_process::Clock;
 use slipway_protocol::{OtherRepos, SubmitRequest};
 use slipway_registry::Client;
 use slipway_storage::{
-    Beside, CacheRepo, CustomTags, FinalRepo, LedgerRecords, Publisher, Records, RepoStorage, SecondaryRepo,
+    Beside, CacheRepo, CustomTags, FinalRepo, Indexes, LedgerRecords, Publisher, Records, RepoStorage, SecondaryRepo,
     StageStorage,
     kv::{Attempts, Fences, KvLedger, SharedPublisher, SharedStages, StagePlace},
 };
@@ -77,6 +77,7 @@ impl Places {
             caches: others.caches.iter().map(cache).map(Arc::new).collect(),
             secondaries: others.secondaries.iter().map(secondary).map(Arc::new).collect(),
             final_repo: others.final_repo.clone().map(|repo| FinalRepo::new(self.client.clone(), repo)),
+            indexes: Some(Indexes::new(self.client.clone())),
         }
     }
 

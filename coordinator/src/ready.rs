@@ -7,7 +7,7 @@ use std::{
 
 use slipway_config::{Config, Image, ImageKind, ImageName, MountSource, Secret, SecretSource, closure, hide::HIDDEN};
 use slipway_protocol::{BuildName, SubmitRequest};
-use slipway_stages::{Build, BuildOptions, Graph, Settings};
+use slipway_stages::{Build, BuildOptions, Graph, Platforms, Settings};
 
 /// Most images that are named in a request.
 const MAX_IMAGES: usize = 100_000;
@@ -39,7 +39,14 @@ pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
     }
     let images = closure(&config, &chosen);
     check_supported(&config, &request.config_name, &images)?;
-    Ok(Graph::new(images.into_iter().cloned().collect()))
+    let platforms = Platforms { forced: request.platforms.clone(), otherwise: request.platform.clone() };
+    let images: Vec<Image> = images.into_iter().cloned().collect();
+    let graph =
+        Graph::for_platforms(images, |image| platforms.of(&config, image)).map_err(|error| error.to_string())?;
+    if graph.targets().len() > MAX_IMAGES {
+        return Err(format!("more than {MAX_IMAGES} images for platforms are named"));
+    }
+    Ok(graph)
 }
 
 /// Refuses passwords: what is submitted is stored, and may be read by whoever looks after the cluster.

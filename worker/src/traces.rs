@@ -30,7 +30,7 @@ impl Traces {
             Job::Checksum(_) => span.with("slipway.stage", "checksum"),
             Job::Deliver(delivery) => {
                 let span = span.with("slipway.stage", "deliver");
-                span.with("slipway.digest", &delivery.id.digest.to_string())
+                span.with("slipway.digest", delivery.tag.split('-').next().unwrap_or_default())
             }
         }
     }

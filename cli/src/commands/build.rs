@@ -4,10 +4,11 @@ mod backend;
 mod flags;
 mod request;
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use slipway_config::{Config, GitWorktree, ImageName};
 use slipway_digest::CommitId;
+use slipway_oci::Platform;
 use slipway_process::random_id;
 use slipway_protocol::SecretValues;
 use slipway_stages::{Graph, Settings, build::BuildFailure};
@@ -16,9 +17,9 @@ use slipway_telemetry::{Span, Tracer};
 use super::{selection, session::Session, trace};
 use crate::{
     archives,
-    choose::EngineAddress,
+    choose::{Backend, EngineAddress},
     cluster::{self, ClusterRequest},
-    custom_tags, embedded,
+    custom_tags, embedded, emulation,
     failure::{Exit, Failure},
     flags::{building::ADD_CUSTOM_TAG, introspect::FOLLOW},
     follow, giterminism, history,
@@ -86,8 +87,9 @@ async fn build_within(
     if let Some(network) = &flags.building.network {
         config.set_network(network);
     }
-    let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.building.final_only)?;
-    let platform = selection::platform(&config, graph.images(), &flags.building.platforms)?;
+    let platforms = selection::platforms(&flags.building.platforms)?;
+    let chosen = (flags.building.final_only, &platforms);
+    let graph = selection::graph(&config, &project.rendering, &session.patterns, chosen)?;
     if !check(&config)? {
         return Ok(None);
     }
@@ -99,8 +101,8 @@ async fn build_within(
         archives::refuse_in_cluster(&project, graph.images())?;
     }
     let worktree = (config.worktree, !flags.building.require_built);
-    let checked = checked(session, (project, worktree), graph, platform.to_string(), flags.cluster.is_some());
-    let Checked { project, graph, contexts, sources, secrets } = checked.await?;
+    let checked = checked(session, (project, worktree), graph, flags.cluster.is_some());
+    let Checked { project, graph, contexts, sources, foreign, secrets } = checked.await?;
     let asked = flags.building.virtual_merge.as_ref();
     let virtual_merge = asked.map(|named| history::virtual_merge(&project, named)).transpose()?;
     let settings = Settings {
@@ -111,25 +113,25 @@ async fn build_within(
         commit_time_human: timestamp::go(project.authored),
         project_dir: project.prefix.clone(),
         run: random_id(),
-        platform,
+        platform: platforms.otherwise.clone(),
         dev: project.is_dev(),
         virtual_merge,
         sources: flags.places(),
         foresees: flags.repo.is_some() && flags.cluster.is_none(),
     };
-    let files = failure::Files::new(project.rendering.clone(), graph.images());
+    let files = failure::Files::new(project.rendering.clone(), &graph);
     let mut host = None;
     let commit = project.commit.to_string();
-    trace::describe(span, &settings, flags.repo.as_ref());
+    trace::describe(span, (&settings, &graph), flags.repo.as_ref());
     let built = if let (Some(client), Some(repo)) = (&flags.cluster, &flags.repo) {
-        let given = (graph, settings, sources, secrets);
+        let given = (graph, settings, sources, secrets, platforms.forced);
+        let images = given.0.targets().len();
         let mut request = cluster_request(session, &flags, &project, given, (client, repo))?;
         span.set("slipway.build", request.name.as_str());
         request.submit.traceparent = span.traceparent();
         if flags.detach {
             return detached(session, &request).await.map(|()| None);
         }
-        let images = request.submit.images.len();
         watched(session, images, |tell| Box::pin(async move { cluster::build(&request, tell).await })).await
     } else {
         let engine = EngineAddress::from_environment(&session.world.environment);
@@ -137,6 +139,10 @@ async fn build_within(
             Introspector::new(flags.introspect.clone(), &graph, &session.world.environment, &session.printer);
         let introspect = introspect.map_err(Failure::usage)?.map(Arc::new);
         let choice = backend(session, &flags, &engine, &config).await?;
+        if !flags.building.require_built && (choice.backend == Backend::Native || engine.is_here()) {
+            let room = session.home.join("service/tmp");
+            session.blocking(move || emulation::check(&foreign, &room)).await?;
+        }
         let agent = agent(session, &engine, &choice, &graph).await?;
         show_mode(session, &project);
         show_plan(session, flags.building.parallel, flags.building.limit, &graph);
@@ -144,17 +150,28 @@ async fn build_within(
         let own = Own { secrets, agent: agent.as_ref().map(|(socket, _)| socket.clone()), introspect };
         let request = request(session, &flags, &project, Parts { graph, settings, engine, choice, traced, own });
         host = request.repo.is_none().then(|| request.host.clone());
-        let images = request.graph.images().len();
+        let images = request.graph.targets().len();
         watched(session, images, |tell| Box::pin(embedded::build(request, tell))).await
     };
     let outcome = built.map_err(|error| failed(&session.printer, error, &files))?;
     let took = session.world.clock.monotonic().saturating_sub(start);
+    tell(session, &flags, (&outcome, took), &commit)?;
+    Ok(Some(Built { outcome, host }))
+}
+
+/// Says what was built, and writes the report.
+fn tell(
+    session: &Session,
+    flags: &Flags,
+    (outcome, took): (&BuildOutcome, Duration),
+    commit: &str,
+) -> Result<(), Failure> {
     session.printer.info(&summary::text(&outcome.images, took));
     custom_tags::lines(&flags.custom_tags, &outcome.images).iter().for_each(|line| session.printer.info(line));
     if let Some(report) = &flags.report {
-        report.write(&outcome.images, &commit)?;
+        report.write(&outcome.images, commit)?;
     }
-    Ok(Some(Built { outcome, host }))
+    Ok(())
 }
 
 /// A build under way.
@@ -199,6 +216,8 @@ struct Checked {
     contexts: BTreeMap<ImageName, CommitId>,
     /// What a cluster must be given; nothing when this process builds.
     sources: Sources,
+    /// The images whose commands are of other platforms.
+    foreign: Vec<(ImageName, Platform)>,
     /// None when nothing may be built.
     secrets: SecretValues,
 }
@@ -207,7 +226,6 @@ async fn checked(
     session: &Session,
     (mut project, (worktree, builds)): (Project, (GitWorktree, bool)),
     graph: Graph,
-    platform: String,
     cluster: bool,
 ) -> Result<Checked, Failure> {
     let (mut images, home) = (graph.images().to_vec(), session.home.clone());
@@ -217,14 +235,16 @@ async fn checked(
         history::complete(&project.repository, worktree, &images, &printer)?;
         upstreams::take(&mut project, &mut images, &home, &environment)?;
         let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
-        giterminism::check(&project, &images, &platform, &contexts)?;
+        let graph = graph.renewed(images.clone());
+        giterminism::check(&project, &graph, &contexts)?;
         archives::check(&project, &images)?;
         let contexts = contexts.into_commits();
         let gather = |project: &mut Project| upstreams::for_cluster(project, &images, &contexts, &home);
         let sources = if cluster { gather(&mut project)? } else { Sources::default() };
         let secrets =
             if builds { secrets::take(&project, &images, &environment, &printer)? } else { SecretValues::new() };
-        Ok(Checked { project, graph: Graph::new(images), contexts, sources, secrets })
+        let foreign = emulation::foreign(&project, &graph);
+        Ok(Checked { project, graph, contexts, foreign, sources, secrets })
     };
     session.blocking(check).await
 }

@@ -16,6 +16,7 @@ use crate::{
     failure::Failure,
     flags::{bridge::USE_BUILD_REPORT, export::ExportFlags, host::DRY_RUN, storage::StorageFlags},
     host::RegistryOptions,
+    report::Place,
 };
 
 /// Builds images, or takes them from the report, and exports them.
@@ -74,15 +75,15 @@ fn checked(session: &Session, flags: &ExportFlags, names: &[String]) -> Result<b
     Ok(false)
 }
 
-/// Where an image is, and its content-based tag.
-type Origin = (ImageAt, String);
+/// Where an image is for each of its platforms (or what leads to all of them), and its content-based tag.
+type Origin = (Vec<ImageAt>, String);
 
 /// The images as they were built.
 fn of_build(built: &build::Built, names: &[String]) -> Result<Vec<Origin>, Failure> {
     let of = |name: &String| {
         let image = built.outcome.images.iter().find(|image| image.names.iter().any(|own| own.0 == *name));
-        let last = image.and_then(|image| image.last());
-        last.map(|stage| (stage.record.at.clone(), stage.record.id.to_string()))
+        let tag = Place::of_image(image?)?.tag;
+        Some((image?.lasts().map(|last| last.record.at.clone()).collect(), tag))
     };
     let found = names.iter().map(|name| of(name).with_context(|| format!("image {name} was not built")));
     Ok(found.collect::<Result<_, _>>()?)
@@ -102,7 +103,7 @@ fn reported(session: &Session, config: &Config, names: &[String]) -> Result<Vec<
         }
         let repo = place.repo.parse().with_context(|| format!("the build report on image {name}"))?;
         let digest = place.image_digest.parse().with_context(|| format!("the build report on image {name}"))?;
-        Ok((ImageAt { repo, digest }, place.tag.clone()))
+        Ok((vec![ImageAt { repo, digest }], place.tag.clone()))
     };
     Ok(names.iter().map(of).collect::<Result<_, _>>()?)
 }
@@ -129,7 +130,7 @@ fn copies(
     names: &[String],
     found: Vec<Origin>,
     here: &std::path::Path,
-) -> Result<Vec<(ImageAt, Destination)>, String> {
+) -> Result<Vec<(Vec<ImageAt>, Destination)>, String> {
     let images: Vec<Exported<'_>> =
         names.iter().zip(&found).map(|(image, (_, content))| Exported { image, content }).collect();
     let all = destinations(&flags.templates, flags.to, &images, here)?;

@@ -11,7 +11,7 @@ use crate::{
         bridge::USE_BUILD_REPORT,
         report::{BUILD_REPORT_PATH, by_extension},
     },
-    report::{self, Place},
+    report::{self, Place, Reported},
 };
 
 /// An image, and where it is.
@@ -91,6 +91,12 @@ pub(super) async fn obtain(
 
 /// The images that are selected, as the report has them.
 pub(super) fn reported(session: &Session, config: &Config) -> Result<Vec<Located>, Failure> {
+    let entries = entries(session, config)?.into_iter();
+    Ok(entries.map(|(name, entry)| Located { name, place: entry.place }).collect())
+}
+
+/// The same with all that the report says of them.
+pub(super) fn entries(session: &Session, config: &Config) -> Result<Vec<(String, Reported)>, Failure> {
     let path = session.values.text(&BUILD_REPORT_PATH).unwrap_or_default();
     let flags = by_extension(&path).map_err(Failure::usage)?;
     let mut all = report::read(&session.here.join(&flags.path))?;
@@ -98,7 +104,7 @@ pub(super) fn reported(session: &Session, config: &Config) -> Result<Vec<Located
     let mut found = Vec::new();
     for name in chosen.into_iter().filter(|image| !image.artifact).flat_map(|image| &image.names) {
         match all.remove(&name.0) {
-            Some(entry) => found.push(Located { name: name.0.clone(), place: entry.place }),
+            Some(entry) => found.push((name.0.clone(), entry)),
             None if session.patterns.is_empty() => {}
             None => {
                 return Err(

@@ -14,8 +14,8 @@ use crate::{
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let flags = BuildingFlags::from_values(&session.values);
     let (project, config) = session.open().await?;
-    let graph = selection::graph(&config, &project.rendering, &session.patterns, flags.final_only)?;
-    selection::platform(&config, graph.images(), &flags.platforms)?;
+    let chosen = (flags.final_only, &selection::platforms(&flags.platforms)?);
+    let graph = selection::graph(&config, &project.rendering, &session.patterns, chosen)?;
     let sets = plan::sets(&graph);
     let text = match session.values.text(&OUTPUT).as_deref() {
         Some("json") => plan::json(&sets),

@@ -117,10 +117,21 @@ fn stages() -> Command {
     let given = |name: &'static str, help: &'static str| Arg::new(IMAGES).value_name(name).num_args(0..).help(help);
     let digests = || given("DIGEST", "Only the stages of these digests; all by default");
     Command::new("stages")
-        .about("Look after the records of stages that many hosts share (with --repo and --synchronization)")
+        .about("Look after the stages of a repository, and their records that many hosts share")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .subcommand(
+            of(CommandName::StagesCopy, "copy", "Copy stages from one repository to another").arg(images("copy")),
+        )
+        .subcommand(
+            of(CommandName::StagesList, "list", "List the stages of a repository, the oldest first")
+                .arg(given("STAGE", "Only stages of these tags or digests, or what they begin with; all by default")),
+        )
+        .subcommand(
+            of(CommandName::StagesShow, "show", "Show one stage: its image, layers and labels")
+                .arg(Arg::new(IMAGES).value_name("STAGE").required(true).help("The stage, as DIGEST-TIMESTAMP")),
+        )
         .subcommand(of(
             CommandName::StagesAttach,
             "attach",

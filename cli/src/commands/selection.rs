@@ -1,12 +1,9 @@
-//! The images that a command is about, and the platform they are built for.
+//! The images that a command is about, and the platforms they are built for.
 
-use std::collections::BTreeSet;
-
-use anyhow::anyhow;
 use slipway_config::{Config, Image, closure, select};
 use slipway_oci::Platform;
 use slipway_render::Rendering;
-use slipway_stages::Graph;
+use slipway_stages::{Graph, Platforms};
 
 use crate::failure::Failure;
 
@@ -14,12 +11,12 @@ use crate::failure::Failure;
 /// that is no artifact, or with `final_only` every one that may be deployed.
 ///
 /// # Errors
-/// When a pattern matches nothing, or when something that is needed cannot be built yet.
+/// When a pattern matches nothing, when something that is needed cannot be built yet, or is built for other platforms.
 pub(crate) fn graph(
     config: &Config,
     rendering: &Rendering,
     patterns: &[String],
-    final_only: bool,
+    (final_only, platforms): (bool, &Platforms),
 ) -> Result<Graph, Failure> {
     let mut chosen = select(config, patterns).map_err(Failure::usage)?;
     if final_only && patterns.is_empty() {
@@ -27,7 +24,8 @@ pub(crate) fn graph(
     }
     let images = closure(config, &chosen);
     check_supported(config, rendering, &images)?;
-    Ok(Graph::new(images.into_iter().cloned().collect()))
+    let images = images.into_iter().cloned().collect();
+    Graph::for_platforms(images, |image| platforms.of(config, image)).map_err(Failure::project)
 }
 
 /// Refuses directives that cannot be built yet, in the meta section and in the images that are needed.
@@ -44,32 +42,13 @@ fn check_supported(config: &Config, rendering: &Rendering, images: &[&Image]) ->
     if lines.is_empty() { Ok(()) } else { Err(Failure::project_text(lines.join("\n"))) }
 }
 
-/// The platform of a build: an image's own, else the flag's, else the project's, else this host's.
+/// What flags say of platforms; images of which nothing is said are for this host's.
 ///
 /// # Errors
-/// When a platform is malformed, or when there is more than one.
-pub(crate) fn platform(config: &Config, images: &[Image], flags: &[String]) -> Result<Platform, Failure> {
-    let given: Vec<Platform> =
-        flags.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Failure::usage)?;
-    let common = if given.is_empty() { &config.platforms } else { &given };
-    let of = |image: &Image| if image.platforms.is_empty() { common.clone() } else { image.platforms.clone() };
-    let mut platforms: BTreeSet<Platform> = BTreeSet::new();
-    for image in images {
-        let own = of(image);
-        if own.is_empty() {
-            platforms.insert(Platform::host());
-        }
-        platforms.extend(own);
-    }
-    let mut each = platforms.iter();
-    match (each.next(), each.next()) {
-        (None, _) => Ok(Platform::host()),
-        (Some(platform), None) => Ok(platform.clone()),
-        (Some(_), Some(_)) => {
-            let names: Vec<String> = platforms.iter().map(ToString::to_string).collect();
-            Err(Failure::usage(anyhow!("not supported yet: more than one platform in a build ({})", names.join(", "))))
-        }
-    }
+/// When a platform is malformed.
+pub(crate) fn platforms(flags: &[String]) -> Result<Platforms, Failure> {
+    let forced = flags.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Failure::usage)?;
+    Ok(Platforms { forced, otherwise: Platform::host() })
 }
 
 #[cfg(test)]
@@ -100,7 +79,8 @@ from: alpine
 
     fn names(patterns: &[&str]) -> Result<Vec<String>, Failure> {
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-        let graph = graph(&config(), &Rendering::plain("werf.yaml", String::new()), &patterns, false)?;
+        let graph =
+            graph(&config(), &Rendering::plain("werf.yaml", String::new()), &patterns, (false, &platforms(&[])?))?;
         Ok(graph.images().iter().map(|image| image.name().to_string()).collect())
     }
 
@@ -115,16 +95,21 @@ from: alpine
     }
 
     #[test]
-    fn one_platform_is_found_and_two_are_refused() {
-        let config = config();
-        let found = |flags: &[&str]| {
+    fn flags_win_over_images_over_the_project_over_the_host() {
+        let found = |meta: &str, image: &str, flags: &[&str]| {
+            let text = format!("project: p\nconfigVersion: 1\n{meta}---\nimage: app\nfrom: a\n{image}");
+            let config = slipway_config::parse("werf.yaml", &text).unwrap_or_else(|problems| panic!("{problems}"));
             let flags: Vec<String> = flags.iter().map(|text| (*text).to_owned()).collect();
-            platform(&config, &config.images, &flags).map(|platform| platform.to_string())
+            let platforms = platforms(&flags)?;
+            let all = platforms.of(&config, &config.images[0]);
+            Ok::<_, Failure>(all.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
-        assert_eq!(found(&[]).expect("the host's"), Platform::host().to_string());
-        assert_eq!(found(&["linux/arm64"]).expect("the flag's"), "linux/arm64");
-        assert_eq!(found(&["linux"]).expect_err("malformed").exit, Exit::Usage);
-        let two = found(&["linux/arm64", "linux/amd64"]).expect_err("two").text();
-        assert_eq!(two, "not supported yet: more than one platform in a build (linux/amd64, linux/arm64)");
+        let (meta, image) = ("build: {platform: [linux/arm, linux/s390x]}\n", "platform: [linux/arm64]\n");
+        assert_eq!(found("", "", &[]).expect("the host's"), [Platform::host().to_string()]);
+        assert_eq!(found(meta, "", &[]).expect("the project's"), ["linux/arm", "linux/s390x"]);
+        assert_eq!(found(meta, image, &[]).expect("its own"), ["linux/arm64"]);
+        let twice = ["linux/386", "linux/amd64", "linux/386"];
+        assert_eq!(found(meta, image, &twice).expect("the flags'"), ["linux/386", "linux/amd64"]);
+        assert_eq!(found("", "", &["linux"]).expect_err("malformed").exit, Exit::Usage);
     }
 }

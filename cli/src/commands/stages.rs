@@ -1,6 +1,12 @@
-//! `slipway stages attach|import|winners|verify|reject`: the stored stages of a repository that many hosts share.
+//! `slipway stages attach|import|winners|verify|reject`: the stored stages of a repository that many hosts share; and
+//! `copy`, `list` and `show`, which ask the repository alone.
 
+mod copy;
+mod listing;
 mod report;
+
+pub(crate) use copy::run as copy;
+pub(crate) use listing::{list, show};
 
 use std::sync::Arc;
 
@@ -9,8 +15,8 @@ use clap::ArgMatches;
 use slipway_digest::{StageDigest, StageId};
 use slipway_oci::Repo;
 use slipway_storage::{
-    StorageError,
-    kv::{Kept, KeptState, KvLedger, Reading},
+    RepoStorage, StageStorage as _, StorageError,
+    kv::{Kept, KeptState, KvLedger, Reading, StagePlace as _},
 };
 
 use super::{program::IMAGES, session::Desk};
@@ -59,6 +65,9 @@ pub(crate) async fn winners(desk: Desk, matches: &ArgMatches) -> Result<(), Fail
 /// Checks that what is recorded is there.
 pub(crate) async fn verify(desk: Desk, matches: &ArgMatches) -> Result<(), Failure> {
     let digests = digests(matches)?;
+    if is_alone(&desk)? {
+        return verify_alone(&desk, &digests).await;
+    }
     let (shared, repo) = open(&desk).await?;
     let ledger = shared.ledger().clone();
     let mut digests_of_all = digests;
@@ -81,6 +90,40 @@ pub(crate) async fn verify(desk: Desk, matches: &ArgMatches) -> Result<(), Failu
             exit: Exit::Failed,
             error: anyhow!("{number} stages are not as recorded; `slipway stages reject` takes a stage out of use"),
         }),
+    }
+}
+
+/// Whether no records of the stages are kept elsewhere.
+fn is_alone(desk: &Desk) -> Result<bool, Failure> {
+    let flags = StorageFlags::from_values(&desk.values).map_err(Failure::usage)?;
+    let way = Synchronization::new(&flags.synchronization, flags.repo.is_some(), &desk.world.environment);
+    Ok(matches!(way.map_err(Failure::usage)?, Synchronization::Local))
+}
+
+/// Checks that what is tagged as a stage is one, and whole.
+async fn verify_alone(desk: &Desk, digests: &[StageDigest]) -> Result<(), Failure> {
+    let (client, repo) = listing::open(desk)?;
+    let storage = RepoStorage::new(client, repo.clone());
+    let mut verified = Verifying::new(&repo);
+    for id in storage.list().await?.stages {
+        if !digests.is_empty() && !digests.contains(&id.digest) {
+            continue;
+        }
+        let wrong = match storage.read(id).await? {
+            Reading::Stage(found, _) => match storage.verify(&found.at).await {
+                Ok(()) => None,
+                Err(error @ (StorageError::Gone(_) | StorageError::Broken { .. })) => Some(error.to_string()),
+                Err(error) => return Err(error.into()),
+            },
+            Reading::NoStage(why) => Some(why),
+            Reading::Absent => Some("its tag is not there".to_owned()),
+        };
+        verified.add(Stage::found(id), wrong);
+    }
+    print(desk, &verified)?;
+    match verified.broken() {
+        0 => Ok(()),
+        number => Err(anyhow!("{number} stages are not whole; builds that need one make it anew").into()),
     }
 }
 

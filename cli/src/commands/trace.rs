@@ -2,7 +2,7 @@
 
 use slipway_oci::Repo;
 use slipway_process::{Environment, random_id};
-use slipway_stages::Settings;
+use slipway_stages::{Graph, Settings};
 use slipway_telemetry::{Span, SpanContext, Tracer, context::TRACEPARENT};
 
 use crate::failure::{Exit, Failure};
@@ -23,10 +23,11 @@ pub(super) fn begin(tracer: &Tracer, environment: &Environment) -> Span {
 }
 
 /// Says what is built.
-pub(super) fn describe(span: &mut Span, settings: &Settings, repo: Option<&Repo>) {
+pub(super) fn describe(span: &mut Span, (settings, graph): (&Settings, &Graph), repo: Option<&Repo>) {
+    let platforms: Vec<String> = graph.platforms().iter().map(ToString::to_string).collect();
     span.set("slipway.project", &settings.project);
     span.set("slipway.commit", &settings.commit.to_string());
-    span.set("slipway.platform", &settings.platform.to_string());
+    span.set("slipway.platform", &platforms.join(","));
     if let Some(repo) = repo {
         span.set("slipway.repo", &repo.to_string());
     }

@@ -120,7 +120,7 @@ impl Agreed {
             return Ok(());
         }
         tracing::warn!("this build was taken for dead for a while: its stages are verified again");
-        for stage in images.iter().flat_map(|image| &image.stages) {
+        for stage in images.iter().flat_map(BuiltImage::stages) {
             if let Err(error) = self.storage.verify(&stage.record.at).await {
                 bail!("stage {} was removed while this build ran: {error}; build again", stage.record.id);
             }

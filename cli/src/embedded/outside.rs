@@ -10,8 +10,8 @@ use slipway_oci::Repo;
 use slipway_process::Tasks;
 use slipway_registry::Client;
 use slipway_storage::{
-    Beside, CacheRepo, CustomTags, FinalRepo, IndexDir, JournalLedger, MemoryRecords, Publisher, Records, RepoStorage,
-    SecondaryRepo, StageStorage,
+    Beside, CacheRepo, CustomTags, FinalRepo, IndexDir, Indexes, JournalLedger, MemoryRecords, Publisher, Records,
+    RepoStorage, SecondaryRepo, StageStorage,
 };
 
 use super::{BuildRequest, agreed::Agreed, archives::Archives, bases::FoundBases};
@@ -83,6 +83,7 @@ fn beside(request: &BuildRequest, client: &Client) -> Beside {
         caches: request.others.caches.iter().map(cache).map(Arc::new).collect(),
         secondaries: request.others.secondaries.iter().map(secondary).map(Arc::new).collect(),
         final_repo: request.others.final_repo.clone().map(|repo| FinalRepo::new(client.clone(), repo)),
+        indexes: request.repo.is_some().then(|| Indexes::new(client.clone())),
     }
 }
 

@@ -11,30 +11,30 @@ use futures::TryStreamExt as _;
 use slipway_layers::codec::Digesting;
 use slipway_oci::{
     BlobDigest,
-    manifest::{Descriptor, Index},
+    manifest::{Descriptor, Index, OCI_INDEX},
 };
 use slipway_process::{Tasks, random_id};
 use slipway_registry::Client;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::source::Source;
+use super::source::{self, Source};
 
 /// The annotation that names an image of a layout.
 const NAME: &str = "org.opencontainers.image.ref.name";
 /// What says that a directory is a layout.
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
-/// Adds a copy to a directory, which is made when it is missing. An image of that name there is replaced.
+/// Adds an image to a directory: a copy, or one for each platform, which is made when it is missing. An image of that name there is replaced.
 pub(super) async fn write(
     client: &Client,
-    source: &Source,
+    sources: &[Source],
     directory: &Path,
     name: Option<&str>,
     tasks: &Tasks,
 ) -> Result<()> {
     let (layout, doing) = (directory.to_owned(), format!("write {}", directory.display()));
     tasks.blocking(move || prepare(&layout)).await.with_context(|| doing.clone())?;
-    for layer in &source.layers {
+    for (source, layer) in sources.iter().flat_map(|source| source.layers.iter().map(move |layer| (source, layer))) {
         let place = blob(directory, &layer.digest);
         if fs::metadata(&place).is_ok_and(|found| found.len() == layer.size) {
             continue;
@@ -44,10 +44,18 @@ pub(super) async fn write(
         let digest = layer.digest.clone();
         tasks.blocking(move || receive(input, &place, &digest)).await.with_context(|| doing.clone())?;
     }
-    let (manifest, media_type) = source.manifest();
-    let mut descriptor = Descriptor::new(media_type, BlobDigest::of(&manifest), manifest.len() as u64);
+    let mut documents: Vec<Vec<u8>> =
+        sources.iter().flat_map(|source| [source.config.to_vec(), source.manifest().0]).collect();
+    let mut descriptor = match sources {
+        [source] => source.descriptor(),
+        _ => {
+            let index = source::index(sources).to_bytes();
+            let descriptor = Descriptor::new(OCI_INDEX, BlobDigest::of(&index), index.len() as u64);
+            documents.push(index);
+            descriptor
+        }
+    };
     descriptor.annotations.extend(name.map(|name| (NAME.to_owned(), name.to_owned())));
-    let documents = [source.config.to_vec(), manifest];
     let owned = directory.to_owned();
     tasks.blocking(move || finish(&owned, &documents, descriptor)).await.with_context(|| doing.clone())
 }

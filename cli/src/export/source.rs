@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use slipway_oci::{
-    BlobDigest, ImageAt, ImageConfig, Repo,
-    manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST},
+    BlobDigest, ImageAt, ImageConfig, Platform, Repo,
+    manifest::{Descriptor, Document, Index, Manifest, OCI_CONFIG, OCI_MANIFEST},
 };
 use slipway_registry::Client;
 
@@ -22,11 +22,28 @@ pub(super) struct Source {
     pub(super) layers: Vec<Descriptor>,
     /// Digests of their archives, uncompressed.
     pub(super) diff_ids: Vec<BlobDigest>,
+    /// What it runs on.
+    platform: Option<Platform>,
 }
 
 impl Source {
-    /// Reads an image of a registry.
-    pub(super) async fn read(client: &Client, at: &ImageAt, labels: &[(String, String)]) -> Result<Self> {
+    /// Reads an image of a registry; behind an index there is one for each platform.
+    pub(super) async fn read_all(client: &Client, at: &ImageAt, labels: &[(String, String)]) -> Result<Vec<Self>> {
+        let found = client.manifest(&at.repo, at.digest.as_str()).await?;
+        let found = found.with_context(|| format!("{at} is not there"))?;
+        let document = Document::parse(&found.bytes, Some(&found.media_type));
+        let index = match document.with_context(|| format!("read the manifest of {at}"))? {
+            Document::Manifest(_) => return Ok(vec![Self::read(client, at, labels).await?]),
+            Document::Index(index) => index,
+        };
+        let mut all = Vec::with_capacity(index.manifests.len());
+        for entry in index.manifests {
+            all.push(Self::read(client, &at.repo.at(entry.digest), labels).await?);
+        }
+        Ok(all)
+    }
+
+    async fn read(client: &Client, at: &ImageAt, labels: &[(String, String)]) -> Result<Self> {
         let found = client.manifest(&at.repo, at.digest.as_str()).await?;
         let found = found.with_context(|| format!("{at} is not there"))?;
         let manifest = Manifest::parse(&found.bytes).with_context(|| format!("read the manifest of {at}"))?;
@@ -38,7 +55,9 @@ impl Source {
         if diff_ids.len() != manifest.layers.len() {
             bail!("the manifest of {at} lists {} layers, and its config {}", manifest.layers.len(), diff_ids.len());
         }
-        Ok(Self { repo: at.repo.clone(), config: config.to_bytes().into(), layers: manifest.layers, diff_ids })
+        let platform = config.platform();
+        let (repo, config) = (at.repo.clone(), config.to_bytes().into());
+        Ok(Self { repo, config, layers: manifest.layers, diff_ids, platform })
     }
 
     /// The manifest of the copy, and its media type.
@@ -53,6 +72,23 @@ impl Source {
         };
         manifest.to_oci_annotated(&Default::default())
     }
+
+    /// What leads to the copy, with its platform.
+    pub(super) fn descriptor(&self) -> Descriptor {
+        let (manifest, media_type) = self.manifest();
+        let descriptor = Descriptor::new(media_type, BlobDigest::of(&manifest), manifest.len() as u64);
+        match &self.platform {
+            Some(platform) => descriptor.with_platform(platform),
+            None => descriptor,
+        }
+    }
+}
+
+/// What leads to copies for several platforms, in the order of these.
+pub(super) fn index(sources: &[Source]) -> Index {
+    let mut sources: Vec<&Source> = sources.iter().collect();
+    sources.sort_by_key(|source| source.platform.as_ref().map(ToString::to_string));
+    Index::new(sources.into_iter().map(Source::descriptor).collect())
 }
 
 /// Takes the labels of builds off, and puts the user's on.

@@ -59,6 +59,12 @@ pub(crate) enum CommandName {
     BuildsList,
     /// `builds show`
     BuildsShow,
+    /// `stages copy`
+    StagesCopy,
+    /// `stages list`
+    StagesList,
+    /// `stages show`
+    StagesShow,
     /// `stages attach`
     StagesAttach,
     /// `stages import`
@@ -115,6 +121,9 @@ impl CommandName {
             Self::Explain => "explain",
             Self::BuildsList => "builds list",
             Self::BuildsShow => "builds show",
+            Self::StagesCopy => "stages copy",
+            Self::StagesList => "stages list",
+            Self::StagesShow => "stages show",
             Self::StagesAttach => "stages attach",
             Self::StagesImport => "stages import",
             Self::StagesWinners => "stages winners",
@@ -154,8 +163,10 @@ pub(crate) const fn joined<const N: usize>(one: &[CommandName], other: &[Command
 pub(crate) const COMPOSE: &[CommandName] =
     &[CommandName::ComposeConfig, CommandName::ComposeUp, CommandName::ComposeDown, CommandName::ComposeRun];
 /// Commands that do something with built images.
-pub(crate) const USERS: &[CommandName] =
-    &joined::<{ COMPOSE.len() + 3 }>(COMPOSE, &[CommandName::StageImage, CommandName::Run, CommandName::HelmValues]);
+pub(crate) const USERS: &[CommandName] = &joined::<{ COMPOSE.len() + 4 }>(
+    COMPOSE,
+    &[CommandName::StageImage, CommandName::StagesCopy, CommandName::Run, CommandName::HelmValues],
+);
 /// Commands that build, or look for what is built.
 pub(crate) const BUILDERS: &[CommandName] =
     &joined::<{ USERS.len() + 2 }>(&[CommandName::Build, CommandName::Export], USERS);
@@ -205,15 +216,21 @@ pub(crate) const STAGES: &[CommandName] = &[
     CommandName::StagesVerify,
     CommandName::StagesReject,
 ];
+/// Commands that look at the stages of a repository as it is.
+pub(crate) const LISTS: &[CommandName] = &[CommandName::StagesList, CommandName::StagesShow];
 /// Commands about stages in a repository.
 pub(crate) const REPOSITORY: &[CommandName] = &joined::<{ BUILD.len() + STAGES.len() }>(BUILD, STAGES);
 /// Commands about who one is at registries.
 const LOGIN: &[CommandName] = &[CommandName::CrLogin, CommandName::CrLogout, CommandName::CiEnv];
 /// Commands that speak to registries, but those that build.
-const OF_REGISTRIES: &[CommandName] = &joined::<{ SERVERS.len() + STAGES.len() + MANAGED_IMAGES.len() + LOGIN.len() }>(
-    &joined::<{ SERVERS.len() + STAGES.len() }>(SERVERS, STAGES),
-    &joined::<{ MANAGED_IMAGES.len() + LOGIN.len() }>(MANAGED_IMAGES, LOGIN),
-);
+const OF_REGISTRIES: &[CommandName] =
+    &joined::<{ SERVERS.len() + STAGES.len() + LISTS.len() + MANAGED_IMAGES.len() + LOGIN.len() }>(
+        &joined::<{ SERVERS.len() + STAGES.len() + LISTS.len() }>(
+            SERVERS,
+            &joined::<{ STAGES.len() + LISTS.len() }>(STAGES, LISTS),
+        ),
+        &joined::<{ MANAGED_IMAGES.len() + LOGIN.len() }>(MANAGED_IMAGES, LOGIN),
+    );
 /// Commands that speak to registries.
 pub(crate) const REGISTRIES: &[CommandName] = &joined::<{ BUILD.len() + OF_REGISTRIES.len() }>(BUILD, OF_REGISTRIES);
 /// Commands about this host.
@@ -225,6 +242,9 @@ pub(crate) const HOMES: &[CommandName] = &joined::<{ PROJECT.len() + HOST.len() 
 );
 /// All commands that take flags of the table.
 pub(crate) const EVERY: &[CommandName] = &[
+    CommandName::StagesCopy,
+    CommandName::StagesList,
+    CommandName::StagesShow,
     CommandName::Build,
     CommandName::Export,
     CommandName::Plan,

@@ -21,6 +21,5 @@ pub(super) const FLAGS: &[Flag] = &[
             .on(&[CommandName::CiEnv]),
     ),
     not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),
-    not_yet(Flag::switch("enable-report-by-platform", "Report images by platform")),
     not_yet(Flag::switch("disable-git-commit-ancestry-check", "Take stages of any commit")),
 ];

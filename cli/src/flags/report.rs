@@ -12,13 +12,15 @@ pub(crate) const BUILD_REPORT_PATH: Flag = Flag::text(
     "Where the report is written; its form is that of the extension, .json or .env",
 )
 .default(".werf-build-report.json");
+pub(crate) const BY_PLATFORM: Flag =
+    Flag::switch("enable-report-by-platform", "List images by platform in the report, too");
 pub(crate) const REPORT_PATH: Flag = Flag::text("report-path", "FILE", "Old name of --build-report-path")
     .support(Support::Renamed("save-build-report --build-report-path"));
 pub(crate) const REPORT_FORMAT: Flag =
     Flag::choice("report-format", &["json", "envfile"], "Old way to choose the form of the report")
         .support(Support::Renamed("build-report-path with the extension .json or .env"));
 
-pub(super) const FLAGS: &[Flag] = &[SAVE_BUILD_REPORT, BUILD_REPORT_PATH, REPORT_PATH, REPORT_FORMAT];
+pub(super) const FLAGS: &[Flag] = &[SAVE_BUILD_REPORT, BUILD_REPORT_PATH, BY_PLATFORM, REPORT_PATH, REPORT_FORMAT];
 
 /// The form of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct ReportFlags {
     pub(crate) path: String,
     /// In which form.
     pub(crate) format: ReportFormat,
+    /// Whether images are listed by platform, too.
+    pub(crate) by_platform: bool,
 }
 
 impl ReportFlags {
@@ -55,13 +59,14 @@ impl ReportFlags {
         }
         if let Some(path) = values.text(&REPORT_PATH) {
             let env = values.text(&REPORT_FORMAT).as_deref() == Some("envfile");
-            return Ok(Some(Self { path, format: if env { ReportFormat::Env } else { ReportFormat::Json } }));
+            let format = if env { ReportFormat::Env } else { ReportFormat::Json };
+            return Ok(Some(Self { path, format, by_platform: values.switch(&BY_PLATFORM) }));
         }
         if !values.switch(&SAVE_BUILD_REPORT) {
             return Ok(None);
         }
         let path = values.text(&BUILD_REPORT_PATH).unwrap_or_default();
-        by_extension(&path).map(Some)
+        by_extension(&path).map(|report| Some(Self { by_platform: values.switch(&BY_PLATFORM), ..report }))
     }
 }
 
@@ -76,9 +81,9 @@ pub(crate) fn by_extension(path: &str) -> Result<ReportFlags, FlagError> {
     }
     // A name such as `.env` is all extension.
     match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("json") => Ok(ReportFlags { path: path.to_owned(), format: ReportFormat::Json }),
-        Some("env") => Ok(ReportFlags { path: path.to_owned(), format: ReportFormat::Env }),
-        None => Ok(ReportFlags { path: format!("{path}.json"), format: ReportFormat::Json }),
+        Some("json") => Ok(ReportFlags { path: path.to_owned(), format: ReportFormat::Json, by_platform: false }),
+        Some("env") => Ok(ReportFlags { path: path.to_owned(), format: ReportFormat::Env, by_platform: false }),
+        None => Ok(ReportFlags { path: format!("{path}.json"), format: ReportFormat::Json, by_platform: false }),
         Some(other) => Err(FlagError(format!(
             "--build-report-path: `{path}` ends in .{other}; write .json or .env, or no extension for JSON"
         ))),

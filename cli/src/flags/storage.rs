@@ -5,8 +5,9 @@ use slipway_protocol::OtherRepos;
 use slipway_registry::{Mirror, MirrorError};
 
 use super::{
-    flag::{BUILD, CommandName, Flag, MANAGED_IMAGES, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf, joined},
+    flag::{BUILD, CommandName, Flag, LISTS, MANAGED_IMAGES, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf, joined},
     resolve::{FlagError, Values},
+    stages::FROM,
 };
 
 pub(crate) const REPO: Flag = Flag::text(
@@ -14,7 +15,10 @@ pub(crate) const REPO: Flag = Flag::text(
     "REPO",
     "Container repository in which stages are kept, such as registry.example.org/project; without it they are kept on this host",
 )
-.on(&joined::<{ REPOSITORY.len() + MANAGED_IMAGES.len() }>(REPOSITORY, MANAGED_IMAGES));
+.on(&joined::<{ REPOSITORY.len() + LISTS.len() + MANAGED_IMAGES.len() }>(
+    REPOSITORY,
+    &joined::<{ LISTS.len() + MANAGED_IMAGES.len() }>(LISTS, MANAGED_IMAGES),
+));
 pub(crate) const SECONDARY_REPO: Flag = Flag::list(
     "secondary-repo",
     "REPO",
@@ -66,7 +70,7 @@ pub(crate) const STAGES_OUTPUT: Flag = Flag::choice("output", &["text", "json"],
     .short('o')
     .default("text")
     .werf(Werf::Absent)
-    .on(STAGES);
+    .on(&joined::<{ STAGES.len() + LISTS.len() }>(STAGES, LISTS));
 pub(crate) const ANEW: Flag = Flag::switch(
     "anew",
     "Record everything anew from the tags of the repository, as after a restore of etcd; stop all builds first",
@@ -123,7 +127,7 @@ impl StorageFlags {
             FlagError(format!("{}: {error}", values.spelling(&CONTAINER_REGISTRY_MIRROR)))
         })?;
         // `:local` is how werf spells "no repository".
-        let repo = values.text(&REPO).filter(|repo| repo != ":local");
+        let repo = values.text(&FROM).or_else(|| values.text(&REPO)).filter(|repo| repo != ":local");
         Ok(Self {
             others: others(values, repo.as_deref())?,
             repo,

@@ -3,13 +3,14 @@
 use super::{
     backend, bridge, building, capacity, cluster, coordinator, export,
     flag::{CommandName, Flag},
-    host, introspect, later, log, project, report, service, storage, unneeded,
+    host, introspect, later, log, project, report, service, stages, storage, unneeded,
 };
 
 /// Groups of flags: the heading in the help, and the flags.
 pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Project", project::FLAGS),
     ("Storage", storage::FLAGS),
+    ("Stages that are copied and listed", stages::FLAGS),
     ("Building", building::FLAGS),
     ("Backend", backend::FLAGS),
     ("Looking into a build", introspect::FLAGS),

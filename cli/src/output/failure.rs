@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use slipway_config::{Image, ImageKind, ImageName};
 use slipway_render::Rendering;
 use slipway_stages::{
-    StageKind,
+    Graph, StageKind,
     build::{BuildFailure, StageFailure},
 };
 
@@ -24,12 +24,13 @@ pub(crate) struct Files {
 
 impl Files {
     /// The configuration, and the Dockerfiles of the images in it.
-    pub(crate) fn new(config: Rendering, images: &[Image]) -> Self {
+    pub(crate) fn new(config: Rendering, graph: &Graph) -> Self {
         let dockerfile = |image: &Image| match &image.kind {
             ImageKind::Dockerfile(dockerfile) => Some(dockerfile.dockerfile.to_string()),
             ImageKind::Stapel(_) => None,
         };
-        let named = images.iter().filter_map(|image| Some((image.name().clone(), dockerfile(image)?)));
+        let targets = 0..graph.targets().len();
+        let named = targets.filter_map(|target| Some((graph.shown(target), dockerfile(graph.image(target))?)));
         Self { config: Some(config), dockerfiles: named.collect() }
     }
 
@@ -113,7 +114,7 @@ mod tests {
     fn files() -> Files {
         let text = "project: shop\nconfigVersion: 1\n---\nimage: app\ncontext: tools\ndockerfile: ci/Dockerfile\n";
         let config = slipway_config::parse("werf.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
-        Files::new(Rendering::plain("werf.yaml", text.to_owned()), &config.images)
+        Files::new(Rendering::plain("werf.yaml", text.to_owned()), &Graph::new(config.images))
     }
 
     #[test]

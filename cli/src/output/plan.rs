@@ -26,10 +26,10 @@ impl PlannedImage {
 
 /// The sets of a graph, in the order of declaration; an image with several names stands there under each of them.
 pub(crate) fn sets(graph: &Graph) -> Vec<Vec<PlannedImage>> {
-    let planned = |image: &Image| {
-        let Image { artifact, is_final, .. } = *image;
-        let named = move |name: &ImageName| PlannedImage { name: name.0.clone(), artifact, is_final };
-        image.names.iter().map(named).collect::<Vec<_>>()
+    let planned = |target: usize| {
+        let Image { artifact, is_final, .. } = *graph.image(target);
+        let named = move |name: &ImageName| PlannedImage { name: graph.shown_as(target, name).0, artifact, is_final };
+        graph.image(target).names.iter().map(named)
     };
     graph.sets().into_iter().map(|set| set.into_iter().flat_map(planned).collect()).collect()
 }

@@ -16,6 +16,20 @@ pub(crate) struct Reported {
     /// Where it is.
     #[serde(flatten)]
     pub(crate) place: Place,
+    /// The commit that it is of.
+    #[serde(rename = "Commit", default)]
+    pub(crate) commit: String,
+    /// Its stages.
+    #[serde(rename = "Stages", default)]
+    pub(crate) stages: Vec<ReportedStage>,
+}
+
+/// A stage of an image of a report.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ReportedStage {
+    /// Where it is.
+    #[serde(flatten)]
+    pub(crate) place: Place,
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use slipway_digest::Encoder;
 use slipway_oci::{BlobDigest, ImageAt, Platform, Repo};
 use slipway_stages::{
     Commits, StageKind, StageRecord,
-    build::{BuiltImage, BuiltStage, Source},
+    build::{BuiltImage, BuiltStage, BuiltTarget, Source},
 };
 
 /// The tag of every sample stage, but for its last digit: the stage's number.
@@ -30,6 +30,11 @@ pub(crate) fn stage(number: u64, host: &str, kind: StageKind, source: Source) ->
     BuiltStage { kind, record: record.into(), source, took }
 }
 
+/// A platform.
+pub(crate) fn platform(text: &str) -> Platform {
+    text.parse().expect("a platform")
+}
+
 /// An image with two names and a stage built now, an artifact, and the nameless image.
 pub(crate) fn images() -> Vec<BuiltImage> {
     let host = "127.0.0.1:5000";
@@ -38,9 +43,9 @@ pub(crate) fn images() -> Vec<BuiltImage> {
         names: names.iter().map(|name| ImageName((*name).to_owned())).collect(),
         artifact,
         is_final: !artifact,
-        stages,
+        platforms: vec![BuiltTarget { platform: platform("linux/amd64"), stages, key: None }],
+        index: None,
         final_repo: None,
-        key: None,
     };
     vec![
         image(&["app", "web"], false, vec![from(), stage(2, host, StageKind::Setup, Source::Built)]),

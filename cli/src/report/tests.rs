@@ -1,12 +1,14 @@
 //! Reports, byte for byte.
 
+use slipway_stages::build::ImageIndex;
+
 use super::*;
 
 const APP: &str = r#""DockerRepo": "127.0.0.1:5000/project""#;
 
 #[test]
 fn json_lists_every_name_and_no_artifact() {
-    let text = json(&samples::images(), "c0ffee");
+    let text = json(&samples::images(), "c0ffee", false);
     let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let names: Vec<&String> = report["Images"].as_object().expect("a map").keys().collect();
     assert_eq!(names, ["", "app", "web"]);
@@ -32,7 +34,7 @@ fn json_lists_every_name_and_no_artifact() {
 
 #[test]
 fn json_is_indented_with_tabs_and_ends_with_a_line() {
-    let text = json(&samples::images()[2..], "c0ffee");
+    let text = json(&samples::images()[2..], "c0ffee", false);
     assert!(text.starts_with("{\n\t\"Images\": {\n\t\t\"\": {\n\t\t\t\"WerfImageName\": \"\",\n\t\t\t"), "{text}");
     assert!(text.contains(APP), "{text}");
     assert!(text.ends_with("\t\"ImagesByPlatform\": {}\n}\n"), "{text}");
@@ -44,8 +46,8 @@ fn json_is_indented_with_tabs_and_ends_with_a_line() {
 #[test]
 fn a_local_image_has_no_manifest_digest() {
     let mut image = samples::images().remove(2);
-    image.stages = vec![samples::stage(1, "", StageKind::From, Source::Reused)];
-    let report: serde_json::Value = serde_json::from_str(&json(&[image], "c0ffee")).expect("JSON");
+    image.platforms[0].stages = vec![samples::stage(1, "", StageKind::From, Source::Reused)];
+    let report: serde_json::Value = serde_json::from_str(&json(&[image], "c0ffee", false)).expect("JSON");
     assert_eq!(report["Images"][""]["DockerImageDigest"], "");
     assert_eq!(report["Images"][""]["DockerImageName"], format!("project:{}1", samples::TAG));
 }
@@ -68,12 +70,12 @@ fn variables_are_made_of_names() {
 #[test]
 fn a_report_replaces_the_file_and_leaves_nothing_beside_it() {
     let directory = tempfile::tempdir().expect("a directory");
-    let flags = ReportFlags { path: "report.json".into(), format: ReportFormat::Json };
+    let flags = ReportFlags { path: "report.json".into(), format: ReportFormat::Json, by_platform: false };
     std::fs::write(directory.path().join("report.json"), "old").expect("written");
     let file = ReportFile::new(&flags, directory.path()).expect("a place");
     file.write(&samples::images(), "c0ffee").expect("written");
     let text = std::fs::read_to_string(directory.path().join("report.json")).expect("read");
-    assert_eq!(text, json(&samples::images(), "c0ffee"));
+    assert_eq!(text, json(&samples::images(), "c0ffee", false));
     assert_eq!(std::fs::read_dir(directory.path()).expect("read").count(), 1);
 }
 
@@ -82,8 +84,31 @@ fn a_place_that_cannot_be_written_is_refused_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::create_dir(directory.path().join("sub.json")).expect("made");
     for (path, why) in [("missing/report.json", "does not exist"), ("sub.json", "it is a directory")] {
-        let flags = ReportFlags { path: path.into(), format: ReportFormat::Json };
+        let flags = ReportFlags { path: path.into(), format: ReportFormat::Json, by_platform: false };
         let error = ReportFile::new(&flags, directory.path()).expect_err(path).to_string();
         assert!(error.contains(why), "{error}");
     }
+}
+
+#[test]
+fn several_platforms_are_one_image_and_each_of_them() {
+    let mut image = samples::images().remove(2);
+    let stages = vec![samples::stage(3, "127.0.0.1:5000", StageKind::From, Source::Built)];
+    image.platforms.push(BuiltTarget { platform: samples::platform("linux/arm64"), stages, key: None });
+    let at = image.platforms[0].stages[0].record.at.clone();
+    image.index = Some(ImageIndex { tag: "0".repeat(56), at: at.clone() });
+    let read = |image: &BuiltImage, by_platform| -> serde_json::Value {
+        serde_json::from_str(&json(std::slice::from_ref(image), "c0ffee", by_platform)).expect("JSON")
+    };
+    let report = read(&image, true);
+    let whole = &report["Images"][""];
+    assert_eq!(whole["DockerImageName"], format!("127.0.0.1:5000/project:{}", "0".repeat(56)));
+    assert_eq!((&whole["DockerImageDigest"], &whole["DockerImageID"]), (&at.digest.to_string().into(), &"".into()));
+    assert_eq!((&whole["TargetPlatform"], &whole["Rebuilt"]), (&"linux/amd64,linux/arm64".into(), &true.into()));
+    let each = &report["ImagesByPlatform"][""];
+    assert_eq!(each["linux/amd64"]["DockerTag"], format!("{}1", samples::TAG));
+    assert_eq!(each["linux/arm64"]["DockerTag"], format!("{}3", samples::TAG));
+    assert_eq!((&each["linux/amd64"]["Rebuilt"], &each["linux/arm64"]["Rebuilt"]), (&false.into(), &true.into()));
+    assert_eq!(read(&image, false)["ImagesByPlatform"], serde_json::json!({}));
+    assert_eq!(env(&[image]), format!("WERF_DOCKER_IMAGE_NAME=127.0.0.1:5000/project:{}\n", "0".repeat(56)));
 }

@@ -1,10 +1,8 @@
 //! Giving images that run the further tags that the user wants.
 
 use slipway_config::ImageName;
-use slipway_stages::{
-    StageRecord,
-    build::{BuildFailure, BuiltImage},
-};
+use slipway_oci::ImageAt;
+use slipway_stages::build::{BuildFailure, BuiltImage};
 use slipway_storage::StorageError;
 
 use crate::outside::Outside;
@@ -16,14 +14,14 @@ pub(crate) async fn custom_tags(
     only_check: bool,
 ) -> Result<(), BuildFailure> {
     let Some(tags) = &outside.custom_tags else { return Ok(()) };
-    for (image, record) in images.iter().filter(|image| image.is_run()).flat_map(named) {
+    for (image, content, at) in images.iter().filter(|image| image.is_run()).flat_map(named) {
         let failed = |why: String| BuildFailure::Unanswered { image: image.clone(), why };
-        for tag in tags.of(&image.0, record) {
+        for tag in tags.of(&image.0, &content) {
             let name = format!("{}:{tag}", tags.repo());
             let doing = |error: StorageError| failed(format!("tag the image as {name}: {error}"));
             if !only_check {
-                tags.put(&tag, record).await.map_err(doing)?;
-            } else if !tags.leads_to(&tag, record).await.map_err(doing)? {
+                tags.put(&tag, (&content, at)).await.map_err(doing)?;
+            } else if !tags.leads_to(&tag, at).await.map_err(doing)? {
                 let why = format!("the tag {name} does not lead to it, and only what is there already may be used");
                 return Err(failed(why));
             }
@@ -32,8 +30,8 @@ pub(crate) async fn custom_tags(
     Ok(())
 }
 
-/// An image under each of its names.
-fn named(image: &BuiltImage) -> Vec<(&ImageName, &StageRecord)> {
-    let last = image.last();
-    image.names.iter().filter_map(|name| Some((name, last?.record.as_ref()))).collect()
+/// An image under each of its names, with its content-based tag.
+fn named(image: &BuiltImage) -> Vec<(&ImageName, String, &ImageAt)> {
+    let whole = image.whole();
+    image.names.iter().filter_map(|name| whole.clone().map(|(content, at)| (name, content, at))).collect()
 }

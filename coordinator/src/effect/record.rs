@@ -3,7 +3,7 @@
 use futures::{StreamExt as _, TryStreamExt as _};
 use slipway_config::ImageName;
 use slipway_digest::StageId;
-use slipway_stages::build::{BuildFailure, BuiltImage};
+use slipway_stages::build::{BuildFailure, BuiltImage, BuiltTarget};
 use slipway_storage::StorageError;
 
 use crate::outside::Outside;
@@ -16,9 +16,9 @@ const PARALLEL: usize = 8;
 pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(), BuildFailure> {
     super::whole::check(outside, images).await?;
     let named = |image: &BuiltImage| {
-        let stage = image.last().map(|last| last.record.id);
-        let names = image.names.clone().into_iter();
-        names.filter_map(move |name| Some((name, stage?))).collect::<Vec<_>>()
+        let stages: Vec<StageId> = image.lasts().map(|last| last.record.id).collect();
+        let each = |name: &ImageName| stages.iter().map(|stage| (name.clone(), *stage)).collect::<Vec<_>>();
+        image.names.iter().flat_map(each).collect::<Vec<_>>()
     };
     let all: Vec<(ImageName, StageId)> = images.iter().flat_map(named).collect();
     let write = |(name, stage): (ImageName, StageId)| async move {
@@ -34,7 +34,7 @@ pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(
 /// Notes which stages images have, where that is done. The next build can do without.
 async fn note(outside: &Outside, images: &[BuiltImage]) {
     let Some(notes) = &outside.images else { return };
-    let write = |image: &BuiltImage| {
+    let write = |image: &BuiltTarget| {
         let stages: Vec<StageId> = image.stages.iter().map(|stage| stage.record.id).collect();
         let key = image.key;
         async move {
@@ -44,7 +44,8 @@ async fn note(outside: &Outside, images: &[BuiltImage]) {
             }
         }
     };
-    futures::stream::iter(images.iter().map(write)).buffer_unordered(PARALLEL).collect::<Vec<()>>().await;
+    let writes: Vec<_> = images.iter().flat_map(|image| &image.platforms).map(write).collect();
+    futures::stream::iter(writes).buffer_unordered(PARALLEL).collect::<Vec<()>>().await;
 }
 
 async fn one(outside: &Outside, name: &ImageName, stage: StageId) -> Result<(), StorageError> {

@@ -3,7 +3,7 @@
 use slipway_config::ImageName;
 use slipway_protocol::Delivery;
 use slipway_stages::{
-    StageKind, StageRecord,
+    StageKind,
     build::{BuildFailure, BuiltImage},
 };
 use slipway_storage::StorageError;
@@ -45,13 +45,14 @@ pub(crate) async fn undelivered(outside: &Outside, images: &[BuiltImage]) -> Res
         written.map_err(|error| failed(&format!("record in {place} that {repo} is its final repository"), error))?;
     }
     let runs = images.iter().filter(|image| image.is_run());
-    let runs: Vec<_> = runs.filter_map(|image| Some((image.names.first()?, image.last()?))).collect();
-    let stages: Vec<StageRecord> = runs.iter().map(|(_, stage)| stage.record.as_ref().clone()).collect();
-    let missing = final_repo.missing(&stages).await;
+    let runs: Vec<_> =
+        runs.filter_map(|image| Some((image.names.first()?, image.lasts().next()?.kind, image.whole()?))).collect();
+    let tags: Vec<String> = runs.iter().map(|(_, _, (tag, _))| tag.clone()).collect();
+    let missing = final_repo.missing(&tags).await;
     let missing = missing.map_err(|error| failed(&format!("list the final repository {repo}"), error))?;
-    let delivery = |stage: StageRecord| {
-        let (name, of) = runs.iter().find(|(_, of)| of.record.id == stage.id)?;
-        Some(((*name).clone(), of.kind, Delivery { image: stage.at, id: stage.id, to: repo.clone() }))
+    let delivery = |missing: String| {
+        let (name, kind, (tag, at)) = runs.iter().find(|(_, _, (tag, _))| *tag == missing)?;
+        Some(((*name).clone(), *kind, Delivery { image: (*at).clone(), tag: tag.clone(), to: repo.clone() }))
     };
     Ok(Undelivered { missing: missing.into_iter().filter_map(delivery).collect(), notice: None })
 }

@@ -38,7 +38,8 @@ pub(super) async fn check(outside: &Outside, images: &[BuiltImage]) -> Result<()
 /// The last stage of every image that is not built now, with a name of the image. What artifacts are made of is no
 /// longer needed.
 fn found(images: &[BuiltImage]) -> Vec<(&ImageName, &StageRecord)> {
-    let last = |image: &&BuiltImage| image.last().is_some_and(|last| last.source == Source::Reused);
-    let reused = images.iter().filter(|image| !image.artifact).filter(last);
-    reused.filter_map(|image| Some((image.names.first()?, image.last()?.record.as_ref()))).collect()
+    let named = images.iter().filter(|image| !image.artifact).filter_map(|image| Some((image, image.names.first()?)));
+    let lasts = named.flat_map(|(image, name)| image.lasts().map(move |last| (name, last)));
+    let reused = lasts.filter(|(_, last)| last.source == Source::Reused);
+    reused.map(|(name, last)| (name, last.record.as_ref())).collect()
 }

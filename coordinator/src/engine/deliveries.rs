@@ -31,8 +31,12 @@ impl Owner {
         let (Some(image), Some(outside)) = (first, outside) else { return self.builds.finish(id, Ok(images)) };
         self.builds.recording(id);
         let work = async move {
-            let found = effect::undelivered(&outside, &images).await;
-            Message::Undelivered(id, found.map(|found| (images, found)))
+            let found = async {
+                let images = effect::indexed(&outside, images).await?;
+                let found = effect::undelivered(&outside, &images).await?;
+                Ok((images, found))
+            };
+            Message::Undelivered(id, found.await)
         };
         self.later(work, move |why| Message::Undelivered(id, Err(BuildFailure::Unanswered { image, why })));
     }
@@ -47,7 +51,8 @@ impl Owner {
             self.builds.tell(id, Event::Notice(notice));
         }
         if let (true, Some((image, kind, delivery))) = (self.builds.requires_built(id), missing.first()) {
-            let (image, kind, digest) = (image.clone(), *kind, delivery.id.digest.to_string());
+            let digest = delivery.tag.split_once('-').map_or(delivery.tag.as_str(), |(digest, _)| digest);
+            let (image, kind, digest) = (image.clone(), *kind, digest.to_owned());
             return self.builds.finish(id, Err(BuildFailure::StageRequired { image, kind, digest }));
         }
         let wanted: Vec<(JobKey, ImageName, Delivery)> =
@@ -131,5 +136,5 @@ impl Delivering {
 
 /// Equal copies have equal keys: builds share them.
 fn key(delivery: &Delivery) -> JobKey {
-    JobKey(format!("deliver {} to {}", delivery.id, delivery.to).into())
+    JobKey(format!("deliver {} to {}", delivery.tag, delivery.to).into())
 }

@@ -80,7 +80,7 @@ async fn a_build_runs_to_its_end_and_its_events_are_told_once_and_in_order() {
     let numbers: Vec<u64> = events.iter().map(|event| event.id.number).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
     let images = end(&events).as_ref().expect("it succeeds");
-    assert_eq!(images[0].stages.len(), 2);
+    assert_eq!(images[0].stages().count(), 2);
     // The worker hands every line over twice.
     let said = lines(&events);
     let expected = [(0, "building from"), (1, "second line"), (0, "building setup"), (1, "second line")];

@@ -209,6 +209,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         virtual_merge: None,
         project_dir: TreePath::root(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
+        platforms: Vec::new(),
         dev: false,
         parallel: None,
         requires: Default::default(),

@@ -121,7 +121,7 @@ async fn a_build_finishes_with_its_stages_stored() {
     let lab = Lab::new(|_| Act::Succeed);
     let mut build = lab.submit(APP, 1).await;
     let images = build.end().await.expect("the build succeeds");
-    assert_eq!(images[0].stages.len(), 2);
+    assert_eq!(images[0].stages().count(), 2);
     assert_eq!(lab.world.storage.tags().len(), 2);
     assert_eq!(build.lines(), ["building from", "building setup"]);
     soon("the end of all jobs", lab.engine.drained()).await;
@@ -216,8 +216,8 @@ async fn builds_of_unrelated_commits_do_not_share_their_sources() {
     lab.worker.follow(|_| Act::Succeed);
     let (first, second) = (first.end().await.expect("it is built"), second.end().await.expect("it is built"));
     assert_eq!((lab.attempts(StageKind::From), lab.attempts(StageKind::GitArchive)), (1, 2));
-    assert_eq!(first[0].stages[0].record, second[0].stages[0].record);
-    assert_ne!(first[0].stages[1].record.commits, second[0].stages[1].record.commits);
+    assert_eq!(first[0].platforms[0].stages[0].record, second[0].platforms[0].stages[0].record);
+    assert_ne!(first[0].platforms[0].stages[1].record.commits, second[0].platforms[0].stages[1].record.commits);
 }
 
 #[tokio::test]

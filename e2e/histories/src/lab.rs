@@ -177,7 +177,7 @@ impl Lab {
         for (number, commit) in history.commits.iter().enumerate() {
             let step = || format!("step {number}, commit {commit}");
             let image = self.build(commit).await.with_context(step)?;
-            let built = image.stages.iter().filter(|stage| stage.source == Source::Built);
+            let built = image.stages().filter(|stage| stage.source == Source::Built);
             archives += built.filter(|stage| stage.kind == StageKind::GitArchive).count();
             let again = self.compare(commit, &image).await.with_context(step);
             again.with_context(|| format!("built in {:?}", kinds(&image)))?;
@@ -237,7 +237,7 @@ impl Lab {
     }
 
     async fn compare(&self, commit: &str, image: &BuiltImage) -> Result<()> {
-        let last = image.last().context("a stage")?;
+        let last = image.lasts().next().context("a stage")?;
         let local = LocalImage { id: last.record.image_id.clone() };
         let owner = |path: &[u8]| if path == b"sub" || path.starts_with(b"sub/") { OWNER } else { 0 };
         let expected = of_commit(self.repository(), commit, owner)?;
@@ -304,5 +304,5 @@ async fn open_backend(
 }
 
 fn kinds(image: &BuiltImage) -> Vec<(StageKind, Source)> {
-    image.stages.iter().map(|stage| (stage.kind, stage.source)).collect()
+    image.stages().map(|stage| (stage.kind, stage.source)).collect()
 }

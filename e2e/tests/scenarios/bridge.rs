@@ -145,3 +145,89 @@ fn fixture_79_copies_have_a_label_and_none_of_builds() -> Result<()> {
     assert!(unknown.code == 1 && unknown.stderr.contains("--save-build-report writes it"), "{}", unknown.stderr);
     engine::forget_labelled(project.name()).context("clean up")
 }
+
+#[test]
+fn fixture_77_stages_are_copied_to_another_repository() -> Result<()> {
+    if !require(&ALL) {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("copied")?);
+    project.write("src/file", "1")?;
+    project.config(
+        "artifact: made\nfrom: BASE\nshell: {setup: echo made > /made}\n---\nimage: base\nfrom: BASE\nshell: {setup: echo 1 > /one}\n---\n\
+         image: app\nfromImage: base\ngit: [{add: /src, to: /app}]\nimport: [{artifact: made, add: /made, to: /made, after: setup}]\n",
+    )?;
+    project.commit("first")?;
+    let repo = |name: &str| registry.repo(name);
+    let built = project.build(&["--repo", &repo("a")])?;
+    fs::write(project.path().join("report.json"), serde_json::to_vec(&built.report)?)?;
+    let copy = |to: &str, more: &[&str]| {
+        project.slipway(&[&["stages", "copy", "--from", &repo("a"), "--to", &repo(to)], more].concat())
+    };
+    let done = copy("b", &[])?;
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let digests = |name: &str| -> Result<Vec<String>> {
+        Ok(registry.stages(name)?.iter().map(|tag| tag[..56].to_owned()).collect())
+    };
+    assert_eq!(digests("b")?, digests("a")?);
+    assert_ne!(registry.stages("b")?, registry.stages("a")?, "timestamps are fresh");
+    let reused = project.build(&["--repo", &repo("b"), "--require-built-images"])?;
+    assert!(reused.run.built().is_empty(), "{}", reused.run.stderr);
+    let noted = |name: &str, prefix: &str| -> Result<usize> {
+        Ok(registry.tags(name)?.iter().filter(|tag| tag.starts_with(prefix)).count())
+    };
+    for prefix in ["managed-image-", "meta-", "import-metadata-"] {
+        assert_eq!(noted("b", prefix)?, noted("a", prefix)?, "{prefix}");
+    }
+    let again = copy("b", &[])?;
+    assert!(again.stderr.contains("0 stages copied to "), "{}", again.stderr);
+    assert_eq!(registry.stages("b")?.len(), registry.stages("a")?.len());
+
+    // The report has no artifacts: they are not what runs.
+    let done = copy("c", &["app", "--use-build-report", "--build-report-path", "report.json"])?;
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(!registry.stages("c")?.is_empty() && registry.stages("c")?.len() < registry.stages("a")?.len());
+
+    // All of them: those of earlier commits, too.
+    project.write("src/file", "2")?;
+    project.commit("second")?;
+    assert_eq!(copy("d", &[])?.code, 4, "nothing is built");
+    project.build(&["--repo", &repo("a")])?;
+    let all = copy("d", &["--all"])?;
+    assert_eq!(all.code, 0, "{}", all.stderr);
+    assert_eq!(digests("d")?, digests("a")?);
+    assert_eq!(noted("d", "meta-")?, noted("a", "meta-")?);
+    lists(&project, &repo("d"))?;
+    let same = project.slipway(&["stages", "copy", "--from", &repo("a"), "--to", &repo("a")])?;
+    assert!(same.code == 2 && same.stderr.contains("the same repository"), "{}", same.stderr);
+    engine::forget_labelled(project.name())
+}
+
+/// What a repository has can be looked at.
+fn lists(project: &Project, repo: &str) -> Result<()> {
+    let stages = |arguments: &[&str]| project.slipway(&[&["stages"], arguments, &["--repo", repo]].concat());
+    let all = stages(&["list"])?;
+    let lines: Vec<&str> = all.stdout.lines().collect();
+    assert!(all.code == 0 && lines.len() > 4, "{}", all.stderr);
+    let of_app = stages(&["list", "--image", "app", "-o", "json"])?;
+    let of_app: serde_json::Value = serde_json::from_str(&of_app.stdout)?;
+    assert_eq!(of_app["stages"].as_array().map(Vec::len), Some(2), "{of_app}");
+    let tag = of_app["stages"][1]["stage"].as_str().context("a stage")?;
+    assert_eq!(stages(&["list", &tag[..56]])?.stdout.lines().count(), 1);
+    let shown = stages(&["show", tag])?;
+    for line in [
+        format!("name: {repo}:{tag}"),
+        "platform: linux/".to_owned(),
+        "parent: ".to_owned(),
+        format!("  werf: {}", project.name()),
+    ] {
+        assert!(shown.stdout.contains(&line), "`{line}` is not in:\n{}{}", shown.stdout, shown.stderr);
+    }
+    let shown: serde_json::Value = serde_json::from_str(&stages(&["show", tag, "-o", "json"])?.stdout)?;
+    assert!(shown["layers"].as_array().is_some_and(|layers| !layers.is_empty()), "{shown}");
+    let verified = stages(&["verify"])?;
+    assert!(verified.code == 0 && verified.stdout.ends_with(" 0 broken\n"), "{}{}", verified.stdout, verified.stderr);
+    let unknown = stages(&["list", "--image", "nobody"])?;
+    assert!(unknown.code == 1 && unknown.stderr.contains("has no image `nobody`"), "{}", unknown.stderr);
+    Ok(())
+}

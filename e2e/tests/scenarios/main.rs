@@ -26,6 +26,7 @@ mod layouts;
 mod mounts;
 mod native;
 mod output;
+mod platforms;
 mod registries;
 mod remotes;
 mod repositories;

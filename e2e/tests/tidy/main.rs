@@ -8,6 +8,7 @@ mod docs;
 mod manifest;
 mod outline;
 mod purity;
+mod requirements;
 mod sizes;
 mod tree;
 mod usage;

@@ -60,6 +60,12 @@ impl Dockerfile {
         self.stages.iter().take(before).position(same)
     }
 
+    /// The line of a stage of that name which is stage `at` itself or follows it, unless one before it has the name.
+    pub(crate) fn named_late(&self, name: &str, at: usize) -> Option<u32> {
+        let found = self.named(name, self.stages.len()).filter(|found| *found >= at)?;
+        Some(self.stages[found].line)
+    }
+
     /// What the `FROM` of stage `at` means by `image`.
     pub(crate) fn base(&self, image: &str, at: usize) -> Origin {
         match self.named(image, at) {

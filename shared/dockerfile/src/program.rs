@@ -269,7 +269,16 @@ impl Program {
     pub fn origin(&self, name: &str, at: usize, line: u32) -> Result<Origin, DockerfileError> {
         let found = match name {
             "" => Err(Fault::new(line, "`from` names nothing once its variables are expanded")),
-            name => self.file.origin(name, at, line),
+            name => match self.file.named_late(name, at) {
+                Some(later) => {
+                    let named = shown(name);
+                    Err(Fault::new(
+                        line,
+                        format!("`from={named}` names the stage on line {later}, which is not before this one"),
+                    ))
+                }
+                None => self.file.origin(name, at, line),
+            },
         };
         found.map_err(|fault| fault.of(&self.name))
     }

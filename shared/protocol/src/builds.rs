@@ -88,8 +88,11 @@ pub struct SubmitRequest {
     pub virtual_merge: Option<VirtualMerge>,
     /// The project directory in its repository.
     pub project_dir: TreePath,
-    /// The target platform.
+    /// The platform of images of which the configuration says nothing.
     pub platform: Platform,
+    /// Platforms of all images, whatever the configuration says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Platform>,
     /// Whether the commit is a snapshot of uncommitted work.
     pub dev: bool,
     /// How many images may be under way at once; `None` = no limit.

@@ -17,7 +17,7 @@ pub mod secrets;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use slipway_digest::{Checksum, StageId};
+use slipway_digest::Checksum;
 use slipway_oci::{BlobDigest, ImageAt, Repo};
 use slipway_stages::{ImportInput, StagePlan, StageRecord};
 
@@ -45,13 +45,13 @@ pub enum Job {
     Deliver(Box<Delivery>),
 }
 
-/// A stored image that goes to the final repository as it is, under the same tag.
+/// A stored image, or an index with its images, that goes to the final repository as it is, under the same tag.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Delivery {
     /// Where it is.
     pub image: ImageAt,
     /// Its tag.
-    pub id: StageId,
+    pub tag: String,
     /// Where it goes.
     pub to: Repo,
 }

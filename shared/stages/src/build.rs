@@ -4,6 +4,7 @@
 //! facts; it does no IO and never waits.
 
 mod lost;
+mod node;
 mod ranks;
 mod report;
 mod turns;
@@ -15,17 +16,18 @@ use std::{
 };
 
 use lost::Lost;
+use node::{Node, State, nodes};
 pub use ranks::Durations;
 use ranks::Ranks;
-pub use report::{BuiltImage, BuiltStage, Origin, Source};
+pub use report::{BuiltImage, BuiltStage, BuiltTarget, ImageIndex, Origin, Source};
 use slipway_config::ImageName;
 use slipway_digest::{Checksum, CommitId};
-use slipway_oci::ImageAt;
+use slipway_oci::{ImageAt, Platform};
 pub use turns::Schedule;
 use turns::{Part, Turns};
 
 use crate::{
-    conveyor::{Conveyor, Step},
+    conveyor::Step,
     facts::{Answer, Facts, Invalid, Question},
     graph::Graph,
     kind::StageKind,
@@ -183,7 +185,7 @@ pub enum BuildFailure {
     Cancelled,
 }
 
-/// What there is to tell.
+/// What there is to tell. Images are called as [`Graph::shown`] says.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Progress {
     /// An image's conveyor starts.
@@ -234,28 +236,6 @@ pub enum Progress {
     ImageDone(ImageName),
 }
 
-/// How far an image is.
-#[derive(Clone, PartialEq, Debug)]
-enum State {
-    /// Its needs are not done, or there is no room for it.
-    Waiting,
-    /// It waits for answers; how many are missing.
-    Asking,
-    /// It waits for a job.
-    InJob(JobKey, StageKind),
-    /// It is done.
-    Done,
-}
-
-#[derive(Debug)]
-struct Node {
-    conveyor: Conveyor,
-    state: State,
-    /// How many questions it waits for.
-    asks: usize,
-    stages: Vec<BuiltStage>,
-}
-
 /// A job under way.
 #[derive(Debug)]
 struct JobState {
@@ -274,7 +254,8 @@ pub struct Build {
     ranks: Ranks,
     turns: Turns,
     facts: Facts,
-    finished: Finished,
+    /// Images that are done, by platform.
+    finished: HashMap<Platform, Finished>,
     /// Questions under way, with the images that wait for them.
     asked: HashMap<Question, Vec<usize>>,
     jobs: BTreeMap<JobKey, JobState>,
@@ -285,14 +266,7 @@ pub struct Build {
 impl Build {
     /// A build of all images of `graph`.
     pub fn new(graph: Graph, settings: &Arc<Settings>, options: BuildOptions) -> Self {
-        let images = graph.shared();
-        let node = |number: usize| Node {
-            conveyor: Conveyor::new(Arc::clone(&images), number, Arc::clone(settings)),
-            state: State::Waiting,
-            asks: 0,
-            stages: Vec::new(),
-        };
-        let nodes = (0..images.len()).map(node).collect();
+        let nodes = nodes(&graph, settings);
         let turns = Turns::new(&graph, options.schedule, options.parallel);
         let ranks = Ranks::new(&graph, &|_, _| Duration::from_secs(1));
         let mut build = Self {
@@ -303,7 +277,7 @@ impl Build {
             ranks,
             turns,
             facts: Facts::default(),
-            finished: Finished::new(),
+            finished: HashMap::new(),
             asked: HashMap::new(),
             jobs: BTreeMap::new(),
             lost: Lost::default(),
@@ -452,7 +426,9 @@ impl Build {
             return;
         }
         while !self.over {
-            match self.nodes[node].conveyor.step(&self.facts, &self.finished) {
+            let none = Finished::new();
+            let finished = self.finished.get(&self.nodes[node].platform).unwrap_or(&none);
+            match self.nodes[node].conveyor.step(&self.facts, finished) {
                 Step::Ask(questions) if self.facts.learn_foreseen(&questions) => {}
                 Step::Ask(questions) => return self.ask(node, questions, wishes),
                 Step::Found(kind, record) => {
@@ -523,7 +499,8 @@ impl Build {
         if let Some(placed) = self.nodes[node].conveyor.placed().last() {
             return placed.record.size;
         }
-        let base = self.graph.images()[node].base().and_then(|base| self.finished.get(base));
+        let finished = self.finished.get(&self.nodes[node].platform);
+        let base = self.graph.image(node).base().and_then(|base| finished?.get(base));
         base.map(|image| image.last.size).unwrap_or_default()
     }
 
@@ -531,8 +508,9 @@ impl Build {
         self.set_state(node, State::Done);
         let stages = self.nodes[node].conveyor.placed().to_vec();
         let image = Arc::new(FinishedImage { last: record, stages });
-        for name in &self.graph.images()[node].names {
-            self.finished.insert(name.clone(), Arc::clone(&image));
+        let finished = self.finished.entry(self.nodes[node].platform.clone()).or_default();
+        for name in &self.graph.image(node).names {
+            finished.insert(name.clone(), Arc::clone(&image));
         }
         wishes.push(Wish::Tell(Progress::ImageDone(self.name(node))));
     }
@@ -544,13 +522,12 @@ impl Build {
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {
         if !self.over && self.turns.all_done() {
-            let keys: Vec<Option<Checksum>> = (0..self.nodes.len()).map(|node| self.unforeseen(node)).collect();
-            let images = self.graph.images().iter().zip(&mut self.nodes).zip(keys);
-            let built = images.map(|((image, node), key)| BuiltImage {
-                key,
-                ..BuiltImage::new(image, std::mem::take(&mut node.stages))
-            });
-            let built = built.collect();
+            let keys: Vec<_> = (0..self.nodes.len()).map(|node| self.unforeseen(node)).collect();
+            let mut built: Vec<BuiltImage> = self.graph.images().iter().map(BuiltImage::new).collect();
+            for ((target, node), key) in self.graph.targets().iter().zip(&mut self.nodes).zip(keys) {
+                let (platform, stages) = (node.platform.clone(), std::mem::take(&mut node.stages));
+                built[target.image].platforms.push(BuiltTarget { platform, stages, key });
+            }
             self.end(Ok(built), wishes);
         }
     }
@@ -558,7 +535,9 @@ impl Build {
     /// The key of an image whose stages were not foreseen as they are.
     fn unforeseen(&self, node: usize) -> Option<Checksum> {
         let node = &self.nodes[node];
-        let key = node.conveyor.key(&self.facts, &self.finished)?;
+        let none = Finished::new();
+        let finished = self.finished.get(&node.platform).unwrap_or(&none);
+        let key = node.conveyor.key(&self.facts, finished)?;
         let stages = node.stages.iter().map(|stage| stage.record.id);
         (!self.facts.foresaw(&key, stages)).then_some(key)
     }
@@ -570,7 +549,7 @@ impl Build {
     }
 
     fn name(&self, node: usize) -> ImageName {
-        self.graph.images()[node].name().clone()
+        self.graph.shown(node)
     }
 }
 

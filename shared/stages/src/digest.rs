@@ -1,7 +1,9 @@
 //! Which fields make a stage's digest. Specified in `docs/reference/digest.md`; every change is a new scheme.
 
+use std::collections::BTreeMap;
+
 use slipway_config::{GitMapping, GitRevision};
-use slipway_digest::{Checksum, Encoder, StageDigest};
+use slipway_digest::{Checksum, Encoder, StageDigest, StageId};
 use slipway_oci::Platform;
 
 use crate::{kind::StageKind, plan::Commits};
@@ -36,6 +38,14 @@ pub(crate) fn content(platform: &Platform, kind: StageKind, digest: &StageDigest
     commits(encoder, held).finish()
 }
 
+/// The tag of what leads to an image for several platforms, over the tags of its images, whatever their order.
+pub fn index<'a>(images: impl IntoIterator<Item = (&'a Platform, &'a StageId)>) -> Checksum {
+    let images: BTreeMap<String, String> =
+        images.into_iter().map(|(platform, id)| (platform.to_string(), id.to_string())).collect();
+    let pair = |encoder: Encoder, (platform, id): (&String, &String)| encoder.text(platform).text(id);
+    Encoder::new("index").list(images.iter(), pair).finish()
+}
+
 /// The key of a git mapping: its parameters. A stage's commits are kept under these keys. Of another repository its short
 /// name counts, and what names the commit there.
 pub(crate) fn mapping_key(mapping: &GitMapping) -> String {
@@ -64,4 +74,25 @@ pub(crate) fn mapping_key(mapping: &GitMapping) -> String {
 
 fn commits(encoder: Encoder, commits: &Commits) -> Encoder {
     encoder.list(commits.iter(), |encoder, (key, commit)| encoder.text(key).commit(commit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_called_after_its_images_whatever_their_order() {
+        let id =
+            |last: u8| format!("{}-158978606377{last}", "9f3a82975136d66d04ebcb9ce90b14428077099417b6c170e2ef2fef");
+        let image = |platform: &str, last: u8| -> (Platform, StageId) {
+            (platform.parse().expect("a platform"), id(last).parse().expect("a stage"))
+        };
+        let tag =
+            |images: &[(Platform, StageId)]| index(images.iter().map(|(platform, id)| (platform, id))).to_string();
+        let (one, two) = (image("linux/amd64", 1), image("linux/arm64", 2));
+        let both = tag(&[two.clone(), one.clone()]);
+        assert_eq!(both, "bbeac507f7846fb69ad499485bba4e93354f56acabab9bc4210697b7");
+        assert_eq!(both, tag(&[one.clone(), two.clone()]));
+        assert_ne!(both, tag(&[(one.0, two.1), (two.0, one.1)]), "which is which counts");
+    }
 }

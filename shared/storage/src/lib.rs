@@ -3,7 +3,7 @@
 //! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags) and [`index`] (what is kept
 //! of them between builds), [`beside`] (repositories beside the primary one), [`ledger`] (who was
 //! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
-//! imports will need) and the [`managed`] images under the [`names`] that werf gives them. [`memory`] and [`conformance`] are for tests.
+//! imports will need) and the [`managed`] images under the [`names`] that werf gives them; [`transfer`] (stages from one repository to another). [`memory`] and [`conformance`] are for tests.
 
 pub mod asked;
 pub mod beside;
@@ -22,8 +22,9 @@ pub mod records;
 pub mod repo;
 pub mod tags;
 mod tiny;
+pub mod transfer;
 
-pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, SecondaryRepo};
+pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, Indexes, SecondaryRepo};
 pub use index::IndexDir;
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Ledger, Seen, Winners};

@@ -56,6 +56,18 @@ pub fn image_commit(image: &str, commit: CommitId, stage: StageId) -> String {
     format!("{COMMIT}{}_{commit}_{stage}", metadata_id(image))
 }
 
+/// The commit and the stage that a tag tells of an image; `None` when it tells something else.
+pub fn commit_of(tag: &str, image: &str) -> Option<(CommitId, StageId)> {
+    let rest = tag.strip_prefix(COMMIT)?.strip_prefix(&metadata_id(image))?.strip_prefix('_')?;
+    let (commit, stage) = rest.split_once('_')?;
+    Some((commit.parse().ok()?, stage.parse().ok()?))
+}
+
+/// Whether a tag is that of an import's checksum.
+pub(crate) fn is_import(tag: &str) -> bool {
+    tag.starts_with(IMPORT)
+}
+
 /// The tag of an import's checksum.
 pub fn import(id: &str) -> String {
     format!("{IMPORT}{id}")
@@ -250,6 +262,8 @@ mod tests {
         let stage = StageId { digest, stamp: Millis(1_700_000_000_000) };
         let tag = image_commit("app", CommitId([0xab; 20]), stage);
         assert_eq!(tag, format!("meta-798e6f97_{}_{digest}-1700000000000", "ab".repeat(20)));
+        assert_eq!(commit_of(&tag, "app"), Some((CommitId([0xab; 20]), stage)));
+        assert_eq!((commit_of(&tag, "web"), commit_of("managed-image-app", "app")), (None, None));
         assert!(is_tag(&tag) && is_tag(&rejected(stage)) && is_tag(&import(&digest.to_string())));
     }
 }

@@ -77,12 +77,11 @@ pub(super) async fn copied(
 
 /// Brings a stored image to the final repository, as it is.
 pub(super) async fn delivered(runner: &Runner, delivery: &Delivery) -> Result<(), Failure> {
-    let Delivery { image, id, to } = delivery;
-    let tag = id.to_string();
-    let copied = copy::as_it_is(runner.caches.client(), (image, &image.repo), to, Some(&tag)).await;
+    let Delivery { image, tag, to } = delivery;
+    let copied = copy::with_platforms(runner.caches.client(), image, to, tag).await;
     copied.map_err(|error| {
         let error = error.into_inner();
-        let why = format!("copy the image {}:{id} to the final repository {to}: {error}", image.repo);
+        let why = format!("copy the image {}:{tag} to the final repository {to}: {error}", image.repo);
         Failure { retryable: error.is_retryable(), ..failure::plain(why) }
     })
 }

@@ -67,8 +67,8 @@ impl Flags {
             Synchronization::new(&storage.synchronization, storage.repo.is_some(), &world.environment);
         let token = cluster_flags::token(&session.values, &world.environment, &session.here);
         let mut building = BuildingFlags::from_values(&session.values);
-        // Its name is asked for, and nothing else.
-        building.require_built |= session.command == CommandName::StageImage;
+        // Only what is built already is asked for.
+        building.require_built |= matches!(session.command, CommandName::StageImage | CommandName::StagesCopy);
         Ok(Self {
             synchronization: synchronization.map_err(Failure::usage)?,
             token: token.map_err(Failure::usage)?,

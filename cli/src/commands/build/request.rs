@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use slipway_client::Client;
-use slipway_oci::Repo;
+use slipway_oci::{Platform, Repo};
 use slipway_process::random_id;
 use slipway_protocol::{BuildName, SecretValues, SubmitRequest, secrets as protocol_secrets};
 use slipway_stages::{BuildOptions, Graph, Settings};
@@ -85,7 +85,7 @@ pub(super) fn cluster_request(
     session: &Session,
     flags: &Flags,
     project: &Project,
-    (graph, settings, sources, mut given): (Graph, Settings, Sources, SecretValues),
+    (graph, settings, sources, mut given, platforms): (Graph, Settings, Sources, SecretValues, Vec<Platform>),
     (client, repo): (&Client, &Repo),
 ) -> Result<ClusterRequest, Failure> {
     let name = format!("{}-{}", timestamp::day(session.world.clock.unix_millis()), &random_id()[..12]);
@@ -116,6 +116,7 @@ pub(super) fn cluster_request(
         virtual_merge: settings.virtual_merge,
         project_dir: settings.project_dir,
         platform: settings.platform,
+        platforms,
         dev: settings.dev,
         parallel: flags.building.cluster_limit.map(usize::from),
         requires: flags.requires.clone(),
@@ -152,7 +153,7 @@ pub(super) fn show_mode(session: &Session, project: &Project) {
 
 /// Images that are built one after the other need no plan.
 pub(super) fn show_plan(session: &Session, parallel: bool, limit: Option<NonZeroUsize>, graph: &Graph) {
-    if parallel && graph.images().len() > 1 {
+    if parallel && graph.targets().len() > 1 {
         let text = plan::text(&plan::sets(graph), limit, session.printer.pretty());
         session.printer.info(&text);
     }

@@ -114,6 +114,21 @@ impl Stage {
         }
     }
 
+    /// A stage that stands in a repository, of which nothing else is kept.
+    pub(super) fn found(id: StageId) -> Self {
+        let commits = BTreeMap::new();
+        Self {
+            stage: id.to_string(),
+            state: KeptState::Live,
+            tagged: true,
+            platform: None,
+            manifest: None,
+            commits,
+            why: None,
+            wrong: None,
+        }
+    }
+
     fn text(&self) -> String {
         let state = match (self.state, self.tagged) {
             (KeptState::Live, false) => "untagged",

@@ -85,11 +85,6 @@ pub(super) fn platforms(reader: &mut Reader<'_>, section: &Section<'_>, directiv
             }
         }
     }
-    if platforms.len() > 1
-        && let Some(entry) = section.entry("platform")
-    {
-        reader.unsupported(directive, entry.position);
-    }
     platforms
 }
 

@@ -136,6 +136,13 @@ fn stages_that_are_named_are_foreseen() {
     assert_eq!(program.foreseen(3), [1, 2]);
     assert_eq!(program.head(3).expect("a head").base, Origin::Stage(0));
     assert_eq!(program.origin("scratch", 3, 5), Ok(Origin::Scratch));
+    for late in ["three", "THREE"] {
+        let told = program.origin(late, 2, 5).expect_err("it is the stage itself").to_string();
+        assert_eq!(
+            told,
+            format!("Dockerfile:5: `from={late}` names the stage on line 3, which is not before this one")
+        );
+    }
     assert!(program.origin("", 3, 5).is_err() && program.origin("3", 3, 5).is_err());
 }
 

@@ -168,8 +168,10 @@ impl Build {
     fn cut(&mut self, node: usize, place: usize, wishes: &mut Vec<Wish>) {
         self.nodes[node].conveyor.truncate(place);
         self.nodes[node].stages.truncate(place);
-        for name in &self.graph.images()[node].names {
-            self.finished.remove(name);
+        if let Some(finished) = self.finished.get_mut(&self.nodes[node].platform) {
+            for name in &self.graph.image(node).names {
+                finished.remove(name);
+            }
         }
         if let State::InJob(key, _) = self.set_state(node, State::Waiting)
             && let Some(job) = self.jobs.get_mut(&key)

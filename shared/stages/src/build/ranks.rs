@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slipway_config::{Image, ImageName};
+use slipway_config::ImageName;
 
 use crate::{graph::Graph, kind::StageKind, rules};
 
@@ -21,7 +21,7 @@ pub(super) struct Ranks {
 impl Ranks {
     pub(super) fn new(graph: &Graph, durations: Durations<'_>) -> Self {
         let stages: Vec<Vec<(StageKind, Duration)>> =
-            graph.images().iter().map(|image| stages(image, durations)).collect();
+            (0..graph.targets().len()).map(|target| stages(graph, target, durations)).collect();
         let whole = |stages: &[(StageKind, Duration)]| stages.iter().map(|(_, duration)| *duration).sum::<Duration>();
         let mut after = vec![Duration::ZERO; stages.len()];
         for image in graph.topological().into_iter().rev() {
@@ -43,8 +43,9 @@ impl Ranks {
     }
 }
 
-fn stages(image: &Image, durations: Durations<'_>) -> Vec<(StageKind, Duration)> {
-    rules::expected(image).into_iter().map(|kind| (kind, durations(image.name(), kind))).collect()
+fn stages(graph: &Graph, target: usize, durations: Durations<'_>) -> Vec<(StageKind, Duration)> {
+    let name = graph.shown(target);
+    rules::expected(graph.image(target)).into_iter().map(|kind| (kind, durations(&name, kind))).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use slipway_config::{Image, ImageName};
 use slipway_digest::Checksum;
-use slipway_oci::Repo;
+use slipway_oci::{ImageAt, Platform, Repo};
 
 use crate::{
     kind::StageKind,
@@ -65,7 +65,35 @@ pub struct BuiltStage {
     pub took: Duration,
 }
 
-/// One finished image. Its last stage is the image.
+/// A finished image for one platform. Its last stage is the image.
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct BuiltTarget {
+    /// The platform.
+    pub platform: Platform,
+    /// Its stages, lowest first; never empty.
+    pub stages: Vec<BuiltStage>,
+    /// The key under which its stages are to be noted; `None` = they are, or nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Checksum>,
+}
+
+impl BuiltTarget {
+    /// The stage that is the image.
+    pub fn last(&self) -> Option<&BuiltStage> {
+        self.stages.last()
+    }
+}
+
+/// What leads to an image for several platforms.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct ImageIndex {
+    /// Its tag: a digest over those of the images.
+    pub tag: String,
+    /// Where it is.
+    pub at: ImageAt,
+}
+
+/// One finished image.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BuiltImage {
     /// All its names.
@@ -74,31 +102,50 @@ pub struct BuiltImage {
     pub artifact: bool,
     /// Whether it may be deployed.
     pub is_final: bool,
-    /// Its stages, lowest first; never empty.
-    pub stages: Vec<BuiltStage>,
+    /// What was built of it for each platform; never empty.
+    pub platforms: Vec<BuiltTarget>,
+    /// What leads to all of them; `None` for one platform, and where an image of several cannot be stored as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<ImageIndex>,
     /// The repository that it was copied to, to be run from there; `None` = it runs from where it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_repo: Option<Repo>,
-    /// The key under which its stages are to be noted; `None` = they are, or nothing is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Checksum>,
 }
 
 impl BuiltImage {
-    pub(super) fn new(image: &Image, stages: Vec<BuiltStage>) -> Self {
+    /// An image of which nothing is built yet.
+    pub(super) fn new(image: &Image) -> Self {
         Self {
             names: image.names.clone(),
             artifact: image.artifact,
             is_final: image.is_final,
-            stages,
+            platforms: Vec::new(),
+            index: None,
             final_repo: None,
-            key: None,
         }
     }
 
-    /// The stage that is the image.
-    pub fn last(&self) -> Option<&BuiltStage> {
-        self.stages.last()
+    /// Its stages for all platforms.
+    pub fn stages(&self) -> impl Iterator<Item = &BuiltStage> {
+        self.platforms.iter().flat_map(|target| &target.stages)
+    }
+
+    /// The stages that are the image, one for each platform.
+    pub fn lasts(&self) -> impl Iterator<Item = &BuiltStage> {
+        self.platforms.iter().filter_map(BuiltTarget::last)
+    }
+
+    /// Its tag and where it is: of its index, or of its only stage that is the image. `None` for an image of several
+    /// platforms that no index leads to.
+    pub fn whole(&self) -> Option<(String, &ImageAt)> {
+        if let Some(index) = &self.index {
+            return Some((index.tag.clone(), &index.at));
+        }
+        let mut lasts = self.lasts();
+        match (lasts.next(), lasts.next()) {
+            (Some(last), None) => Some((last.record.id.to_string(), &last.record.at)),
+            _ => None,
+        }
     }
 
     /// Whether it may be deployed: who runs it wants it, and not only other images.
@@ -108,11 +155,11 @@ impl BuiltImage {
 
     /// The repository that it runs from.
     pub fn repo(&self) -> Option<&Repo> {
-        self.final_repo.as_ref().or(self.last().map(|last| &last.record.at.repo))
+        self.final_repo.as_ref().or(self.lasts().next().map(|last| &last.record.at.repo))
     }
 
     /// Whether a stage of it was built now.
     pub fn rebuilt(&self) -> bool {
-        self.stages.iter().any(|stage| stage.source == Source::Built)
+        self.stages().any(|stage| stage.source == Source::Built)
     }
 }

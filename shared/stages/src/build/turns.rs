@@ -53,7 +53,7 @@ pub(super) struct Turns {
 impl Turns {
     /// Of all images of `graph`, at most so many at once when there is a limit.
     pub(super) fn new(graph: &Graph, schedule: Schedule, limit: Option<usize>) -> Self {
-        let count = graph.images().len();
+        let count = graph.targets().len();
         let mut needs: Vec<Vec<usize>> = (0..count).map(|image| graph.needs(image).to_vec()).collect();
         if let (Schedule::Sets, Some(limit)) = (schedule, limit) {
             share_out(&graph.levels(), limit, &mut needs);

@@ -30,7 +30,7 @@ fn looked_up(outcome: &Outcome) -> usize {
 
 fn stages(outcome: &Outcome) -> Vec<Vec<String>> {
     let images = outcome.result.as_ref().expect("the build succeeded").iter();
-    images.map(|image| image.stages.iter().map(|stage| format!("{:?}", stage.record)).collect()).collect()
+    images.map(|image| image.stages().map(|stage| format!("{:?}", stage.record)).collect()).collect()
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_built_image_is_found_by_one_look() {
         assert_eq!((again.built.as_slice(), looked_up(&again)), ([].as_slice(), 0), "{commit}");
         assert_eq!(stages(&again), stages(&first));
         let images = again.result.expect("the build succeeded");
-        assert!(images.iter().all(|image| image.key.is_none()), "nothing is to be noted anew");
+        assert!(images.iter().all(|image| image.platforms[0].key.is_none()), "nothing is to be noted anew");
     }
     world.commit(3, Some(2), &[("a/file", "z", 1)]);
     let third = world.build(CONFIG, 3);

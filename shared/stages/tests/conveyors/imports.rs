@@ -29,7 +29,7 @@ fn files_come_from_the_stage_that_is_named() {
         )
     };
     let first = world.build(&config("two"), 1);
-    let stages = &first.result.as_ref().expect("a build")[0].stages;
+    let stages = &first.result.as_ref().expect("a build")[0].platforms[0].stages;
     let record = |kind: StageKind| &stages.iter().find(|stage| stage.kind == kind).expect("a stage").record.at;
     let of = |kind| imports(&first, kind)[0].image.at().expect("a stage").clone();
     assert_eq!(of(StageKind::DependenciesBeforeSetup), *record(StageKind::Install));

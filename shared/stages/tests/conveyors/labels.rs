@@ -44,7 +44,7 @@ fn plan<'a>(built: &'a Outcome, stage: &str) -> &'a StagePlan {
     let (image, kind) = stage.split_once('/').expect("an image and a stage");
     let images = built.result.as_ref().expect("the build succeeded");
     let image = images.iter().find(|built| built.names[0].0 == image).expect("the image");
-    let of_kind = image.stages.iter().find(|stage| stage.kind.name() == kind).expect("the stage");
+    let of_kind = image.stages().find(|stage| stage.kind.name() == kind).expect("the stage");
     built.plans.iter().find(|plan| plan.digest == of_kind.record.id.digest).expect("a plan")
 }
 

@@ -19,7 +19,7 @@ fn a_lost_stage_below_is_built_again() {
     let outcome = world.build(&app("b"), 1);
     assert_eq!(outcome.reused, ["app/from", "app/install"]);
     assert_eq!(outcome.built, ["app/setup", "app/install", "app/setup"]);
-    let stages = &outcome.result.expect("the build succeeded")[0].stages;
+    let stages = &outcome.result.expect("the build succeeded")[0].platforms[0].stages;
     assert_eq!(stages.len(), 3);
     assert!(stages.windows(2).all(|pair| pair[1].record.parent == Some(pair[0].record.id)));
     assert!(stages.iter().all(|stage| !world.lost.contains(&stage.record.at)));
@@ -66,7 +66,7 @@ fn a_storage_that_loses_too_much_ends_the_build_and_the_next_gets_further() {
     };
     let mut world = World::new().with_empty_commit();
     let first = world.build(&config("x"), 1).result.expect("the build succeeded");
-    world.lost = first.iter().map(|image| image.stages[1].record.at.clone()).collect();
+    world.lost = first.iter().map(|image| image.platforms[0].stages[1].record.at.clone()).collect();
     let second = world.build(&config("y"), 1);
     assert!(matches!(second.result, Err(BuildFailure::Stage { .. })), "{:?}", second.result);
     assert!(world.build(&config("y"), 1).result.is_ok());
@@ -83,7 +83,7 @@ fn what_cannot_be_copied_is_built() {
     world.lost = stored[1..].iter().map(|record| record.at.clone()).collect();
     let outcome = world.build_with(&config, 1, BuildOptions::default(), &[Place::Local]);
     let sources: Vec<Source> =
-        outcome.result.expect("the build succeeded").iter().map(|image| image.stages[0].source).collect();
+        outcome.result.expect("the build succeeded").iter().map(|image| image.platforms[0].stages[0].source).collect();
     assert_eq!(sources.iter().filter(|source| **source == Source::Built).count(), 5, "{sources:?}");
     assert!(stored.iter().all(|record| world.stored.contains(record)), "nothing is taken away");
 }

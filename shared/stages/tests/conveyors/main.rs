@@ -252,7 +252,7 @@ fn a_stage_of_the_local_storage_is_copied_instead_of_built() {
     let outcome = world.build_with(config, 1, BuildOptions::default(), &[Place::Local]);
     assert!(matches!(outcome.plans[0].body, StageBody::Copy(_)));
     let built = outcome.result.expect("the build succeeded");
-    assert_eq!(built[0].stages[0].source, Source::Copied(Origin::Local));
+    assert_eq!(built[0].platforms[0].stages[0].source, Source::Copied(Origin::Local));
     assert!(!built[0].rebuilt());
 }
 
@@ -274,7 +274,10 @@ fn places_are_looked_through_in_order() {
     assert_eq!(places.collect::<Vec<_>>(), [Place::Primary, Place::Local, cache, secondary.clone()]);
     let StageBody::Copy(original) = &outcome.plans[0].body else { panic!("{:?}", outcome.plans) };
     assert_eq!(original.place, secondary);
-    assert_eq!(outcome.result.expect("the build succeeded")[0].stages[0].source, Source::Copied(Origin::Secondary));
+    assert_eq!(
+        outcome.result.expect("the build succeeded")[0].platforms[0].stages[0].source,
+        Source::Copied(Origin::Secondary)
+    );
 }
 
 /// Eleven images in a chain and a star: never more at once than the limit, and all are done.

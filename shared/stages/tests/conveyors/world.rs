@@ -50,7 +50,7 @@ impl Outcome {
     pub(crate) fn last(&self, image: &str) -> StageRecord {
         let images = self.result.as_ref().expect("the build succeeded");
         let image = images.iter().find(|built| built.names.iter().any(|name| name.0 == image)).expect("the image");
-        image.last().expect("a stage").record.as_ref().clone()
+        image.lasts().next().expect("a stage").record.as_ref().clone()
     }
 }
 
@@ -111,8 +111,8 @@ impl World {
         let mut build = Build::new(Graph::new(config.images), &Arc::new(settings), options);
         let outcome = self.drive(&mut build);
         for image in outcome.result.iter().flatten() {
-            let stages = image.stages.iter().map(|stage| stage.record.id).collect();
-            self.noted.extend(image.key.map(|key| (key, stages)));
+            let stages = image.stages().map(|stage| stage.record.id).collect();
+            self.noted.extend(image.platforms[0].key.map(|key| (key, stages)));
         }
         outcome
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use slipway_oci::{ATTEMPT_ANNOTATION, BlobDigest, ImageAt, Manifest, Repo};
+use slipway_oci::{
+    ATTEMPT_ANNOTATION, BlobDigest, ImageAt, Manifest, Repo,
+    manifest::{Document, ManifestError},
+};
 use slipway_registry::{Client, CopyError, RawManifest, RegistryError};
 
 use crate::index::marker::Marker;
@@ -55,10 +58,34 @@ pub async fn as_it_is(
     }
 }
 
+/// The same for what may be an index: then all its images go along, untagged.
+///
+/// # Errors
+/// [`CopyError`] says which side did not do its part.
+pub async fn with_platforms(client: &Client, image: &ImageAt, to: &Repo, tag: &str) -> Result<(), CopyError> {
+    let raw = raw(client, image).await?;
+    let document = Document::parse(&raw.bytes, Some(&raw.media_type)).map_err(|error| corrupt(image, &error))?;
+    let Document::Index(index) = document else {
+        return as_it_is(client, (image, &image.repo), to, Some(tag)).await;
+    };
+    for entry in &index.manifests {
+        as_it_is(client, (&image.repo.at(entry.digest.clone()), &image.repo), to, None).await?;
+    }
+    let put = client.put_manifest(to, tag, &raw.media_type, raw.bytes).await;
+    put.map(drop).map_err(CopyError::Target)
+}
+
 async fn read(client: &Client, image: &ImageAt) -> Result<(RawManifest, Manifest), CopyError> {
-    let found = client.manifest(&image.repo, image.digest.as_str()).await.map_err(CopyError::Source)?;
-    let raw = found.ok_or_else(|| CopyError::Source(RegistryError::NotFound(format!("{image} is not there"))))?;
-    let manifest = Manifest::parse(&raw.bytes)
-        .map_err(|error| CopyError::Source(RegistryError::Corrupt(format!("read the manifest of {image}: {error}"))))?;
+    let raw = raw(client, image).await?;
+    let manifest = Manifest::parse(&raw.bytes).map_err(|error| corrupt(image, &error))?;
     Ok((raw, manifest))
+}
+
+async fn raw(client: &Client, image: &ImageAt) -> Result<RawManifest, CopyError> {
+    let found = client.manifest(&image.repo, image.digest.as_str()).await.map_err(CopyError::Source)?;
+    found.ok_or_else(|| CopyError::Source(RegistryError::NotFound(format!("{image} is not there"))))
+}
+
+fn corrupt(image: &ImageAt, error: &ManifestError) -> CopyError {
+    CopyError::Source(RegistryError::Corrupt(format!("read the manifest of {image}: {error}")))
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use slipway_oci::Repo;
+use slipway_oci::{ImageAt, Repo};
 use slipway_registry::{Client, RegistryError};
-use slipway_stages::StageRecord;
 
 use crate::{StorageError, names, records::PROJECT, repo::from_registry, tiny};
 
 /// What stands in a tag for `DIGEST-TIMESTAMP`, which is known last.
 pub const CONTENT_BASED_TAG: &str = "%image_content_based_tag%";
-/// The label that says which stage a tag was given.
+/// The label that says to which stage or index a tag was given.
 const STAGE: &str = "stage-id";
 /// The label that says which tag it is.
 const TAG: &str = "tag";
@@ -39,47 +38,48 @@ impl CustomTags {
         &self.to
     }
 
-    /// The tags of an image whose last stage is this.
-    pub fn of(&self, image: &str, stage: &StageRecord) -> Vec<String> {
+    /// The tags of an image whose content-based tag is this.
+    pub fn of(&self, image: &str, content: &str) -> Vec<String> {
         let own = self.wanted.iter().filter(|(name, _)| name == image);
-        own.map(|(_, tag)| fill(tag, &stage.id.to_string())).collect()
+        own.map(|(_, tag)| fill(tag, content)).collect()
     }
 
-    /// Whether a tag leads to a stage.
+    /// Whether a tag leads to an image.
     ///
     /// # Errors
     /// When the repository does not answer, or refuses.
-    pub async fn leads_to(&self, tag: &str, stage: &StageRecord) -> Result<bool, StorageError> {
+    pub async fn leads_to(&self, tag: &str, image: &ImageAt) -> Result<bool, StorageError> {
         let there = self.client.head_manifest(&self.to, tag).await;
-        Ok(there.map_err(|error| from_registry(&self.to, error))?.as_ref() == Some(&stage.at.digest))
+        Ok(there.map_err(|error| from_registry(&self.to, error))?.as_ref() == Some(&image.digest))
     }
 
-    /// Gives a stage a tag, which may have been another's, and records that in the primary repository.
+    /// Gives an image, whose content-based tag is `content`, a tag, which may have been another's, and records that in
+    /// the primary repository.
     ///
     /// # Errors
     /// When the tag is not one that users may give; when a repository does not answer, or refuses.
-    pub async fn put(&self, tag: &str, stage: &StageRecord) -> Result<(), StorageError> {
+    pub async fn put(&self, tag: &str, (content, image): (&str, &ImageAt)) -> Result<(), StorageError> {
         if !names::is_custom(tag) {
             let why = "it is no tag that users may give".to_owned();
             return Err(StorageError::Broken { what: format!("{}:{tag}", self.to), why });
         }
-        let moved = !self.leads_to(tag, stage).await?;
+        let moved = !self.leads_to(tag, image).await?;
         if moved {
-            let raw = self.client.manifest(&self.primary, stage.at.digest.as_str()).await;
+            let raw = self.client.manifest(&self.primary, image.digest.as_str()).await;
             let raw = raw.map_err(|error| from_registry(&self.primary, error))?;
-            let raw = raw.ok_or_else(|| StorageError::Gone(stage.at.to_string()))?;
+            let raw = raw.ok_or_else(|| StorageError::Gone(image.to_string()))?;
             let put = self.client.put_manifest(&self.to, tag, &raw.media_type, raw.bytes).await;
             put.map_err(|error| from_registry(&self.to, error))?;
         }
-        self.record(tag, stage, moved).await.map_err(|error| from_registry(&self.primary, error))
+        self.record(tag, content, moved).await.map_err(|error| from_registry(&self.primary, error))
     }
 
-    async fn record(&self, tag: &str, stage: &StageRecord, moved: bool) -> Result<(), RegistryError> {
+    async fn record(&self, tag: &str, content: &str, moved: bool) -> Result<(), RegistryError> {
         let record = names::custom_tag(tag);
         if !moved && self.client.head_manifest(&self.primary, &record).await?.is_some() {
             return Ok(());
         }
-        let labels = [(PROJECT, self.project.clone()), (STAGE, stage.id.to_string()), (TAG, tag.to_owned())];
+        let labels = [(PROJECT, self.project.clone()), (STAGE, content.to_owned()), (TAG, tag.to_owned())];
         let labels: BTreeMap<String, String> =
             labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         tiny::put(&self.client, &self.primary, &record, labels).await

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use slipway_oci::Repo;
 use slipway_registry::Client;
-use slipway_stages::StageRecord;
 
 use crate::{StorageError, repo::from_registry};
 
@@ -26,16 +25,16 @@ impl FinalRepo {
         &self.repo
     }
 
-    /// Those of these stages that are not there yet, each once. Costs one listing.
+    /// Those of these tags that are not there yet, each once. Costs one listing.
     ///
     /// # Errors
     /// When it does not answer, or refuses.
-    pub async fn missing(&self, stages: &[StageRecord]) -> Result<Vec<StageRecord>, StorageError> {
-        if stages.is_empty() {
+    pub async fn missing(&self, wanted: &[String]) -> Result<Vec<String>, StorageError> {
+        if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let tags = self.client.tags(&self.repo).await.map_err(|error| from_registry(&self.repo, error))?;
         let mut there: BTreeSet<String> = tags.into_iter().collect();
-        Ok(stages.iter().filter(|stage| there.insert(stage.id.to_string())).cloned().collect())
+        Ok(wanted.iter().filter(|tag| there.insert((*tag).clone())).cloned().collect())
     }
 }
