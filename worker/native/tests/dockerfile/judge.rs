@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 use slipway_parts::{docker, server::Server};
-use slipway_process::child::command;
+use slipway_process::{child::command, random_id};
 use tempfile::TempDir;
 
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
     table::{Case, Kind, Table},
 };
 
+/// The label by which an image is nobody else's.
+const MARK: &str = "slipway-test";
 /// Builds at a time.
 const AT_ONCE: usize = 3;
 
@@ -182,13 +184,19 @@ impl Judge {
     ) -> Result<Value, String> {
         match self {
             Self::Engine { buildkit } => {
-                let id = run(engine(*buildkit, target, args, &["--quiet"]).arg(context), text)?;
+                // Builds beside this one may come to the same image, and remove it.
+                let mark = format!("{MARK}={}", random_id());
+                let id = run(engine(*buildkit, target, args, &["--quiet", "--label", &mark]).arg(context), text)?;
                 let id = String::from_utf8_lossy(&id).trim().to_owned();
                 let config =
                     run(command(docker()).args(["image", "inspect", "--format", "{{json .Config}}", &id]), "")?;
-                // Another case may have made the same one, and still need it: then it is not removed here.
+                // What is left of it is no reason to fail.
                 let _ = run(command(docker()).args(["image", "rm", &id]), "");
-                serde_json::from_slice(&config).map_err(|error| error.to_string())
+                let mut config: Value = serde_json::from_slice(&config).map_err(|error| error.to_string())?;
+                if let Some(labels) = config["Labels"].as_object_mut() {
+                    labels.remove(MARK);
+                }
+                Ok(config)
             }
             Self::Buildkitd { .. } => {
                 let archive = self.solve(text, target, args, context, "type=docker")?;
