@@ -71,9 +71,12 @@ impl Setup {
         self.forget()
     }
 
-    /// Forgets what this host has of the project beside the registry: images of the engine, and cached layers.
+    /// Forgets what this host has of the project beside the registry: images of the engine, cached layers, and what it has
+    /// seen of the registry.
     fn forget(&self) -> Result<()> {
-        let _ = fs::remove_dir_all(self.project.home().join("local_cache"));
+        for kept in ["local_cache", "service/index"] {
+            let _ = fs::remove_dir_all(self.project.home().join(kept));
+        }
         engine::forget_labelled(self.project.name())
     }
 }
@@ -153,12 +156,16 @@ fn a_registry_that_dies_ends_the_build_and_a_rerun_finishes_it() -> Result<()> {
     let tags = AtomicUsize::new(0);
     // It dies while the second stage is uploaded: behind the first stage's tag.
     setup.proxy.rule(move |request| {
-        let is_tag = request.method == "PUT" && request.is_manifest() && !request.path.contains("sha256:");
+        // Tags beside those of stages say something of the repository: they go with the first stage.
+        let is_beside = request.path.contains("/manifests/slipway-");
+        let is_tag =
+            request.method == "PUT" && request.is_manifest() && !request.path.contains("sha256:") && !is_beside;
         let count = tags.fetch_add(usize::from(is_tag), Ordering::SeqCst);
-        if count > 0 && request.writes() {
+        let dies = count > 0 && request.writes() && !is_beside;
+        if dies {
             let _ = kill_process(registry, Signal::KILL);
         }
-        if count > 0 && request.writes() { Action::HangUp } else { Action::Pass }
+        if dies { Action::HangUp } else { Action::Pass }
     });
     let run = setup.run()?;
     says(&run, 1, &["app/install", "127.0.0.1:"]);
@@ -185,6 +192,8 @@ fn a_lost_last_stage_is_built_again_alone() -> Result<()> {
     let (_, manifest) = setup.stage(&second, "app", 1)?;
     setup.registry.lose(manifest["config"]["digest"].as_str().context("a digest")?)?;
     setup.forget()?;
+    // Once somebody needs it.
+    setup.commit(&STAGED.replace("/setup", "/changed"))?;
     let third = setup.build()?;
     assert!(third.run.built().contains(&"app/install".to_owned()), "{}", third.run.stderr);
     assert!(setup.build()?.run.built().is_empty());
