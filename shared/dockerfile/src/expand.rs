@@ -3,10 +3,10 @@
 //! Known are `$x`, `${x}`, `${x:-w}`, `${x-w}`, `${x:+w}`, `${x+w}`, `${x:?e}`, `${x?e}`, `${x#p}`, `${x##p}`,
 //! `${x%p}`, `${x%%p}`, `${x/p/r}` and `${x//p/r}`, quotes, and the escape character.
 
-use std::iter::Peekable;
-use std::str::Chars;
+use std::{collections::BTreeMap, iter::Peekable, str::Chars};
 
 use crate::{
+    Fault,
     pattern::{Length, Pattern, Steps},
     scope::{Scope, Value},
     shown,
@@ -36,6 +36,23 @@ impl Lexer {
     /// A lexer for files with this escape character.
     pub(crate) fn new(escape: char) -> Self {
         Self { escape, steps: Steps::new() }
+    }
+
+    /// The value of an argument before the first `FROM`: the given one, else its default with the arguments before it.
+    pub(crate) fn argument(
+        &self,
+        given: &BTreeMap<String, String>,
+        before: &Scope,
+        (line, name, default): (u32, &str, Option<&str>),
+    ) -> Result<Value, Fault> {
+        match (given.get(name), default) {
+            (Some(given), _) => Ok(Value::Set(given.clone())),
+            (None, Some(default)) => {
+                let expanded = self.expand(default, before).map_err(|why| Fault::new(line, why))?;
+                Ok(Value::Set(expanded.text))
+            }
+            (None, None) => Ok(Value::Unset),
+        }
     }
 
     /// Expands `word` with the variables of `scope`; quotes and escapes are resolved. The error says what is wrong.

@@ -112,14 +112,8 @@ impl Program {
         for instruction in &self.file.globals {
             let Body::Pairs(pairs) = &instruction.body else { continue };
             for (name, default) in pairs {
-                let value = match (self.args.get(name), default) {
-                    (Some(given), _) => Value::Set(given.clone()),
-                    (None, Some(default)) => {
-                        let expanded = self.lexer.expand(default, &self.globals);
-                        Value::Set(expanded.map_err(|why| Fault::new(instruction.line, why))?.text)
-                    }
-                    (None, None) => Value::Unset,
-                };
+                let value =
+                    self.lexer.argument(&self.args, &self.globals, (instruction.line, name, default.as_deref()))?;
                 self.globals.declare(name, value);
             }
         }

@@ -109,14 +109,8 @@ impl<'a> Walk<'a> {
         for instruction in &file.globals {
             let Body::Pairs(pairs) = &instruction.body else { continue };
             for (name, default) in pairs {
-                let value = match (self.args.get(name), default) {
-                    (Some(given), _) => Value::Set(given.clone()),
-                    (None, Some(default)) => {
-                        let expanded = self.lexer.expand(default, &self.globals);
-                        Value::Set(expanded.map_err(|why| Fault::new(instruction.line, why))?.text)
-                    }
-                    (None, None) => Value::Unset,
-                };
+                let value =
+                    self.lexer.argument(self.args, &self.globals, (instruction.line, name, default.as_deref()))?;
                 self.spend(instruction.line, value.size())?;
                 self.globals.declare(name, value);
             }
