@@ -50,6 +50,10 @@ pub(super) fn outside(
         )
     };
     let publisher = publisher.unwrap_or_else(on_host);
+    let publisher = match &request.repo {
+        Some(repo) => publisher.holding(client.clone(), repo),
+        None => publisher,
+    };
     let beside = beside(request, &client);
     let custom_tags = custom_tags(request, &client);
     let client = client.pulling();

@@ -9,8 +9,9 @@ use std::{
 use async_trait::async_trait;
 use slipway_digest::{Millis, StageDigest, StageId};
 use slipway_locks::{Lease, LockError, LockManager};
+use slipway_registry::RawManifest;
 use slipway_stages::StageRecord;
-use slipway_storage::{Candidate, Committed, Ledger, Seen, StorageError, Winners};
+use slipway_storage::{Candidate, Committed, Intent, Ledger, Seen, StorageError, Winners};
 
 /// The latest timestamp of each digest, and what is not tagged yet.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub(crate) struct MemoryLedger {
 #[derive(Default)]
 struct State {
     latest: HashMap<StageDigest, Millis>,
-    pending: HashMap<StageId, StageRecord>,
+    pending: HashMap<StageId, Intent>,
 }
 
 impl MemoryLedger {
@@ -36,7 +37,13 @@ impl Ledger for MemoryLedger {
         Ok(self.with(|state| Winners { revision: state.latest.get(&digest).copied(), pending: Vec::new() }))
     }
 
-    async fn commit(&self, candidate: &Candidate, seen: Seen, now: Millis) -> Result<Committed, StorageError> {
+    async fn commit(
+        &self,
+        candidate: &Candidate,
+        held: Option<RawManifest>,
+        seen: Seen,
+        now: Millis,
+    ) -> Result<Committed, StorageError> {
         let digest = candidate.record.id.digest;
         Ok(self.with(|state| {
             let latest = state.latest.get(&digest).copied();
@@ -47,7 +54,7 @@ impl Ledger for MemoryLedger {
             let stamp = now.max(Millis(after.map_or(0, |after| after.0 + 1)));
             let record = StageRecord { id: StageId { digest, stamp }, ..candidate.record.clone() };
             state.latest.insert(digest, stamp);
-            state.pending.insert(record.id, record.clone());
+            state.pending.insert(record.id, Intent { stage: record.clone(), held });
             Committed::Won(Box::new(record))
         }))
     }
@@ -61,7 +68,7 @@ impl Ledger for MemoryLedger {
         self.tagged(stage).await
     }
 
-    async fn pending(&self) -> Result<Vec<StageRecord>, StorageError> {
+    async fn pending(&self) -> Result<Vec<Intent>, StorageError> {
         Ok(self.with(|state| state.pending.values().cloned().collect()))
     }
 }

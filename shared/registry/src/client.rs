@@ -12,7 +12,7 @@ use slipway_process::{Clock, SystemClock};
 
 use crate::{
     CopyError, Mirror, RegistryError, Upload, auth::Auth, blobs, connections::Connections, copy,
-    credentials::Credentials, download, manifests, mirrors::Mirrors, pages, recent::Recent, resolve,
+    credentials::Credentials, download, held::Held, manifests, mirrors::Mirrors, pages, recent::Recent, resolve,
     transport::Transport, uploads, vendors::Vendor,
 };
 
@@ -38,6 +38,7 @@ pub struct Options {
 pub struct Client {
     transport: Arc<Transport>,
     recent: Arc<Recent>,
+    held: Arc<Held>,
     mirrors: Arc<Mirrors>,
     mirrored: bool,
     vendors: Arc<[(String, Vendor)]>,
@@ -82,7 +83,8 @@ impl Client {
         let mirrors = Arc::new(Mirrors::new(options.mirrors, Arc::clone(&clock)));
         let transport = Transport::new(options.insecure, connections, auth, (Arc::clone(&clock), Arc::clone(&mirrors)));
         let (recent, vendors) = (Arc::new(Recent::new(clock)), options.vendors.into());
-        Ok(Self { transport: Arc::new(transport), recent, mirrors, mirrored: false, vendors })
+        let (transport, held) = (Arc::new(transport), Arc::default());
+        Ok(Self { transport, recent, held, mirrors, mirrored: false, vendors })
     }
 
     /// The same client for images that are pulled: manifests, blobs and what references name come from the first mirror
@@ -134,6 +136,27 @@ impl Client {
     /// seen its blobs then.
     pub fn stored_lately(&self, repo: &Repo, digest: &BlobDigest) -> Option<RawManifest> {
         self.recent.manifest(repo, digest)
+    }
+
+    /// Lets [`hold_manifest`](Self::hold_manifest) hold what goes to a repository: who calls this stores it under tags.
+    pub fn hold_for(&self, repo: &Repo) {
+        self.held.serve(repo);
+    }
+
+    /// Holds a manifest in this process until it is stored under a tag; its blobs are in the repository. `false` when that
+    /// is nobody's task, or there is no room for it: it is to be stored at once.
+    pub fn hold_manifest(&self, repo: &Repo, manifest: RawManifest) -> bool {
+        self.held.keep(repo, manifest)
+    }
+
+    /// A manifest that this process holds.
+    pub fn held_manifest(&self, repo: &Repo, digest: &BlobDigest) -> Option<RawManifest> {
+        self.held.get(repo, digest)
+    }
+
+    /// Does not hold a manifest any longer: it is stored, or nobody wants it.
+    pub fn let_go(&self, repo: &Repo, digest: &BlobDigest) {
+        self.held.remove(repo, digest);
     }
 
     /// Whether this client has stored or seen a blob in a repository within the last minute.

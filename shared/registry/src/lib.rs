@@ -32,6 +32,7 @@ mod download;
 pub mod error;
 #[cfg(test)]
 mod hand;
+mod held;
 mod helper;
 pub mod login;
 mod manifests;

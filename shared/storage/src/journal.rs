@@ -16,9 +16,10 @@ use std::{
 use async_trait::async_trait;
 use slipway_digest::{Encoder, Millis, StageDigest, StageId};
 use slipway_process::Tasks;
+use slipway_registry::RawManifest;
 use slipway_stages::StageRecord;
 
-use crate::{Candidate, Committed, Ledger, Seen, StorageError, Winners};
+use crate::{Candidate, Committed, Intent, Ledger, Seen, StorageError, Winners};
 use file::JournalFile;
 use line::Line;
 
@@ -52,7 +53,7 @@ struct Journal {
 #[derive(Debug, Default)]
 struct Known {
     heads: HashMap<StageDigest, Head>,
-    pending: BTreeMap<StageId, (StageRecord, String)>,
+    pending: BTreeMap<StageId, (Intent, String)>,
     lines: usize,
 }
 
@@ -112,10 +113,16 @@ impl Ledger for JournalLedger {
         self.with(move |journal| Ok(journal.known.winners(digest))).await
     }
 
-    async fn commit(&self, candidate: &Candidate, seen: Seen, now: Millis) -> Result<Committed, StorageError> {
+    async fn commit(
+        &self,
+        candidate: &Candidate,
+        held: Option<RawManifest>,
+        seen: Seen,
+        now: Millis,
+    ) -> Result<Committed, StorageError> {
         let candidate = candidate.clone();
         let digest = candidate.record.id.digest;
-        let committed = self.with(move |journal| journal.commit(candidate, seen, now)).await?;
+        let committed = self.with(move |journal| journal.commit(candidate, held, seen, now)).await?;
         committed.ok_or_else(|| StorageError::Broken {
             what: format!("stage {digest}"),
             why: "its timestamp would be later than the year 2286; set the clock, and remove stages from the future"
@@ -132,10 +139,10 @@ impl Ledger for JournalLedger {
         self.with(move |journal| journal.clear(stage, Line::Rejected { id: stage, why })).await
     }
 
-    async fn pending(&self) -> Result<Vec<StageRecord>, StorageError> {
-        let mut pending: Vec<StageRecord> =
-            self.with(|journal| Ok(journal.known.pending.values().map(|(record, _)| record.clone()).collect())).await?;
-        pending.sort_by_key(|record| (record.id.stamp, record.id.digest));
+    async fn pending(&self) -> Result<Vec<Intent>, StorageError> {
+        let mut pending: Vec<Intent> =
+            self.with(|journal| Ok(journal.known.pending.values().map(|(intent, _)| intent.clone()).collect())).await?;
+        pending.sort_by_key(|intent| (intent.stage.id.stamp, intent.stage.id.digest));
         Ok(pending)
     }
 }
@@ -151,7 +158,13 @@ impl Journal {
     }
 
     /// `None` when there is no timestamp left to give.
-    fn commit(&mut self, candidate: Candidate, seen: Seen, now: Millis) -> std::io::Result<Option<Committed>> {
+    fn commit(
+        &mut self,
+        candidate: Candidate,
+        held: Option<RawManifest>,
+        seen: Seen,
+        now: Millis,
+    ) -> std::io::Result<Option<Committed>> {
         let digest = candidate.record.id.digest;
         let last = self.known.heads.get(&digest).map(|head| head.stamp);
         if last != seen.revision {
@@ -164,7 +177,8 @@ impl Journal {
             return Ok(None);
         }
         let record = Box::new(StageRecord { id: StageId { digest, stamp }, ..candidate.record });
-        let line = Line::Committed { record: record.clone(), attempt: candidate.attempt, at: now };
+        let intent = Box::new(Intent { stage: record.as_ref().clone(), held });
+        let line = Line::Committed { intent, attempt: candidate.attempt, at: now };
         self.append(line)?;
         self.rewrite_if_worthwhile(now)?;
         Ok(Some(Committed::Won(record)))
@@ -211,9 +225,9 @@ impl Known {
         self.lines += 1;
         match line {
             Line::Begin { .. } => {}
-            Line::Committed { record, attempt, at } => {
-                self.raise(record.id, at);
-                self.pending.insert(record.id, (*record, attempt));
+            Line::Committed { intent, attempt, at } => {
+                self.raise(intent.stage.id, at);
+                self.pending.insert(intent.stage.id, (*intent, attempt));
             }
             Line::Stamp { id, at } => self.raise(id, at),
             Line::Tagged { id } | Line::Rejected { id, .. } => {
@@ -232,7 +246,7 @@ impl Known {
     fn winners(&self, digest: StageDigest) -> Winners {
         let from = StageId { digest, stamp: Millis(0) };
         let to = StageId { digest, stamp: Millis(u64::MAX) };
-        let pending = self.pending.range(from..=to).map(|(_, (record, _))| record.clone()).collect();
+        let pending = self.pending.range(from..=to).map(|(_, (intent, _))| intent.clone()).collect();
         Winners { revision: self.heads.get(&digest).map(|head| head.stamp), pending }
     }
 
@@ -244,8 +258,8 @@ impl Known {
             let id = StageId { digest: *digest, stamp: head.stamp };
             Line::Stamp { id, at: head.at }
         });
-        let intents = self.pending.values().map(|(record, attempt)| Line::Committed {
-            record: Box::new(record.clone()),
+        let intents = self.pending.values().map(|(intent, attempt)| Line::Committed {
+            intent: Box::new(intent.clone()),
             attempt: attempt.clone(),
             at: now,
         });

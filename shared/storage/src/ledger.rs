@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 use slipway_digest::{Millis, StageDigest, StageId};
+use slipway_registry::RawManifest;
 use slipway_stages::StageRecord;
 
 use crate::{Candidate, StorageError};
@@ -16,7 +17,16 @@ pub struct Winners {
     /// Changes with every commit of the digest; to be handed back in [`Seen`].
     pub revision: Option<Millis>,
     /// Committed, but not yet known to be tagged; oldest first.
-    pub pending: Vec<StageRecord>,
+    pub pending: Vec<Intent>,
+}
+
+/// A commit whose tag is not known to stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Intent {
+    /// The stage.
+    pub stage: StageRecord,
+    /// Its manifest, when the repository was to have it with the tag and not before.
+    pub held: Option<RawManifest>,
 }
 
 /// What the maker of a commit saw when nothing suitable was there.
@@ -43,12 +53,19 @@ pub trait Ledger: Send + Sync {
     /// What is known of a digest.
     async fn winners(&self, digest: StageDigest) -> Result<Winners, StorageError>;
     /// Commits a stage if its digest is as it was `seen`. Its timestamp is greater than `seen.latest`, than that of any
-    /// commit of the digest and than the parent's, and at least `now`.
-    async fn commit(&self, candidate: &Candidate, seen: Seen, now: Millis) -> Result<Committed, StorageError>;
+    /// commit of the digest and than the parent's, and at least `now`. `held` is what the intent must remember: the
+    /// manifest, if the repository does not have it yet.
+    async fn commit(
+        &self,
+        candidate: &Candidate,
+        held: Option<RawManifest>,
+        seen: Seen,
+        now: Millis,
+    ) -> Result<Committed, StorageError>;
     /// Clears the intent to tag: the tag stands. Done again, it does nothing.
     async fn tagged(&self, stage: StageId) -> Result<(), StorageError>;
     /// Takes a commit back that has never been used, or clears away one whose image is lost.
     async fn reject(&self, stage: StageId, why: &str) -> Result<(), StorageError>;
     /// All intents to tag, oldest first.
-    async fn pending(&self) -> Result<Vec<StageRecord>, StorageError>;
+    async fn pending(&self) -> Result<Vec<Intent>, StorageError>;
 }

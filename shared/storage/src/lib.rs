@@ -27,7 +27,7 @@ pub mod transfer;
 pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, Indexes, SecondaryRepo};
 pub use index::IndexDir;
 pub use journal::JournalLedger;
-pub use ledger::{Committed, Ledger, Seen, Winners};
+pub use ledger::{Committed, Intent, Ledger, Seen, Winners};
 pub use ledger_records::{LedgerRecords, Rejects};
 pub use managed::ManagedImages;
 pub use memory::MemoryStorage;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use slipway_digest::StageId;
 use slipway_locks::LockManager;
+use slipway_oci::Repo;
 use slipway_process::Clock;
+use slipway_registry::Client;
 use slipway_stages::StageRecord;
 
 pub use host::{FAILPOINTS, HostPublisher};
@@ -79,6 +81,16 @@ impl Publisher {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self(Way::Host(HostPublisher::new(storage, ledger, locks, clock)))
+    }
+
+    /// Lets `client` hold the manifests of images in `repo` until they are published. Where others finish what this
+    /// process leaves, it does nothing: they see no more of an image than the repository has.
+    #[must_use]
+    pub fn holding(self, client: Client, repo: &Repo) -> Self {
+        match self.0 {
+            Way::Host(publisher) => Self(Way::Host(publisher.holding(client, repo))),
+            way @ (Way::Shared(_) | Way::Asked(_)) => Self(way),
+        }
     }
 
     /// A publisher among others on many hosts.

@@ -213,6 +213,9 @@ impl RepoStorage {
                 why: format!("it lies in another repository than {}", self.repo),
             });
         }
+        if let Some(held) = self.client.held_manifest(&self.repo, &image.digest) {
+            return Ok(held);
+        }
         let raw = self.client.manifest(&self.repo, image.digest.as_str()).await;
         raw.map_err(|error| self.failed(error))?.ok_or_else(|| StorageError::Gone(image.to_string()))
     }
@@ -249,7 +252,10 @@ impl RepoStorage {
                     None => self.get(&stage.at).await?,
                 };
                 let put = self.client.put_manifest(&self.repo, &tag, &raw.media_type, raw.bytes.clone()).await;
-                put.map_err(|error| self.failed(error))?;
+                if let Err(error) = put {
+                    return Err(self.not_stored(&raw, error));
+                }
+                self.client.let_go(&self.repo, &raw.digest);
                 if let Ok(manifest) = parse(&raw) {
                     self.remember_layers(&raw.digest, &manifest.layers);
                     self.note(stage, &manifest.layers);
@@ -259,6 +265,15 @@ impl RepoStorage {
         }
         self.tags.added(&tag);
         Ok(there.is_none())
+    }
+
+    /// What a refusal of a manifest means. One that is held has to be made anew if the registry lacks a part of it.
+    fn not_stored(&self, raw: &RawManifest, error: RegistryError) -> StorageError {
+        if let (RegistryError::NotFound(_), Ok(manifest)) = (&error, parse(raw)) {
+            blobs(&manifest).for_each(|blob| self.client.unsee(&self.repo, &blob.digest));
+            self.client.let_go(&self.repo, &raw.digest);
+        }
+        self.failed(error)
     }
 
     fn cell(&self, id: StageId) -> Arc<AsyncMutex<Remembered>> {
@@ -337,7 +352,9 @@ impl StageStorage for RepoStorage {
         }
         let raw = self.get(image).await?;
         let manifest = parse(&raw).map_err(|why| StorageError::Broken { what: image.to_string(), why })?;
-        let blobs: Vec<Descriptor> = blobs(&manifest).cloned().collect();
+        // What went there within a minute is there, or the registry refuses the manifest.
+        let blobs = blobs(&manifest).filter(|blob| !self.client.seen_lately(&self.repo, &blob.digest));
+        let blobs: Vec<Descriptor> = blobs.cloned().collect();
         let checks = stream::iter(blobs).map(|blob| async move { self.verify_blob(image, &blob).await });
         checks.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         self.keep_verified(raw);

@@ -16,7 +16,7 @@ use slipway_oci::{
     BlobDigest, Repo,
     manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST},
 };
-use slipway_registry::{RegistryError, Upload};
+use slipway_registry::{RawManifest, RegistryError, Upload};
 
 use crate::{Shared, error, kept, pipe};
 
@@ -90,8 +90,9 @@ async fn once(
     };
     let annotations = [(ATTEMPT.to_owned(), attempt.to_owned())].into();
     let (bytes, media_type) = manifest.to_oci_annotated(&annotations);
-    let digest = BlobDigest::of(&bytes);
-    let manifest = match shared.client.put_manifest(to, digest.as_str(), media_type, Bytes::from(bytes)).await {
+    let raw =
+        RawManifest { digest: BlobDigest::of(&bytes), media_type: media_type.to_owned(), bytes: Bytes::from(bytes) };
+    let manifest = match store(shared, to, raw).await {
         Ok(manifest) => manifest,
         Err(RegistryError::NotFound(why)) => {
             tracing::debug!("{doing}: {why}");
@@ -107,6 +108,14 @@ async fn once(
     let noted = shared.tasks.blocking(move || store.put_known(&named, &known)).await;
     noted.map_err(|error| error::layers(doing, error))?;
     Ok(Sent::Stored(Pushed { manifest, size: total }))
+}
+
+/// Stores a manifest, or leaves that to who gives it its tag.
+async fn store(shared: &Shared, to: &Repo, raw: RawManifest) -> Result<BlobDigest, RegistryError> {
+    if shared.client.hold_manifest(to, raw.clone()) {
+        return Ok(raw.digest);
+    }
+    shared.client.put_manifest(to, raw.digest.as_str(), &raw.media_type, raw.bytes).await
 }
 
 /// Brings the config of an image to a repository, unless it went there while the image was made.

@@ -128,7 +128,7 @@ async fn copying(
     let ledger = ledger(session, (flags, registry), to).await?;
     let publisher = match &ledger {
         Some(shared) => shared.publisher(),
-        None => on_host(session, RepoStorage::new(client.clone(), to.repo().clone())),
+        None => on_host(session, client, to.repo()),
     };
     let transfer = Transfer { client, from, to, publisher: &publisher };
     let mut stages: Vec<StageId> = wanted.stages.iter().copied().collect();
@@ -199,11 +199,13 @@ async fn ledger(
     }
 }
 
-fn on_host(session: &Session, to: RepoStorage) -> Publisher {
+fn on_host(session: &Session, client: &Client, to: &Repo) -> Publisher {
     let service = session.home.join("service");
-    let ledger = Arc::new(JournalLedger::new(&service.join("ledger"), &to.name()));
-    let storage = Arc::new(to);
-    Publisher::new(storage, ledger, Arc::new(FileLocks::new(service.join("locks"))), Arc::clone(&session.world.clock))
+    let storage = Arc::new(RepoStorage::new(client.clone(), to.clone()));
+    let ledger = Arc::new(JournalLedger::new(&service.join("ledger"), &storage.name()));
+    let locks = Arc::new(FileLocks::new(service.join("locks")));
+    // What a build has left may name manifests that it held.
+    Publisher::new(storage, ledger, locks, Arc::clone(&session.world.clock)).holding(client.clone(), to)
 }
 
 /// Finds a stage that builds of the same commits would take.

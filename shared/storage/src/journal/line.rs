@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use slipway_digest::{Encoder, Millis, StageId};
 use slipway_oci::{BlobDigest, ImageAt, Repo};
+use slipway_registry::RawManifest;
 use slipway_stages::StageRecord;
+
+use crate::Intent;
 
 /// What happened to a stage.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,7 +17,7 @@ pub(super) enum Line {
     Begin { id: String },
     /// It was committed, and is to be tagged.
     Committed {
-        record: Box<StageRecord>,
+        intent: Box<Intent>,
         attempt: String,
         /// When, by the clock of who wrote it.
         at: Millis,
@@ -54,6 +57,15 @@ struct Stage {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     commits: BTreeMap<String, String>,
     size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<Held>,
+}
+
+/// A manifest that the repository did not have when the stage was committed.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    media_type: String,
+    document: String,
 }
 
 impl Line {
@@ -76,20 +88,7 @@ impl Line {
 
     fn to_text(&self) -> Text {
         match self {
-            Self::Committed { record, attempt, at } => Text::Committed(Box::new(Stage {
-                stage: record.id.to_string(),
-                at: at.0,
-                attempt: attempt.clone(),
-                host: record.at.repo.host.clone(),
-                path: record.at.repo.path.clone(),
-                manifest: record.at.digest.clone(),
-                image: record.image_id.clone(),
-                platform: record.platform.to_string(),
-                content: record.content.to_string(),
-                parent: record.parent.map(|parent| parent.to_string()),
-                commits: record.commits.iter().map(|(key, commit)| (key.clone(), commit.to_string())).collect(),
-                size: record.size,
-            })),
+            Self::Committed { intent, attempt, at } => Text::Committed(Box::new(stage(intent, attempt.clone(), *at))),
             Self::Begin { id } => Text::Begin { id: id.clone() },
             Self::Stamp { id, at } => Text::Stamp { stage: id.to_string(), at: at.0 },
             Self::Tagged { id } => Text::Tagged { stage: id.to_string() },
@@ -102,7 +101,7 @@ impl Line {
             Text::Committed(stage) => {
                 let at = Millis(stage.at);
                 let attempt = stage.attempt.clone();
-                Self::Committed { record: Box::new(record(*stage)?), attempt, at }
+                Self::Committed { intent: Box::new(intent(*stage)?), attempt, at }
             }
             Text::Begin { id } => Self::Begin { id },
             Text::Stamp { stage, at } => Self::Stamp { id: parse(&stage)?, at: Millis(at) },
@@ -110,6 +109,40 @@ impl Line {
             Text::Rejected { stage, why } => Self::Rejected { id: parse(&stage)?, why },
         })
     }
+}
+
+fn stage(intent: &Intent, attempt: String, at: Millis) -> Stage {
+    let record = &intent.stage;
+    Stage {
+        stage: record.id.to_string(),
+        at: at.0,
+        attempt,
+        host: record.at.repo.host.clone(),
+        path: record.at.repo.path.clone(),
+        manifest: record.at.digest.clone(),
+        image: record.image_id.clone(),
+        platform: record.platform.to_string(),
+        content: record.content.to_string(),
+        parent: record.parent.map(|parent| parent.to_string()),
+        commits: record.commits.iter().map(|(key, commit)| (key.clone(), commit.to_string())).collect(),
+        size: record.size,
+        held: intent.held.as_ref().map(|held| Held {
+            media_type: held.media_type.clone(),
+            document: String::from_utf8_lossy(&held.bytes).into_owned(),
+        }),
+    }
+}
+
+fn intent(mut stage: Stage) -> Result<Intent, String> {
+    let digest = stage.manifest.clone();
+    let held = stage.held.take().map(|held| RawManifest {
+        digest: digest.clone(),
+        media_type: held.media_type,
+        bytes: held.document.into_bytes().into(),
+    });
+    // A manifest that is no text was not written as it is.
+    let held = held.filter(|held| BlobDigest::of(&held.bytes) == digest);
+    Ok(Intent { stage: record(stage)?, held })
 }
 
 fn record(stage: Stage) -> Result<StageRecord, String> {

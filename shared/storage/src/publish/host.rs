@@ -9,10 +9,12 @@ use std::{sync::Arc, time::Duration};
 
 use slipway_digest::{Millis, StageDigest};
 use slipway_locks::{Lease, LockError, LockManager};
+use slipway_oci::Repo;
 use slipway_process::{Clock, failpoint::failpoint};
+use slipway_registry::Client;
 use slipway_stages::StageRecord;
 
-use crate::{Candidate, Committed, Judge, Ledger, Recovered, Seen, StageStorage, StorageError, Verdict};
+use crate::{Candidate, Committed, Intent, Judge, Ledger, Recovered, Seen, StageStorage, StorageError, Verdict};
 
 /// The points between the steps at which a test may kill the process.
 pub const FAILPOINTS: &[&str] = &[
@@ -44,6 +46,8 @@ pub struct HostPublisher {
     ledger: Arc<dyn Ledger>,
     locks: Arc<dyn LockManager>,
     clock: Arc<dyn Clock>,
+    /// Keeps manifests that are stored with their tags and not before.
+    holder: Option<Client>,
 }
 
 /// How one attempt at publishing ended.
@@ -69,7 +73,14 @@ impl HostPublisher {
         locks: Arc<dyn LockManager>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { storage, ledger, locks, clock }
+        Self { storage, ledger, locks, clock, holder: None }
+    }
+
+    /// Lets `client` hold the manifests of images in `repo`, which is the storage: it gets them with their tags.
+    #[must_use]
+    pub fn holding(self, client: Client, repo: &Repo) -> Self {
+        client.hold_for(repo);
+        Self { holder: Some(client), ..self }
     }
 
     /// Makes the candidate, whose image is in the storage without a tag, the stored stage, unless `judge` finds another
@@ -109,13 +120,13 @@ impl HostPublisher {
     pub async fn recover(&self) -> Result<Recovered, StorageError> {
         let pending = self.ledger.pending().await?;
         let mut recovered = Recovered { kept: pending.len().saturating_sub(MAX_RECOVERED), ..Recovered::default() };
-        for stage in pending.iter().take(MAX_RECOVERED) {
-            match self.recover_one(stage).await {
+        for intent in pending.iter().take(MAX_RECOVERED) {
+            match self.recover_one(intent).await {
                 Ok(Some(Settled::Tagged)) => recovered.tagged += 1,
                 Ok(Some(Settled::Dropped)) => recovered.dropped += 1,
                 Ok(None) => recovered.kept += 1,
                 Err(error) => {
-                    tracing::warn!("the interrupted storing of stage {} is left for later: {error}", stage.id);
+                    tracing::warn!("the interrupted storing of stage {} is left for later: {error}", intent.stage.id);
                     recovered.kept += 1;
                 }
             }
@@ -126,20 +137,23 @@ impl HostPublisher {
     async fn round(&self, candidate: &Candidate, judge: &dyn Judge) -> Result<Round, StorageError> {
         let digest = candidate.record.id.digest;
         let winners = self.ledger.winners(digest).await?;
-        for stage in &winners.pending {
-            self.settle(stage).await?;
+        for intent in &winners.pending {
+            self.settle(intent).await?;
         }
         failpoint("publish.settle");
         let stored = self.look(candidate).await?;
         failpoint("publish.look");
         if let Some(suitable) = judge.choose(&stored).await? {
+            self.let_go(&candidate.record);
             return Ok(Round::Done(Box::new(Verdict::Lost(suitable))));
         }
         self.storage.verify(&candidate.record.at).await?;
         failpoint("publish.verify");
         let latest = stored.last().map(|stage| stage.id.stamp).max(self.storage.latest(digest).await?);
         let seen = Seen { revision: winners.revision, latest };
-        let committed = self.ledger.commit(candidate, seen, Millis(self.clock.unix_millis())).await?;
+        let at = &candidate.record.at;
+        let held = self.holder.as_ref().and_then(|client| client.held_manifest(&at.repo, &at.digest));
+        let committed = self.ledger.commit(candidate, held, seen, Millis(self.clock.unix_millis())).await?;
         failpoint("publish.commit");
         match committed {
             Committed::LookAgain => Ok(Round::Overtaken),
@@ -202,7 +216,8 @@ impl HostPublisher {
         Ok(stored)
     }
 
-    async fn recover_one(&self, stage: &StageRecord) -> Result<Option<Settled>, StorageError> {
+    async fn recover_one(&self, intent: &Intent) -> Result<Option<Settled>, StorageError> {
+        let stage = &intent.stage;
         let lease = self.locks.acquire(&self.lock_name(stage.id.digest), Duration::ZERO).await;
         let _lease = match lease {
             Ok(lease) => lease,
@@ -210,8 +225,8 @@ impl HostPublisher {
             Err(LockError::Unavailable(why)) => return Err(StorageError::Unavailable(why)),
         };
         let winners = self.ledger.winners(stage.id.digest).await?;
-        match winners.pending.iter().any(|other| other.id == stage.id) {
-            true => self.settle(stage).await.map(Some),
+        match winners.pending.iter().any(|other| other.stage.id == stage.id) {
+            true => self.settle(intent).await.map(Some),
             // Its publisher finished in between.
             false => Ok(Some(Settled::Tagged)),
         }
@@ -219,14 +234,15 @@ impl HostPublisher {
 
     /// Finishes a commit whose publisher is gone. Nobody has used it yet; so it is taken back when its image is lost,
     /// or when a later stage stands: a tag put before that one now would change what builds choose.
-    async fn settle(&self, stage: &StageRecord) -> Result<Settled, StorageError> {
+    async fn settle(&self, intent: &Intent) -> Result<Settled, StorageError> {
+        let stage = &intent.stage;
         let stored = self.storage.find(stage.id.digest, &stage.platform, true).await?;
         let stands = stored.iter().any(|other| other.id == stage.id && other.at == stage.at);
         if !stands {
             if stored.iter().any(|other| other.id.stamp >= stage.id.stamp) {
                 return self.take_back(stage, "another stage was stored since").await;
             }
-            match self.finish_tag(stage).await {
+            match self.finish_tag(intent).await {
                 Ok(()) => {}
                 Err(StorageError::Gone(why) | StorageError::Broken { why, .. }) => {
                     return self.take_back(stage, &why).await;
@@ -245,9 +261,26 @@ impl HostPublisher {
         Ok(Settled::Tagged)
     }
 
-    async fn finish_tag(&self, stage: &StageRecord) -> Result<(), StorageError> {
-        self.storage.verify(&stage.at).await?;
-        self.storage.tag(stage).await
+    async fn finish_tag(&self, intent: &Intent) -> Result<(), StorageError> {
+        let Intent { stage, held } = intent;
+        if let (Some(client), Some(held)) = (&self.holder, held) {
+            // The registry may have it all the same: it is stored once more then.
+            client.hold_manifest(&stage.at.repo, held.clone());
+        }
+        let finished = async {
+            self.storage.verify(&stage.at).await?;
+            self.storage.tag(stage).await
+        };
+        let finished = finished.await;
+        self.let_go(stage);
+        finished
+    }
+
+    /// The manifest of an image that is not to be stored.
+    fn let_go(&self, stage: &StageRecord) {
+        if let Some(client) = &self.holder {
+            client.let_go(&stage.at.repo, &stage.at.digest);
+        }
     }
 
     async fn take_back(&self, stage: &StageRecord, why: &str) -> Result<Settled, StorageError> {

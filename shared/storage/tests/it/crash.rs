@@ -1,11 +1,11 @@
 //! Publishers in processes of their own: many at once, and killed at every step.
 
-use std::{path::Path, process::Stdio, sync::Arc};
+use std::{path::Path, process::Stdio};
 
 use slipway_parts::Registry;
 use slipway_process::{Environment, child};
 use slipway_storage::{
-    StageStorage, Verdict,
+    Publisher, Verdict,
     conformance::{Lab, labels},
     publish::FAILPOINTS,
 };
@@ -20,11 +20,24 @@ const PLACE: &str = "SLIPWAY_TEST_PLACE";
 const STAGE: &str = "SLIPWAY_TEST_STAGE";
 const SALT: &str = "SLIPWAY_TEST_SALT";
 
-/// A place by its name: `directory PATH` or `registry HOST PATH`.
-fn lab(place: &str) -> Box<dyn Lab> {
+/// A place by its name: `directory PATH` or `registry HOST PATH`, or `held HOST PATH` for a registry that gets manifests with
+/// their tags; and who publishes there for the home directory.
+async fn open(place: &str, home: &Path) -> (Box<dyn Lab>, Publisher) {
+    let open = async |lab: &dyn Lab| publisher(home, lab.open().await, None);
     match place.split(' ').collect::<Vec<_>>().as_slice() {
-        ["directory", path] => Box::new(DirectoryLab(path.into())),
-        ["registry", host, path] => Box::new(RegistryLab::new(host, path)),
+        ["directory", path] => {
+            let lab = DirectoryLab(path.into());
+            let publisher = open(&lab).await;
+            (Box::new(lab), publisher)
+        }
+        [kind @ ("registry" | "held"), host, path] => {
+            let lab = RegistryLab::new(host, path);
+            let mut publisher = open(&lab).await;
+            if *kind == "held" {
+                publisher = publisher.holding(lab.client.clone(), &lab.repo);
+            }
+            (Box::new(lab), publisher)
+        }
         other => panic!("{other:?} is no place"),
     }
 }
@@ -35,9 +48,8 @@ fn lab(place: &str) -> Box<dyn Lab> {
 async fn child_that_publishes() {
     let environment = Environment::from_process();
     let Some(home) = environment.get(HOME) else { return };
-    let lab = lab(environment.get(PLACE).unwrap());
+    let (lab, publisher) = open(environment.get(PLACE).unwrap(), Path::new(home)).await;
     let record = lab.upload(&labels(environment.get(STAGE).unwrap()), environment.get(SALT).unwrap()).await;
-    let publisher = publisher(Path::new(home), lab.open().await, None);
     let verdict = publisher.publish(&candidate(record), &Oldest).await.unwrap();
     let word = if matches!(verdict, Verdict::Won(_)) { "won" } else { "lost" };
     println!("\nverdict {word} {} {}", verdict.stage().id, verdict.stage().at.digest);
@@ -88,7 +100,7 @@ async fn eight_processes_at_once(place: &str) {
     let verdicts: Vec<Vec<String>> = running.into_iter().map(verdict).collect();
     assert_eq!(verdicts.iter().filter(|words| words[0] == "won").count(), 1, "{verdicts:?}");
     assert!(verdicts.iter().all(|words| words[1..] == verdicts[0][1..]), "{verdicts:?}");
-    let stored = stored(&*lab(place), "eight").await;
+    let stored = stored(&*open(place, home.path()).await.0, "eight").await;
     assert_eq!(stored.iter().map(|stage| stage.id.to_string()).collect::<Vec<_>>(), [verdicts[0][1].clone()]);
 }
 
@@ -98,6 +110,7 @@ async fn eight_processes_store_one_stage() {
     eight_processes_at_once(&format!("directory {}", directory.path().display())).await;
     if let Some(registry) = Registry::start() {
         eight_processes_at_once(&format!("registry {} shop/eight", registry.host())).await;
+        eight_processes_at_once(&format!("held {} shop/eight-held", registry.host())).await;
     }
 }
 
@@ -108,10 +121,8 @@ async fn kill_and_go_on(place: &str, failpoint: &str, recovers: bool) {
     let publish = Publish { home: home.path(), place, stage: &stage, salt: "killed", failpoint };
     let killed = publish.start().wait_with_output().unwrap();
     assert!(!killed.status.success() && killed.status.code().is_none(), "{failpoint} was not reached: {killed:?}");
-    let lab = lab(place);
+    let (lab, publisher) = open(place, home.path()).await;
     let tagged = stored(&*lab, &stage).await;
-    let storage: Arc<dyn StageStorage> = lab.open().await;
-    let publisher = publisher(home.path(), storage, None);
     if recovers {
         let recovered = publisher.recover().await.unwrap();
         assert_eq!((recovered.dropped, recovered.kept), (0, 0), "{failpoint}");
@@ -146,8 +157,10 @@ async fn a_publisher_killed_at_any_step_leaves_nothing_half_made() {
 #[tokio::test]
 async fn a_publisher_killed_at_any_step_leaves_the_repository_whole() {
     let Some(registry) = Registry::start() else { return };
-    let place = format!("registry {} shop/killed", registry.host());
-    for failpoint in FAILPOINTS {
-        kill_and_go_on(&place, failpoint, true).await;
+    for kind in ["registry", "held"] {
+        let place = format!("{kind} {} shop/killed-{kind}", registry.host());
+        for failpoint in FAILPOINTS {
+            kill_and_go_on(&place, failpoint, true).await;
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use slipway_digest::{CommitId, Millis, StageDigest};
-use slipway_oci::{ImageAt, Platform};
+use slipway_oci::{ImageAt, Manifest, Platform};
 use slipway_parts::Registry;
 use slipway_process::Tasks;
 use slipway_stages::StageRecord;
@@ -21,7 +21,7 @@ use slipway_storage::{
 
 use crate::{
     lab::{DirectoryLab, MemoryLab, Oldest, candidate, publisher},
-    registry::lab,
+    registry::{forget_blob, lab},
 };
 
 const NOW: u64 = 1_700_000_000_000;
@@ -224,7 +224,7 @@ async fn what_an_interrupted_process_committed_is_finished_or_taken_back() {
     let mut committed = Vec::new();
     for name in ["whole", "lost", "overtaken", "tagged"] {
         let record = lab.upload(&labels(name), name).await;
-        ledger.commit(&candidate(record.clone()), Seen::default(), Millis(NOW)).await.unwrap();
+        ledger.commit(&candidate(record.clone()), None, Seen::default(), Millis(NOW)).await.unwrap();
         committed.push(at(&record, NOW));
     }
     let [whole, lost, overtaken, tagged] = committed.try_into().unwrap();
@@ -249,7 +249,7 @@ async fn the_next_publisher_finishes_an_intent_before_it_looks() {
     let lab = MemoryLab(MemoryStorage::new("memory"));
     let ledger = JournalLedger::new(&home.path().join("service/ledger"), "memory");
     let (one, two) = (lab.upload(&labels("a"), "one").await, lab.upload(&labels("a"), "second").await);
-    ledger.commit(&candidate(one.clone()), Seen::default(), Millis(NOW)).await.unwrap();
+    ledger.commit(&candidate(one.clone()), None, Seen::default(), Millis(NOW)).await.unwrap();
     let publisher = publisher(home.path(), lab.open().await, Some(NOW));
     let verdict = publisher.publish(&candidate(two), &Oldest).await.unwrap();
     assert_eq!(verdict, Verdict::Lost(at(&one, NOW)));
@@ -284,4 +284,39 @@ async fn eight_publishers_at_once_store_one_stage() {
     if let Some(registry) = Registry::start() {
         eight_at_once(&lab(&registry, "shop/contended")).await;
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_held_is_stored_once_and_with_its_tag() {
+    let Some(registry) = Registry::start() else { return };
+    let (home, lab) = (tempfile::tempdir().unwrap(), lab(&registry, "shop/held"));
+    let publisher = publisher(home.path(), lab.open().await, Some(NOW)).holding(lab.client.clone(), &lab.repo);
+    let first = lab.upload(&labels("held"), "first").await;
+    assert_eq!(lab.client.head_manifest(&lab.repo, first.at.digest.as_str()).await.unwrap(), None);
+    let verdict = publisher.publish(&candidate(first.clone()), &Oldest).await.unwrap();
+    assert_eq!(verdict, Verdict::Won(at(&first, NOW)));
+    let puts = |log: String| log.lines().filter(|line| line.contains("\"PUT /v2/shop/held/manifests/")).count();
+    assert_eq!(puts(registry.server().log()), 1, "{}", registry.server().log());
+    let stored = lab.client.head_manifest(&lab.repo, &verdict.stage().id.to_string()).await.unwrap();
+    assert_eq!(stored, Some(first.at.digest.clone()));
+    // Nobody wants the second, which comes too late.
+    let second = lab.upload(&labels("held"), "second").await;
+    let late = publisher.publish(&candidate(second.clone()), &Oldest).await.unwrap();
+    assert_eq!(late, Verdict::Lost(at(&first, NOW)));
+    for image in [&first.at, &second.at] {
+        assert_eq!(lab.client.held_manifest(&lab.repo, &image.digest), None);
+    }
+    assert_eq!(puts(registry.server().log()), 1);
+    // What the registry has lost in the meantime is to be made anew: nothing of it counts as seen.
+    let lost = lab.upload(&labels("lost"), "lost").await;
+    let manifest = lab.client.held_manifest(&lab.repo, &lost.at.digest).unwrap();
+    let manifest: Manifest = serde_json::from_slice(&manifest.bytes).unwrap();
+    let layer = &manifest.layers[0].digest;
+    forget_blob(&registry, "shop/held", layer);
+    assert!(lab.client.seen_lately(&lab.repo, layer));
+    let gone = publisher.publish(&candidate(lost.clone()), &Oldest).await.unwrap_err();
+    assert!(matches!(gone, StorageError::Gone(_)), "{gone}");
+    assert!(!lab.client.seen_lately(&lab.repo, layer));
+    assert_eq!(lab.client.held_manifest(&lab.repo, &lost.at.digest), None);
+    assert_eq!(publisher.recover().await.unwrap(), Recovered::default(), "the commit was taken back");
 }
