@@ -34,14 +34,14 @@ pub(super) async fn enter(
     let (shared, name) = (Arc::clone(&build.shared), build.room_name());
     cache::through(build, cursor, place, (key, &by), async |cursor| {
         let layers = cursor.layers.clone();
-        let (owned, tasks) = (Arc::clone(&shared), shared.tasks.clone());
-        tasks
-            .blocking(move || {
-                let room = Arc::new(Room::make(&owned, &layers, &name, &Places::default())?);
-                ensure(&room, &directory)?;
-                commit::layer(&owned.store, room, &layers)
-            })
-            .await
+        let (owned, below) = (Arc::clone(&shared), layers.clone());
+        let make = move || -> Result<Arc<Room>, BackendError> {
+            let room = Arc::new(Room::make(&owned, &below, &name, &Places::default())?);
+            ensure(&room, &directory)?;
+            Ok(room)
+        };
+        let room = shared.tasks.blocking(make).await?;
+        commit::layer(&shared, room, &layers, || ()).await
     })
     .await
 }
