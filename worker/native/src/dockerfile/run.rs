@@ -50,13 +50,13 @@ pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, r
         .await
 }
 
-/// What a command sees of the image's variables and of the arguments.
+/// What a command sees of the image's variables and of the arguments: of one name, whichever came last.
 fn variables(cursor: &Cursor) -> BTreeMap<String, String> {
     let own = cursor.config.config.env.iter().flatten().filter_map(|entry| entry.split_once('='));
     let mut all: BTreeMap<String, String> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     for (name, value) in cursor.variables.arguments() {
         if let Some(value) = value {
-            all.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            all.insert(name.to_owned(), value.to_owned());
         }
     }
     all.retain(|name, value| !name.is_empty() && !name.contains('\0') && !value.contains('\0'));
