@@ -392,10 +392,12 @@ impl Owner {
     }
 
     fn ask(&self, build: BuildId, question: Question) {
-        let Some(outside) = self.builds.outside(build) else { return };
+        let Some((outside, turns)) = self.builds.asking(build) else { return };
         let (tasks, asked) = (self.tasks.clone(), question.clone());
         let work = async move {
-            match answer::answer(&outside, &tasks, &question).await {
+            // What waits here is small: the answering itself is made when its turn comes.
+            let _turn = turns.acquire().await;
+            match Box::pin(answer::answer(&outside, &tasks, &question)).await {
                 Ok(Some(answer)) => Message::Answered(build, question, Ok(answer)),
                 Ok(None) => Message::Unrecorded(build, question),
                 Err(why) => Message::Answered(build, question, Err(why)),

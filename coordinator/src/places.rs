@@ -96,7 +96,7 @@ impl Places {
             return place;
         }
         known.retain(|_, place| place.strong_count() > 0);
-        let storage = Arc::new(RepoStorage::new(self.client.clone(), repo.clone()));
+        let storage = Arc::new(RepoStorage::of_ledger(self.client.clone(), repo.clone()));
         let ledger = KvLedger::new(
             Arc::clone(&self.kv),
             repo.clone(),

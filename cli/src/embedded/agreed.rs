@@ -46,7 +46,7 @@ impl Agreed {
     /// When etcd does not answer, or refuses; when an address cannot be used.
     pub(super) async fn open(request: &BuildRequest, host: &Host) -> Result<Option<Self>> {
         let Some(repo) = &request.repo else { return Ok(None) };
-        let storage = Arc::new(RepoStorage::new(host.client.clone(), repo.clone()));
+        let storage = Arc::new(RepoStorage::of_ledger(host.client.clone(), repo.clone()));
         let way = match &request.synchronization {
             Synchronization::Local => return Ok(None),
             Synchronization::Etcd(address, options) => {

@@ -111,7 +111,7 @@ pub(crate) async fn share(
     registry: &RegistryOptions,
     clock: Arc<dyn Clock>,
 ) -> Result<Shared> {
-    let storage = RepoStorage::new(client(registry)?, repo);
+    let storage = RepoStorage::of_ledger(client(registry)?, repo);
     Shared::open(address, options, Arc::new(storage), clock).await
 }
 

@@ -13,11 +13,14 @@ use slipway_stages::{
     build::{BuildFailure, BuiltImage, JobKey},
 };
 use slipway_telemetry::SpanContext;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{BuildId, Event, LogRoute, Submission, deliveries::Delivering};
 use crate::{outside::Outside, scheduler};
 
+/// Questions of a build that are being answered at once: a large one has thousands when it begins, and each that is under
+/// way takes memory.
+const ASKED_AT_ONCE: usize = 512;
 /// Notices that a build is told; further ones are left out.
 const NOTICES: usize = 1000;
 
@@ -28,6 +31,8 @@ struct Running {
     trace: Option<SpanContext>,
     requires: Requirements,
     secrets: SecretValues,
+    /// Turns to have questions answered; never closed.
+    asking: Arc<Semaphore>,
     reader: mpsc::Sender<Event>,
     /// Events on their way to the reader. There are a few for each stage of the build and [`NOTICES`], so it needs no
     /// bound, and the owner must not wait; log lines, of which there may be any number, go to the bounded reader directly.
@@ -73,6 +78,7 @@ impl Builds {
             trace,
             requires,
             secrets,
+            asking: Arc::new(Semaphore::new(ASKED_AT_ONCE)),
             reader,
             outgoing,
             stages: HashMap::new(),
@@ -110,6 +116,11 @@ impl Builds {
 
     pub(super) fn outside(&self, id: BuildId) -> Option<Arc<Outside>> {
         self.running.get(&id).map(|running| Arc::clone(&running.outside))
+    }
+
+    /// What answers a build's questions, and when.
+    pub(super) fn asking(&self, id: BuildId) -> Option<(Arc<Outside>, Arc<Semaphore>)> {
+        self.running.get(&id).map(|running| (Arc::clone(&running.outside), Arc::clone(&running.asking)))
     }
 
     pub(super) fn tell(&mut self, id: BuildId, event: Event) {

@@ -45,6 +45,8 @@ pub struct RepoStorage {
     tags: Arc<TagIndex>,
     /// What is kept between builds.
     kept: Option<Arc<KeptIndex>>,
+    /// Whether what is tagged here is looked up here.
+    remembers: bool,
     notices: Arc<Notices>,
     /// Who reads a record holds its cell, so that equal look-ups are one request.
     records: Mutex<HashMap<StageId, Arc<AsyncMutex<Remembered>>>>,
@@ -78,9 +80,14 @@ impl RepoStorage {
         Self::with(client, repo, Arc::new(tags), Some(kept))
     }
 
+    /// The place of stages that a ledger elsewhere looks up: what is tagged here is not remembered.
+    pub fn of_ledger(client: Client, repo: Repo) -> Self {
+        Self { remembers: false, ..Self::new(client, repo) }
+    }
+
     fn with(client: Client, repo: Repo, tags: Arc<TagIndex>, kept: Option<Arc<KeptIndex>>) -> Self {
         let (records, layers, verified) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { client, repo, tags, kept, notices: Arc::default(), records, layers, verified }
+        Self { client, repo, tags, kept, remembers: true, notices: Arc::default(), records, layers, verified }
     }
 
     /// The records that a project keeps beside its stages. They share the stages' listing.
@@ -256,14 +263,18 @@ impl RepoStorage {
                     return Err(self.not_stored(&raw, error));
                 }
                 self.client.let_go(&self.repo, &raw.digest);
-                if let Ok(manifest) = parse(&raw) {
+                if self.remembers
+                    && let Ok(manifest) = parse(&raw)
+                {
                     self.remember_layers(&raw.digest, &manifest.layers);
                     self.note(stage, &manifest.layers);
                     *self.cell(stage.id).lock().await = Remembered::Stage(Box::new(stage.clone()));
                 }
             }
         }
-        self.tags.added(&tag);
+        if self.remembers {
+            self.tags.added(&tag);
+        }
         Ok(there.is_none())
     }
 
@@ -352,8 +363,10 @@ impl StageStorage for RepoStorage {
         }
         let raw = self.get(image).await?;
         let manifest = parse(&raw).map_err(|why| StorageError::Broken { what: image.to_string(), why })?;
-        // What went there within a minute is there, or the registry refuses the manifest.
-        let blobs = blobs(&manifest).filter(|blob| !self.client.seen_lately(&self.repo, &blob.digest));
+        // The parts of a held manifest went there a moment ago; the registry refuses it should one be gone.
+        let held = self.client.held_manifest(&self.repo, &image.digest).is_some();
+        let sent = |blob: &Descriptor| held && self.client.seen_lately(&self.repo, &blob.digest);
+        let blobs = blobs(&manifest).filter(|blob| !sent(blob));
         let blobs: Vec<Descriptor> = blobs.cloned().collect();
         let checks = stream::iter(blobs).map(|blob| async move { self.verify_blob(image, &blob).await });
         checks.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
