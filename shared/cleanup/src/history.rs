@@ -120,11 +120,7 @@ impl History {
         Ok(())
     }
 
-    fn commit<E>(
-        &mut self,
-        id: CommitId,
-        look: &mut impl FnMut(CommitId) -> Result<Commit, E>,
-    ) -> Result<&Commit, E> {
+    fn commit<E>(&mut self, id: CommitId, look: &mut impl FnMut(CommitId) -> Result<Commit, E>) -> Result<&Commit, E> {
         Ok(match self.0.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(look(id)?),
@@ -179,8 +175,7 @@ impl<'r> Count<'r> {
         let Some(images) = self.recorded.at.get(&commit) else { return self.goes_on() };
         self.left -= 1;
         for (image, stages) in images {
-            let new: Vec<StageId> =
-                stages.iter().copied().filter(|stage| self.hit.insert((*image, *stage))).collect();
+            let new: Vec<StageId> = stages.iter().copied().filter(|stage| self.hit.insert((*image, *stage))).collect();
             if new.is_empty() {
                 continue;
             }
