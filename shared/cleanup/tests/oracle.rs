@@ -1,6 +1,8 @@
 //! What stays, held against brute force that shares no code with it: over the output of `git log` for a large history,
 //! and over all that can be reached for five hundred small ones.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
