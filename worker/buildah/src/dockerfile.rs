@@ -5,6 +5,7 @@ mod failure;
 mod follow;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
@@ -17,15 +18,15 @@ use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Log
 use slipway_dockerfile::{DockerfileError, Given};
 use slipway_layers::root::Root;
 use slipway_native::place;
+use slipway_oci::Platform;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{
     Shared,
     container::Container,
-    document::of_id,
+    document::{self, of_id},
     enclosure::{Enclosed, Start},
     error::system,
-    images,
     memory::{Memory, agent},
     run::{Network, isolation},
 };
@@ -73,7 +74,20 @@ pub(crate) async fn build(
     }
     let id = fs::read_to_string(room.place().join(ID)).map_err(|error| system(DOING, error))?;
     let image = of_id(&id).map_err(|why| BackendError::Engine(format!("{DOING}: {why}")))?;
-    images::keep(&shared.program, &image).await.map(|()| image)
+    label(shared, &image, &build.labels).await
+}
+
+/// The image with labels: the program would make a step of its own of each. What it has made stays, for later builds to
+/// find its layers.
+async fn label(
+    shared: &Shared,
+    image: &LocalImage,
+    labels: &BTreeMap<String, String>,
+) -> Result<LocalImage, BackendError> {
+    let kept = document::expect(&shared.program, image).await?;
+    let mut config = kept.config.clone();
+    config.config.labels.get_or_insert_default().extend(labels.clone());
+    document::store(&shared.program, &config, &kept).await
 }
 
 /// What is wrong with the text is told by our own reader of it: the program's tells no line.
@@ -132,7 +146,10 @@ fn arguments(
     words.extend(fixed.map(OsString::from));
     let mut option = |name: &str, value: OsString| words.extend([OsString::from(name), value]);
     option("--signature-policy", shared.program.policy.clone().into());
-    option("--platform", build.platform.to_string().into());
+    // For its own it needs not be told, and would complain of arguments that nobody uses.
+    if build.platform != Platform::host() {
+        option("--platform", build.platform.to_string().into());
+    }
     for (name, file) in [("--file", TEXT), ("--ignorefile", IGNORE), ("--iidfile", ID)] {
         option(name, place.join(file).into());
     }
@@ -141,7 +158,6 @@ fn arguments(
     }
     let pair = |(name, value): (&String, &String)| OsString::from(format!("{name}={value}"));
     build.args.iter().map(pair).for_each(|arg| option("--build-arg", arg));
-    build.labels.iter().map(pair).for_each(|label| option("--label", label));
     build.add_hosts.iter().for_each(|host| option("--add-host", host.into()));
     shared.limits.iter().for_each(|limit| option("--ulimit", limit.into()));
     bases.arguments().for_each(|base| option("--build-context", base.into()));
