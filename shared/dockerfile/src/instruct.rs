@@ -78,7 +78,7 @@ impl Walk<'_> {
             let known = match (self.args.get(name), default) {
                 (Some(given), _) => Value::Set(given.clone()),
                 (None, Some(_)) => Value::Unknown,
-                (None, None) => self.globals.argument(name).clone(),
+                (None, None) => self.globals.find(name).clone(),
             };
             text.push_str(&format!(" {name}"));
             let value = match (known, default) {
@@ -124,7 +124,7 @@ impl Walk<'_> {
         for (name, value) in values {
             if let (Value::Set(name), Keyword::Env) = (name, instruction.keyword) {
                 self.spend(instruction.line, value.size())?;
-                open.scope.set_env(&name, value);
+                open.scope.set(&name, value);
             }
         }
         self.write(open, instruction.line, text, None)

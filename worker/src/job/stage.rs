@@ -305,6 +305,7 @@ async fn dockerfile(
         add_hosts: input.add_hosts.clone(),
         network: input.network.clone(),
         labels: plan.change.labels.clone(),
+        to: assignment.push_to.clone(),
         bases: bases(runner, assignment, input).await,
         secrets: secrets(assignment, plan).map_err(|error| failure::backend(&doing, error))?,
         agent: agent.as_ref().map(|agent| mountable(agent, input)),
