@@ -75,7 +75,7 @@ pub(crate) fn commands(project: &Project, graph: &Graph) -> Vec<(ImageName, Plat
         let (number, _) = targets.find(runs)?;
         Some((graph.image(number).name().clone(), platform.clone()))
     };
-    graph.platforms().into_iter().filter_map(|platform| first(&platform)).collect()
+    graph.platforms().into_iter().filter_map(first).collect()
 }
 
 /// The platforms, besides its own, whose programs this host runs. Blocks. `room` is where programs may be tried.
