@@ -11,7 +11,7 @@ use slipway_oci::{
 use slipway_process::{Clock, SystemClock};
 
 use crate::{
-    CopyError, Mirror, RegistryError, Upload,
+    CopyError, Mirror, RegistryError, Removed, Upload,
     auth::Auth,
     blobs,
     connections::Connections,
@@ -161,6 +161,12 @@ impl Client {
     /// Deletes a manifest with all its tags; done again, it does nothing.
     pub async fn delete_manifest(&self, repo: &Repo, digest: &BlobDigest) -> Result<(), RegistryError> {
         manifests::delete(self, repo, digest).await
+    }
+
+    /// Deletes what a tag or digest (`selector`) names: a digest takes all tags of the manifest along, a tag goes alone.
+    /// Not every registry takes both, or either.
+    pub async fn remove(&self, repo: &Repo, selector: &str) -> Result<Removed, RegistryError> {
+        manifests::remove(self, repo, selector).await
     }
 
     /// The size of a blob; `None` when it is not in this repository.

@@ -50,6 +50,7 @@ mod vendors;
 pub use client::{Client, Options, RawManifest};
 pub use copy::CopyError;
 pub use error::RegistryError;
+pub use manifests::Removed;
 pub use mirrors::{Mirror, MirrorError};
 pub use uploads::Upload;
 pub use vendors::Vendor;
