@@ -144,7 +144,8 @@ async fn capabilities(backend: Backend, host: &Host, tasks: &Tasks) -> Capabilit
         tracing::warn!("commands can have no network of their own here, so jobs that run any go elsewhere: {lacks}");
     }
     let platforms = vec![host.engine.platform()];
-    Capabilities { backend: backend.to_string(), platforms, networks, ..Capabilities::default() }
+    let instructions = backend.does_instructions();
+    Capabilities { backend: backend.to_string(), platforms, networks, instructions, ..Capabilities::default() }
 }
 
 /// Works until the user gives up, and then until what runs is done or has had its time.

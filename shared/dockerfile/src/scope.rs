@@ -68,6 +68,11 @@ impl Scope {
         self.args.get(name).unwrap_or(&Value::Unset)
     }
 
+    /// Whether the image has a variable of that name.
+    pub(crate) fn is_env(&self, name: &str) -> bool {
+        self.env.contains_key(name)
+    }
+
     /// Sets a variable of the image.
     pub(crate) fn set_env(&mut self, name: &str, value: Value) {
         self.env.insert(name.to_owned(), value);
