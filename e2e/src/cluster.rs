@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::{
     Proxy, Registry, engine,
-    project::{Built, Project, Run},
+    project::{self, Built, Project, Run},
 };
 pub use apart::Island;
 use process::Process;
@@ -144,15 +144,16 @@ impl Cluster {
         self.add_worker_at(&urls);
     }
 
-    /// Adds one more worker that needs no engine.
+    /// Adds one more worker that chooses its backend itself: it needs no engine where it can do without.
     pub fn add_native_worker(&mut self) {
         let urls = self.urls.clone();
-        self.add_worker_with(&urls, &["--backend", "native"]);
+        self.add_worker_with(&urls, &["--backend", "auto"]);
     }
 
     /// Adds one more worker that is given these addresses of coordinators.
     pub fn add_worker_at(&mut self, urls: &[String]) {
-        self.add_worker_with(urls, &[]);
+        let backend = project::backend().unwrap_or_else(|| "docker".to_owned());
+        self.add_worker_with(urls, &["--backend", &backend]);
     }
 
     fn add_worker_with(&mut self, urls: &[String], more: &[&str]) {

@@ -268,7 +268,7 @@ impl Project {
             }
         }
         command.env("SLIPWAY_HOME_DIR", self.home.path());
-        // Workers of a cluster choose their own.
+        // Workers of a cluster are told when they are started.
         let usual = (!arguments.contains(&"--coordinator")).then(|| "docker".to_owned());
         if let Some(backend) = backend().or(usual) {
             command.env("SLIPWAY_BACKEND", backend);

@@ -197,18 +197,18 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
     let backend = BackendFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let storage = StorageFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let engine = EngineAddress::from_environment(environment);
-    let wanted = Wanted::new(backend.backend.clone(), environment, First::Docker);
+    let wanted = Wanted::new(backend.backend.clone(), environment, First::Native);
     let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
     };
     let asked = wanted.asked().map_err(refused)?;
     let mut tried = Tried::default();
-    if asked.tries_docker(None) {
-        tried.docker = Some(embedded::probe(&engine).await);
-    }
-    if asked.tries_native(tried.docker.as_ref()) {
+    if asked.tries_native(None) {
         tried.native = Some(embedded::probe_native(data, backend.driver.as_deref()).await);
+    }
+    if asked.tries_docker(tried.native.as_ref()) {
+        tried.docker = Some(embedded::probe(&engine).await);
     }
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;

@@ -54,16 +54,18 @@ impl Dockerfile {
         })
     }
 
-    /// The stage of that name among the first `before` ones.
+    /// The last stage of that name among the first `before` ones.
     fn named(&self, name: &str, before: usize) -> Option<usize> {
         let same = |stage: &Stage| stage.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name));
-        self.stages.iter().take(before).position(same)
+        self.stages.iter().take(before).rposition(same)
     }
 
     /// The line of a stage of that name which is stage `at` itself or follows it, unless one before it has the name.
     pub(crate) fn named_late(&self, name: &str, at: usize) -> Option<u32> {
-        let found = self.named(name, self.stages.len()).filter(|found| *found >= at)?;
-        Some(self.stages[found].line)
+        if self.named(name, at).is_some() {
+            return None;
+        }
+        self.named(name, self.stages.len()).map(|found| self.stages[found].line)
     }
 
     /// What the `FROM` of stage `at` means by `image`.

@@ -78,7 +78,7 @@ impl Walk<'_> {
             let known = match (self.args.get(name), default) {
                 (Some(given), _) => Value::Set(given.clone()),
                 (None, Some(_)) => Value::Unknown,
-                (None, None) => self.globals.argument(name).clone(),
+                (None, None) => self.globals.find(name).clone(),
             };
             text.push_str(&format!(" {name}"));
             let (value, shown) = match (known, default) {
@@ -127,7 +127,9 @@ impl Walk<'_> {
         for (name, value) in values {
             if let (Value::Set(name), Keyword::Env) = (name, instruction.keyword) {
                 self.spend(instruction.line, value.size())?;
-                open.scope.set_env(&name, value);
+                open.scope.set(&name, value);
+                // What a command sees is that of the image now.
+                open.declared.entry(name).and_modify(|shown| *shown = None);
             }
         }
         self.write(open, instruction.line, text, None)

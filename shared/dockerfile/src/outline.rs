@@ -72,7 +72,7 @@ pub struct OutlinedLine {
 pub struct Argument {
     /// Its name.
     pub name: String,
-    /// Its value in a normal form; `None` when it has none, or a variable of the image stands before it.
+    /// Its value in a normal form; `None` when it has none, or a later `ENV` of the name counts.
     pub value: Option<String>,
 }
 

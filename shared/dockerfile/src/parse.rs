@@ -137,11 +137,6 @@ fn add_stage(stage: Stage, dockerfile: &mut Dockerfile) -> Result<(), Fault> {
     if dockerfile.stages.len() >= STAGES_LIMIT {
         return Err(Fault::new(stage.line, format!("the file has more than {STAGES_LIMIT} stages")));
     }
-    if let Some(first) = dockerfile.stages.iter().find(|other| stage.name.is_some() && other.name == stage.name) {
-        let name = shown(stage.name.as_deref().unwrap_or_default());
-        let message = format!("the stage name `{name}` is taken by the stage on line {}", first.line);
-        return Err(Fault::new(stage.line, message));
-    }
     dockerfile.stages.push(stage);
     Ok(())
 }

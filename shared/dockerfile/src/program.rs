@@ -209,7 +209,7 @@ impl Program {
         match &step {
             Step::Env(pairs) => {
                 for (name, value) in pairs {
-                    variables.scope.set_env(name, Value::Set(value.clone()));
+                    variables.scope.set(name, Value::Set(value.clone()));
                 }
             }
             Step::Arg(pairs) => {
@@ -249,7 +249,7 @@ impl Program {
         match (self.args.get(name), default) {
             (Some(given), _) => Ok(Some(given.clone())),
             (None, Some(default)) => self.lexer.expand(default, scope).map(|expanded| Some(expanded.text)),
-            (None, None) => Ok(match self.globals.argument(name) {
+            (None, None) => Ok(match self.globals.find(name) {
                 Value::Set(text) => Some(text.clone()),
                 Value::Unset | Value::Unknown => None,
             }),

@@ -23,11 +23,10 @@ impl Value {
     }
 }
 
-/// The variables in force at one instruction.
+/// The variables in force at one instruction: of `ARG` and `ENV`, whichever came last.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Scope {
-    args: BTreeMap<String, Value>,
-    env: BTreeMap<String, Value>,
+    values: BTreeMap<String, Value>,
     /// Whether a base image may set further variables.
     open: bool,
 }
@@ -41,46 +40,33 @@ impl Scope {
     /// The scope of a stage on an image that sets these variables, and no others.
     pub(crate) fn on(env: &[String]) -> Self {
         let pairs = env.iter().filter_map(|entry| entry.split_once('='));
-        let env = pairs.map(|(name, value)| (name.to_owned(), Value::Set(value.to_owned()))).collect();
-        Self { env, ..Self::default() }
+        let values = pairs.map(|(name, value)| (name.to_owned(), Value::Set(value.to_owned()))).collect();
+        Self { values, open: false }
     }
 
-    /// What is known of `name`. `ENV` always wins over `ARG`.
+    /// What is known of `name`.
     pub(crate) fn find(&self, name: &str) -> &Value {
         let nowhere = if self.open { &Value::Unknown } else { &Value::Unset };
-        self.env.get(name).or_else(|| self.args.get(name)).unwrap_or(nowhere)
+        self.values.get(name).unwrap_or(nowhere)
     }
 
     /// Declares an argument; an unset one leaves an earlier value as it is.
     pub(crate) fn declare(&mut self, name: &str, value: Value) {
         match value {
             Value::Unset => {
-                self.args.entry(name.to_owned()).or_insert(value);
+                self.values.entry(name.to_owned()).or_insert(value);
             }
-            Value::Set(_) | Value::Unknown => {
-                self.args.insert(name.to_owned(), value);
-            }
+            Value::Set(_) | Value::Unknown => self.set(name, value),
         }
     }
 
-    /// The argument `name`, without regard to `ENV`; unset when it is not declared.
-    pub(crate) fn argument(&self, name: &str) -> &Value {
-        self.args.get(name).unwrap_or(&Value::Unset)
-    }
-
-    /// Whether the image has a variable of that name.
-    pub(crate) fn is_env(&self, name: &str) -> bool {
-        self.env.contains_key(name)
-    }
-
-    /// Sets a variable of the image.
-    pub(crate) fn set_env(&mut self, name: &str, value: Value) {
-        self.env.insert(name.to_owned(), value);
+    /// Sets a variable.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
     }
 
     /// Bytes of all names and values.
     pub(crate) fn size(&self) -> usize {
-        let bytes = |(name, value): (&String, &Value)| name.len() + value.size();
-        self.args.iter().chain(&self.env).map(bytes).sum()
+        self.values.iter().map(|(name, value)| name.len() + value.size()).sum()
     }
 }

@@ -97,7 +97,7 @@ pub(crate) struct Open {
     pub(crate) at: usize,
     /// The variables in force.
     pub(crate) scope: Scope,
-    /// The declared arguments with their values in normal form.
+    /// The declared arguments with their values in normal form; `None` when they have none, or a later `ENV` stands for them.
     pub(crate) declared: BTreeMap<String, Option<String>>,
     /// What its `FROM` names.
     base: Origin,
@@ -107,10 +107,7 @@ pub(crate) struct Open {
 impl Open {
     /// The declared arguments as a command sees them.
     fn arguments(&self) -> Vec<Argument> {
-        let seen = |(name, value): (&String, &Option<String>)| Argument {
-            name: name.clone(),
-            value: value.clone().filter(|_| !self.scope.is_env(name)),
-        };
+        let seen = |(name, value): (&String, &Option<String>)| Argument { name: name.clone(), value: value.clone() };
         self.declared.iter().map(seen).collect()
     }
 }

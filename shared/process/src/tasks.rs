@@ -56,6 +56,11 @@ impl Tasks {
         }
     }
 
+    /// Runs blocking work that nobody waits for but [`wait`](Self::wait) and [`shut_down`](Self::shut_down).
+    pub fn later(&self, work: impl FnOnce() + Send + 'static) {
+        drop(self.tracker.spawn_blocking(work));
+    }
+
     /// A token that is cancelled with the group.
     pub fn token(&self) -> CancellationToken {
         self.cancelled.clone()

@@ -148,6 +148,8 @@ pub struct DockerfileBuild {
     pub network: Option<String>,
     /// Labels of the result.
     pub labels: BTreeMap<String, String>,
+    /// Where the image is to go: what is made of it may go there before it is done.
+    pub to: Option<Repo>,
     /// External images it stands on, as the Dockerfile names them, with where they were found.
     pub bases: Vec<(String, Option<ImageAt>)>,
     /// What `RUN --mount=type=secret` may read; output is cleaned of them.

@@ -10,7 +10,7 @@ use slipway_layers::{
     codec::{Compression, Digesting},
     pack::{Packed, View, pack},
     root::Root,
-    store::About,
+    store::{About, Work},
     stream::{self, Streamed},
 };
 use slipway_oci::{BlobDigest, ConfigChange, ImageConfig, change};
@@ -51,12 +51,17 @@ pub(crate) async fn commit(
             (Some((compression, output)), Some(Box::pin(early::send(shared, opening, pieces))))
         }
     };
+    let tasks = shared.tasks.clone();
     let make = move || -> Result<(LocalImage, Option<Streamed>, Bytes), BackendError> {
         let doing = "commit a stage";
         let Ground { base, layers, room } = ground;
         let below = layers.last().map(|layer| layer.chain.clone());
         let (layer, streamed) = match room {
-            Some(room) => keep(&store, room, below.as_ref(), output)?,
+            Some(room) => {
+                let Kept { layer, streamed, rest } = keep(&store, room, below.as_ref(), output)?;
+                tasks.later(move || drop(rest));
+                (layer, streamed)
+            }
             None => (None, None),
         };
         let mut document = ImageConfig { config, ..base };
@@ -96,21 +101,39 @@ fn step(created: &str, is_empty: bool) -> Value {
     step
 }
 
-/// Keeps the changes of a room as a layer on top of others; `None` when there are none. Blocks.
-pub(crate) fn layer(store: &Store, room: Arc<Room>, below: &[Layer]) -> Result<Option<Layer>, BackendError> {
-    keep(store, room, below.last().map(|layer| &layer.chain), None).map(|(layer, _)| layer)
+/// Keeps the changes of a room as a layer on top of others; `None` when there are none. `before` is done first, where it may
+/// block.
+pub(crate) async fn layer(
+    shared: &Arc<Shared>,
+    room: Arc<Room>,
+    below: &[Layer],
+    before: impl FnOnce() + Send + 'static,
+) -> Result<Option<Layer>, BackendError> {
+    let (store, below) = (shared.store.clone(), below.last().map(|layer| layer.chain.clone()));
+    let keep = move || {
+        before();
+        keep(&store, room, below.as_ref(), None)
+    };
+    let Kept { layer, rest, .. } = shared.tasks.blocking(keep).await?;
+    shared.tasks.later(move || drop(rest));
+    Ok(layer)
 }
 
 /// Where a layer goes while it is made.
 type Output = Option<(Compression, pipe::Chunks)>;
 
-/// Keeps the changes of a room as a layer; `None` when there are none. And what went out.
-fn keep(
-    store: &Store,
-    room: Arc<Room>,
-    below: Option<&ChainId>,
-    output: Output,
-) -> Result<(Option<Layer>, Option<Streamed>), BackendError> {
+/// What became of a room.
+struct Kept {
+    /// Its changes, if any.
+    layer: Option<Layer>,
+    /// What went out.
+    streamed: Option<Streamed>,
+    /// What is left: it takes a while to remove that.
+    rest: Option<Work>,
+}
+
+/// Keeps the changes of a room as a layer.
+fn keep(store: &Store, room: Arc<Room>, below: Option<&ChainId>, output: Output) -> Result<Kept, BackendError> {
     let doing = "commit a stage";
     // Whatever worked in the room has ended; nothing is mounted on the directory when it is read.
     let room = Arc::into_inner(room)
@@ -122,13 +145,19 @@ fn keep(
     stands_on.settle(&upper).map_err(|error| error::system(doing, error))?;
     let (diff_id, packed, streamed) = digest(&upper, stubs, output).map_err(|error| error::layers(doing, error))?;
     if packed.entries == 0 {
-        return Ok((None, None));
+        return Ok(Kept { layer: None, streamed: None, rest: left(work) });
     }
     let chain = ChainId::of(below, &diff_id);
-    let _more = store.admit(packed.size.saturating_sub(promised.bytes)).map_err(|error| error::layers(doing, error))?;
+    let more = Some(packed.size.saturating_sub(promised.bytes)).filter(|more| *more > 0);
+    let _more = more.map(|more| store.admit(more)).transpose().map_err(|error| error::layers(doing, error))?;
     let about = About { diff_id, below: below.map(|chain| chain.hex().to_owned()), size: packed.size };
     let layer = store.adopt(&chain, &upper, &about).map_err(|error| error::layers(doing, error))?;
-    Ok((Some(layer), streamed))
+    Ok(Kept { layer: Some(layer), streamed, rest: left(work) })
+}
+
+/// What is left of a directory, which another attempt of its name may follow.
+fn left(work: Arc<Work>) -> Option<Work> {
+    Arc::into_inner(work).map(Work::aside)
 }
 
 fn digest(

@@ -1,7 +1,8 @@
 //! Dockerfiles: what `slipway-dockerfile` has read and typed is done here, stage by stage.
 //!
 //! Reading order: this file (a build as a whole), `stages` (which are built when), `base` (what a stage stands on), `cursor` (how far a stage has come),
-//! `step` (one instruction), `alone` (one instruction as a build of its own), then the instructions: `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
+//! `step` (one instruction), `alone` (one instruction as a build of its own), `sending` (what goes to a registry meanwhile), then the instructions:
+//! `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
 
 mod alone;
 mod base;
@@ -13,6 +14,7 @@ mod files;
 mod held;
 mod history;
 mod run;
+mod sending;
 mod stages;
 mod step;
 mod workdir;
@@ -35,6 +37,7 @@ pub(crate) use alone::instruct;
 pub(crate) use cache::Turns;
 use cursor::Cursor;
 use held::Held;
+use sending::Sending;
 use stages::Stages;
 
 /// Directory of the context in that of the build.
@@ -51,6 +54,8 @@ struct Build {
     /// Steps that are done at once.
     places: Semaphore,
     context: Context,
+    /// What goes to the image's repository already.
+    sending: Sending,
     /// Rooms that were opened: each has a name of its own.
     rooms: AtomicUsize,
 }
@@ -97,6 +102,7 @@ async fn open(
         shared: Arc::clone(shared),
         masks: Masks::of(&order.secrets),
         stages: Stages::new(target + 1),
+        sending: Sending::new(shared, order.to.clone(), &program),
         order,
         program,
         logs,
@@ -111,6 +117,7 @@ async fn finish(build: &Build, cursor: &Cursor) -> Result<LocalImage, BackendErr
     let image = cursor.image(&build.order.labels, &build.shared.now());
     let (store, bytes) = (build.shared.store.clone(), image.to_bytes());
     let put = build.shared.tasks.blocking(move || store.put_image(&bytes)).await;
+    build.sending.end().await;
     Ok(LocalImage { id: put.map_err(|error| error::layers("keep the image of a Dockerfile", error))? })
 }
 

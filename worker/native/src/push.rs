@@ -17,13 +17,14 @@ use slipway_oci::{
     manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST},
 };
 use slipway_registry::{RegistryError, Upload};
+use tokio_util::sync::CancellationToken;
 
 use crate::{Shared, error, kept, pipe};
 
 /// Annotation by which no two attempts share a manifest.
 const ATTEMPT: &str = "io.slipway.attempt";
 /// Layers that are looked for or sent at once.
-const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 4;
 
 /// What a layer is remembered by, beside what it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +33,17 @@ pub(crate) enum Notes {
     Kept,
     /// Nothing is: the repository is gone soon.
     None,
+}
+
+/// How a layer is brought to a repository.
+#[derive(Clone, Copy)]
+pub(crate) struct How<'a> {
+    /// What is being done, for errors.
+    pub(crate) doing: &'a str,
+    /// Whether its place is noted.
+    pub(crate) notes: Notes,
+    /// Cancelled when nobody wants it there any more.
+    pub(crate) given_up: &'a CancellationToken,
 }
 
 /// Stores an image in a repository, untagged.
@@ -75,8 +87,9 @@ async fn once(
 ) -> Result<Sent, BackendError> {
     let (bytes, layers) = shared.image_bytes(image).await?;
     let size = bytes.len() as u64;
-    let sent =
-        streams::iter(layers).map(|layer| blob(shared, layer, to, (doing, notes))).buffered(AT_ONCE).try_collect();
+    let never = CancellationToken::new();
+    let how = How { doing, notes, given_up: &never };
+    let sent = streams::iter(layers).map(|layer| blob(shared, layer, to, how)).buffered(AT_ONCE).try_collect();
     let config = config(shared, image, bytes, to);
     let config = async { config.await.map_err(|error| error::registry(doing, error)) };
     let (layers, ()): (Vec<Descriptor>, ()) = tokio::try_join!(sent, config)?;
@@ -121,12 +134,13 @@ async fn config(shared: &Shared, image: &LocalImage, bytes: Vec<u8>, to: &Repo) 
 }
 
 /// Brings a layer to a repository; answers how it is called there.
-async fn blob(
+pub(crate) async fn blob(
     shared: &Arc<Shared>,
     layer: Layer,
     to: &Repo,
-    (doing, notes): (&str, Notes),
+    how: How<'_>,
 ) -> Result<Descriptor, BackendError> {
+    let How { doing, notes, .. } = how;
     let (store, diff_id) = (shared.store.clone(), layer.about.diff_id.clone());
     let places = shared.tasks.blocking(move || store.places(&diff_id)).await;
     let places = places.map_err(|error| error::layers(doing, error))?;
@@ -137,7 +151,7 @@ async fn blob(
             Some(descriptor) => descriptor,
             None => match elsewhere(shared, &places, to).await.map_err(refused)? {
                 Some(descriptor) => descriptor,
-                None => pack_and_send(shared, &layer, to, doing).await?,
+                None => pack_and_send(shared, &layer, to, how).await?,
             },
         },
     };
@@ -220,7 +234,7 @@ async fn pack_and_send(
     shared: &Arc<Shared>,
     layer: &Layer,
     to: &Repo,
-    doing: &str,
+    How { doing, given_up, .. }: How<'_>,
 ) -> Result<Descriptor, BackendError> {
     let compression = shared.compression;
     let (chunks, mut receiver) = pipe::pair();
@@ -232,17 +246,21 @@ async fn pack_and_send(
     };
     let packing = shared.tasks.blocking(packing);
     let client = shared.client.clone();
-    let sending = async {
+    let sending = async move {
         let mut upload: Upload = client.start_upload(to).await?;
-        while let Some(piece) = receiver.recv().await {
-            // The other side says what went wrong with it.
-            let Ok(piece) = piece else { break };
+        // The other side says what went wrong with it; nobody packs for who is gone.
+        while let Some(Some(Ok(piece))) = given_up.run_until_cancelled(receiver.recv()).await {
             upload.write(piece).await?;
         }
+        drop(receiver);
         Ok::<Upload, RegistryError>(upload)
     };
     let (packed, upload) = tokio::join!(packing, sending);
     let upload = upload.map_err(|error| error::registry(doing, error))?;
+    if given_up.is_cancelled() {
+        upload.cancel().await;
+        return Err(BackendError::Engine(format!("{doing}: it was given up")));
+    }
     let sent = match packed {
         Ok(sent) => sent,
         Err(error) => {

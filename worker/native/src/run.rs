@@ -38,6 +38,7 @@ const HOSTNAME: &str = "slipway";
 /// The script is read to its end before anything of it runs.
 const BOOTSTRAP: &str = "eval \"$(</dev/stdin)\"";
 const RUNNING: &str = "run the commands of a stage";
+const STARTING: &str = "start the sandbox of a stage";
 /// Bytes that are read of the output at once.
 const CHUNK: usize = 32 * 1024;
 
@@ -108,10 +109,10 @@ pub(crate) async fn launch(
             confided: Vec::new(),
             memory: (!secrets.is_empty()).then_some(memory).into_iter().collect(),
             input: what.text,
-            terminal: what.terminal,
         })
     };
-    start(shared, room, network.as_deref(), plan).await
+    let prepared = prepare(shared, network.as_deref(), what.terminal).await?;
+    start(prepared, room, plan).await
 }
 
 /// What is run in a sandbox, and what it sees.
@@ -142,30 +143,63 @@ pub(crate) struct Plan {
     pub(crate) memory: Vec<Memory>,
     /// What it reads.
     pub(crate) input: Vec<u8>,
-    /// The terminal that it is run on; `None` = its output comes by pipes.
-    pub(crate) terminal: Option<OwnedFd>,
 }
 
-/// Starts a sandbox on a room, in the network that is asked for; without a terminal, what comes out of it is answered, too.
-/// The plan is made when all else is ready, where it may block.
-pub(crate) async fn start(
+/// A sandbox that waits for what it is to do. It can be started while its room is made.
+pub(crate) struct Prepared {
+    guard: Guard,
+    spoken: Option<Spoken>,
+    /// `/etc/resolv.conf`; `None` = the host's.
+    names: Option<String>,
+    surroundings: Surroundings,
+}
+
+/// Starts a sandbox in the network that is asked for. Its output goes to the terminal, or comes by pipes.
+pub(crate) async fn prepare(
     shared: &Arc<Shared>,
-    room: Arc<Room>,
     network: Option<&str>,
-    plan: impl FnOnce(&Shared, &Room) -> Result<Plan, BackendError> + Send + 'static,
-) -> Result<(Guard, Option<Spoken>), BackendError> {
+    terminal: Option<OwnedFd>,
+) -> Result<Prepared, BackendError> {
     let line = line(shared, wanted(network)?).await?;
-    let (owned, held) = (Arc::clone(shared), Arc::clone(&room));
     let (network, names) = (line.network(), line.names.clone());
-    let limits = Arc::clone(shared);
+    let (owned, limits) = (Arc::clone(shared), Arc::clone(shared));
     let group = shared.tasks.blocking(move || Group::make(&limits.limits)).await;
     let group =
         group.map_err(|error| BackendError::Refused(format!("limit what the commands of a stage use: {error}")))?;
     let surroundings = Surroundings { network, doors: group.doors(), limits: shared.limits.process.clone() };
-    let begin = move || -> Result<(Running, Option<Spoken>), BackendError> {
-        let system = |error: io::Error| error::system("start the sandbox of a stage", error);
-        let plan = plan(&owned, &held)?;
-        let runtime = runtime(&owned, &held).map_err(system)?;
+    let begin = move || {
+        let started = match terminal {
+            None => sandbox::start(&owned.program, &surroundings).map(|(running, spoken)| (running, Some(spoken))),
+            Some(terminal) => terminal.try_clone().and_then(|other| {
+                let outputs = [Stdio::from(terminal), Stdio::from(other)];
+                sandbox::start_to(&owned.program, &surroundings, outputs).map(|running| (running, None))
+            }),
+        };
+        started.map(|started| (started, surroundings))
+    };
+    let started = shared.tasks.blocking(begin).await;
+    let ((running, spoken), surroundings) = started.map_err(|error| error::system(STARTING, error))?;
+    let guard = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, None)) };
+    Ok(Prepared { guard, spoken, names, surroundings })
+}
+
+/// Says to a sandbox what it is to do in a room; without a terminal, what comes out of it is answered, too. The plan is made
+/// where it may block.
+pub(crate) async fn start(
+    prepared: Prepared,
+    room: Arc<Room>,
+    plan: impl FnOnce(&Shared, &Room) -> Result<Plan, BackendError> + Send + 'static,
+) -> Result<(Guard, Option<Spoken>), BackendError> {
+    let Prepared { mut guard, spoken, names, surroundings } = prepared;
+    let (owned, tasks) = (Arc::clone(&guard.shared), guard.shared.tasks.clone());
+    let interactive = spoken.is_none();
+    if let Some((.., place)) = &mut guard.rest {
+        *place = Some(Arc::clone(&room));
+    }
+    let tell = move || -> Result<Guard, BackendError> {
+        let system = |error: io::Error| error::system(STARTING, error);
+        let plan = plan(&owned, &room)?;
+        let runtime = runtime(&owned, &room).map_err(system)?;
         let spec = Spec {
             command: plan.command,
             variables: plan.variables,
@@ -175,12 +209,12 @@ pub(crate) async fn start(
             toolbox: plan.toolbox,
             tools: plan.tools,
             empty: owned.store.empty()[0].clone(),
-            files: host_files(&held, names.as_deref(), &plan.hosts).map_err(system)?,
+            files: host_files(&room, names.as_deref(), &plan.hosts).map_err(system)?,
             seen: plan.seen,
             confided: plan.confided,
             memory: plan.memory,
             mounts: plan.mounts,
-            interactive: plan.terminal.is_some(),
+            interactive,
             overlays: owned.driver == Driver::Overlay,
             // Whoever makes packets does not ask for routes.
             raw: !matches!(surroundings.network, Network::Helped(_)),
@@ -188,26 +222,21 @@ pub(crate) async fn start(
             runtime,
         };
         let mounts: Vec<BorrowedFd<'_>> =
-            [held.as_fd()].into_iter().chain(plan.whole.iter().map(OwnedFd::as_fd)).collect();
-        let described = (&spec, &surroundings);
-        let Some(terminal) = plan.terminal else {
-            let (running, spoken) = sandbox::start(&owned.program, &mounts, described, &plan.input).map_err(system)?;
-            return Ok((running, Some(spoken)));
-        };
-        let other = terminal.try_clone().map_err(system)?;
-        let outputs = [Stdio::from(terminal), Stdio::from(other)];
-        let running = sandbox::start_to(&owned.program, &mounts, described, (&plan.input, outputs)).map_err(system)?;
-        Ok((running, None))
+            [room.as_fd()].into_iter().chain(plan.whole.iter().map(OwnedFd::as_fd)).collect();
+        if let Some(running) = &guard.running {
+            running.tell(&mounts, &spec, &plan.input).map_err(system)?;
+        }
+        Ok(guard)
     };
-    let (running, spoken) = shared.tasks.blocking(begin).await?;
-    Ok((Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, room)) }, spoken))
+    Ok((tasks.blocking(tell).await?, spoken))
 }
 
 /// A running sandbox; when it is given up, it is ended in the background, and only then its network and room given back.
 pub(crate) struct Guard {
     shared: Arc<Shared>,
     running: Option<Running>,
-    rest: Option<(Line, Group, Arc<Room>)>,
+    /// The room once it has one.
+    rest: Option<(Line, Group, Option<Arc<Room>>)>,
 }
 
 impl Drop for Guard {
@@ -215,7 +244,7 @@ impl Drop for Guard {
         let Some((line, group, room)) = self.rest.take() else { return };
         let (tasks, running) = (self.shared.tasks.clone(), self.running.take());
         // Whoever waits for the end of a run takes the room then.
-        let room = running.is_some().then_some(room);
+        let room = room.filter(|_| running.is_some());
         self.shared.tasks.spawn(async move {
             if let Some(running) = running {
                 running.end().await;

@@ -337,6 +337,7 @@ pub(super) async fn order(
         add_hosts: input.add_hosts.clone(),
         network: input.network.clone(),
         labels: plan.change.labels.clone(),
+        to: assignment.push_to.clone(),
         bases: bases(runner, assignment, input).await,
         secrets: secrets(assignment, plan)?,
         agent: agent.map(|agent| mountable(agent, input)),

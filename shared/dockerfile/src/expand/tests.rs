@@ -16,9 +16,9 @@ fn scope() -> Scope {
         ("é", "accent"),
         ("pattern", "/usr/*/"),
     ] {
-        scope.set_env(name, Value::Set(value.to_owned()));
+        scope.set(name, Value::Set(value.to_owned()));
     }
-    scope.set_env("base", Value::Unknown);
+    scope.set("base", Value::Unknown);
     scope
 }
 
@@ -184,7 +184,7 @@ fn what_cannot_be_expanded_says_why() {
 fn work_and_length_are_limited() {
     let lexer = Lexer::new('\\');
     let mut scope = Scope::default();
-    scope.set_env("big", Value::Set("a".repeat(600_000)));
+    scope.set("big", Value::Set("a".repeat(600_000)));
     assert!(lexer.expand("$big$big", &scope).expect_err("too long").contains("more than"));
     let slow = format!("${{big//{}b/}}", "a*".repeat(1000));
     assert!(lexer.expand(&slow, &scope).expect_err("too slow").contains("takes too long"));

@@ -213,6 +213,7 @@ pub fn build_of(attempt: String, text: &str) -> DockerfileBuild {
         add_hosts: Vec::new(),
         network: Some("none".to_owned()),
         labels: BTreeMap::new(),
+        to: None,
         bases: Vec::new(),
         secrets: Secrets::none(),
         agent: None,

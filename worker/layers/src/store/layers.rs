@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use slipway_oci::BlobDigest;
 use slipway_process::random_id;
 
-use super::{ChainId, Store, Work, lease, names::hex_of, settle::Thing, write_whole};
+use super::{ChainId, Store, Work, lease, names::hex_of, settle::Thing};
 use crate::LayerError;
+
+/// Name of the file with what is known of a layer.
+const ABOUT: &str = "about.json";
 
 /// What is known of a layer beside its files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -152,15 +155,33 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub fn adopt(&self, chain: &ChainId, diff: &Path, about: &About) -> Result<Layer, LayerError> {
-        match self.claim(chain)? {
-            Claimed::There(layer) => Ok(layer),
-            Claimed::Ours(claim) => {
-                let own = claim.diff();
-                let moved = fs::remove_dir(&own).and_then(|()| fs::rename(diff, &own));
-                moved.map_err(|error| LayerError::io(format!("move {}", diff.display()), error))?;
-                claim.finish(about)
-            }
+        if let Some(layer) = self.layer(chain)? {
+            return Ok(layer);
         }
+        let _lock = self.lock(chain.hex())?;
+        if let Some(layer) = self.layer(chain)? {
+            return Ok(layer);
+        }
+        // Beside it: whoever made it removes what is left there.
+        let aside = diff.with_file_name(format!("layer-{}", chain.hex()));
+        fs::create_dir(&aside)
+            .map_err(|error| LayerError::io(format!("make the directory {}", aside.display()), error))?;
+        self.appear(chain, diff, &aside, about)
+    }
+
+    /// Makes a layer of its files and of the directory `aside`, which becomes it. Its lock is held.
+    fn appear(&self, chain: &ChainId, diff: &Path, aside: &Path, about: &About) -> Result<Layer, LayerError> {
+        let place = self.path("layers").join(chain.hex());
+        let appear = || -> io::Result<()> {
+            fs::rename(diff, aside.join("diff"))?;
+            fs::write(aside.join(lease::FILE), b"")?;
+            fs::write(aside.join(ABOUT), serde_json::to_vec(about)?)?;
+            self.announce(Thing::Layer, chain.hex())?;
+            fs::rename(aside, &place)
+        };
+        appear().map_err(|error| LayerError::io(format!("store the layer {chain}"), error))?;
+        let gone = || LayerError::io(format!("store the layer {chain}"), io::Error::from(io::ErrorKind::NotFound));
+        self.layer(chain)?.ok_or_else(gone)
     }
 
     /// Names of all layers that are there.
@@ -191,22 +212,10 @@ impl Claim {
     /// # Errors
     /// When the store cannot be written.
     pub fn finish(self, about: &About) -> Result<Layer, LayerError> {
-        let aside = self.aside();
-        let place = self.store.path("layers").join(self.chain.hex());
-        let appear = || -> io::Result<()> {
-            fs::rename(self.diff(), aside.join("diff"))?;
-            fs::write(aside.join(lease::FILE), b"")?;
-            write_whole(&aside, "about.json", &serde_json::to_vec(about)?)?;
-            self.store.announce(Thing::Layer, self.chain.hex())?;
-            fs::rename(&aside, &place)
-        };
-        appear().map_err(|error| LayerError::io(format!("store the layer {}", self.chain), error))?;
-        let gone =
-            || LayerError::io(format!("store the layer {}", self.chain), io::Error::from(io::ErrorKind::NotFound));
-        self.store.layer(&self.chain)?.ok_or_else(gone)
+        self.store.appear(&self.chain, &self.diff(), &self.aside(), about)
     }
 }
 
 fn read_about(path: &Path) -> io::Result<About> {
-    Ok(serde_json::from_slice(&fs::read(path.join("about.json"))?)?)
+    Ok(serde_json::from_slice(&fs::read(path.join(ABOUT))?)?)
 }

@@ -159,6 +159,17 @@ fn only_the_dead_are_swept() {
 
 /// A directory that is being made is nobody's garbage, however many sweep meanwhile.
 #[test]
+fn a_name_is_free_before_what_is_left_is_gone() {
+    let (_directory, store) = store(u64::MAX);
+    let left = store.work("mine").expect("a directory").aside();
+    let again = store.work("mine").expect("the name once more");
+    assert_ne!(left.path(), again.path());
+    assert_eq!(store.sweep().expect("a sweep"), 0, "both are somebody's");
+    drop((left, again));
+    assert_eq!(fs::read_dir(store.path("work")).expect("a list").count(), 0);
+}
+
+#[test]
 fn what_is_being_made_is_not_swept() {
     let (directory, store) = store(100);
     let barrier = Barrier::new(4);

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use slipway_process::random_id;
+
 use super::Store;
 use crate::LayerError;
 
@@ -26,6 +28,16 @@ impl Work {
     /// Its path. The name `lock` in it is taken.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Gives its name free at once: what is left lies under another one, until it is gone.
+    pub fn aside(mut self) -> Self {
+        let aside = self.path.with_file_name(format!("gone-{}", random_id()));
+        // Where that fails, the name is free when it is gone.
+        if fs::rename(&self.path, &aside).is_ok() {
+            self.path = aside;
+        }
+        self
     }
 }
 

@@ -16,7 +16,8 @@ pub(crate) async fn instruct(
     logs: Logs,
 ) -> Result<LocalImage, BackendError> {
     let InstructionBuild { file, stage, number, base, stages, beginning } = order;
-    let build = open(shared, file, context, logs).await?;
+    let mut build = open(shared, file, context, logs).await?;
+    build.sending.carry(stage);
     if stage > build.program.target() {
         return Err(BackendError::Refused(format!("the target of the Dockerfile does not need its stage {stage}")));
     }
@@ -60,7 +61,7 @@ impl Alone<'_> {
         let Self { build, stage, .. } = self;
         let head = build.program.head(*stage).map_err(wrong)?;
         build.say(&step::head_text(build, &head)).await;
-        let (mut cursor, postponed) = base::begin(build, &head).await?;
+        let (mut cursor, postponed) = base::begin(build, *stage, &head).await?;
         let steps = build.program.triggers(*stage, &postponed).map_err(wrong)?;
         let foreign = matches!(head.base, Origin::Image(_));
         for written in &steps {

@@ -18,7 +18,7 @@ use crate::{error, pull, run::PATH};
 const FOREIGN: [&str; 5] = ["container", "container_config", "docker_version", "id", "parent"];
 
 /// The beginning of a stage, and what its base has postponed for it.
-pub(super) async fn begin(build: &Build, head: &Head) -> Result<(Cursor, Vec<String>), BackendError> {
+pub(super) async fn begin(build: &Build, at_stage: usize, head: &Head) -> Result<(Cursor, Vec<String>), BackendError> {
     let told = |error| at(head.line, "FROM", error);
     check_platform(build, head).map_err(told)?;
     let mut cursor = match &head.base {
@@ -29,6 +29,7 @@ pub(super) async fn begin(build: &Build, head: &Head) -> Result<(Cursor, Vec<Str
         Origin::Scratch => on(build, empty(&build.order.platform), Vec::new()),
         Origin::Image(name) => {
             let (config, layers) = image(build, name).await.map_err(told)?;
+            build.sending.send(at_stage, &layers);
             on(build, config, layers)
         }
     };

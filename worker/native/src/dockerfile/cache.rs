@@ -88,6 +88,7 @@ where
     let found = known(shared, &key, cursor).await;
     if let Some((layer, created)) = found.map_err(|error| place.told(error::layers("look for what it made", error)))? {
         build.say(&format!("{} (cached)", place.title)).await;
+        build.sending.send(place.stage, layer.as_slice());
         cursor.add(layer, &created, by);
         return Ok(());
     }
@@ -101,6 +102,7 @@ where
     build.say(&place.title).await;
     let layer = make(cursor).await.map_err(|error| place.told(error))?;
     let note = StepNote { diff_id: layer.as_ref().map(|layer| layer.about.diff_id.clone()), created: shared.now() };
+    build.sending.send(place.stage, layer.as_slice());
     cursor.add(layer, &note.created, by);
     let store = shared.store.clone();
     if let Err(error) = shared.tasks.blocking(move || store.put_step(&key, &note)).await {

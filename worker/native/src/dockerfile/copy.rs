@@ -13,7 +13,7 @@ mod chosen;
 mod copier;
 mod find;
 mod mode;
-mod owner;
+pub(super) mod owner;
 mod remote;
 mod sum;
 mod word;

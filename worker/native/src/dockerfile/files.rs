@@ -40,8 +40,7 @@ pub(super) async fn put(
         let make = move || Room::make(&owned, &below, &name, &Places::default()).map(Arc::new);
         let room = Held::new(&shared.tasks, shared.tasks.blocking(make).await?);
         copy::put(&shared, selected, files, &room.get(), &directory).await?;
-        let (owned, room) = (Arc::clone(&shared), room.take());
-        shared.tasks.blocking(move || commit::layer(&owned.store, room, &layers)).await
+        commit::layer(&shared, room.take(), &layers, || ()).await
     })
     .await
 }

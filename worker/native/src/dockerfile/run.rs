@@ -50,13 +50,13 @@ pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, r
         .await
 }
 
-/// What a command sees of the image's variables and of the arguments.
+/// What a command sees of the image's variables and of the arguments: of one name, whichever came last.
 fn variables(cursor: &Cursor) -> BTreeMap<String, String> {
     let own = cursor.config.config.env.iter().flatten().filter_map(|entry| entry.split_once('='));
     let mut all: BTreeMap<String, String> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     for (name, value) in cursor.variables.arguments() {
         if let Some(value) = value {
-            all.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            all.insert(name.to_owned(), value.to_owned());
         }
     }
     all.retain(|name, value| !name.is_empty() && !name.contains('\0') && !value.contains('\0'));
@@ -110,12 +110,16 @@ impl Started {
         let (owned, below, start_at) = (Arc::clone(&shared), layers.clone(), directory.clone());
         let make = move || {
             let room = Arc::new(Room::make(&owned, &below, &room, &places)?);
-            ensure(&room, &start_at)?;
+            ensure(&room, &start_at, (0, 0))?;
             Ok(room)
         };
-        let room: Arc<Room> = shared.tasks.blocking(make).await?;
-        let room = Held::new(&shared.tasks, room);
-        let (user, hosts) = (cursor.config.config.user.clone(), hosts(&build.order.add_hosts)?);
+        let hosts = hosts(&build.order.add_hosts)?;
+        // The sandbox comes up meanwhile.
+        let prepared = sandbox::prepare(&shared, network.as_deref(), None);
+        let (room, prepared) = tokio::join!(shared.tasks.blocking(make), prepared);
+        let room: Held<Room> = Held::new(&shared.tasks, room?);
+        let prepared = prepared?;
+        let user = cursor.config.config.user.clone();
         let Opened { mounts, seen, whole, mut confided, memory, variables: more, held, caches } = opened;
         // Caches are measured when they are given back.
         let held = Held::new(&shared.tasks, Arc::new((held, caches)));
@@ -138,10 +142,9 @@ impl Started {
                 confided,
                 memory,
                 input: Vec::new(),
-                terminal: None,
             })
         };
-        let (mut guard, spoken) = sandbox::start(&shared, room.get(), network.as_deref(), plan).await?;
+        let (mut guard, spoken) = sandbox::start(prepared, room.get(), plan).await?;
         let output = Output::new(build.logs.clone(), None, &build.masks);
         let (exit, _, tail) = guard.said(spoken, output).await?;
         drop(guard);
@@ -149,12 +152,7 @@ impl Started {
             let command = Some(shortened(&place.written.text));
             return Err(BackendError::Command { command, exit, line: Some(place.written.line), tail });
         }
-        let (owned, room) = (Arc::clone(&shared), room.take());
-        let keep = move || {
-            drop(held.take());
-            commit::layer(&owned.store, room, &layers)
-        };
-        shared.tasks.blocking(keep).await
+        commit::layer(&shared, room.take(), &layers, move || drop(held.take())).await
     }
 }
 

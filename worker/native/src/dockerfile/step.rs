@@ -28,7 +28,7 @@ pub(super) async fn stage(build: &Build, position: usize) -> Result<Cursor, Back
     for needed in build.program.foreseen(position) {
         build.stages.want(needed);
     }
-    let (mut cursor, postponed) = base::begin(build, &head).await?;
+    let (mut cursor, postponed) = base::begin(build, position, &head).await?;
     let mut steps = build.program.triggers(position, &postponed).map_err(wrong)?;
     steps.extend(build.program.steps(position).iter().cloned());
     let of = 1 + steps.iter().filter(|written| written.makes_files()).count();

@@ -1,14 +1,16 @@
 //! `WORKDIR`.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use rustix::fs::FileType;
 use slipway_backend::BackendError;
+use slipway_layers::root::Root;
 use slipway_paths::TreePath;
 
 use super::{
     Build,
     cache::{self, Key},
+    copy::owner,
     cursor::Cursor,
     step::Place,
 };
@@ -30,18 +32,20 @@ pub(super) async fn enter(
     let by = format!("WORKDIR {directory}");
     cursor.config.config.working_dir.clone_from(&directory);
     let mut key = Key::new("workdir", cursor);
-    key.add(&directory);
+    let user = cursor.config.config.user.clone();
+    key.list([directory.as_str(), &user]);
     let (shared, name) = (Arc::clone(&build.shared), build.room_name());
     cache::through(build, cursor, place, (key, &by), async |cursor| {
         let layers = cursor.layers.clone();
-        let (owned, tasks) = (Arc::clone(&shared), shared.tasks.clone());
-        tasks
-            .blocking(move || {
-                let room = Arc::new(Room::make(&owned, &layers, &name, &Places::default())?);
-                ensure(&room, &directory)?;
-                commit::layer(&owned.store, room, &layers)
-            })
-            .await
+        let (owned, below) = (Arc::clone(&shared), layers.clone());
+        let make = move || -> Result<Arc<Room>, BackendError> {
+            let room = Arc::new(Room::make(&owned, &below, &name, &Places::default())?);
+            let owner = if user.is_empty() { (0, 0) } else { owner::of(&room.tree.root, &user)? };
+            ensure(&room, &directory, owner)?;
+            Ok(room)
+        };
+        let room = shared.tasks.blocking(make).await?;
+        commit::layer(&shared, room, &layers, || ()).await
     })
     .await
 }
@@ -60,8 +64,8 @@ pub(super) fn joined(directory: &str, path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// Makes a directory of the image, where it is missing. Blocks.
-pub(super) fn ensure(room: &Room, directory: &str) -> Result<(), BackendError> {
+/// Makes a directory of the image, and those above it, where they are missing. Blocks.
+pub(super) fn ensure(room: &Room, directory: &str, owner: (u32, u32)) -> Result<(), BackendError> {
     let root = &room.tree.root;
     let system = |error| error::system(&format!("make the directory {directory}"), error);
     let refused = || BackendError::Refused(format!("{directory} is no directory of the image"));
@@ -70,11 +74,19 @@ pub(super) fn ensure(room: &Room, directory: &str) -> Result<(), BackendError> {
     match root.look(real.as_bytes()).map_err(system)? {
         Some(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => Ok(()),
         Some(_) => Err(refused()),
-        None => make(root, &real, (0, 0)).map_err(|error| match error.kind() {
+        None => make_all(root, &real, owner).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotADirectory => refused(),
             _ => system(error),
         }),
     }
+}
+
+/// Makes a directory and those above it, all of one owner.
+fn make_all(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Result<()> {
+    if let Some(above) = path.parent().filter(|above| !above.is_root()) {
+        make_all(root, &above, owner)?;
+    }
+    make(root, path, owner)
 }
 
 #[cfg(test)]

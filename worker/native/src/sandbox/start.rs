@@ -15,6 +15,7 @@ use std::{
 
 use rustix::{
     fs::{MemfdFlags, memfd_create},
+    io::Errno,
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
 };
 use slipway_process::child::{async_command, command};
@@ -59,37 +60,22 @@ pub(crate) enum Ended {
     Broken(String),
 }
 
-/// Starts `program`, which is this program or one like it, as a sandbox on a root: the first of `mounts`, which what parts
-/// are seen of follows. Answers what comes out of it, too.
-pub(crate) fn start(
-    program: &Path,
-    mounts: &[BorrowedFd<'_>],
-    described: (&Spec, &Surroundings),
-    script: &[u8],
-) -> io::Result<(Running, Spoken)> {
-    let mut running = start_to(program, mounts, described, (script, [Stdio::piped(), Stdio::piped()]))?;
+/// Starts `program`, which is this program or one like it, as a sandbox, which waits for what it is to do. Answers what comes
+/// out of it, too.
+pub(crate) fn start(program: &Path, surroundings: &Surroundings) -> io::Result<(Running, Spoken)> {
+    let mut running = start_to(program, surroundings, [Stdio::piped(), Stdio::piped()])?;
     let missing = || io::Error::other("a child process has no pipes");
     let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
     Ok((running, Spoken { out: out.ok_or_else(missing)?, err: err.ok_or_else(missing)? }))
 }
 
 /// The same, with an output and an error output of the caller's.
-pub(crate) fn start_to(
-    program: &Path,
-    mounts: &[BorrowedFd<'_>],
-    (spec, surroundings): (&Spec, &Surroundings),
-    (script, [out, err]): (&[u8], [Stdio; 2]),
-) -> io::Result<Running> {
+pub(crate) fn start_to(program: &Path, surroundings: &Surroundings, [out, err]: [Stdio; 2]) -> io::Result<Running> {
     let (ours, theirs) = UnixStream::pair()?;
     let surroundings = serde_json::to_string(surroundings)?;
     let mut command = async_command(program);
     command.args([OUTER, &surroundings]).stdin(Stdio::from(OwnedFd::from(theirs)));
     let child = command.stdout(out).stderr(err).env_clear().spawn()?;
-    let description = in_memory("slipway-spec", &serde_json::to_vec(spec)?)?;
-    let script = in_memory("slipway-script", script)?;
-    let Some((root, whole)) = mounts.split_first() else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let first = [*root, description.as_fd(), script.as_fd()];
-    hand_over(&ours, &first.into_iter().chain(whole.iter().copied()).collect::<Vec<_>>())?;
     Ok(Running { child, socket: ours })
 }
 
@@ -123,11 +109,23 @@ fn hand_over(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<
     if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::other(format!("more than {MOST_WHOLE} mounts in one sandbox")));
     }
-    sendmsg(socket, &[IoSlice::new(b".")], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
+    match sendmsg(socket, &[IoSlice::new(b".")], &mut control, SendFlags::NOSIGNAL) {
+        // It could not be set up, and has ended: its last words tell why.
+        Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Running {
+    /// Says what it is to do, on a root: the first of `mounts`, which what parts are seen of follows.
+    pub(crate) fn tell(&self, mounts: &[BorrowedFd<'_>], spec: &Spec, script: &[u8]) -> io::Result<()> {
+        let description = in_memory("slipway-spec", &serde_json::to_vec(spec)?)?;
+        let script = in_memory("slipway-script", script)?;
+        let Some((root, whole)) = mounts.split_first() else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let first = [*root, description.as_fd(), script.as_fd()];
+        hand_over(&self.socket, &first.into_iter().chain(whole.iter().copied()).collect::<Vec<_>>())
+    }
+
     /// Waits for the end.
     pub(crate) async fn wait(&mut self) -> io::Result<Ended> {
         let status = self.child.wait().await?;

@@ -1,14 +1,18 @@
 //! Dockerfiles: instructions, commands and their mounts, what is done again and what is not.
 
 use slipway_backend::{
-    BackendError, DockerfileBuild, LocalImage, Secrets, SshAgent,
+    BackendError, DockerfileBuild, ImageStore as _, LocalImage, Secrets, SshAgent,
     conformance::{Harness, Item, archive, build_of, collect, file, link},
 };
 use slipway_oci::{ImageAt, ImageConfig, Repo};
+use slipway_parts::Registry;
 use slipway_process::Environment;
 use tokio::sync::mpsc;
 
-use crate::parts::{Native, RUNTIME};
+use crate::{
+    parts::{Native, RUNTIME},
+    repo,
+};
 
 /// A backend and a base with a shell, which Dockerfiles call `base`.
 struct Scene<'a> {
@@ -346,4 +350,44 @@ async fn failures_say_where_and_stop_the_others() {
         assert!(told.contains(part) && told.starts_with("the Dockerfile cannot be built (line "), "{text}: {told}");
     }
     native.end().await;
+}
+
+/// Layers are in the repository while a later instruction runs; of a build that fails, nothing stays under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_are_sent_while_later_instructions_run() {
+    let Some(native) = Native::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let scene = Scene::new(&native).await;
+    let to = repo(&registry, "early");
+    let sent = |text: &str| DockerfileBuild { to: Some(to.clone()), ..scene.order(text) };
+    let waits = "--mount=type=cache,id=door,target=/door until [ -e /door/go ]; do sleep 0.1; done";
+    let first = "FROM base AS other\nRUN head -c 3000000 /dev/urandom > /not-sent\nFROM base AS below\n\
+                 RUN head -c 2000000 /dev/urandom > /large\n";
+    let text = format!("{first}FROM below\nCOPY --from=other /not-sent /is-sent\nRUN {waits}\n");
+    let listed = |of: &str| std::fs::read_dir(native.store().join(of)).expect("a listing").flatten();
+    let notes = || listed("known").filter(|found| !found.file_name().to_string_lossy().starts_with('.')).count();
+    let door = || listed("mounts").map(|found| found.path().join("data")).find(|path| path.is_dir());
+    // What is random, and the copy of it, on the base.
+    let expected = scene.config(&scene.base).await.rootfs.diff_ids.len() + 2;
+    let go = async {
+        let door = loop {
+            match door() {
+                Some(door) if notes() == expected => break door,
+                _ => tokio::task::yield_now().await,
+            }
+        };
+        std::fs::write(door.join("go"), "").expect("a file");
+        notes()
+    };
+    let ((image, _), known) = tokio::join!(scene.made(sent(&text), &[]), go);
+    assert_eq!(scene.config(&image).await.rootfs.diff_ids.len(), expected);
+    assert_eq!((known, notes()), (expected, expected), "what the image has, and nothing else");
+    native.backend.push(&image, &to, "attempt").await.expect("a push");
+    let failing = "FROM base\nRUN head -c 9000000 /dev/urandom > /large\nRUN exit 3\n";
+    let (failed, said) = scene.build(sent(failing), &[]).await;
+    assert!(matches!(failed, Err(BackendError::Command { exit: 3, .. })), "{failed:?}: {said:?}");
+    let uploads = registry.data().join("docker/registry/v2/repositories/early/_uploads");
+    native.end().await;
+    let open = |upload: std::io::Result<std::fs::DirEntry>| upload.expect("an entry").path().join("startedat").exists();
+    assert_eq!(std::fs::read_dir(&uploads).map(|all| all.map(open).filter(|open| *open).count()).unwrap_or(0), 0);
 }

@@ -1,4 +1,4 @@
-//! `--chown`.
+//! Who owns what is made.
 
 use slipway_backend::BackendError;
 use slipway_layers::root::Root;
@@ -7,13 +7,13 @@ use crate::accounts::{Account, resolve, user};
 
 /// The user and group that `text` names, as `USER` or `USER:GROUP`, by the image's own files. Without a group it is a
 /// named user's own, or the number of the user.
-pub(super) fn of(image: &Root, text: &str) -> Result<(u32, u32), BackendError> {
+pub(in super::super) fn of(image: &Root, text: &str) -> Result<(u32, u32), BackendError> {
     let (name, group) = match text.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (text, None),
     };
     if name.is_empty() || group.is_some_and(|group| group.is_empty() || group.contains(':')) {
-        return Err(BackendError::Refused(format!("--chown={text} names no owner: write USER or USER:GROUP")));
+        return Err(BackendError::Refused(format!("`{text}` names no owner: write USER or USER:GROUP")));
     }
     let uid = resolve(image, Account::User, name)?;
     let gid = match group {
