@@ -32,21 +32,27 @@ pub(super) fn dependencies(scene: Scene<'_>, image: &DockerfileImage, number: u1
         0 => begin(scene, instruction.stage)?,
         _ => Encoder::new("instruction"),
     };
-    let escape = outline.escape.map(String::from);
-    let mut encoder = encoder.optional(escape.as_deref(), Encoder::text).number(instruction.lines.len() as u64);
-    for (position, (line, sum)) in instruction.lines.iter().zip(&sums).enumerate() {
-        // Whether it runs stands in its text.
-        let hosts: &[String] = if line.text.starts_with("RUN") { &image.add_hosts } else { &[] };
+    let mut read = Vec::with_capacity(instruction.lines.len());
+    for (position, line) in instruction.lines.iter().enumerate() {
         // The base of a `FROM` is counted already.
-        let read = if number == 0 && position == 0 { Vec::new() } else { contents(scene, line)? };
-        encoder = encoder
-            .text(&line.text)
-            .optional(sum.as_ref(), Encoder::checksum)
-            .list(line.arguments.iter(), argument)
-            .texts(hosts)
-            .list(read.iter(), Encoder::checksum);
+        read.push(if number == 0 && position == 0 { Vec::new() } else { contents(scene, line)? });
     }
-    Ok(encoder.finish())
+    let escape = outline.escape.map(String::from);
+    let encoder = encoder.optional(escape.as_deref(), Encoder::text);
+    let lines = instruction.lines.iter().zip(&sums).zip(&read);
+    Ok(encoder
+        .list(lines, |encoder, ((line, sum), read)| {
+            let hosts = if runs(line) { image.add_hosts.as_slice() } else { &[] };
+            let encoder = encoder.text(&line.text).optional(sum.as_ref(), Encoder::checksum);
+            let encoder = encoder.list(line.arguments.iter(), argument).texts(hosts);
+            encoder.list(read.iter(), Encoder::checksum)
+        })
+        .finish())
+}
+
+/// Whether it is a `RUN`.
+fn runs(line: &OutlinedLine) -> bool {
+    line.text.starts_with("RUN")
 }
 
 /// What a part begins with. Other parts count by their content, images by what is written.
@@ -117,7 +123,6 @@ pub(super) fn body(scene: Scene<'_>, image: &DockerfileImage, number: u16) -> As
         }
     }
     let has_arguments = instruction.lines.iter().any(|line| line.has_arguments);
-    let runs = |line: &OutlinedLine| line.text.starts_with("RUN");
     let foreign = number == 0 && matches!(instruction.stage.base, Origin::Image(_));
     Ok(StageBody::Instruction(Box::new(InstructionInput {
         position: instruction.stage.position,
