@@ -42,7 +42,8 @@ pub(super) async fn build(
         beginning,
     };
     let context = context(runner, plan, file, &doing).await?;
-    if input.has_commands {
+    // What a base has postponed seldom is a command.
+    if input.has_commands && input.number > 0 {
         say_network(file.network.as_deref(), logs).await;
     }
     let built = runner.backend.instruction(build, context, logs.logs()).await;

@@ -3,13 +3,15 @@
 //! What an instruction depends on is what it says with variables expanded, what it reads of the context and of other parts, and all
 //! that stands below it. Nothing of it tells which Dockerfile it is of, so that equal instructions are one stage wherever they stand.
 
+use std::sync::Arc;
+
 use slipway_config::{DockerfileImage, DockerfilePart};
 use slipway_digest::{Checksum, Encoder};
 use slipway_dockerfile::{Argument, Origin, Outline, OutlinedLine, OutlinedStage};
 
 use super::{dockerfile::Read, uses::dependencies as handed_over};
 use crate::{
-    facts::Asked,
+    facts::{Asked, OutlineKey},
     kind::{Keyword, StageKind},
     labels::Uses,
     plan::{InstructionInput, StageBody, StageRecord, StoredStage},
@@ -171,10 +173,16 @@ pub(super) fn uses(scene: Scene<'_>, image: &DockerfileImage, number: u16) -> As
     Ok(uses)
 }
 
-fn outline(scene: Scene<'_>, image: &DockerfileImage) -> Asked<(Read, Outline)> {
+fn outline(scene: Scene<'_>, image: &DockerfileImage) -> Asked<(Read, Arc<Outline>)> {
     let read = Read::new(scene, image)?;
-    let (path, platform) = (read.path.to_string(), scene.settings.platform.to_string());
-    match slipway_dockerfile::outline(&path, &read.text, image.target.as_deref(), &read.args, &platform) {
+    let key = OutlineKey {
+        commit: scene.settings.context_commit(scene.image),
+        path: read.path.to_string(),
+        target: image.target.clone(),
+        args: read.args.clone(),
+        platform: scene.settings.platform.to_string(),
+    };
+    match scene.facts.outline(key, &read.text) {
         Ok(outline) => Ok((read, outline)),
         Err(error) => scene.invalid(scene.image.position.line, error.to_string()),
     }
