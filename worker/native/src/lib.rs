@@ -5,25 +5,27 @@
 //! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
 //! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
+//! What is public beside the backend is what another one that works in a directory needs too.
+//!
 //! Without root, a program first starts itself again by [`rootless`].
 
 mod accounts;
 mod cgroup;
 pub mod check;
 mod commit;
-mod delete;
+pub mod delete;
 mod dockerfile;
 pub mod driver;
 mod early;
-mod error;
-mod files;
+pub mod error;
+pub mod files;
 mod fuse;
 mod kept;
 pub mod limits;
 pub mod network;
 mod overlay;
-mod pipe;
-mod place;
+pub mod pipe;
+pub mod place;
 pub mod probe;
 mod pull;
 mod push;
@@ -31,10 +33,10 @@ pub mod rootless;
 mod run;
 pub mod runtime;
 pub mod sandbox;
-mod shell;
+pub mod shell;
 mod storage;
 mod stubs;
-mod toolbox;
+pub mod toolbox;
 mod workspace;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
