@@ -140,7 +140,8 @@ impl Reign {
         let graph = self.with_parts(&work, Arc::clone(&outside.git)).await.inspect_err(|_| span.fail())?;
         let build = ready::build(&work.request, graph, entry.name());
         let requires = work.request.requires.clone();
-        let submission = Submission { build, outside, trace: span.context(), requires, secrets };
+        let commands = work.request.commands.clone();
+        let submission = Submission { build, outside, trace: span.context(), requires, commands, secrets };
         Ok(Prepared { submission, place, span })
     }
 

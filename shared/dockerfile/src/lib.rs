@@ -7,7 +7,7 @@
 //! `words` (splitting one line), `parse` (instructions), `graph` (stages and how they are named), `scope` and
 //! `expand` (variables; `pattern` for `${x#p}`), `walk` (everything that a target needs), `instruct` (one instruction), `normal` (hashed
 //! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s; [`outline`] is for one that takes one
-//! instruction at a time. `ignore` reads a `.dockerignore`.
+//! instruction at a time. `target` tells whose programs commands are. `ignore` reads a `.dockerignore`.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ mod pattern;
 mod program;
 mod scope;
 mod step;
+mod target;
 mod walk;
 mod words;
 
@@ -37,6 +38,7 @@ pub use program::{Given, Head, Program, Variables};
 pub use step::{
     Command, Content, Files, Health, Mount, MountKind, Network, Process, Run, Sharing, Source, Step, Written,
 };
+pub use target::runs_on_target;
 
 /// Longest Dockerfile that is read, in bytes.
 pub const TEXT_LIMIT: usize = 1024 * 1024;
