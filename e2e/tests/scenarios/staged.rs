@@ -146,7 +146,31 @@ fn fixture_46_here_documents_are_stages_too() -> Result<()> {
     let other = without_engine(&project, &["--repo", &repo])?;
     assert_eq!(other.run.built(), ["app/RUN3", "app/RUN4", "app/COPY5", "app/ADD6"]);
     assert_eq!(engine::sh(&other.image("app"), "cat /copied")?, "other of baz\n");
+    postponed(&project, &base, &repo)?;
     engine::forget_labelled(project.name())
+}
+
+/// What the base has postponed is done with the `FROM`, and arguments have what its variables were when they were declared.
+fn postponed(project: &Project, base: &str, repo: &str) -> Result<()> {
+    let below = format!("FROM {base}\nENV A=below\nONBUILD COPY src /src\nONBUILD RUN cat /src/file > /by\n");
+    project.write("Below", &below)?;
+    project.write("src/file", "of the context\n")?;
+    project.write("Dockerfile", "ARG BELOW\nFROM $BELOW\nARG SAID=$A-x\nENV A=above\nRUN echo $SAID $A > /said\n")?;
+    project.config(
+        "image: below\nfinal: false\ndockerfile: Below\n---\nimage: app\ndockerfile: Dockerfile\nstaged: true\n\
+         dependencies: [{image: below, imports: [{type: ImageName, targetBuildArg: BELOW}]}]\n",
+    )?;
+    project.commit("postponed")?;
+    let built = without_engine(project, &["--repo", repo])?;
+    assert_eq!(built.run.built(), ["below/dockerfile", "app/FROM", "app/ENV2", "app/RUN3"], "{}", built.run.stderr);
+    assert_eq!(engine::sh(&built.image("app"), "cat /by /said")?, "of the context\nbelow-x above\n");
+    // What those behind it would have to know is refused.
+    project.write("Below", format!("{below}ONBUILD CMD x\n"))?;
+    project.commit("a command")?;
+    let refused = project.slipway(&["build", "--repo", repo, "--backend", "native"])?;
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("not supported yet: ONBUILD with ARG or CMD"), "{}", refused.stderr);
+    Ok(())
 }
 
 #[test]
