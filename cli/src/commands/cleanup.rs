@@ -10,7 +10,7 @@ mod report;
 use slipway_cleanup::{Hit, ImageHistory, Reason};
 use slipway_config::{Cleanup, Config};
 use slipway_digest::Millis;
-use slipway_storage::cleanup::{Done, Plan, Wanted, judge, work};
+use slipway_storage::cleanup::{Done, Plan, Wanted, judge};
 use std::collections::BTreeMap;
 
 use super::session::Session;
@@ -42,7 +42,7 @@ async fn clean(session: &Session) -> Result<(), Failure> {
         return Ok(());
     }
     kubernetes(session, said)?;
-    let places = Places::open(session, &config.project)?;
+    let places = Places::open(session, &config.project).await?;
     let _lock = places.lock(session).await?;
     let references = references::find(session, &project, &config).await?;
     let listed = places.list(session).await?;
@@ -52,15 +52,14 @@ async fn clean(session: &Session) -> Result<(), Failure> {
     let wanted = Wanted { images, hits, in_use, hours, now };
     let meter = Meter::new(session);
     let last = places.last.as_ref().zip(listed.last.as_ref());
-    let plan = judge((&places.primary, &listed.primary), last, &wanted, &|progress| meter.tell(progress)).await?;
+    let mut plan = judge((&places.primary, &listed.primary), last, &wanted, &|progress| meter.tell(progress)).await?;
     plan.warnings.iter().for_each(|warning| session.printer.warn(warning));
     if session.values.switch(&DRY_RUN) {
         session.printer.data(report::tree(&places, &plan).as_bytes())?;
         return save(session, &report::json(&places, &plan, None));
     }
     session.printer.info(&format!("Deleting from {}: {}", places.names(), report::numbers(&plan)));
-    let both = (&places.primary, places.last.as_ref());
-    let done = work(both, &plan, now, &|progress| meter.tell(progress)).await?;
+    let done = places.work(session, &mut plan, &|progress| meter.tell(progress)).await?;
     save(session, &report::json(&places, &plan, Some(&done)))?;
     finish(session, &plan, &done)
 }
