@@ -221,8 +221,14 @@ fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
     world.commit(IMAGE, "0", "main")?;
     let project = &world.setup.project;
     let repo = world.setup.repo();
-    let run = project.slipway(&["cleanup", "--repo", &repo])?;
+    let nothing = [("KUBECONFIG", "/nowhere"), ("KUBERNETES_SERVICE_HOST", "")];
+    let run = project.slipway_with(&["cleanup", "--repo", &repo], &nothing)?;
     assert!(run.code == 2 && run.stderr.contains("give --without-kube"), "{}", run.stderr);
+    // A cluster that cannot be asked ends it.
+    let config = "contexts: [{name: far, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";
+    project.write("kube.yaml", config)?;
+    let run = project.slipway(&["cleanup", "--repo", &repo, "--kube-config", "kube.yaml"])?;
+    assert!(run.code == 1 && run.stderr.contains("context far: list pods"), "{}", run.stderr);
     let run = world.cleanup(&["--synchronization", "http://127.0.0.1:1"])?;
     assert!(run.code == 2 && run.stderr.contains("name the etcd"), "{}", run.stderr);
     project.git(&["remote", "remove", "origin"])?;
