@@ -135,7 +135,7 @@ impl Access {
         let document = json(YamlValue::Mapping(document));
         let mut contexts = Vec::new();
         for (name, context) in named(&document, "contexts", "context") {
-            let part = |list: &str, kind: &str| {
+            let part = |list: &str, kind: &'static str| {
                 let wanted = context[kind].as_str().unwrap_or_default();
                 named(&document, list, kind).find(|(name, _)| *name == wanted).map(|(_, value)| value)
             };
@@ -222,7 +222,7 @@ fn json(value: YamlValue) -> Value {
 }
 
 /// The entries of a list of `{name: …, KIND: …}`.
-fn named<'a>(document: &'a Value, list: &str, kind: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+fn named<'a>(document: &'a Value, list: &str, kind: &'static str) -> impl Iterator<Item = (&'a str, &'a Value)> {
     let entries = document[list].as_array().into_iter().flatten();
     entries.filter_map(move |entry| Some((entry["name"].as_str()?, &entry[kind])))
 }

@@ -55,7 +55,9 @@ impl KvLedger {
             let ours = seen.kept.iter().filter(|kept| ids.contains(&kept.id) && kept.tagged);
             let (done, open): (Vec<&Kept>, Vec<&Kept>) = ours.partition(|kept| kept.state.is_going());
             if open.is_empty() {
-                return Ok(done.iter().map(|kept| kept.revision).max().unwrap_or_default());
+                // For what is deleted already, it was waited.
+                let condemned = done.iter().filter(|kept| kept.state == KeptState::Condemned);
+                return Ok(condemned.map(|kept| kept.revision).max().unwrap_or_default());
             }
             let condemned: Vec<Kept> = open
                 .into_iter()

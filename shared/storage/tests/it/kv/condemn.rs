@@ -54,7 +54,7 @@ async fn a_build_takes_back_what_it_wants() {
     let building = async {
         assert_eq!(told.recv().await, Some(1));
         let found = SharedStages(ledger.clone()).find(digest_of("look"), &by_look.platform, false).await.unwrap();
-        assert_eq!(found, [by_look.clone()]);
+        assert_eq!(found.as_slice(), std::slice::from_ref(&by_look));
         let verdict = lab.process().publish(&lab.candidate("publish", A, "again"), &For(A)).await.unwrap();
         assert_eq!(verdict, Verdict::Lost(by_publish.clone()));
         ledger.end_live("old").await.unwrap();
