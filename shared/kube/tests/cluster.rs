@@ -18,10 +18,13 @@ use serde_json::{Value, json};
 use slipway_kube::{Access, Cluster, Running};
 use slipway_process::Tasks;
 
+/// Statuses and bodies.
+type Answers = VecDeque<(u16, Value)>;
+
 /// What is answered, by path and query; of several answers, one after the other, the last for ever.
 #[derive(Clone, Default)]
 struct Recorded {
-    answers: Arc<Mutex<BTreeMap<String, VecDeque<(u16, Value)>>>>,
+    answers: Arc<Mutex<BTreeMap<String, Answers>>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
