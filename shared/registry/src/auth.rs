@@ -86,14 +86,19 @@ impl Auth {
                 scopes.extend(asked.into_iter().take(MAX_ADDED_SCOPES).filter(|scope| !call.scopes.contains(scope)));
                 self.token(call, &server, &scopes, used).await
             }
-            Proof::Basic => match self.basic(call).await? {
-                Some(header) if used != Some(&header) => Ok(header),
-                Some(_) => {
+            Proof::Basic => {
+                let mut header = self.basic(call).await?;
+                if used.is_some() && header.as_ref() == used {
+                    // What was good once may have run out: there may be another by now.
                     self.credentials.distrust(call.host());
-                    Err(trouble(call, status, complaint, None))
+                    header = self.basic(call).await?;
                 }
-                None => Err(login_needed(call, status, complaint)),
-            },
+                match header {
+                    Some(header) if used != Some(&header) => Ok(header),
+                    Some(_) => Err(trouble(call, status, complaint, None)),
+                    None => Err(login_needed(call, status, complaint)),
+                }
+            }
         }
     }
 
@@ -119,6 +124,21 @@ impl Auth {
         }
     }
 
+    /// A token of a token server, or the one that is a credential by itself; and for how long it is good.
+    async fn fetch(
+        &self,
+        call: &Call,
+        server: &TokenServer,
+        credential: Option<&Credential>,
+        scopes: &[String],
+    ) -> Result<(HeaderValue, std::time::Duration), Trouble> {
+        if let Some(Credential::Access(token)) = credential {
+            let denied = |why: String| Trouble::Final(RegistryError::Denied(call.say(why)));
+            return Ok((bearer(token).map_err(denied)?, std::time::Duration::ZERO));
+        }
+        fetch(&self.connections, call, server, credential, scopes, self.clock.unix_millis()).await
+    }
+
     async fn token(
         &self,
         call: &Call,
@@ -129,15 +149,18 @@ impl Auth {
         let fetching = async {
             let denied = |why: String| Trouble::Final(RegistryError::Denied(call.say(why)));
             let credential = self.credentials.of(&call.repo).await.map_err(denied)?;
-            if let Some(Credential::Access(token)) = &credential {
-                return Ok((bearer(token).map_err(denied)?, std::time::Duration::ZERO));
+            let fetched = self.fetch(call, server, credential.as_ref(), scopes).await;
+            let is_refused = match &fetched {
+                Ok((header, _)) => Some(header) == rejected && matches!(credential, Some(Credential::Access(_))),
+                Err(trouble) => matches!(trouble, Trouble::Final(RegistryError::Denied(_))),
+            };
+            if !is_refused {
+                return fetched;
             }
-            let now = self.clock.unix_millis();
-            let fetched = fetch(&self.connections, call, server, credential.as_ref(), scopes, now).await;
-            if matches!(fetched, Err(Trouble::Final(RegistryError::Denied(_)))) {
-                self.credentials.distrust(call.host());
-            }
-            fetched
+            // What was good once may have run out: there may be another by now.
+            self.credentials.distrust(call.host());
+            let other = self.credentials.of(&call.repo).await.map_err(denied)?;
+            if other == credential { fetched } else { self.fetch(call, server, other.as_ref(), scopes).await }
         };
         self.tokens.get((call.host().to_owned(), call.scopes.clone()), rejected, fetching).await
     }

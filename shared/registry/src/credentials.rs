@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -50,7 +50,8 @@ impl std::fmt::Debug for Credential {
 /// All credentials of a user.
 pub(crate) struct Credentials {
     path: Option<PathBuf>,
-    config: Config,
+    /// As it was read last.
+    config: RwLock<Arc<Config>>,
     clock: Arc<dyn Clock>,
     /// What helpers said, by server, and until when it is believed.
     remembered: Mutex<BTreeMap<String, (Option<Credential>, Duration)>>,
@@ -87,7 +88,7 @@ impl Credentials {
     /// When it is there but cannot be read or understood.
     pub(crate) fn load(path: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, RegistryError> {
         let config = path.map(read_config).transpose()?.unwrap_or_default();
-        Ok(Self { path: path.map(Path::to_owned), config, clock, remembered: Mutex::default() })
+        Ok(Self::with(path.map(Path::to_owned), config, clock))
     }
 
     /// This credential for one registry, and none for others.
@@ -100,13 +101,16 @@ impl Credentials {
             Credential::Access(token) => Entry { registrytoken: Some(token), ..Entry::default() },
         };
         let auths = Some(BTreeMap::from([(host.to_owned(), entry)]));
-        let config = Config { auths, ..Config::default() };
-        Self { path: None, config, clock, remembered: Mutex::default() }
+        Self::with(None, Config { auths, ..Config::default() }, clock)
+    }
+
+    fn with(path: Option<PathBuf>, config: Config, clock: Arc<dyn Clock>) -> Self {
+        Self { path, config: RwLock::new(Arc::new(config)), clock, remembered: Mutex::default() }
     }
 
     /// The helper that keeps the credential of a registry; `None` when `auths` does.
-    pub(crate) fn helper(&self, host: &str) -> Option<&str> {
-        self.own_helper(host).or(self.config.creds_store.as_deref().filter(|name| !name.is_empty()))
+    pub(crate) fn helper(&self, host: &str) -> Option<String> {
+        self.config().helper(host).map(str::to_owned)
     }
 
     /// The credential for a repository; `None` for an anonymous user.
@@ -114,32 +118,38 @@ impl Credentials {
     /// # Errors
     /// When the config holds something unusable for this registry, or its helper fails.
     pub(crate) async fn of(&self, repo: &Repo) -> Result<Option<Credential>, String> {
-        if let Some(name) = self.own_helper(&repo.host) {
+        let config = self.config();
+        if let Some(name) = config.own_helper(&repo.host) {
             return self.ask(name, repo).await;
         }
-        if let Some(credential) = self.stored(repo)? {
+        if let Some(credential) = self.stored(&config, repo)? {
             return Ok(Some(credential));
         }
-        match self.helper(&repo.host) {
+        match config.helper(&repo.host) {
             Some(name) => self.ask(name, repo).await,
             None => Ok(None),
         }
     }
 
-    /// Forgets what a helper said for a registry, as it was not accepted.
+    /// Forgets what a helper said for a registry, as it was not accepted, and reads the config again: somebody may have
+    /// logged in anew, as tokens that are good for hours want.
     pub(crate) fn distrust(&self, host: &str) {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).remove(server_of(host));
+        let Some(path) = &self.path else { return };
+        match read_config(path) {
+            Ok(config) => *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config),
+            // It may be half-written: what was read before stays.
+            Err(error) => tracing::warn!("{error}"),
+        }
     }
 
-    fn own_helper(&self, host: &str) -> Option<&str> {
-        let helpers = self.config.cred_helpers.as_ref()?;
-        let name = helpers.iter().find(|(key, _)| same_host(host_of(key), host)).map(|(_, name)| name.as_str());
-        name.filter(|name| !name.is_empty())
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What `auths` holds: the longest key that covers the repository wins.
-    fn stored(&self, repo: &Repo) -> Result<Option<Credential>, String> {
-        let all = self.config.auths.iter().flatten();
+    fn stored(&self, config: &Config, repo: &Repo) -> Result<Option<Credential>, String> {
+        let all = config.auths.iter().flatten();
         let mut covering: Vec<_> = all.filter(|(key, _)| covers(key, repo)).collect();
         covering.sort_by_key(|(key, _)| std::cmp::Reverse(path_of(key).len()));
         for (key, entry) in covering {
@@ -167,6 +177,18 @@ impl Credentials {
         let entry = (credential.clone(), now + HELPER_MEMORY);
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(server.to_owned(), entry);
         Ok(credential)
+    }
+}
+
+impl Config {
+    fn helper(&self, host: &str) -> Option<&str> {
+        self.own_helper(host).or(self.creds_store.as_deref().filter(|name| !name.is_empty()))
+    }
+
+    fn own_helper(&self, host: &str) -> Option<&str> {
+        let helpers = self.cred_helpers.as_ref()?;
+        let name = helpers.iter().find(|(key, _)| same_host(host_of(key), host)).map(|(_, name)| name.as_str());
+        name.filter(|name| !name.is_empty())
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn log_in(options: Options, host: &str, user: Option<&str>, secret: &s
     let user = user.unwrap_or(TOKEN_USER);
     let entry = match known.helper(host) {
         Some(name) => {
-            helper::store(name, server, user, secret).await.map_err(|why| refused(host, &why))?;
+            helper::store(&name, server, user, secret).await.map_err(|why| refused(host, &why))?;
             Map::new()
         }
         None if user == TOKEN_USER => Map::from_iter([("identitytoken".to_owned(), secret.into())]),
@@ -66,7 +66,7 @@ pub async fn log_out(config: &Path, host: &str) -> Result<bool, RegistryError> {
     check_host(host)?;
     let known = Credentials::load(Some(config), Arc::new(SystemClock::new(None)))?;
     if let Some(name) = known.helper(host) {
-        helper::erase(name, server_of(host)).await.map_err(|why| refused(host, &why))?;
+        helper::erase(&name, server_of(host)).await.map_err(|why| refused(host, &why))?;
     }
     let mut found = false;
     if config.exists() {

@@ -124,6 +124,45 @@ async fn tokens_are_fetched_once_per_purpose_and_renewed_in_the_middle_of_an_upl
     assert_eq!(office.issued(), 5, "to read; to write; anew to write, to read; to delete");
 }
 
+/// Tokens of CI jobs and clouds are passwords for some hours: who runs longer finds the next one where it found the first.
+#[tokio::test]
+async fn a_password_that_has_run_out_is_looked_for_anew() {
+    let entry = |password: &str| {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("me:{password}"));
+        (format!(r#"{{"auth":"{pair}"}}"#), format!("Basic {pair}"))
+    };
+    for by_token in [false, true] {
+        let good = Arc::new(Mutex::new(entry("one").1));
+        let wanted = Arc::clone(&good);
+        let fake = Fake::start(move |seen| {
+            let shown = seen.header("authorization").unwrap_or_default();
+            let is_good = shown == *wanted.lock().unwrap();
+            let token = format!("Bearer {}", wanted.lock().unwrap().replace(' ', "-"));
+            Act::Answer(match seen.path.starts_with("/token") {
+                true if is_good => say(StatusCode::OK, format!(r#"{{"token":"{}","expires_in":300}}"#, &token[7..])),
+                true => say(StatusCode::UNAUTHORIZED, "{}"),
+                false if (by_token && shown == token) || (!by_token && is_good) => {
+                    say(StatusCode::OK, r#"{"tags":["v1"]}"#)
+                }
+                false => {
+                    let bearer = format!(r#"Bearer realm="http://{}/token",service="x""#, seen.header("host").unwrap());
+                    let challenge = if by_token { bearer.as_str() } else { r#"Basic realm="x""# };
+                    say_with(StatusCode::UNAUTHORIZED, &[("www-authenticate", challenge)], "{}")
+                }
+            })
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let (client, app) = (with_config(&folder, &entry("one").0, &fake.host), repo(&fake.host, "app"));
+        assert_eq!(client.tags(&app).await.unwrap(), ["v1"], "{by_token}");
+        *good.lock().unwrap() = entry("two").1;
+        let refused = client.tags(&app).await.unwrap_err();
+        assert!(matches!(refused, RegistryError::Denied(_)), "nobody has logged in anew: {refused}");
+        let _ = with_config(&folder, &entry("two").0, &fake.host);
+        assert_eq!(client.tags(&app).await.unwrap(), ["v1"], "{by_token}");
+    }
+}
+
 #[tokio::test]
 async fn a_mount_asks_for_both_repositories() {
     let Some(registry) = Registry::start() else { return };
