@@ -78,6 +78,11 @@ impl Written {
         matches!(self.step, Step::Run(_) | Step::Files(_) | Step::Workdir(_))
     }
 
+    /// Whether it runs a command.
+    pub fn runs(&self) -> bool {
+        matches!(self.step, Step::Run(_))
+    }
+
     /// Types an instruction. The error says what is wrong with it.
     pub(crate) fn of(instruction: &Instruction) -> Result<Self, String> {
         let line = normal::verbatim(&Instruction { heredocs: Vec::new(), ..instruction.clone() });

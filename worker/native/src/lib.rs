@@ -2,12 +2,13 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
-//! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
+//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
+//! `kept`, `allowance`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
 //! Without root, a program first starts itself again by [`rootless`].
 
 mod accounts;
+mod allowance;
 mod cgroup;
 pub mod check;
 mod commit;
@@ -15,6 +16,7 @@ mod delete;
 mod dockerfile;
 pub mod driver;
 mod early;
+pub mod emulation;
 mod error;
 mod files;
 mod fuse;
