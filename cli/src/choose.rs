@@ -2,11 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
+use slipway_buildah::mode::VARIABLE as BUILDAH_MODE;
 use slipway_native::{Compression, rootless, runtime::Runtime};
 use slipway_process::Environment;
 
-/// The variable by which werf is told to build without a Docker server.
-const BUILDAH_MODE: &str = "WERF_BUILDAH_MODE";
 /// Values of it that mean "without a Docker server".
 const DAEMONLESS: [&str; 3] = ["auto", "native-chroot", "native-rootless"];
 /// Where an engine listens when nobody says otherwise.
@@ -19,6 +18,8 @@ pub(crate) enum Backend {
     Docker,
     /// This host, without any engine.
     Native,
+    /// This host, by the program buildah.
+    Buildah,
 }
 
 impl fmt::Display for Backend {
@@ -26,6 +27,7 @@ impl fmt::Display for Backend {
         match self {
             Self::Docker => f.write_str("docker"),
             Self::Native => f.write_str("native"),
+            Self::Buildah => f.write_str("buildah"),
         }
     }
 }
@@ -72,6 +74,8 @@ pub(crate) struct Wanted {
     pub(crate) buildah_mode: Option<String>,
     /// Whether this is root, of all ids.
     pub(crate) as_root: bool,
+    /// Whether buildah is installed.
+    pub(crate) has_buildah: bool,
     /// What is tried first when nobody names one.
     pub(crate) first: First,
 }
@@ -90,7 +94,9 @@ impl Wanted {
     /// From the flag and the environment.
     pub(crate) fn new(backend: Option<String>, environment: &Environment, first: First) -> Self {
         let as_root = !rootless::is_needed() && !rootless::is_inside();
-        Self { backend, buildah_mode: environment.non_empty(BUILDAH_MODE).map(str::to_owned), as_root, first }
+        let buildah_mode = environment.non_empty(BUILDAH_MODE).map(str::to_owned);
+        let has_buildah = slipway_buildah::find(environment).is_some();
+        Self { backend, buildah_mode, as_root, has_buildah, first }
     }
 }
 
@@ -141,6 +147,11 @@ impl Asked {
             Self::Any(First::Docker) => !matches!(docker, Some(Ok(()))),
         }
     }
+
+    /// Whether buildah is to be tried.
+    pub(crate) fn tries_buildah(&self) -> bool {
+        matches!(self, Self::Named(Backend::Buildah, _))
+    }
 }
 
 /// What became of trying the backends; `None` = not tried.
@@ -150,6 +161,8 @@ pub(crate) struct Tried {
     pub(crate) docker: Option<Result<(), String>>,
     /// Whether this host can build itself, or why it cannot.
     pub(crate) native: Option<Result<(), String>>,
+    /// Whether it can by buildah, or why it cannot.
+    pub(crate) buildah: Option<Result<(), String>>,
 }
 
 impl Wanted {
@@ -162,12 +175,17 @@ impl Wanted {
         match (self.backend.as_deref(), self.buildah_mode.as_deref()) {
             (Some("docker"), _) => named(Backend::Docker, "chosen by --backend".to_owned()),
             (Some("native"), _) => named(Backend::Native, "chosen by --backend".to_owned()),
+            (Some("buildah"), _) => named(Backend::Buildah, "chosen by --backend".to_owned()),
             (Some(other), _) => Err(NoBackend::Refused(format!("not supported yet: --backend {other}"))),
             (None, Some("native-rootless")) if self.as_root => Err(NoBackend::Refused(format!(
                 "{BUILDAH_MODE}=native-rootless is for users other than root, and this is root: use native-chroot or auto"
             ))),
+            (None, Some(mode)) if DAEMONLESS.contains(&mode) && self.has_buildah => {
+                named(Backend::Buildah, format!("chosen by {BUILDAH_MODE}={mode}: no Docker engine"))
+            }
             (None, Some(mode)) if DAEMONLESS.contains(&mode) => {
-                named(Backend::Native, format!("chosen by {BUILDAH_MODE}={mode}: no Docker engine"))
+                let why = format!("chosen by {BUILDAH_MODE}={mode}: no Docker engine, and buildah is not installed");
+                named(Backend::Native, why)
             }
             (None, Some("docker")) => named(Backend::Docker, format!("chosen by {BUILDAH_MODE}")),
             (None, Some(other)) => {
@@ -188,6 +206,7 @@ pub(crate) fn choose(asked: &Asked, address: &EngineAddress, tried: &Tried) -> R
     let silent = || Err("it was not tried".to_owned());
     let docker = || tried.docker.clone().unwrap_or_else(silent).map_err(|problem| no_engine(address, &problem));
     let native = || tried.native.clone().unwrap_or_else(silent);
+    let buildah = || tried.buildah.clone().unwrap_or_else(silent);
     match asked {
         Asked::Named(Backend::Docker, why) => match docker() {
             Ok(()) => choice(Backend::Docker, why),
@@ -196,6 +215,10 @@ pub(crate) fn choose(asked: &Asked, address: &EngineAddress, tried: &Tried) -> R
         Asked::Named(Backend::Native, why) => match native() {
             Ok(()) => choice(Backend::Native, why),
             Err(problem) => Err(NoBackend::Absent(format!("this host cannot build by itself: {problem}"))),
+        },
+        Asked::Named(Backend::Buildah, why) => match buildah() {
+            Ok(()) => choice(Backend::Buildah, why),
+            Err(problem) => Err(NoBackend::Absent(format!("this host cannot build by buildah: {problem}"))),
         },
         Asked::Any(first) => match (first, docker(), native()) {
             (First::Native, _, Ok(())) => choice(Backend::Native, "chosen automatically: stages go to a repository"),
@@ -228,9 +251,11 @@ fn no_engine(address: &EngineAddress, problem: &str) -> String {
 /// When it is not here, or another backend is to build.
 pub(crate) fn native_runtime(backend: Backend, name: Option<&str>) -> Result<Option<Runtime>, NoBackend> {
     match (backend, name) {
-        (_, None) => Ok(None),
+        // Buildah's is a part of its mode.
+        (_, None) | (Backend::Buildah, _) => Ok(None),
         (Backend::Docker, Some(_)) => Err(NoBackend::Refused(
-            "--native-runtime: the Docker engine chooses its runtimes itself; use --backend native".to_owned(),
+            "--native-runtime: the Docker engine chooses its runtimes itself; use --backend native or buildah"
+                .to_owned(),
         )),
         (Backend::Native, Some(name)) => {
             Runtime::find(name).map(Some).map_err(|why| NoBackend::Refused(format!("--native-runtime: {why}")))
@@ -263,6 +288,7 @@ pub(crate) fn announcement(
     let (place, local) = match choice.backend {
         Backend::Docker => (address.to_string(), format!("images {project}:* of that engine")),
         Backend::Native => (home.to_owned(), format!("project {project} in that directory")),
+        Backend::Buildah => ("this host".to_owned(), format!("images localhost/{project}:* of buildah")),
     };
     let storage = match repo {
         Some(repo) => format!("stages are kept in {repo}; local storage: {local}"),
@@ -280,8 +306,11 @@ mod tests {
     }
 
     fn wanted(backend: &str, mode: &str) -> Wanted {
+        let installed = mode.ends_with(" (installed)");
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        Wanted { backend: some(backend), buildah_mode: some(mode), as_root: true, first: First::Docker }
+        let mode = some(mode.trim_end_matches(" (installed)")).filter(|mode| !mode.is_empty());
+        let has_buildah = installed;
+        Wanted { backend: some(backend), buildah_mode: mode, as_root: true, has_buildah, first: First::Docker }
     }
 
     #[test]
@@ -298,7 +327,8 @@ mod tests {
             ("native", "docker", true, false, "this host cannot build by itself: no root"),
             ("", "docker", true, true, "docker: chosen by WERF_BUILDAH_MODE"),
             ("", "docker", false, true, no_engine),
-            ("buildah", "docker", true, true, "not supported yet: --backend buildah"),
+            ("buildah", "docker", true, true, "buildah: chosen by --backend"),
+            ("", "auto (installed)", true, true, "buildah: chosen by WERF_BUILDAH_MODE=auto: no Docker engine"),
             ("", "auto", true, true, "native: chosen by WERF_BUILDAH_MODE=auto"),
             ("", "native-chroot", true, true, "native: chosen by WERF_BUILDAH_MODE=native-chroot"),
             ("", "native-rootless", true, true, "WERF_BUILDAH_MODE=native-rootless is for users other than root"),
@@ -311,7 +341,11 @@ mod tests {
             ),
         ] {
             let probe = |answers: bool, why: &str| Some(if answers { Ok(()) } else { Err(why.to_owned()) });
-            let tried = Tried { docker: probe(docker, "connection refused"), native: probe(native, "no root") };
+            let tried = Tried {
+                docker: probe(docker, "connection refused"),
+                native: probe(native, "no root"),
+                buildah: Some(Ok(())),
+            };
             let chosen = wanted(backend, mode).asked().and_then(|asked| choose(&asked, &address(), &tried));
             let said = match chosen {
                 Ok(choice) => format!("{}: {}", choice.backend, choice.why),
@@ -332,7 +366,7 @@ mod tests {
             ),
             (Some(Err("refused".to_owned())), Some(Err("no root".to_owned())), "no container engine answers"),
         ] {
-            let tried = Tried { docker, native };
+            let tried = Tried { docker, native, buildah: None };
             let asked = Wanted { first: First::Native, ..wanted("", "") }.asked().expect("an answer");
             assert_eq!(asked.tries_docker(tried.native.as_ref()), tried.docker.is_some());
             assert!(asked.tries_native(tried.docker.as_ref()));
@@ -372,7 +406,7 @@ mod tests {
     fn runtimes_are_for_the_native_backend_and_installed() {
         assert!(matches!(native_runtime(Backend::Docker, None), Ok(None)));
         for (backend, name, why) in [
-            (Backend::Docker, "runc", "use --backend native"),
+            (Backend::Docker, "runc", "use --backend native or buildah"),
             (Backend::Native, "podman", "use one of runc, crun, kata, runsc"),
             (Backend::Native, "/nowhere/crun", "not installed"),
         ] {

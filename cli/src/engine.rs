@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use slipway_backend::{ContainerBackend, ImageStore, LocalImage, Pushed, SpoolDir};
+use slipway_buildah::{BuildahBackend, mode::Mode};
 use slipway_docker::{DockerBackend, DockerOptions};
 use slipway_gateway::Gateway;
 use slipway_native::{
@@ -21,6 +22,7 @@ use slipway_toolbox::{Places, Source};
 use slipway_worker::{HostPaths, Mounts};
 
 use crate::{
+    buildah,
     choose::{self, Backend},
     host::HostOptions,
 };
@@ -37,6 +39,8 @@ pub(crate) enum Engine {
     Docker(Arc<DockerBackend>, Arc<Gateway>),
     /// This host.
     Native(Arc<NativeBackend>),
+    /// The program buildah, and the gateway that it reaches registries through.
+    Buildah(Arc<BuildahBackend>, Arc<Gateway>),
 }
 
 impl Engine {
@@ -44,10 +48,14 @@ impl Engine {
     pub(crate) async fn open(options: &HostOptions, client: &Client, tasks: &Tasks) -> Result<Self> {
         match options.backend {
             Backend::Docker => {
-                let cache = options.home.join("local_cache/blobs");
-                let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default());
-                let gateway = Arc::new(gateway.await.context("open the gateway for the container engine")?);
+                let gateway = gateway(options, client, tasks).await?;
                 Ok(Self::Docker(docker(options, Arc::clone(&gateway)).await?, gateway))
+            }
+            Backend::Buildah => {
+                let gateway = gateway(options, client, tasks).await?;
+                let driver = driver(options.driver.clone(), store(&options.home), tasks).await?;
+                let buildah = buildah::open(options, (client, Arc::clone(&gateway)), driver).await?;
+                Ok(Self::Buildah(Arc::new(buildah), gateway))
             }
             Backend::Native => {
                 let store = store(&options.home);
@@ -75,6 +83,7 @@ impl Engine {
         match self {
             Self::Docker(docker, _) => Arc::clone(docker) as Arc<dyn ContainerBackend>,
             Self::Native(native) => Arc::clone(native) as Arc<dyn ContainerBackend>,
+            Self::Buildah(buildah, _) => Arc::clone(buildah) as Arc<dyn ContainerBackend>,
         }
     }
 
@@ -83,6 +92,7 @@ impl Engine {
         match self {
             Self::Docker(docker, _) => Arc::clone(docker) as Arc<dyn ImageStore>,
             Self::Native(native) => Arc::clone(native) as Arc<dyn ImageStore>,
+            Self::Buildah(buildah, _) => Arc::clone(buildah) as Arc<dyn ImageStore>,
         }
     }
 
@@ -94,6 +104,7 @@ impl Engine {
         Ok(match self {
             Self::Docker(docker, _) => docker.push(image, to, EXPORT).await?,
             Self::Native(native) => native.push_away(image, to, EXPORT).await?,
+            Self::Buildah(buildah, _) => buildah.push(image, to, EXPORT).await?,
         })
     }
 
@@ -101,7 +112,7 @@ impl Engine {
     pub(crate) fn platform(&self) -> Platform {
         match self {
             Self::Docker(docker, _) => docker.platform().clone(),
-            Self::Native(_) => Platform::host(),
+            Self::Native(_) | Self::Buildah(..) => Platform::host(),
         }
     }
 
@@ -111,6 +122,13 @@ impl Engine {
         match self {
             // What the engine knows is the engine's to say.
             Self::Docker(..) => (Vec::new(), None),
+            Self::Buildah(buildah, _) => match buildah.mode() {
+                Mode::Rootless(_) => (all(&["default", "none"]), None),
+                Mode::Chroot => {
+                    let why = "by native-chroot, commands have the network of the host; use --backend native";
+                    (all(&["none"]), Some(why.to_owned()))
+                }
+            },
             Self::Native(_) => match tasks.blocking(|| slipway_native::network::probe(Path::new(OWN_PROGRAM))).await {
                 Ok(()) => (all(&["default", "none"]), None),
                 Err(why) => (all(&["none"]), Some(why)),
@@ -123,6 +141,7 @@ impl Engine {
         match self {
             Self::Docker(docker, _) => Arc::new(docker.stage_storage(project)),
             Self::Native(native) => Arc::new(native.stage_storage(project)),
+            Self::Buildah(buildah, _) => Arc::new(buildah.stage_storage(project)),
         }
     }
 
@@ -131,6 +150,10 @@ impl Engine {
         match self {
             Self::Docker(docker, gateway) => {
                 docker.shut_down().await;
+                gateway.shut_down().await;
+            }
+            Self::Buildah(buildah, gateway) => {
+                buildah.shut_down().await;
                 gateway.shut_down().await;
             }
             Self::Native(native) => {
@@ -238,8 +261,14 @@ async fn docker(options: &HostOptions, gateway: Arc<Gateway>) -> Result<Arc<Dock
     Ok(Arc::new(connected.with_context(|| format!("connect to the Docker engine at {}", options.engine))?))
 }
 
+async fn gateway(options: &HostOptions, client: &Client, tasks: &Tasks) -> Result<Arc<Gateway>> {
+    let cache = options.home.join("local_cache/blobs");
+    let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default());
+    Ok(Arc::new(gateway.await.context("open the gateway for the container engine")?))
+}
+
 /// The image of tools that the user names, or our own: from beside the program, the program's own, or the system's.
-fn toolbox(options: &HostOptions) -> Source {
+pub(crate) fn toolbox(options: &HostOptions) -> Source {
     match &options.toolbox {
         Some(image) => {
             let (name, version) = match image.rsplit_once(':') {

@@ -99,6 +99,8 @@ pub(crate) struct HostOptions {
     pub(crate) driver: Option<String>,
     /// What `ADD` of a Dockerfile may fetch from, with the native backend.
     pub(crate) addresses: Addresses,
+    /// What buildah is told of the user's settings.
+    pub(crate) environment: Environment,
 }
 
 /// The variable with limits of the processes of commands.
@@ -141,14 +143,20 @@ impl HostOptions {
             runtime: flags.runtime.clone(),
             driver: flags.driver.clone(),
             addresses: flags.addresses,
+            environment: environment.clone(),
         }
     }
 
     /// What the commands of one stage may use.
     pub(crate) fn native_limits(&self) -> Result<Limits> {
         let (memory, pids) = self.together;
-        let process = ProcessLimit::parse_all(self.ulimits.as_deref().unwrap_or_default());
-        Ok(Limits { memory, pids, process: process.map_err(|why| anyhow::anyhow!("{ULIMIT}: {why}"))? })
+        Ok(Limits { memory, pids, process: self.process_limits()? })
+    }
+
+    /// What one process of a command may use.
+    pub(crate) fn process_limits(&self) -> Result<Vec<ProcessLimit>> {
+        let limits = ProcessLimit::parse_all(self.ulimits.as_deref().unwrap_or_default());
+        limits.map_err(|why| anyhow::anyhow!("{ULIMIT}: {why}"))
     }
 
     /// What runs tasks of Ansible; it works in `tasks`.

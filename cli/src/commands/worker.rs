@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::session::Desk;
 use crate::{
-    capacity,
+    buildah, capacity,
     choose::{self, Backend, EngineAddress, First, NoBackend, Tried, Wanted},
     cluster, embedded, engine as engines,
     failure::Failure,
@@ -209,10 +209,17 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
     if asked.tries_docker(tried.native.as_ref()) {
         tried.docker = Some(embedded::probe(&engine).await);
     }
+    if asked.tries_buildah() {
+        tried.buildah = Some(buildah::probe(environment));
+    }
     let choice = choose::choose(&asked, &engine, &tried).map_err(refused)?;
     choose::check_compression(choice.backend, backend.compression).map_err(refused)?;
     choose::native_runtime(choice.backend, backend.runtime.as_deref()).map_err(refused)?;
-    if choice.backend == Backend::Native && rootless::is_needed() {
+    if choice.backend == Backend::Buildah {
+        let mode = buildah::mode(environment, backend.runtime.clone());
+        mode.map_err(|why| Failure::usage(anyhow!(why)))?;
+    }
+    if choice.backend != Backend::Docker && rootless::is_needed() {
         return Err(Failure::from(engines::start_again()));
     }
     let places = (data.to_owned(), desk.values.text(&TMP_DIR));

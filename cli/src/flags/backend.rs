@@ -50,7 +50,7 @@ pub(crate) const COMMAND_PIDS: Flag =
 pub(crate) const COMPRESSION: Flag = Flag::choice(
     "compression",
     &["gzip", "zstd"],
-    "How the native backend compresses layers for a repository; zstd: smaller and faster, Docker reads it from version 23 on",
+    "How the native and buildah backends compress layers for a repository; zstd: smaller and faster, Docker reads it from version 23 on",
 )
 .default("gzip")
 .werf(Werf::Absent)
@@ -61,14 +61,14 @@ const NATIVE: &[CommandName] = &joined::<{ REGISTRY.len() + 1 }>(REGISTRY, &[Com
 pub(crate) const RUNTIME: Flag = Flag::text(
     "native-runtime",
     "NAME",
-    "What the native backend runs commands by, instead of its own sandbox: runc, crun, kata, runsc, or the path of one",
+    "What the native backend runs commands by, instead of its own sandbox, and the buildah backend without root: runc, crun, kata, runsc, or the path of one",
 )
 .werf(Werf::Absent)
 .on(NATIVE);
 pub(crate) const STORAGE_DRIVER: Flag = Flag::choice(
     "native-storage-driver",
     &driver::NAMES,
-    "How layers of the native backend lie on each other; the first of overlay and fuse-overlayfs that works by default",
+    "How layers of the native and buildah backends lie on each other; the first of overlay and fuse-overlayfs that works by default",
 )
 .werf(Werf::Named("WERF_BUILDAH_STORAGE_DRIVER"))
 .on(NATIVE);

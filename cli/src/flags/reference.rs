@@ -73,7 +73,7 @@ An empty variable counts as unset. Lists add up: `WERF_X`, `WERF_X_*` by name, `
 flags in their order. A switch without a value means `true`; its values are `true`, `1`, `yes`, `false`, `0` and `no`.
 A `SLIPWAY_X` that stands for no flag is warned of; a `WERF_X` that stands for none is ignored, and named with `--log-verbose`.
 
-Read beside these: `WERF_BUILDAH_MODE` (`docker`; `auto` and `native-chroot` mean `--backend native`), `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
+Read beside these: `WERF_BUILDAH_MODE` (`docker`; `auto`, `native-chroot` and `native-rootless` mean `--backend buildah` where it is installed, else `native`), `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and
 `DOCKER_CERT_PATH` (the engine, as for Docker's own client), `DOCKER_BUILDKIT` (`0` or `false`: the engine's classic builder;
 another value: BuildKit), `NO_COLOR`, `TERM`, `HOME`, `XDG_DATA_HOME`, `SLIPWAY_TOKEN` (the token for the
 coordinator), `TRACEPARENT` and OpenTelemetry's variables ([traces.md](../operations/traces.md)). How etcd is spoken to

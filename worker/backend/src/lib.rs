@@ -5,11 +5,14 @@
 //!
 //! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
 //! are wrapped for the toolbox), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
-//! (shells for users), [`conformance`] (what every backend must do).
+//! (shells for users), [`attempt`] and [`pulls`] (whose containers are whose, one pull at a time), [`conformance`] (what every backend must do).
 
+pub mod attempt;
 pub mod conformance;
+pub mod instructions;
 mod mount;
 pub mod output;
+pub mod pulls;
 pub mod retar;
 pub mod script;
 pub mod scrub;

@@ -10,10 +10,12 @@ use bollard::{
     },
 };
 use futures::StreamExt as _;
-use slipway_backend::BackendError;
+use slipway_backend::{
+    BackendError,
+    attempt::{Alive, container_name},
+};
 
 use crate::{
-    attempt::{Alive, container_name},
     engine::Engine,
     error::{failed, is_missing},
 };

@@ -9,7 +9,7 @@ use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use bollard::query_parameters::BuildImageOptions;
 use futures::{StreamExt as _, TryStreamExt as _};
-use slipway_backend::{BackendError, ByteStream, DockerfileBuild, ImageLink, LocalImage, Logs};
+use slipway_backend::{BackendError, ByteStream, DockerfileBuild, ImageLink, LocalImage, Logs, pulls::Pulls};
 use tokio_util::io::ReaderStream;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     context::{Context, spool},
     engine::Engine,
     error::{failed, is_missing},
-    images::{self, Pulls, cache_tag},
+    images::{self, cache_tag},
 };
 use failure::{explain, secret_mount};
 use progress::Progress;

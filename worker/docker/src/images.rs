@@ -3,10 +3,7 @@
 //! What came from or went to a repository keeps a tag `slipway-cache:sha256-MANIFEST`, so that it is known again by its
 //! manifest, and is not dangling. Such a tag may be removed at any time: the image is then pulled again.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError, Weak},
-};
+use std::collections::BTreeMap;
 
 use bollard::{
     models::ImageInspect,
@@ -14,7 +11,7 @@ use bollard::{
 };
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
-use slipway_backend::{BackendError, Door, ImageLink, LocalImage, Pushed};
+use slipway_backend::{BackendError, Door, ImageLink, LocalImage, Pushed, pulls::Pulls};
 use slipway_oci::{
     BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo,
     config::{Healthcheck, RootFs, RunConfig},
@@ -27,23 +24,6 @@ use crate::{
 
 /// Repository of the tags by which images are known again.
 pub(crate) const CACHE: &str = "slipway-cache";
-
-/// One pull per image at a time.
-#[derive(Debug, Default)]
-pub(crate) struct Pulls(std::sync::Mutex<HashMap<BlobDigest, Weak<tokio::sync::Mutex<()>>>>);
-
-impl Pulls {
-    fn of(&self, digest: &BlobDigest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, pull| pull.strong_count() > 0);
-        if let Some(pull) = all.get(digest).and_then(Weak::upgrade) {
-            return pull;
-        }
-        let pull = Arc::new(tokio::sync::Mutex::new(()));
-        all.insert(digest.clone(), Arc::downgrade(&pull));
-        pull
-    }
-}
 
 /// Looks at an image; `None` when there is none of that name.
 pub(crate) async fn inspect(engine: &Engine, name: &str) -> Result<Option<ImageInspect>, BackendError> {

@@ -1,6 +1,6 @@
 //! The container backend on a Docker engine.
 //!
-//! Reading order: this file, `engine` (the connection), `container` and `attempt` (what is made and who owns it),
+//! Reading order: this file, `engine` (the connection), `container` (what is made, and gone with its owner),
 //! `workspace` (a stage being built) with `place`, `run`, `shell` and `commit`, `toolbox` (what build containers run with),
 //! `images` (pull, push, names), `respec` (another config over the same layers), `files`, `dockerfile`, `sweep`, `storage` (stages in the engine itself).
 //!
@@ -8,7 +8,6 @@
 //! when the future or value that owns them is dropped, in the background; [`DockerBackend::shut_down`] waits for that.
 
 mod accounts;
-mod attempt;
 mod commit;
 mod container;
 mod context;
@@ -38,12 +37,12 @@ use bollard::query_parameters::ImportImageOptions;
 use futures::TryStreamExt as _;
 use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageLink, ImageStore, LocalImage, Logs,
-    Pushed, Root, Setup, SpoolDir, Workspace,
+    Pushed, Root, Setup, SpoolDir, Workspace, pulls::Pulls,
 };
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig};
 use slipway_toolbox::Source;
 
-use crate::{dockerfile::Builder, engine::Engine, error::failed, images::Pulls, workspace::DockerWorkspace};
+use crate::{dockerfile::Builder, engine::Engine, error::failed, workspace::DockerWorkspace};
 
 pub use crate::{engine::probe, storage::DockerStageStorage};
 

@@ -3,14 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bollard::query_parameters::ListContainersOptions;
-use slipway_backend::BackendError;
-
-use crate::{
+use slipway_backend::{
+    BackendError,
     attempt::{attempt_of, known, take_over},
-    container::remove,
-    engine::Engine,
-    error::failed,
 };
+
+use crate::{container::remove, engine::Engine, error::failed};
 
 /// Removes build containers whose owner is dead, and lock files without a container; answers how many containers went.
 pub(crate) async fn sweep(engine: &Engine) -> Result<u32, BackendError> {

@@ -14,7 +14,10 @@ use crate::{
 
 /// Deletes. A file that was replaced by a directory stays, as does what lies behind a symbolic link: it is not the file
 /// that was asked for. Blocks.
-pub(crate) fn delete(root: &Root, deletions: &[Deletion]) -> Result<(), BackendError> {
+///
+/// # Errors
+/// When the disk fails.
+pub fn delete(root: &Root, deletions: &[Deletion]) -> Result<(), BackendError> {
     for deletion in deletions {
         let doing = format!("delete files below {} that are no longer in the sources", deletion.root);
         below(root, deletion).map_err(|error| error::system(&doing, error))?;

@@ -7,7 +7,7 @@ use slipway_layers::LayerError;
 use slipway_registry::RegistryError;
 
 /// What an error of layers means for whoever was `doing` something.
-pub(crate) fn layers(doing: &str, error: LayerError) -> BackendError {
+pub fn layers(doing: &str, error: LayerError) -> BackendError {
     let text = format!("{doing}: {error}");
     if error.is_full() {
         return BackendError::NoSpace(text);
@@ -19,7 +19,7 @@ pub(crate) fn layers(doing: &str, error: LayerError) -> BackendError {
 }
 
 /// What an error of the system means.
-pub(crate) fn system(doing: &str, error: io::Error) -> BackendError {
+pub fn system(doing: &str, error: io::Error) -> BackendError {
     layers(doing, LayerError::io("ask the system", error))
 }
 

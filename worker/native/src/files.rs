@@ -32,17 +32,39 @@ pub(crate) async fn files(shared: &Shared, image: &LocalImage, path: &str) -> Re
     let found = shared.tasks.blocking(look).await.map_err(|error| error::system(&doing, error))?;
     let (found, tree) =
         found.ok_or_else(|| BackendError::Refused(format!("{doing}: it has no such file: check the path")))?;
-    let kind = if found.name.is_none() { Kind::Directory } else { Kind::File };
-    Ok((kind, pipe::stream(&shared.tasks, move |output| write(found, tree, &layers, output))))
+    Ok((found.kind(), pipe::stream(&shared.tasks, move |output| write(found, tree, &layers, output))))
 }
 
 /// A directory, or a file in one.
-struct Found {
+#[derive(Debug)]
+pub struct Found {
     directory: Dir,
     name: Option<Vec<u8>>,
 }
 
-fn find(root: &Root, path: &TreePath) -> io::Result<Option<Found>> {
+impl Found {
+    /// Which of both.
+    pub fn kind(&self) -> Kind {
+        if self.name.is_none() { Kind::Directory } else { Kind::File }
+    }
+
+    /// Writes it as an archive. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be read, or nobody listens.
+    pub fn pack(&self, output: &mut pipe::Chunks) -> io::Result<()> {
+        match &self.name {
+            None => pack(&self.directory, &View::Tree, output).map(drop).map_err(io::Error::from),
+            Some(name) => pack_file(&self.directory, name, output).map(drop).map_err(io::Error::from),
+        }
+    }
+}
+
+/// What stands at a path; a link to a directory is followed. Blocks.
+///
+/// # Errors
+/// When links lead in a circle, or the disk fails.
+pub fn find(root: &Root, path: &TreePath) -> io::Result<Option<Found>> {
     let real = real_path(root, path)?;
     let is_directory = |path: &TreePath| -> io::Result<bool> {
         let found = root.look(path.as_bytes())?;
@@ -61,10 +83,7 @@ fn find(root: &Root, path: &TreePath) -> io::Result<Option<Found>> {
 
 /// The layers are in use until the last byte.
 fn write(found: Found, tree: Tree, _layers: &[Layer], output: &mut pipe::Chunks) -> io::Result<()> {
-    let written = match &found.name {
-        None => pack(&found.directory, &View::Tree, output).map(drop).map_err(io::Error::from),
-        Some(name) => pack_file(&found.directory, name, output).map(drop).map_err(io::Error::from),
-    };
+    let written = found.pack(output);
     // What is open in a tree goes before it.
     drop(found);
     drop(tree);

@@ -5,6 +5,8 @@
 //! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
 //! `kept`, `allowance`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
+//! What is public beside the backend is what another one that works in a directory needs too.
+//!
 //! Without root, a program first starts itself again by [`rootless`].
 
 mod accounts;
@@ -12,20 +14,20 @@ mod allowance;
 mod cgroup;
 pub mod check;
 mod commit;
-mod delete;
+pub mod delete;
 mod dockerfile;
 pub mod driver;
 mod early;
 pub mod emulation;
-mod error;
-mod files;
+pub mod error;
+pub mod files;
 mod fuse;
 mod kept;
 pub mod limits;
 pub mod network;
 mod overlay;
-mod pipe;
-mod place;
+pub mod pipe;
+pub mod place;
 pub mod probe;
 mod pull;
 mod push;
@@ -33,10 +35,10 @@ pub mod rootless;
 mod run;
 pub mod runtime;
 pub mod sandbox;
-mod shell;
+pub mod shell;
 mod storage;
 mod stubs;
-mod toolbox;
+pub mod toolbox;
 mod workspace;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

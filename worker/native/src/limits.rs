@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 /// Kinds of limits of a process, as `ulimit` and Buildah name them.
@@ -71,18 +71,27 @@ impl ProcessLimit {
         Ok(Self { kind: kind.to_owned(), soft, hard })
     }
 
+    /// The limits of this process, of every kind.
+    pub fn of_this_process() -> Vec<Self> {
+        let own = |(kind, resource): &(&str, Resource)| {
+            let Rlimit { current, maximum } = getrlimit(*resource);
+            Self { kind: (*kind).to_owned(), soft: current, hard: maximum }
+        };
+        KINDS.iter().map(own).collect()
+    }
+
     /// What is limited.
-    pub(crate) fn kind(&self) -> &str {
+    pub fn kind(&self) -> &str {
         &self.kind
     }
 
     /// What a process begins with; `None` = no limit.
-    pub(crate) fn soft(&self) -> Option<u64> {
+    pub fn soft(&self) -> Option<u64> {
         self.soft
     }
 
     /// What it may give itself.
-    pub(crate) fn hard(&self) -> Option<u64> {
+    pub fn hard(&self) -> Option<u64> {
         self.hard
     }
 

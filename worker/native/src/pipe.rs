@@ -15,7 +15,7 @@ const CHUNK: usize = 256 * 1024;
 const WAITING: usize = 24;
 
 /// A writer into a channel.
-pub(crate) struct Chunks {
+pub struct Chunks {
     sender: mpsc::Sender<io::Result<Bytes>>,
     pending: Vec<u8>,
 }
@@ -52,7 +52,7 @@ pub(crate) fn pair() -> (Chunks, mpsc::Receiver<io::Result<Bytes>>) {
 }
 
 /// What `write` writes, from the moment somebody reads. An error ends the stream.
-pub(crate) fn stream(tasks: &Tasks, write: impl FnOnce(&mut Chunks) -> io::Result<()> + Send + 'static) -> ByteStream {
+pub fn stream(tasks: &Tasks, write: impl FnOnce(&mut Chunks) -> io::Result<()> + Send + 'static) -> ByteStream {
     let tasks = tasks.clone();
     let start = async move {
         let (mut chunks, receiver) = pair();

@@ -22,7 +22,10 @@ use crate::{
 const MAX_LINKS: usize = 40;
 
 /// Unpacks the archive in `input` below the absolute directory `to`. Blocks.
-pub(crate) fn put(
+///
+/// # Errors
+/// When the archive is hostile or broken, an owner is unknown, a file stands in the way, or the disk fails.
+pub fn put(
     root: &Root,
     input: impl Read,
     to: &str,
@@ -57,7 +60,10 @@ pub(crate) fn put(
 }
 
 /// The directory that a single file goes to on its way to `to`, and what it is called there, if not as it comes. Blocks.
-pub(crate) fn of_file(root: &Root, to: &str) -> Result<(String, Option<Vec<u8>>), BackendError> {
+///
+/// # Errors
+/// When the path is none, or the disk fails.
+pub fn of_file(root: &Root, to: &str) -> Result<(String, Option<Vec<u8>>), BackendError> {
     let refuse = |why: String| BackendError::Refused(format!("files cannot be put to {to}: {why}"));
     let wanted = TreePath::new(to).map_err(|error| refuse(error.to_string()))?;
     let system = |error: io::Error| error::system(&format!("put files to {to}"), error);
@@ -75,7 +81,10 @@ fn drain(mut rest: impl Read) -> Result<(), LayerError> {
 }
 
 /// A path without links, as far as it exists.
-pub(crate) fn real_path(root: &Root, path: &TreePath) -> io::Result<TreePath> {
+///
+/// # Errors
+/// When links lead in a circle, or the disk fails.
+pub fn real_path(root: &Root, path: &TreePath) -> io::Result<TreePath> {
     let mut links = 0;
     let mut real = TreePath::root();
     let mut rest: Vec<Vec<u8>> = path.segments().map(<[u8]>::to_vec).collect();

@@ -100,6 +100,11 @@ impl Runtime {
         self.kind
     }
 
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     fn asked(&self) -> Result<(), String> {
         let mut asked = command(&self.program);
         asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

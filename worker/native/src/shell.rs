@@ -16,7 +16,7 @@ use slipway_backend::{
     script::{Marker, TOOLBOX_BIN, compose},
     terminal::Size,
 };
-use slipway_process::random_id;
+use slipway_process::{Tasks, random_id};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -51,12 +51,15 @@ pub(crate) async fn shell(
     );
     let what = Launch { bootstrap, text, tools: None, terminal: Some(theirs) };
     let (mut running, _) = launch(shared, room, setup, image_variables, what).await?;
-    follow(shared, Arc::new(ours), (input, output, size)).await;
+    follow(&shared.tasks, Arc::new(ours), (input, output, size)).await;
     running.ended().await.map(drop)
 }
 
 /// A new terminal: our end, and that of the shell.
-fn pair(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
+///
+/// # Errors
+/// When the system has no more.
+pub fn pair(size: Size) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = openpt(flags)?;
     grantpt(&ours)?;
@@ -74,12 +77,13 @@ fn resize(terminal: &OwnedFd, (rows, columns): Size) {
     }
 }
 
-type Ends = (mpsc::Receiver<Vec<u8>>, mpsc::Sender<Vec<u8>>, tokio::sync::watch::Receiver<Size>);
+/// What a user's terminal is: what is typed, what is shown, how large it is.
+pub type Ends = (mpsc::Receiver<Vec<u8>>, mpsc::Sender<Vec<u8>>, tokio::sync::watch::Receiver<Size>);
 
 /// Passes on what is typed and what is shown, until everything that had the terminal has ended.
-async fn follow(shared: &Arc<Shared>, ours: Arc<OwnedFd>, (mut input, output, mut size): Ends) {
-    let (source, tasks) = (Arc::clone(&ours), shared.tasks.clone());
-    let mut reading = shared.tasks.spawn(async move { tasks.blocking(move || read(&source, &output)).await });
+pub async fn follow(tasks: &Tasks, ours: Arc<OwnedFd>, (mut input, output, mut size): Ends) {
+    let (source, owned) = (Arc::clone(&ours), tasks.clone());
+    let mut reading = tasks.spawn(async move { owned.blocking(move || read(&source, &output)).await });
     let (mut typing, mut resizing) = (true, true);
     loop {
         tokio::select! {
@@ -87,7 +91,7 @@ async fn follow(shared: &Arc<Shared>, ours: Arc<OwnedFd>, (mut input, output, mu
             piece = input.recv(), if typing => match piece {
                 Some(piece) => {
                     let target = Arc::clone(&ours);
-                    typing = shared.tasks.blocking(move || write(&target, &piece)).await.is_ok();
+                    typing = tasks.blocking(move || write(&target, &piece)).await.is_ok();
                 }
                 None => typing = false,
             },

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::TryStreamExt as _;
-use slipway_backend::{BackendError, Tools};
+use slipway_backend::{BackendError, ByteStream, Tools};
 use slipway_layers::{
     Store,
     copy::Names,
@@ -15,7 +15,7 @@ use slipway_layers::{
     tar::{Limits, TarReader},
     unpack::{Purpose, unpack},
 };
-use slipway_oci::{Platform, Reference};
+use slipway_oci::{ImageAt, Platform, Reference};
 use slipway_process::random_id;
 use slipway_toolbox::{Places, REQUIRED, archive, complaint};
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -23,12 +23,15 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use crate::{Shared, driver::copy, error, files, pull};
 
 /// Where it is mounted.
-pub(crate) const MOUNT: &str = "/.werf/stapel";
+pub const MOUNT: &str = "/.werf/stapel";
 /// Directory of the archive that is mounted.
 const INNER: &str = ".werf/stapel";
 
 /// The directory to mount; made when it is missing. Blocks.
-pub(crate) fn directory(store: &Store, places: &Places) -> Result<PathBuf, BackendError> {
+///
+/// # Errors
+/// When there are no programs, or the store cannot be written.
+pub fn directory(store: &Store, places: &Places) -> Result<PathBuf, BackendError> {
     let all = store.root().join("toolbox");
     let known = places.name().map(|name| all.join(name));
     if let Some(place) = known.as_ref().filter(|place| place.exists()) {
@@ -52,21 +55,57 @@ pub(crate) async fn of_image(shared: &Arc<Shared>, name: &str, version: &str) ->
     let found = shared.client.resolve(&reference, &Platform::host()).await;
     let found = found.map_err(|error| BackendError::Engine(format!("{doing}: {error}")))?;
     let at = found.ok_or_else(|| refused("its registry does not have it for this machine".to_owned()))?;
-    let place = shared.store.root().join("toolbox").join(format!("image-{}", at.digest.short()));
+    let place = place_of(&shared.store, &at);
     if !place.exists() {
         let local = pull::pull(shared, &at).await?;
-        let (_, tar) = files::files(shared, &local, MOUNT).await.map_err(|error| match error {
-            BackendError::Refused(_) => refused(format!("it has no {MOUNT}, so it is no toolbox")),
-            other => other,
-        })?;
-        let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
-        let (store, target) = (shared.store.clone(), place.clone());
-        shared.tasks.blocking(move || make(&store, &target, input, INNER)).await?;
+        let files = files::files(shared, &local, MOUNT).await;
+        let (store, tar) = (shared.store.clone(), of_files(&image, files.map(|(_, tar)| tar))?);
+        return shared.tasks.blocking(move || unpacked(&store, &at, &image, tar)).await;
     }
-    let directory = place.join(INNER);
+    checked(&image, place.join(INNER))
+}
+
+/// Where the toolbox of an image is unpacked.
+fn place_of(store: &Store, at: &ImageAt) -> PathBuf {
+    store.root().join("toolbox").join(format!("image-{}", at.digest.short()))
+}
+
+/// The toolbox of an image that was unpacked before; `None` = it was not.
+///
+/// # Errors
+/// When it lacks programs.
+pub fn known(store: &Store, at: &ImageAt, image: &str) -> Option<Result<PathBuf, BackendError>> {
+    let place = place_of(store, at);
+    place.exists().then(|| checked(image, place.join(INNER)))
+}
+
+/// The files below [`MOUNT`] of an image that the user calls `image`.
+///
+/// # Errors
+/// What came of reading them; that there are none is the image's fault.
+pub fn of_files(image: &str, files: Result<ByteStream, BackendError>) -> Result<ByteStream, BackendError> {
+    files.map_err(|error| match error {
+        BackendError::Refused(_) => BackendError::Refused(format!(
+            "take the toolbox image {image} (WERF_STAPEL_IMAGE_NAME): it has no {MOUNT}, so it is no toolbox"
+        )),
+        other => other,
+    })
+}
+
+/// Unpacks them. Blocks.
+///
+/// # Errors
+/// When the store cannot be written, or the toolbox lacks programs.
+pub fn unpacked(store: &Store, at: &ImageAt, image: &str, tar: ByteStream) -> Result<PathBuf, BackendError> {
+    let place = place_of(store, at);
+    make(store, &place, SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other))), INNER)?;
+    checked(image, place.join(INNER))
+}
+
+fn checked(image: &str, directory: PathBuf) -> Result<PathBuf, BackendError> {
     let lacks = |program: &&str| fs::symlink_metadata(directory.join("embedded/bin").join(program)).is_err();
     let missing: Vec<&str> = REQUIRED.into_iter().filter(lacks).collect();
-    match complaint(&image, &missing) {
+    match complaint(image, &missing) {
         None => Ok(directory),
         Some(complaint) => Err(BackendError::Refused(complaint)),
     }
@@ -74,7 +113,10 @@ pub(crate) async fn of_image(shared: &Arc<Shared>, name: &str, version: &str) ->
 
 /// The toolbox with tools beside it in a directory of their own, where no overlay of the kernel lays one over the other.
 /// Blocks.
-pub(crate) fn joined(store: &Store, toolbox: &Path, tools: &Tools) -> Result<PathBuf, BackendError> {
+///
+/// # Errors
+/// When the store cannot be written.
+pub fn joined(store: &Store, toolbox: &Path, tools: &Tools) -> Result<PathBuf, BackendError> {
     let Some(root) = &tools.root else { return Ok(toolbox.to_owned()) };
     let doing = "lay tools beside the toolbox";
     let system = |error: io::Error| error::system(doing, error);

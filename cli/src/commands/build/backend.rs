@@ -8,6 +8,7 @@ use slipway_stages::Graph;
 
 use super::flags::Flags;
 use crate::{
+    buildah,
     choose::{self, Asked, Backend, Choice, EngineAddress, First, NoBackend, Tried, Wanted},
     commands::session::Session,
     embedded, engine as engines,
@@ -65,6 +66,14 @@ pub(super) async fn backend(
     let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
     choose::check_compression(choice.backend, flags.backend.compression).map_err(refused)?;
     choose::native_runtime(choice.backend, flags.backend.runtime.as_deref()).map_err(refused)?;
+    if choice.backend == Backend::Buildah {
+        let mode = buildah::mode(&session.world.environment, flags.backend.runtime.clone());
+        let (mode, why) = mode.map_err(|why| Failure::usage(anyhow::anyhow!(why)))?;
+        if rootless::is_needed() {
+            return Err(Failure::from(engines::start_again()));
+        }
+        choice.why = format!("{}; {mode}, {why}", choice.why);
+    }
     if choice.backend == Backend::Native {
         if rootless::is_needed() {
             return Err(Failure::from(engines::start_again()));
@@ -90,6 +99,9 @@ async fn try_backends(session: &Session, (engine, driver): (&EngineAddress, Opti
     }
     if tried.native.is_none() && asked.tries_native(tried.docker.as_ref()) {
         tried.native = Some(embedded::probe_native(&session.home, driver).await);
+    }
+    if asked.tries_buildah() {
+        tried.buildah = Some(buildah::probe(&session.world.environment));
     }
     tried
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use slipway_backend::BackendError;
+use crate::BackendError;
 
 /// What the names of build containers start with.
 const CONTAINER: &str = "werf.build.";
@@ -19,7 +19,7 @@ const MAX_NAME: usize = 128;
 ///
 /// # Errors
 /// [`BackendError::Refused`] when the attempt's name could not be part of a container's.
-pub(crate) fn container_name(attempt: &str) -> Result<String, BackendError> {
+pub fn container_name(attempt: &str) -> Result<String, BackendError> {
     check(attempt).map(|()| format!("{CONTAINER}{attempt}"))
 }
 
@@ -33,21 +33,24 @@ fn check(attempt: &str) -> Result<(), BackendError> {
 }
 
 /// The attempt that a container belongs to by its name, with or without the engine's leading slash.
-pub(crate) fn attempt_of(container: &str) -> Option<&str> {
+pub fn attempt_of(container: &str) -> Option<&str> {
     container.strip_prefix('/').unwrap_or(container).strip_prefix(CONTAINER)
 }
 
-/// Says that an attempt is alive.
+/// Says that an attempt is alive, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Alive {
+pub struct Alive {
     path: PathBuf,
     /// Holds the lock.
     _file: File,
 }
 
 impl Alive {
-    /// Takes the lock of an attempt.
-    pub(crate) fn declare(directory: &Path, attempt: &str) -> Result<Self, BackendError> {
+    /// Takes the lock of an attempt; its file goes to `directory`, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When the name cannot be a file's, somebody holds the lock, or the disk fails.
+    pub fn declare(directory: &Path, attempt: &str) -> Result<Self, BackendError> {
         check(attempt)?;
         let path = directory.join(attempt);
         let take = || {
@@ -65,14 +68,17 @@ impl Alive {
     }
 
     /// Forgets the attempt: its container is gone.
-    pub(crate) fn end(self) {
+    pub fn end(self) {
         // A file that stays is found by the next sweep.
         let _ = fs::remove_file(&self.path);
     }
 }
 
 /// Takes over an attempt whose owner is dead; `None` when it lives, or was never one of ours.
-pub(crate) fn take_over(directory: &Path, attempt: &str) -> io::Result<Option<Alive>> {
+///
+/// # Errors
+/// When the lock cannot be asked for.
+pub fn take_over(directory: &Path, attempt: &str) -> io::Result<Option<Alive>> {
     let path = directory.join(attempt);
     let file = match OpenOptions::new().write(true).open(&path) {
         Ok(file) => file,
@@ -87,7 +93,10 @@ pub(crate) fn take_over(directory: &Path, attempt: &str) -> io::Result<Option<Al
 }
 
 /// Names of all attempts that have a lock file.
-pub(crate) fn known(directory: &Path) -> io::Result<Vec<String>> {
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn known(directory: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(directory) {
         Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -1,0 +1,63 @@
+//! A shell for the user in the container of a stage, on a terminal of its own whose other end is the user's.
+
+use std::{collections::BTreeMap, os::fd::OwnedFd, process::Stdio, sync::Arc};
+
+use slipway_backend::{
+    BackendError, Script, Secrets, Terminal,
+    script::{Marker, TOOLBOX_BIN, compose},
+};
+use slipway_native::shell::{follow, pair};
+use slipway_process::random_id;
+
+use crate::{
+    enclosure::{Enclosed, Start},
+    error::system,
+    memory::Memory,
+    run::{Network, Run, volume},
+};
+
+const DOING: &str = "open a shell in a stage";
+/// Gives the program the terminal, so that it is told when its size changes; of util-linux.
+const SESSION: [&str; 3] = ["setsid", "--ctty", "--wait"];
+/// The script that a shell begins with, in memory and in the container.
+const BEGINNING: &str = "beginning";
+const PLACE: &str = "/.werf/shell";
+
+/// Opens a shell and waits for its end. When the future is dropped, it is killed.
+pub(crate) async fn open(
+    run: Run<'_>,
+    variables: &BTreeMap<String, String>,
+    terminal: Terminal,
+) -> Result<(), BackendError> {
+    let failed = |error| system(DOING, error);
+    let mut script = Script { variables: variables.clone(), ..Script::default() };
+    script.variables.extend(terminal.variables());
+    let text = compose(&[], &script, &run.setup.secrets, &Marker::new(&random_id()))?;
+    // The secrets in it are to be in no argument and on no disk.
+    let mut beginning = Secrets::none();
+    beginning.add(BEGINNING, text);
+    let memory = Memory::write(&run.setup.attempt, &beginning)?;
+    let closed = Marker::DESCRIPTOR;
+    let shell = format!(". {PLACE}; exec {TOOLBOX_BIN}/bash --norc --noprofile -i <&1 {closed}>&-");
+    let mount = volume(&memory.path(BEGINNING), PLACE, true)?;
+    let mut arguments = run.arguments(&shell, true)?;
+    arguments.splice(1..1, ["--volume".into(), mount]);
+    let Terminal { input, output, mut size, .. } = terminal;
+    let first = *size.borrow_and_update();
+    let (ours, theirs) = pair(first).map_err(failed)?;
+    let stream = || theirs.try_clone().map(|fd: OwnedFd| Stdio::from(fd)).map_err(failed);
+    let program = run.container.program();
+    let start = Start {
+        place: run.container.place(),
+        cut_off: Network::parse(run.setup.network.as_deref())?.is_cut_off(&program.mode),
+        prefix: &SESSION,
+        arguments: &arguments,
+        streams: [stream()?, stream()?, stream()?],
+        held: Some(run.container.hold().await),
+    };
+    let (running, _) = Enclosed::start(program, start).map_err(failed)?;
+    // Its end is seen when nobody else has the terminal.
+    drop(theirs);
+    follow(&program.tasks, Arc::new(ours), (input, output, size)).await;
+    running.ended().await.map(drop).map_err(failed)
+}

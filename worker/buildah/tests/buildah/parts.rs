@@ -1,0 +1,123 @@
+//! What the tests stand on: a backend with a storage of its own, and a base.
+
+use std::{path::PathBuf, sync::Arc};
+
+use slipway_backend::{
+    ImageBuilder as _, LocalImage, Setup, SpoolDir,
+    conformance::{archive, directory, file},
+};
+use slipway_buildah::{BuildahBackend, BuildahOptions, Room, mode};
+use slipway_gateway::Gateway;
+use slipway_layers::codec::Compression;
+use slipway_native::{driver::Driver, limits::ProcessLimit, rootless};
+use slipway_oci::{ConfigChange, Platform};
+use slipway_process::{Environment, SystemClock, Tasks};
+use slipway_registry::{Client, Options};
+use slipway_toolbox::{Places, Source};
+
+/// Names the way that layers lie on each other.
+pub(crate) const DRIVER: &str = "SLIPWAY_TEST_STORAGE_DRIVER";
+/// Names how commands are kept from the host.
+pub(crate) const MODE: &str = "SLIPWAY_TEST_BUILDAH_MODE";
+/// Names the runtime of `native-rootless`.
+pub(crate) const RUNTIME: &str = "SLIPWAY_TEST_RUNTIME";
+
+/// A backend of its own.
+pub(crate) struct Buildah {
+    pub(crate) backend: BuildahBackend,
+    pub(crate) base: LocalImage,
+    gateway: Arc<Gateway>,
+    home: tempfile::TempDir,
+}
+
+impl Buildah {
+    /// A backend with an empty storage; `None`, said aloud, where there is no buildah.
+    pub(crate) async fn start() -> Option<Self> {
+        Self::within("").await
+    }
+
+    /// The same with limits of the processes of commands.
+    pub(crate) async fn within(limits: &str) -> Option<Self> {
+        let home = tempfile::tempdir().expect("a directory");
+        match Self::at(home.path().to_owned(), limits).await {
+            Ok((backend, gateway)) => {
+                let base = base(&backend).await;
+                Some(Self { backend, base, gateway, home })
+            }
+            Err(why) => {
+                slipway_parts::skip("buildah", &why);
+                None
+            }
+        }
+    }
+
+    async fn at(home: PathBuf, limits: &str) -> Result<(BuildahBackend, Arc<Gateway>), String> {
+        let environment = Environment::from_process();
+        if rootless::is_needed() {
+            return Err("only root, or a user in a namespace, can mount".to_owned());
+        }
+        let place = mode::Place {
+            as_root: !rootless::is_inside(),
+            container: None,
+            runtime: environment.get(RUNTIME).map(str::to_owned),
+        };
+        let (mode, _) = mode::choose(environment.get(MODE), &place)?;
+        let driver = Driver::find(environment.get(DRIVER), &home.join("store"))?;
+        let client = Client::new(Options { user_agent: "test".to_owned(), ..Options::default() });
+        let client = client.map_err(|error| error.to_string())?;
+        let tasks = Tasks::new();
+        let options = slipway_gateway::Options::default();
+        let gateway = Gateway::start(client.clone(), tasks, home.join("blobs"), options).await;
+        let gateway = Arc::new(gateway.map_err(|error| error.to_string())?);
+        let options = BuildahOptions {
+            program: PathBuf::from("buildah"),
+            mode,
+            driver,
+            room: Some(Room { root: home.join("root"), run: home.join("run") }),
+            link: Arc::clone(&gateway) as Arc<dyn slipway_backend::ImageLink>,
+            client,
+            toolbox: Source::Own(Places::new(Vec::new())),
+            store: home.join("store"),
+            spool: SpoolDir(home.join("spool")),
+            attempts: home.join("attempts"),
+            compression: Compression::Gzip,
+            limits: ProcessLimit::parse_all(limits)?,
+            strangers: false,
+            environment,
+            clock: Arc::new(SystemClock::new(None)),
+        };
+        let backend = BuildahBackend::open(options).await.map_err(|error| error.to_string())?;
+        Ok((backend, gateway))
+    }
+
+    /// Checks that nothing is left but what was made.
+    pub(crate) async fn end(self) {
+        self.backend.shut_down().await;
+        self.gateway.shut_down().await;
+        let left = |name: &str| -> Vec<_> {
+            let all = std::fs::read_dir(self.home.path().join(name)).expect("a listing");
+            all.map(|found| found.expect("an entry").file_name()).collect()
+        };
+        assert!(left("attempts").is_empty(), "attempts are left: {:?}", left("attempts"));
+        let mut spool = left("spool");
+        spool.sort();
+        assert_eq!(spool, ["policy.json", "registries.conf"], "files of builds are left");
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let own = format!("{}/", self.home.path().display());
+        let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&own) && line.contains("merged")).collect();
+        assert!(left.is_empty(), "mounts are left: {left:?}");
+        // What the storage itself is mounted on.
+        let storage = self.home.path().join("root/overlay");
+        if mounts.contains(&*storage.to_string_lossy()) {
+            let mut umount = slipway_process::child::command("umount");
+            assert!(umount.arg(storage).status().expect("umount").success());
+        }
+    }
+}
+
+async fn base(backend: &BuildahBackend) -> LocalImage {
+    let mut workspace = backend.open(None, Setup::new("base".to_owned(), Platform::host())).await.expect("a workspace");
+    let tree = [directory("bin"), directory("etc"), file("etc/passwd", "root:x:0:0::/root:/bin/sh\n")];
+    workspace.extract(archive(&tree), "/", None, None).await.expect("files go in");
+    workspace.commit(ConfigChange::default()).await.expect("a base")
+}
