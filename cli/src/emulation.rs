@@ -11,8 +11,8 @@ use slipway_stages::{Graph, Target};
 
 use crate::{failure::Failure, project::Project};
 
-/// The images whose commands are of platforms other than this host's, each with the platform; one image for each of them.
-pub(crate) fn foreign(project: &Project, graph: &Graph) -> Vec<(ImageName, Platform)> {
+/// The platforms whose programs a build runs, each with the first image that does. Blocks.
+pub(crate) fn commands(project: &Project, graph: &Graph) -> Vec<(ImageName, Platform)> {
     let first = |platform: &Platform| {
         let mut targets = graph.targets().iter().enumerate();
         let runs = |(number, target): &(usize, &Target)| {
@@ -21,8 +21,7 @@ pub(crate) fn foreign(project: &Project, graph: &Graph) -> Vec<(ImageName, Platf
         let (number, _) = targets.find(runs)?;
         Some((graph.image(number).name().clone(), platform.clone()))
     };
-    let foreign = graph.platforms().into_iter().filter(|platform| emulation::is_foreign(platform));
-    foreign.filter_map(first).collect()
+    graph.platforms().into_iter().filter_map(first).collect()
 }
 
 /// Stops a build that would run commands of a platform whose programs this host cannot run. Blocks. `room` is where
@@ -30,8 +29,9 @@ pub(crate) fn foreign(project: &Project, graph: &Graph) -> Vec<(ImageName, Platf
 ///
 /// # Errors
 /// Names the first such image, and what is missing.
-pub(crate) fn check(foreign: &[(ImageName, Platform)], room: &Path) -> Result<(), Failure> {
-    for (image, platform) in foreign {
+pub(crate) fn check(commands: &[(ImageName, Platform)], room: &Path) -> Result<(), Failure> {
+    let host = Platform::host();
+    for (image, platform) in commands.iter().filter(|(_, platform)| !host.covers(platform)) {
         if let Some(binfmt) = emulation::missing(platform, room) {
             return Err(anyhow!(
                 "image {image} for {platform} runs commands, and this host cannot run programs of {platform}: register \
@@ -53,8 +53,5 @@ fn runs_commands(project: &Project, image: &Image) -> bool {
     let path = project.prefix.join(dockerfile.dockerfile.as_bytes());
     // What is wrong with it is for the build to say.
     let Ok(Some(bytes)) = project.repository.read(project.commit, &path) else { return false };
-    let text = String::from_utf8_lossy(&bytes).to_ascii_uppercase();
-    let begins = |word: &str| text.lines().any(|line| line.trim_start().starts_with(word));
-    // Stages for the platform that builds run their commands on that.
-    begins("RUN ") && !text.contains("--PLATFORM")
+    slipway_dockerfile::runs_on_target(&String::from_utf8_lossy(&bytes))
 }

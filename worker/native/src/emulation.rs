@@ -15,8 +15,6 @@ use slipway_process::{child::command, random_id};
 struct Machine {
     /// As platforms call it.
     arch: &'static str,
-    /// As the usual entry of binfmt_misc calls it.
-    binfmt: &'static str,
     /// ELF's number of it.
     number: u16,
     /// Whether its words have 64 bits.
@@ -28,25 +26,10 @@ struct Machine {
 }
 
 const MACHINES: [Machine; 7] = [
-    Machine {
-        arch: "amd64",
-        binfmt: "qemu-x86_64",
-        number: 62,
-        wide: true,
-        big: false,
-        code: &[0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05],
-    },
-    Machine {
-        arch: "386",
-        binfmt: "qemu-i386",
-        number: 3,
-        wide: false,
-        big: false,
-        code: &[0x31, 0xdb, 0xb8, 1, 0, 0, 0, 0xcd, 0x80],
-    },
+    Machine { arch: "amd64", number: 62, wide: true, big: false, code: &[0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05] },
+    Machine { arch: "386", number: 3, wide: false, big: false, code: &[0x31, 0xdb, 0xb8, 1, 0, 0, 0, 0xcd, 0x80] },
     Machine {
         arch: "arm64",
-        binfmt: "qemu-aarch64",
         number: 183,
         wide: true,
         big: false,
@@ -54,7 +37,6 @@ const MACHINES: [Machine; 7] = [
     },
     Machine {
         arch: "arm",
-        binfmt: "qemu-arm",
         number: 40,
         wide: false,
         big: false,
@@ -62,7 +44,6 @@ const MACHINES: [Machine; 7] = [
     },
     Machine {
         arch: "riscv64",
-        binfmt: "qemu-riscv64",
         number: 243,
         wide: true,
         big: false,
@@ -70,33 +51,27 @@ const MACHINES: [Machine; 7] = [
     },
     Machine {
         arch: "ppc64le",
-        binfmt: "qemu-ppc64le",
         number: 21,
         wide: true,
         big: false,
         code: &[1, 0, 0, 0x38, 0, 0, 0x60, 0x38, 2, 0, 0, 0x44],
     },
-    Machine {
-        arch: "s390x",
-        binfmt: "qemu-s390x",
-        number: 22,
-        wide: true,
-        big: true,
-        code: &[0xa7, 0x29, 0, 0, 0x0a, 1],
-    },
+    Machine { arch: "s390x", number: 22, wide: true, big: true, code: &[0xa7, 0x29, 0, 0, 0x0a, 1] },
 ];
 
 /// What is missing to run programs of a platform here: the name by which binfmt_misc would know an interpreter of them. `None` when
 /// nothing is, or that cannot be found out. Blocks. `room` is where programs may be tried.
 pub fn missing(platform: &Platform, room: &Path) -> Option<&'static str> {
     let machine = MACHINES.iter().find(|machine| machine.arch == platform.arch)?;
-    (runs(machine, room) == Some(false)).then_some(machine.binfmt)
+    (runs(machine, room) == Some(false)).then(|| platform.binfmt().unwrap_or("its kind"))
 }
 
-/// Whether a platform is another one than this host's.
-pub fn is_foreign(platform: &Platform) -> bool {
+/// The platforms, besides its own, whose programs this host runs. Blocks. `room` is where programs may be tried.
+pub fn emulated(room: &Path) -> Vec<Platform> {
     let host = Platform::host();
-    platform.os != host.os || platform.arch != host.arch
+    let others = MACHINES.iter().filter(|machine| machine.arch != host.arch);
+    let running = others.filter(|machine| runs(machine, room) == Some(true));
+    running.map(|machine| Platform { arch: machine.arch.to_owned(), ..host.clone() }).collect()
 }
 
 /// Whether a program of a machine runs here; `None` when that cannot be found out.
