@@ -34,6 +34,7 @@ mod repositories;
 mod results;
 mod secrets;
 mod shared;
+mod staged;
 mod storages;
 mod templates;
 mod toolbox;
