@@ -26,7 +26,7 @@ pub use cluster::Cluster;
 pub use collector::Collector;
 pub use git_host::GitHost;
 pub use listener::Listener;
-pub use project::{Built, Project, Run, takes_engine_images};
+pub use project::{Built, Project, Run, backend, takes_engine_images};
 pub use proxy::{Action, Proxy};
 pub use registry::Registry;
 pub use setup::Setup;

@@ -4,7 +4,7 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
 use slipway_client::{Client, HttpLink, LinkOptions};
-use slipway_native::rootless;
+use slipway_native::{emulation, rootless};
 use slipway_process::{Tasks, random_id};
 use slipway_telemetry::Tracer;
 use slipway_worker::{Agents, Capabilities, Mirrors, Mounts, Setup, Stop, Worker, health};
@@ -14,7 +14,7 @@ use super::session::Desk;
 use crate::{
     buildah, capacity,
     choose::{self, Backend, EngineAddress, First, NoBackend, Tried, Wanted},
-    cluster, embedded, emulation, engine as engines,
+    cluster, embedded, engine as engines,
     failure::Failure,
     flags::{
         backend::BackendFlags,

@@ -62,7 +62,8 @@ pub struct DockerfileError {
 /// What one target of a Dockerfile depends on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inputs {
-    /// Base images that must be at hand, as references with variables expanded, each once, in order of use.
+    /// Base images that must be at hand for the platform, as references with variables expanded, each once, in order of use;
+    /// without those that a `FROM --platform` wants for another one.
     pub bases: Vec<String>,
     /// Everything that decides the result, stage by stage and instruction by instruction, in the order in which the
     /// target reaches it: to be hashed as it is.

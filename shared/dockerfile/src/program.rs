@@ -1,6 +1,6 @@
 //! A Dockerfile as a builder does it: from the same parse as what is hashed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     DockerfileError, Fault,
@@ -37,6 +37,8 @@ pub struct Given<'a> {
     pub args: &'a BTreeMap<String, String>,
     /// What it is built for: `linux/amd64`.
     pub platform: &'a str,
+    /// What builds it.
+    pub machine: &'a str,
 }
 
 /// A Dockerfile that was read for a target.
@@ -100,7 +102,7 @@ impl Program {
             stages.push(stage.instructions.iter().map(written).collect::<Result<Vec<_>, _>>()?);
         }
         let lexer = Lexer::new(file.escape);
-        let globals = platform_arguments(given.platform, given.target, given.args);
+        let globals = platform_arguments(given.platform, given.machine, given.target, given.args);
         let (name, args) = (name.to_owned(), given.args.clone());
         let mut program = Self { name, file, lexer, args, globals, target, stages };
         program.declare_globals()?;
@@ -160,6 +162,22 @@ impl Program {
     /// The instructions of the stage at a position.
     pub fn steps(&self, at: usize) -> &[Written] {
         &self.stages[at]
+    }
+
+    /// The stages that the target needs, as far as that is known without variables, each before those that need it.
+    pub fn needed(&self) -> Vec<usize> {
+        let mut needed = BTreeSet::from([self.target]);
+        // A stage needs only what stands before it.
+        for at in (0..=self.target).rev() {
+            if !needed.contains(&at) {
+                continue;
+            }
+            if let Ok(Head { base: Origin::Stage(below), .. }) = self.begin(at) {
+                needed.insert(below);
+            }
+            needed.extend(self.foreseen(at));
+        }
+        needed.into_iter().collect()
     }
 
     /// What an image has postponed by `ONBUILD`, for the stage at a position.

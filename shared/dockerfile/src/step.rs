@@ -78,6 +78,11 @@ impl Written {
         matches!(self.step, Step::Run(_) | Step::Files(_) | Step::Workdir(_))
     }
 
+    /// Whether it runs a command.
+    pub fn runs(&self) -> bool {
+        matches!(self.step, Step::Run(_))
+    }
+
     /// Whether it declares arguments.
     pub fn declares(&self) -> bool {
         matches!(self.step, Step::Arg(_))

@@ -45,16 +45,21 @@ pub(crate) fn outlined(
 }
 
 /// The arguments that every file has before its first `FROM`. Those given from outside win.
-pub(crate) fn platform_arguments(platform: &str, target: Option<&str>, args: &BTreeMap<String, String>) -> Scope {
-    let mut parts = platform.split('/');
-    let mut part = || parts.next().unwrap_or_default();
-    let (os, arch, variant) = (part(), part(), part());
+pub(crate) fn platform_arguments(
+    platform: &str,
+    machine: &str,
+    target: Option<&str>,
+    args: &BTreeMap<String, String>,
+) -> Scope {
     let mut scope = Scope::default();
     let mut declare = |name: &str, value: &str| {
         let value = args.get(name).map_or(value, String::as_str);
         scope.declare(name, Value::Set(value.to_owned()));
     };
-    for side in ["TARGET", "BUILD"] {
+    for (side, platform) in [("TARGET", platform), ("BUILD", machine)] {
+        let mut parts = platform.split('/');
+        let mut part = || parts.next().unwrap_or_default();
+        let (os, arch, variant) = (part(), part(), part());
         for (name, value) in [("PLATFORM", platform), ("OS", os), ("ARCH", arch), ("VARIANT", variant)] {
             declare(&format!("{side}{name}"), value);
         }
@@ -71,6 +76,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) lexer: Lexer,
     /// The arguments before the first `FROM`.
     pub(crate) globals: Scope,
+    platform: &'a str,
     /// By position: the stages that were written.
     reached: Vec<Option<Reached>>,
     count: usize,
@@ -128,12 +134,13 @@ enum Step {
 }
 
 impl<'a> Walk<'a> {
-    fn new(file: &'a Dockerfile, target: Option<&str>, args: &'a BTreeMap<String, String>, platform: &str) -> Self {
+    fn new(file: &'a Dockerfile, target: Option<&str>, args: &'a BTreeMap<String, String>, platform: &'a str) -> Self {
         Walk {
             file,
             args,
             lexer: Lexer::new(file.escape),
-            globals: platform_arguments(platform, target, args),
+            globals: platform_arguments(platform, platform, target, args),
+            platform,
             reached: vec![None; file.stages.len()],
             count: 0,
             left: EXPANSION_LIMIT,
@@ -240,12 +247,20 @@ impl<'a> Walk<'a> {
     /// Begins a stage with the line of its `FROM`.
     fn open(&mut self, stage: &Stage, at: usize, base: &Origin) -> Result<Open, Fault> {
         let mut text = "FROM".to_owned();
+        let mut is_foreign = false;
         for flag in &stage.flags {
             let value = self.lexer.expand(flag.value.as_deref().unwrap_or_default(), &self.globals);
             let value = value.map_err(|why| Fault::new(stage.line, why))?.text;
+            is_foreign |= flag.name == "platform" && is_foreign_to(&value, self.platform);
             text.push_str(&format!(" --{}={}", flag.name, words::quote(&value)));
         }
-        text.push_str(&format!(" {}", self.named(base)));
+        match base {
+            // Whoever builds it looks for it: no other image of its name will do.
+            Origin::Image(name) if is_foreign && self.outline.is_none() => {
+                text.push_str(&format!(" {}", words::quote(name)))
+            }
+            base => text.push_str(&format!(" {}", self.named(base))),
+        }
         let below = match base {
             Origin::Stage(below) => self.reached[*below].clone(),
             Origin::Scratch | Origin::Image(_) => None,
@@ -311,6 +326,15 @@ impl<'a> Walk<'a> {
         self.left = self.left.checked_sub(bytes).ok_or_else(|| Fault::new(line, message()))?;
         Ok(())
     }
+}
+
+/// Whether a platform is of another system or architecture; what is no platform is not.
+fn is_foreign_to(asked: &str, platform: &str) -> bool {
+    let machine = |text: &str| {
+        let mut parts = text.split('/').map(str::to_ascii_lowercase);
+        Some((parts.next()?, parts.next()?))
+    };
+    machine(asked).is_some_and(|asked| machine(platform).is_none_or(|own| own != asked))
 }
 
 /// What the stage below another has postponed for it by `ONBUILD`.

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::future::BoxFuture;
 use http::{
     StatusCode,
     header::{LAST_MODIFIED, LOCATION},
@@ -84,6 +85,9 @@ pub struct Fetcher {
     limits: Limits,
 }
 
+/// What is asked whether there is room for so many more bytes.
+pub type Admit<'a> = dyn FnMut(u64) -> BoxFuture<'a, io::Result<()>> + Send + 'a;
+
 impl Fetcher {
     /// A fetcher that connects only to the addresses allowed, by the proxies that the environment names.
     ///
@@ -126,28 +130,33 @@ impl Fetcher {
         found.map_err(|error| told(&format!("look up `{host}`"), &error))
     }
 
-    /// Fetches `url` into the new file `to`, which only its owner may read.
+    /// Fetches `url` into the new file `to`, which only its owner may read. `admit` is asked before bytes are written.
     ///
     /// # Errors
     /// [`FetchError`]; what was written until then stays.
-    pub async fn fetch(&self, url: &str, to: &Path) -> Result<Fetched, FetchError> {
+    pub async fn fetch(&self, url: &str, to: &Path, admit: &mut Admit<'_>) -> Result<Fetched, FetchError> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let Some(parsed) = parsed else {
             return Err(FetchError::Refused(format!("`{}` is no address of a file", plain(url))));
         };
         let doing = format!("fetch {}", shown(&parsed));
-        let fetching = self.follow(parsed, to, &doing);
+        let fetching = self.follow(parsed, (to, admit), &doing);
         let late = |_| FetchError::Unavailable(format!("{doing}: it took more than {} s", self.limits.time.as_secs()));
         tokio::time::timeout(self.limits.time, fetching).await.map_err(late)?
     }
 
-    async fn follow(&self, mut url: Url, to: &Path, doing: &str) -> Result<Fetched, FetchError> {
+    async fn follow(
+        &self,
+        mut url: Url,
+        (to, admit): (&Path, &mut Admit<'_>),
+        doing: &str,
+    ) -> Result<Fetched, FetchError> {
         for _ in 0..=MAX_REDIRECTS {
             self.guard.check(&url).await.map_err(|error| told(doing, &error))?;
             let sent = self.client.get(url.clone()).send().await.map_err(|error| told(doing, &error))?;
             let status = sent.status();
             if status == StatusCode::OK {
-                return self.save(sent, to, doing).await;
+                return self.save(sent, (to, admit), doing).await;
             }
             let next = sent.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let Some(next) = next.filter(|_| status.is_redirection()) else { return Err(refusal(doing, status)) };
@@ -163,7 +172,12 @@ impl Fetcher {
         Err(FetchError::Refused(format!("{doing}: the server redirects more than {MAX_REDIRECTS} times")))
     }
 
-    async fn save(&self, mut response: Response, to: &Path, doing: &str) -> Result<Fetched, FetchError> {
+    async fn save(
+        &self,
+        mut response: Response,
+        (to, admit): (&Path, &mut Admit<'_>),
+        doing: &str,
+    ) -> Result<Fetched, FetchError> {
         let too_large = || {
             FetchError::Refused(format!(
                 "{doing}: the file has more than {} bytes, which is the limit",
@@ -184,6 +198,7 @@ impl Fetcher {
             if size > self.limits.bytes {
                 return Err(too_large());
             }
+            admit(piece.len() as u64).await.map_err(disk)?;
             file.write_all(&piece).map_err(disk)?;
         }
         file.into_inner().map_err(|error| disk(error.into_error()))?;

@@ -10,5 +10,5 @@ pub mod fetch;
 mod guard;
 pub mod near;
 
-pub use fetch::{FetchError, Fetched, Fetcher, Limits};
+pub use fetch::{Admit, FetchError, Fetched, Fetcher, Limits};
 pub use near::Addresses;

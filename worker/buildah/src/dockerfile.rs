@@ -93,7 +93,8 @@ async fn label(
 /// What is wrong with the text is told by our own reader of it: the program's tells no line.
 fn check(build: &DockerfileBuild) -> Result<(), BackendError> {
     let platform = build.platform.to_string();
-    let given = Given { target: build.target.as_deref(), args: &build.args, platform: &platform };
+    let machine = Platform::host().to_string();
+    let given = Given { target: build.target.as_deref(), args: &build.args, platform: &platform, machine: &machine };
     let wrong = |error: DockerfileError| {
         BackendError::Refused(match error.line {
             0 => format!("the Dockerfile cannot be built: {}", error.message),

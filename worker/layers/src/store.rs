@@ -11,7 +11,7 @@
 //! | `steps/KEY` | what an instruction of a Dockerfile made: the layer, by its diffID |
 //! | `stages/PROJECT/DIGEST/STAMP` | a stage of the local storage: another name of its image's config |
 //! | `work/NAME/` | what somebody is making; its owner holds the lock on `work/NAME/lock` |
-//! | `locks/` | one maker of a layer, one puller of an image, one admission at a time |
+//! | `locks/` | one maker of a layer, one puller of an image, one who does an instruction, one admission at a time |
 //! | `unsettled/BOOT/` | names of what the disk may not have yet |
 //!
 //! Things are made aside and appear by a rename, so that nothing half-made is ever seen. They are not flushed one by
@@ -54,7 +54,7 @@ pub use self::{
     room::{Reservation, Usage, share_of_volume},
     shared::SharedDirectory,
     stages::NamedImage,
-    steps::StepNote,
+    steps::{StepNote, StepTurn},
     work::Work,
 };
 

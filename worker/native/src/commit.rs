@@ -10,7 +10,7 @@ use slipway_layers::{
     codec::{Compression, Digesting},
     pack::{Packed, View, pack},
     root::Root,
-    store::{About, Work},
+    store::{About, Reservation, Work},
     stream::{self, Streamed},
 };
 use slipway_oci::{BlobDigest, ConfigChange, ImageConfig, change};
@@ -141,18 +141,39 @@ fn keep(store: &Store, room: Arc<Room>, below: Option<&ChainId>, output: Output)
     let Room { tree, work, stubs, promised, .. } = room;
     let (root, stands_on) = tree.parts();
     drop(root);
-    let upper = Room::upper(&work);
-    stands_on.settle(&upper).map_err(|error| error::system(doing, error))?;
+    stands_on.settle(&Room::upper(&work)).map_err(|error| error::system(doing, error))?;
+    let (layer, streamed) = made(store, (&work, &promised), below, (stubs, output))?;
+    Ok(Kept { layer, streamed, rest: left(work) })
+}
+
+/// Keeps as a layer what was made in a directory without anything below it. Blocks.
+pub(crate) fn apart(
+    store: &Store,
+    (work, promised): (Work, Reservation),
+    below: &[Layer],
+) -> Result<Option<Layer>, BackendError> {
+    let below = below.last().map(|layer| &layer.chain);
+    made(store, (&work, &promised), below, (Vec::new(), None)).map(|(layer, _)| layer)
+}
+
+/// Keeps the changes in a directory as a layer; `stubs` are none of them.
+fn made(
+    store: &Store,
+    (work, promised): (&Work, &Reservation),
+    below: Option<&ChainId>,
+    (stubs, output): (Vec<Vec<u8>>, Output),
+) -> Result<(Option<Layer>, Option<Streamed>), BackendError> {
+    let (doing, upper) = ("commit a stage", Room::upper(work));
     let (diff_id, packed, streamed) = digest(&upper, stubs, output).map_err(|error| error::layers(doing, error))?;
     if packed.entries == 0 {
-        return Ok(Kept { layer: None, streamed: None, rest: left(work) });
+        return Ok((None, None));
     }
     let chain = ChainId::of(below, &diff_id);
     let more = Some(packed.size.saturating_sub(promised.bytes)).filter(|more| *more > 0);
     let _more = more.map(|more| store.admit(more)).transpose().map_err(|error| error::layers(doing, error))?;
     let about = About { diff_id, below: below.map(|chain| chain.hex().to_owned()), size: packed.size };
     let layer = store.adopt(&chain, &upper, &about).map_err(|error| error::layers(doing, error))?;
-    Ok(Kept { layer: Some(layer), streamed, rest: left(work) })
+    Ok((Some(layer), streamed))
 }
 
 /// What is left of a directory, which another attempt of its name may follow.

@@ -1,6 +1,6 @@
 //! Dockerfiles: what `slipway-dockerfile` has read and typed is done here, stage by stage.
 //!
-//! Reading order: this file (a build as a whole), `stages` (which are built when), `base` (what a stage stands on), `cursor` (how far a stage has come),
+//! Reading order: this file (a build as a whole), `stages` (which are built when), `base` and `platforms` (what a stage stands on), `cursor` (how far a stage has come),
 //! `step` (one instruction), `alone` (one instruction as a build of its own), `sending` (what goes to a registry meanwhile), then the instructions:
 //! `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
 
@@ -13,6 +13,7 @@ mod cursor;
 mod files;
 mod held;
 mod history;
+mod platforms;
 mod run;
 mod sending;
 mod stages;
@@ -30,9 +31,10 @@ use std::{
 use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, output::shortened, scrub::Masks};
 use slipway_dockerfile::{DockerfileError, Given, Program};
 use slipway_layers::store::Work;
+use slipway_oci::Platform;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
-use crate::{Shared, error};
+use crate::{Shared, allowance::Allowance, error};
 pub(crate) use alone::instruct;
 pub(crate) use cache::Turns;
 use cursor::Cursor;
@@ -64,7 +66,7 @@ struct Build {
 struct Context {
     /// The archive, until then.
     archive: Mutex<Option<ByteStream>>,
-    place: OnceCell<PathBuf>,
+    place: OnceCell<(PathBuf, Allowance)>,
     /// The directory of the build.
     work: Held<Work>,
 }
@@ -89,8 +91,10 @@ async fn open(
     logs: Logs,
 ) -> Result<Build, BackendError> {
     let platform = order.platform.to_string();
-    let given = Given { target: order.target.as_deref(), args: &order.args, platform: &platform };
+    let machine = Platform::host().to_string();
+    let given = Given { target: order.target.as_deref(), args: &order.args, platform: &platform, machine: &machine };
     let program = Program::read("Dockerfile", &order.text, &given).map_err(wrong)?;
+    platforms::check(shared, &program, &order.platform).await?;
     let target = program.target();
     let (store, name) = (shared.store.clone(), order.attempt.clone());
     let work = shared.tasks.blocking(move || store.work(&name)).await;
@@ -147,12 +151,12 @@ impl Build {
                 let directory = place.clone();
                 let made = shared.tasks.blocking(move || std::fs::create_dir(directory)).await;
                 made.map_err(|error| error::system("make room for the build context", error))?;
-                copy::unpack_context(&shared, archive, &place).await.map(|()| place)
+                copy::unpack_context(&shared, archive, &place).await.map(|allowance| (place, allowance))
             });
             let ended = unpacked.await.ok().flatten();
             ended.unwrap_or_else(|| Err(BackendError::Engine("the build context was not unpacked".to_owned())))
         };
-        self.context.place.get_or_try_init(unpack).await.cloned()
+        self.context.place.get_or_try_init(unpack).await.map(|(place, _)| place.clone())
     }
 }
 

@@ -2,14 +2,15 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
-//! `kept`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
+//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
+//! `kept`, `allowance`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
 //! What is public beside the backend is what another one that works in a directory needs too.
 //!
 //! Without root, a program first starts itself again by [`rootless`].
 
 mod accounts;
+mod allowance;
 mod cgroup;
 pub mod check;
 mod commit;
@@ -17,6 +18,7 @@ pub mod delete;
 mod dockerfile;
 pub mod driver;
 mod early;
+pub mod emulation;
 pub mod error;
 pub mod files;
 mod fuse;

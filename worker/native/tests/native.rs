@@ -8,6 +8,8 @@ mod dockerfile;
 mod full;
 #[path = "native/helped.rs"]
 mod helped;
+#[path = "native/instructions.rs"]
+mod instructions;
 #[path = "native/limits.rs"]
 mod limits;
 #[path = "native/matrix.rs"]

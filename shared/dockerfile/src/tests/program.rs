@@ -7,7 +7,7 @@ use crate::{Command, Given, MountKind, Origin, Program, Sharing, Source, Step, V
 fn read(text: &str, args: &[(&str, &str)]) -> Result<Program, String> {
     let args: BTreeMap<String, String> =
         args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let given = Given { target: None, args: &args, platform: "linux/arm64/v8" };
+    let given = Given { target: None, args: &args, platform: "linux/arm64/v8", machine: "linux/amd64" };
     Program::read("Dockerfile", text, &given).map_err(|error| error.to_string())
 }
 

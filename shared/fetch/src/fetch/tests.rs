@@ -72,7 +72,8 @@ fn fetcher(addresses: Addresses, limits: Limits) -> Fetcher {
 async fn text(fetcher: &Fetcher, url: &str) -> Result<(String, Option<i64>), String> {
     let home = tempfile::tempdir().expect("a directory");
     let to = home.path().join("f");
-    let fetched = fetcher.fetch(url, &to).await.map_err(|error| error.to_string())?;
+    let fetched =
+        fetcher.fetch(url, &to, &mut |_| async { Ok(()) }.boxed()).await.map_err(|error| error.to_string())?;
     assert_eq!(to.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&to).expect("text");
     assert_eq!(fetched.size, text.len() as u64);

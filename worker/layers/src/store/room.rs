@@ -87,6 +87,11 @@ impl Store {
         Ok(Usage { layers, bytes, shared, reserved, limit: self.0.limit })
     }
 
+    /// Bytes that it may take.
+    pub fn limit(&self) -> u64 {
+        self.0.limit
+    }
+
     /// Promises room for `bytes`; evicts what is not in use, the longest unused first, until there is room.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What instructions of Dockerfiles made: notes by which the same ones are not done again.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
 };
 
@@ -23,7 +23,35 @@ pub struct StepNote {
     pub created: String,
 }
 
+/// The right to do an instruction: no other process of this host does the same one while it lives.
+#[derive(Debug)]
+pub struct StepTurn {
+    /// Holds the lock.
+    _lock: File,
+}
+
 impl Store {
+    /// The right to do the instruction of a key; `None` when another process has it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn step_turn(&self, key: &BlobDigest) -> Result<Option<StepTurn>, LayerError> {
+        let path = self.path("locks").join(format!("step-{}", hex_of(key)));
+        let doing = |error: io::Error| LayerError::io(format!("lock {}", path.display()), error);
+        loop {
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(doing)?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(doing(error)),
+            }
+            // A lock that nobody held may have been removed.
+            if lease::is_same(&lock, &path).map_err(doing)? {
+                return Ok(Some(StepTurn { _lock: lock }));
+            }
+        }
+    }
+
     /// What is noted under a key; `None` when nothing is. The layer may be gone.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use slipway_backend::{BackendError, ByteStream, InstructionBuild, LocalImage, Logs};
 use slipway_dockerfile::{Origin, Variables, Written};
 
-use super::{Build, at, base, cursor::Cursor, finish, open, step, step::Place, wrong};
+use super::{Build, at, base, cursor::Cursor, finish, open, platforms, step, step::Place, wrong};
 use crate::Shared;
 
 /// Does the instruction; output goes to `logs`.
@@ -84,7 +84,7 @@ impl Alone<'_> {
                 index + 1
             )));
         };
-        let mut cursor = self.on(base).await?;
+        let mut cursor = self.on(*stage, base).await?;
         cursor.variables = self.variables(*stage, Some(index), &cursor).await?;
         cursor.has_command = self.postponed(*stage)?.iter().any(Written::sets_command)
             || build.program.steps(*stage)[..index].iter().any(Written::sets_command);
@@ -98,16 +98,19 @@ impl Alone<'_> {
 
     /// A stage of which all is done. Its variables go on in a stage that begins with it.
     async fn finished(&self, position: usize, image: &LocalImage, begins: bool) -> Result<Cursor, BackendError> {
-        let mut cursor = self.on(image).await?;
+        let mut cursor = self.on(position, image).await?;
         if begins {
             cursor.variables = self.variables(position, None, &cursor).await?;
         }
         Ok(cursor)
     }
 
-    async fn on(&self, image: &LocalImage) -> Result<Cursor, BackendError> {
+    async fn on(&self, stage: usize, image: &LocalImage) -> Result<Cursor, BackendError> {
         let (config, layers) = self.build.shared.image(image).await?;
-        Ok(base::on(self.build, config, layers))
+        let lowest = self.chain(stage)?.first().copied().unwrap_or(stage);
+        let head = self.build.program.head(lowest).map_err(wrong)?;
+        let platform = platforms::of(&head, &self.build.order.platform)?;
+        Ok(base::on(self.build, config, (layers, platform)))
     }
 
     /// The variables in force before the instruction at a place of a stage, or at its end. Arguments had their values when they

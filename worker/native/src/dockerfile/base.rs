@@ -10,7 +10,7 @@ use super::{
     Build, at,
     config::{ON_BUILD, set_variable},
     cursor::Cursor,
-    wrong,
+    platforms, wrong,
 };
 use crate::{error, pull, run::PATH};
 
@@ -20,17 +20,20 @@ const FOREIGN: [&str; 5] = ["container", "container_config", "docker_version", "
 /// The beginning of a stage, and what its base has postponed for it.
 pub(super) async fn begin(build: &Build, at_stage: usize, head: &Head) -> Result<(Cursor, Vec<String>), BackendError> {
     let told = |error| at(head.line, "FROM", error);
-    check_platform(build, head).map_err(told)?;
     let mut cursor = match &head.base {
         Origin::Stage(below) => {
             let below = build.stages.get(*below).await;
             Cursor { has_command: false, ..Cursor::clone(&below) }
         }
-        Origin::Scratch => on(build, empty(&build.order.platform), Vec::new()),
+        Origin::Scratch => {
+            let platform = platforms::of(head, &build.order.platform).map_err(told)?;
+            on(build, empty(&platform), (Vec::new(), platform))
+        }
         Origin::Image(name) => {
-            let (config, layers) = image(build, name).await.map_err(told)?;
+            let platform = platforms::of(head, &build.order.platform).map_err(told)?;
+            let (config, layers) = image(build, name, &platform).await.map_err(told)?;
             build.sending.send(at_stage, &layers);
-            on(build, config, layers)
+            on(build, config, (layers, platform))
         }
     };
     let config = &mut cursor.config.config;
@@ -53,17 +56,17 @@ pub(super) async fn begin(build: &Build, at_stage: usize, head: &Head) -> Result
     Ok((cursor, postponed))
 }
 
-/// The image that a `FROM` or a `from` names, with its layers.
-pub(super) async fn image(build: &Build, name: &str) -> Result<(ImageConfig, Vec<Layer>), BackendError> {
+/// The image of a platform that a `FROM` or a `from` names, with its layers.
+async fn image(build: &Build, name: &str, platform: &Platform) -> Result<(ImageConfig, Vec<Layer>), BackendError> {
     let shared = &build.shared;
-    let known = build.order.bases.iter().find(|(own, _)| own == name);
+    let known = build.order.bases.iter().find(|(own, _)| own == name && *platform == build.order.platform);
     let found = match known {
         Some((_, found)) => found.clone(),
-        // What a base has postponed may name images that the file does not.
+        // What a base has postponed may name images that the file does not; and what is built for is not what all stages are of.
         None => {
             let bad = |error| BackendError::Refused(format!("the image `{name}`: {error}"));
             let reference: Reference = name.parse().map_err(bad)?;
-            let found = shared.client.resolve(&reference, &build.order.platform).await;
+            let found = shared.client.resolve(&reference, platform).await;
             found.map_err(|error| error::registry(&format!("look for the image `{name}`"), error))?
         }
     };
@@ -74,7 +77,6 @@ pub(super) async fn image(build: &Build, name: &str) -> Result<(ImageConfig, Vec
             other => other,
         })?,
         None => stored(build, name).await?.ok_or_else(|| {
-            let platform = &build.order.platform;
             BackendError::Refused(format!("the image `{name}` is not in its registry for {platform}: check its name; images that only a Docker engine has are seen with --backend docker"))
         })?,
     };
@@ -97,12 +99,12 @@ async fn stored(build: &Build, name: &str) -> Result<Option<LocalImage>, Backend
 }
 
 /// A stage that has come as far as an image.
-pub(super) fn on(build: &Build, mut config: ImageConfig, layers: Vec<Layer>) -> Cursor {
+pub(super) fn on(build: &Build, mut config: ImageConfig, (layers, platform): (Vec<Layer>, Platform)) -> Cursor {
     FOREIGN.iter().for_each(|field| drop(config.other.remove(*field)));
     let history = config.other.remove("history").and_then(|list| list.as_array().cloned()).unwrap_or_default();
     let created = config.created.clone().filter(|_| !layers.is_empty());
     let variables = build.program.variables(&[]);
-    Cursor { config, layers, variables, created, has_command: false, history }
+    Cursor { config, layers, platform, variables, created, has_command: false, history }
 }
 
 /// An image with nothing in it.
@@ -116,22 +118,11 @@ fn empty(platform: &Platform) -> ImageConfig {
     }
 }
 
-/// Bases were looked for for the platform that is built for.
-fn check_platform(build: &Build, head: &Head) -> Result<(), BackendError> {
-    let Some(text) = &head.platform else { return Ok(()) };
-    let asked: Platform = text.parse().map_err(|error| BackendError::Refused(format!("--platform={text}: {error}")))?;
-    let own = &build.order.platform;
-    if (&asked.os, &asked.arch) == (&own.os, &own.arch) {
-        return Ok(());
-    }
-    Err(BackendError::Refused(format!("not supported yet: --platform={text} where the image is built for {own}")))
-}
-
 /// The files that a `from` leads to: those of a stage or of an image.
 pub(super) async fn layers(build: &Build, position: usize, line: u32, from: &str) -> Result<Vec<Layer>, BackendError> {
     match build.program.origin(from, position, line).map_err(wrong)? {
         Origin::Stage(stage) => Ok(build.stages.get(stage).await.layers.clone()),
         Origin::Scratch => Ok(Vec::new()),
-        Origin::Image(name) => image(build, &name).await.map(|(_, layers)| layers),
+        Origin::Image(name) => image(build, &name, &build.order.platform).await.map(|(_, layers)| layers),
     }
 }

@@ -6,10 +6,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use slipway_backend::BackendError;
-use slipway_layers::{ChainId, Layer, LayerError, store::StepNote};
+use slipway_layers::{
+    ChainId, Layer, LayerError, Store,
+    store::{StepNote, StepTurn},
+};
 use slipway_oci::BlobDigest;
 
 use super::{Build, cursor::Cursor, step::Place};
@@ -17,6 +21,8 @@ use crate::{Shared, error};
 
 /// Layers that the kernel lays over each other, with some places left for what is mounted.
 const MOST_LAYERS: usize = 490;
+/// How long is waited before it is looked again whether another process has done an instruction.
+const PAUSE: Duration = Duration::from_millis(20);
 /// The scheme of keys: another one finds nothing of this.
 const SCHEME: &str = "slipway-step-1";
 
@@ -27,11 +33,16 @@ pub(super) struct Key(Vec<u8>);
 impl Key {
     /// Of an instruction of this kind, on the files of `cursor`.
     pub(super) fn new(kind: &str, cursor: &Cursor) -> Self {
+        let mut key = Self::apart(kind, cursor);
+        key.add(cursor.chain());
+        key
+    }
+
+    /// Of one that does the same on whatever files there are.
+    pub(super) fn apart(kind: &str, cursor: &Cursor) -> Self {
         let mut key = Self(Vec::new());
         let config = &cursor.config;
-        for text in [SCHEME, kind, &config.os, &config.architecture, cursor.chain()] {
-            key.add(text);
-        }
+        [SCHEME, kind, &config.os, &config.architecture].into_iter().for_each(|text| key.add(text));
         key
     }
 
@@ -85,13 +96,17 @@ where
     let key = key.digest();
     let turn = shared.turns.of(&key);
     let _turn = turn.lock().await;
-    let found = known(shared, &key, cursor).await;
-    if let Some((layer, created)) = found.map_err(|error| place.told(error::layers("look for what it made", error)))? {
-        build.say(&format!("{} (cached)", place.title)).await;
-        build.sending.send(place.stage, layer.as_slice());
-        cursor.add(layer, &created, by);
-        return Ok(());
-    }
+    let looked = look(shared, &key, cursor).await;
+    let _alone = match looked.map_err(|error| place.told(error::layers("look for what it made", error)))? {
+        Looked::Done(done) => {
+            let (layer, created) = *done;
+            build.say(&format!("{} (cached)", place.title)).await;
+            build.sending.send(place.stage, layer.as_slice());
+            cursor.add(layer, &created, by);
+            return Ok(());
+        }
+        Looked::Ours(turn) => turn,
+    };
     if cursor.layers.len() >= MOST_LAYERS {
         let why =
             format!("the image has {MOST_LAYERS} layers already, and no more can lie on each other: join instructions");
@@ -111,17 +126,38 @@ where
     Ok(())
 }
 
-type Found = Option<(Option<Layer>, String)>;
+/// What is known of an instruction.
+enum Looked {
+    /// It was done: what it made, and when.
+    Done(Box<(Option<Layer>, String)>),
+    /// It is ours to do.
+    Ours(StepTurn),
+}
 
-async fn known(shared: &Arc<Shared>, key: &BlobDigest, cursor: &Cursor) -> Result<Found, LayerError> {
-    let (store, key) = (shared.store.clone(), key.clone());
-    let below = cursor.layers.last().map(|layer| layer.chain.clone());
-    let find = move || {
-        let Some(note) = store.step(&key)? else { return Ok(None) };
-        let Some(diff_id) = &note.diff_id else { return Ok(Some((None, note.created))) };
-        // It may have been evicted.
-        let layer = store.layer(&ChainId::of(below.as_ref(), diff_id))?;
-        Ok(layer.map(|layer| (Some(layer), note.created)))
-    };
-    shared.tasks.blocking(find).await
+/// Looks for what an instruction made; waits while another process does the same.
+async fn look(shared: &Arc<Shared>, key: &BlobDigest, cursor: &Cursor) -> Result<Looked, LayerError> {
+    loop {
+        let (store, key) = (shared.store.clone(), key.clone());
+        let below = cursor.layers.last().map(|layer| layer.chain.clone());
+        let look = move || {
+            if let Some(done) = done(&store, &key, below.as_ref())? {
+                return Ok(Some(done));
+            }
+            let Some(turn) = store.step_turn(&key)? else { return Ok(None) };
+            // Whoever had it may have done it just now.
+            Ok(Some(done(&store, &key, below.as_ref())?.unwrap_or(Looked::Ours(turn))))
+        };
+        if let Some(looked) = shared.tasks.blocking(look).await? {
+            return Ok(looked);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn done(store: &Store, key: &BlobDigest, below: Option<&ChainId>) -> Result<Option<Looked>, LayerError> {
+    let Some(note) = store.step(key)? else { return Ok(None) };
+    let Some(diff_id) = &note.diff_id else { return Ok(Some(Looked::Done(Box::new((None, note.created))))) };
+    // It may have been evicted.
+    let layer = store.layer(&ChainId::of(below, diff_id))?;
+    Ok(layer.map(|layer| Looked::Done(Box::new((Some(layer), note.created)))))
 }

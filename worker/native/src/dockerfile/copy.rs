@@ -22,9 +22,9 @@ mod word;
 mod tests;
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use futures::TryStreamExt as _;
@@ -32,7 +32,6 @@ use slipway_backend::{BackendError, ByteStream};
 use slipway_dockerfile::Files;
 use slipway_layers::{
     Layer, LayerError,
-    copy::{Names, lay_over},
     entry::Time,
     root::Root,
     store::Work,
@@ -45,9 +44,11 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use self::{chosen::Choice, copier::Copier, find::Target, mode::Mode, word::Word};
 use crate::{
     Shared,
+    allowance::{Admitted, Allowance},
+    commit,
     driver::Tree,
     error,
-    workspace::{Room, lowers},
+    workspace::{Room, look_like, lowers},
 };
 
 /// Where paths of an instruction lead.
@@ -63,6 +64,8 @@ pub(crate) struct Selected {
     sum: String,
     items: Vec<Item>,
     places: Places,
+    /// The room in the store of what was fetched.
+    _allowance: Arc<Mutex<Allowance>>,
 }
 
 /// Something to copy.
@@ -121,22 +124,23 @@ impl Selected {
     }
 }
 
-/// Unpacks a context into an empty directory. All of it belongs to root.
+/// Unpacks a context into an empty directory. All of it belongs to root. Answers the room that it has in the store.
 pub(crate) async fn unpack_context(
     shared: &Arc<Shared>,
     tar: ByteStream,
     directory: &Path,
-) -> Result<(), BackendError> {
+) -> Result<Allowance, BackendError> {
     let doing = "unpack the build context";
     let reader = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
-    let directory = directory.to_owned();
-    let unpacked = shared.tasks.blocking(move || -> Result<(), LayerError> {
+    let (directory, mut allowance) = (directory.to_owned(), Allowance::new(&shared.store));
+    let unpacked = shared.tasks.blocking(move || -> Result<Allowance, LayerError> {
+        let reader = Admitted { inner: reader, allowance: &mut allowance };
         let root = Root::open(&directory).map_err(|error| LayerError::io("open it", error))?;
         let purpose = Purpose::Files { to: TreePath::root(), new: true, uid: Some(0), gid: Some(0), strict: true };
         let mut reader = TarReader::new(reader, Limits::default());
         unpack(&mut reader, &root, &purpose)?;
         io::copy(&mut reader.into_inner(), &mut io::sink()).map_err(|error| LayerError::io("read it", error))?;
-        Ok(())
+        Ok(allowance)
     });
     unpacked.await.map_err(|error| error::archive(doing, error))
 }
@@ -156,17 +160,20 @@ pub(crate) async fn select(
         made = Some(work.map_err(|error| error::layers("make a directory for sources", error))?);
     }
     let mut ready = Vec::new();
+    let allowance = Arc::new(Mutex::new(Allowance::new(&shared.store)));
     for (number, word) in words.into_iter().enumerate() {
         let place = made.as_ref().map(|work: &Work| work.path().join(number.to_string()));
         ready.push(match (word, place) {
             (Word::Path(path), _) => Ready::Path(path),
-            (word, Some(place)) => Ready::Made(Box::new(remote::make(shared, step, word, &place, number).await?)),
+            (word, Some(place)) => {
+                Ready::Made(Box::new(remote::make((shared, &allowance), step, word, &place, number).await?))
+            }
             (_, None) => return Err(BackendError::Engine("a source has no directory".to_owned())),
         });
     }
     let (shared, step) = (Arc::clone(shared), step.clone());
     let tasks = shared.tasks.clone();
-    tasks.blocking(move || gather(&shared, &step, ground, made, ready)).await
+    tasks.blocking(move || gather(&shared, &step, ground, (made, allowance), ready)).await
 }
 
 /// A source that is at hand, or a path that is to be looked for.
@@ -179,7 +186,7 @@ fn gather(
     shared: &Shared,
     step: &Files,
     ground: Ground,
-    made: Option<Work>,
+    (made, allowance): (Option<Work>, Arc<Mutex<Allowance>>),
     ready: Vec<Ready>,
 ) -> Result<Selected, BackendError> {
     let doing = "look for the sources";
@@ -209,7 +216,7 @@ fn gather(
     }
     let exclude = Choice::excluding(&step.exclude).map_err(BackendError::Refused)?;
     let sum = sum::of(&places, &items, exclude.as_ref()).map_err(|error| error::layers("sum up the sources", error))?;
-    Ok(Selected { sum, items, places })
+    Ok(Selected { sum, items, places, _allowance: allowance })
 }
 
 /// Puts what was selected into the image that `room` holds. `workdir` is absolute.
@@ -221,17 +228,67 @@ pub(crate) async fn put(
     workdir: &str,
 ) -> Result<(), BackendError> {
     let (step, room, workdir) = (step.clone(), Arc::clone(room), workdir.to_owned());
-    shared.tasks.blocking(move || put_now(&selected, &step, &room, &workdir)).await
+    let put = move || {
+        let root = &room.tree.root;
+        let owner = step.chown.as_deref().map(|text| owner::of(root, text)).transpose()?;
+        fill(&selected, &step, (root, owner), &workdir)
+    };
+    shared.tasks.blocking(put).await
 }
 
-fn put_now(selected: &Selected, step: &Files, room: &Room, workdir: &str) -> Result<(), BackendError> {
+/// Whose the files of a layer are that knows nothing of those below it: names are looked up there.
+pub(crate) async fn owner_on(
+    shared: &Arc<Shared>,
+    step: &Files,
+    layers: &[Layer],
+) -> Result<Option<(u32, u32)>, BackendError> {
+    let Some(text) = step.chown.clone() else { return Ok(None) };
+    let (owned, layers) = (Arc::clone(shared), layers.to_vec());
+    let look = move || {
+        let tree = owned.driver.look(&owned.store, &lowers(&owned, &layers));
+        let tree = tree.map_err(|error| error::system("look for a user of the image", error))?;
+        owner::of(&tree.root, &text)
+    };
+    shared.tasks.blocking(look).await.map(Some)
+}
+
+/// Makes a layer of what was selected that knows nothing of those below it, in a directory called `name`.
+pub(crate) async fn apart(
+    shared: &Arc<Shared>,
+    selected: Selected,
+    (step, owner): (&Files, Option<(u32, u32)>),
+    (name, workdir): (String, &str),
+    below: &[Layer],
+) -> Result<Option<Layer>, BackendError> {
+    let (owned, step, workdir, below) = (Arc::clone(shared), step.clone(), workdir.to_owned(), below.to_vec());
+    let make = move || {
+        let doing = "make a layer";
+        let promised = owned.store.admit_beginning().map_err(|error| error::layers(doing, error))?;
+        let work = owned.store.work(&name).map_err(|error| error::layers(doing, error))?;
+        let upper = Room::upper(&work);
+        let opened = std::fs::create_dir(&upper).and_then(|()| Root::open(&upper));
+        let root = opened.map_err(|error| error::system(doing, error))?;
+        fill(&selected, &step, (&root, owner), &workdir)?;
+        // The root of all layers is the image's.
+        let top = below.last().map_or_else(|| owned.store.empty()[0].clone(), Layer::diff);
+        let seen = Root::open(&top).and_then(|image| look_like(&upper, &image, below.is_empty()));
+        seen.map_err(|error| error::system(doing, error))?;
+        commit::apart(&owned.store, (work, promised), &below)
+    };
+    shared.tasks.blocking(make).await
+}
+
+fn fill(
+    selected: &Selected,
+    step: &Files,
+    (image, owner): (&Root, Option<(u32, u32)>),
+    workdir: &str,
+) -> Result<(), BackendError> {
     let doing = format!("copy to `{}`", step.to);
-    let system = |error: io::Error| error::system(&doing, error);
-    let owner = step.chown.as_deref().map(|text| owner::of(&room.tree.root, text)).transpose()?;
     let mode = step.chmod.as_deref().map(Mode::new).transpose().map_err(BackendError::Refused)?;
     let exclude = Choice::excluding(&step.exclude).map_err(BackendError::Refused)?;
     let target = Target::new(workdir, &step.to).map_err(BackendError::Refused)?;
-    let fill = |image: &Root| -> Result<(), LayerError> {
+    let fill = || -> Result<(), LayerError> {
         let mut copier = Copier::new(image, owner, mode.as_ref(), exclude.as_ref());
         copier.check(&target, selected.items.len())?;
         for item in &selected.items {
@@ -240,18 +297,7 @@ fn put_now(selected: &Selected, step: &Files, room: &Room, workdir: &str) -> Res
         }
         copier.finish()
     };
-    if !step.link {
-        return fill(&room.tree.root).map_err(|error| error::layers(&doing, error));
-    }
-    // As a layer of its own, which is laid over what is there.
-    let layer = room.work.path().join("link");
-    fs::create_dir(&layer).map_err(system)?;
-    let root = Root::open(&layer).map_err(system)?;
-    fill(&root).map_err(|error| error::layers(&doing, error))?;
-    let directory = |root: &Root| root.directory(b"");
-    let (from, to) = (directory(&root).map_err(system)?, directory(&room.tree.root).map_err(system)?);
-    lay_over(&from, &to, Names::Kept).map_err(system)?;
-    fs::remove_dir_all(&layer).map_err(system)
+    fill().map_err(|error| error::layers(&doing, error))
 }
 
 /// The checksum of what lies at `path` below `root`, links followed inside.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use slipway_dockerfile::Variables;
 use slipway_layers::Layer;
-use slipway_oci::{BlobDigest, ImageConfig};
+use slipway_oci::{BlobDigest, ImageConfig, Platform};
 
 use super::history;
 
@@ -21,6 +21,8 @@ pub(super) struct Cursor {
     pub(super) config: ImageConfig,
     /// The layers so far, lowest first.
     pub(super) layers: Vec<Layer>,
+    /// What its commands are of.
+    pub(super) platform: Platform,
     /// The variables in force.
     pub(super) variables: Variables,
     /// When the last layer was made.

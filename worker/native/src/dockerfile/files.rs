@@ -26,9 +26,12 @@ pub(super) async fn put(
 ) -> Result<(), BackendError> {
     let selected = select(build, place, files).await.map_err(|error| place.told(error))?;
     let by = format!("{}{LAYERED}", made_by(files));
+    if files.link {
+        return apart(build, cursor, place, (files, selected, &by)).await;
+    }
     let mut key = Key::new("files", cursor);
     let (chown, chmod) = (files.chown.as_deref().unwrap_or_default(), files.chmod.as_deref().unwrap_or_default());
-    let options = format!("{} {} {:?}", files.add, files.link, files.unpack);
+    let options = format!("{} {:?}", files.add, files.unpack);
     key.list([cursor.directory(), &files.to, chown, chmod, &options, selected.checksum()]);
     key.list(files.exclude.iter().map(String::as_str));
     let shared = Arc::clone(&build.shared);
@@ -41,6 +44,27 @@ pub(super) async fn put(
         let room = Held::new(&shared.tasks, shared.tasks.blocking(make).await?);
         copy::put(&shared, selected, files, &room.get(), &directory).await?;
         commit::layer(&shared, room.take(), &layers, || ()).await
+    })
+    .await
+}
+
+/// Copies files into a layer that knows nothing of those below it, so that it is the same on all of them.
+async fn apart(
+    build: &Build,
+    cursor: &mut Cursor,
+    place: &Place<'_>,
+    (files, selected, by): (&Files, Selected, &str),
+) -> Result<(), BackendError> {
+    let shared = Arc::clone(&build.shared);
+    let owner = copy::owner_on(&shared, files, &cursor.layers).await.map_err(|error| place.told(error))?;
+    let mut key = Key::apart("linked files", cursor);
+    let options = format!("{} {:?} {owner:?}", files.add, files.unpack);
+    let chmod = files.chmod.as_deref().unwrap_or_default();
+    key.list([cursor.directory(), &files.to, chmod, &options, selected.checksum()]);
+    key.list(files.exclude.iter().map(String::as_str));
+    let (directory, name) = (cursor.directory().to_owned(), build.room_name());
+    cache::through(build, cursor, place, (key, by), async |cursor| {
+        copy::apart(&shared, selected, (files, owner), (name, &directory), &cursor.layers).await
     })
     .await
 }

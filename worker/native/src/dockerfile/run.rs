@@ -1,5 +1,6 @@
 //! `RUN`.
 
+mod agent;
 mod caches;
 mod mounts;
 
@@ -17,7 +18,7 @@ use super::{
     cache::{self, Key},
     cursor::Cursor,
     held::Held,
-    history,
+    history, platforms,
     step::Place,
     workdir::ensure,
 };
@@ -33,6 +34,8 @@ use mounts::{Mounts, Opened};
 
 /// Runs a command, and keeps what it changes.
 pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, run: &Run) -> Result<(), BackendError> {
+    // What a base has postponed was not foreseen.
+    platforms::runs(&build.shared, &cursor.platform).await.map_err(|error| place.told(error))?;
     let process = run.process(&cursor.shell());
     let by = history::run(&process.arguments, &cursor.variables);
     let mounts = Mounts::of(build, cursor, place, run).await?;

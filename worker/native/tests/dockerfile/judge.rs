@@ -157,6 +157,13 @@ impl Judge {
         Answer::Made(lines)
     }
 
+    /// The files of an image that stands on nothing, as lines.
+    pub(crate) fn listed(&self, lines: &str) -> Result<Vec<String>, String> {
+        let context = tempfile::tempdir().expect("a directory");
+        let archive = self.files(&format!("FROM scratch\n{lines}\n"), None, &BTreeMap::new(), context.path())?;
+        Ok(listing::trees(&archive, Some("all")).remove("all").unwrap_or_default())
+    }
+
     /// The files of an image, as an archive.
     fn files(
         &self,

@@ -24,6 +24,7 @@ use slipway_parts::Registry;
 use slipway_paths::TreePath;
 
 use crate::{
+    dockerfile::Scene,
     full,
     parts::{Bases, Native},
 };
@@ -177,6 +178,45 @@ async fn places_that_become_links_lead_nowhere() {
         drop(workspace);
         assert_eq!(names(outside.path()), before);
         assert_eq!(fs::read_to_string(&victim).expect("a file"), "untouched");
+    }
+    native.end().await;
+}
+
+/// A cache is another command's, too: what is in it becomes a link to the host while something is mounted there.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_a_cache_that_become_links_lead_nowhere() {
+    let Some(native) = Native::start().await else { return };
+    let scene = Scene::new(&native).await;
+    let outside = tempfile::tempdir().expect("a directory");
+    fs::create_dir(outside.path().join("deep")).expect("a directory");
+    let before = names(outside.path());
+    scene.built("FROM base\nRUN --mount=type=cache,id=s,target=/c mkdir -p /c/in/deep\n", &[]).await;
+    let caches = fs::read_dir(native.store().join("mounts")).expect("a listing").flatten();
+    let place = caches.map(|found| found.path().join("data")).find(|path| path.is_dir()).expect("a cache");
+    for round in 0..20 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let swapping = {
+            let (stop, outside, place) = (Arc::clone(&stop), outside.path().to_owned(), place.clone());
+            std::thread::spawn(move || {
+                let (at, aside) = (place.join("in"), place.join("aside"));
+                while !stop.load(Ordering::Relaxed) {
+                    // The place may be in use.
+                    let _ = fs::rename(&at, &aside);
+                    let _ = symlink(&outside, &at);
+                    let _ = fs::remove_file(&at);
+                    let _ = fs::rename(&aside, &at);
+                }
+            })
+        };
+        let mounts = "--mount=type=cache,id=s,target=/c --mount=type=tmpfs,target=/c/in \
+                      --mount=type=bind,from=base,source=/etc,target=/c/in/deep,rw";
+        let text = format!("FROM base\nRUN {mounts} echo {round}; echo x > /c/in/made; echo x > /c/in/deep/made\n");
+        // Whether it runs is not the question.
+        let _ran = scene.build(scene.order(&text), &[]).await;
+        stop.store(true, Ordering::Relaxed);
+        swapping.join().expect("a thread");
+        assert_eq!(names(outside.path()), before);
+        assert_eq!(names(&outside.path().join("deep")), Vec::<std::ffi::OsString>::new());
     }
     native.end().await;
 }

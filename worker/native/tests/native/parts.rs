@@ -85,20 +85,7 @@ impl Native {
             slipway_parts::skip("native", &why);
             return None;
         }
-        let options = NativeOptions {
-            store: home.path().join("store"),
-            limit,
-            client: client(),
-            toolbox: Source::Own(Places::new(Vec::new())),
-            compression: Compression::Gzip,
-            program: program(),
-            commands,
-            limits,
-            driver,
-            runtime: runtime(),
-            addresses,
-            clock: Arc::new(SystemClock::new(None)),
-        };
+        let options = options(home.path().join("store"), (limit, driver), commands, limits, addresses);
         let backend = NativeBackend::open(options).await.expect("a backend");
         let setup = Setup {
             attempt: "base".to_owned(),
@@ -113,6 +100,15 @@ impl Native {
         workspace.extract(archive(&tree), "/", None, None).await.expect("files go in");
         let base = workspace.commit(ConfigChange::default()).await.expect("a base");
         Some(Self { backend, base, home })
+    }
+
+    /// Another backend on the same store, as in another process.
+    pub(crate) async fn again(&self) -> NativeBackend {
+        let wanted = Environment::from_process().get(DRIVER).map(str::to_owned);
+        let driver = Driver::find(wanted.as_deref(), &self.store()).expect("a driver");
+        let of = (None, driver);
+        let options = options(self.store(), of, Commands::Own, Limits::default(), Addresses::Far);
+        NativeBackend::open(options).await.expect("a backend")
     }
 
     /// Where the store is.
@@ -153,6 +149,29 @@ impl Native {
         assert_eq!(left, 0, "directories of builds are left");
         let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
         assert!(!mounts.contains(&*self.home.path().to_string_lossy()), "mounts are left");
+    }
+}
+
+fn options(
+    store: PathBuf,
+    (limit, driver): (Option<u64>, Driver),
+    commands: Commands,
+    limits: Limits,
+    addresses: Addresses,
+) -> NativeOptions {
+    NativeOptions {
+        store,
+        limit,
+        client: client(),
+        toolbox: Source::Own(Places::new(Vec::new())),
+        compression: Compression::Gzip,
+        program: program(),
+        commands,
+        limits,
+        driver,
+        runtime: runtime(),
+        addresses,
+        clock: Arc::new(SystemClock::new(None)),
     }
 }
 

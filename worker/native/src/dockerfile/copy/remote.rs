@@ -5,9 +5,10 @@ use std::{
     io,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::FutureExt as _;
 use slipway_backend::BackendError;
 use slipway_dockerfile::Files;
 use slipway_fetch::{FetchError, Fetcher, Limits};
@@ -24,14 +25,14 @@ use super::{
     Item, Place, find,
     word::{Git, Word},
 };
-use crate::{Shared, error};
+use crate::{Shared, allowance::Allowance, error};
 
 /// What a file of the web is called when its address does not say.
 const UNNAMED: &str = "__unnamed__";
 
 /// Makes a source in the new directory `place`, which is number `number` of the step.
 pub(super) async fn make(
-    shared: &Arc<Shared>,
+    (shared, allowance): (&Arc<Shared>, &Arc<Mutex<Allowance>>),
     step: &Files,
     word: Word,
     place: &Path,
@@ -57,7 +58,7 @@ pub(super) async fn make(
         }
         Word::Url(url) => {
             let name = name_of(&url)?;
-            let time = fetch(shared, &url, &place.join(&name), step.checksum.as_deref()).await?;
+            let time = fetch((shared, allowance), &url, &place.join(&name), step.checksum.as_deref()).await?;
             let unpack = step.unpack == Some(true);
             Ok(Item { unpack, ..item(here.join(name.as_bytes()), &name, time, None) })
         }
@@ -123,8 +124,24 @@ fn fetcher(shared: &Shared) -> Result<Fetcher, BackendError> {
 }
 
 /// Fetches a file; answers its time.
-async fn fetch(shared: &Arc<Shared>, url: &str, to: &Path, checksum: Option<&str>) -> Result<Time, BackendError> {
-    let fetched = fetcher(shared)?.fetch(url, to).await.map_err(told)?;
+async fn fetch(
+    (shared, allowance): (&Arc<Shared>, &Arc<Mutex<Allowance>>),
+    url: &str,
+    to: &Path,
+    checksum: Option<&str>,
+) -> Result<Time, BackendError> {
+    let mut admit = |bytes| {
+        let (shared, allowance) = (Arc::clone(shared), Arc::clone(allowance));
+        let admitted = async move {
+            if allowance.lock().unwrap_or_else(PoisonError::into_inner).has(bytes) {
+                return Ok(());
+            }
+            let take = move || allowance.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+            shared.tasks.blocking(take).await.map_err(io::Error::other)
+        };
+        admitted.boxed()
+    };
+    let fetched = fetcher(shared)?.fetch(url, to, &mut admit).await.map_err(told)?;
     if let Some(expected) = checksum {
         let path = to.to_owned();
         let digest = shared.tasks.blocking(move || -> io::Result<String> {

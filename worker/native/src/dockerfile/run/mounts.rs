@@ -15,6 +15,7 @@ use slipway_layers::{Layer, copy::Names, root::Root, store::Work};
 
 use super::{
     super::{Build, base, cache::Key, cursor::Cursor, files, step::Place, workdir::joined},
+    agent::Door,
     caches::{Cache, Taken},
 };
 use crate::{
@@ -90,6 +91,7 @@ impl Caches {
 pub(super) enum Holding {
     Tree { _tree: Tree, _layers: Vec<Layer>, _work: Option<Work> },
     Work(#[expect(dead_code, reason = "it is only kept")] Work),
+    Door(#[expect(dead_code, reason = "it is only kept")] Door),
 }
 
 impl Mounts {
@@ -180,7 +182,14 @@ impl Mounts {
                     opened.secret(found, env.as_ref(), content)?
                 }
                 (MountKind::Ssh { .. }, From::Agent(socket)) => {
-                    let (source, target) = (socket.clone(), found.target.clone());
+                    let target = found.target.clone();
+                    let mut source = socket.clone();
+                    let (owner, mode) = ((found.mount.uid, found.mount.gid), found.mount.mode.unwrap_or(AGENT_MODE));
+                    if (owner, mode) != ((0, 0), AGENT_MODE) {
+                        let door = Door::open(&build.shared, socket, build.room_name(), (owner, mode)).await?;
+                        source = door.path();
+                        opened.held.push(Holding::Door(door));
+                    }
                     opened.variables.entry(AGENT.to_owned()).or_insert_with(|| target.clone());
                     opened.mounts.push(HostMount { source, target, read_only: false });
                 }
@@ -235,9 +244,6 @@ async fn one(
             }
         }
         MountKind::Ssh { required } => {
-            if mount.mode.is_some_and(|mode| mode != AGENT_MODE) || (mount.uid, mount.gid) != (0, 0) {
-                return refused("not supported yet: `mode`, `uid` and `gid` of an ssh agent; it is root's".to_owned());
-            }
             let id = mount.id();
             let agent = build.order.agent.as_ref().filter(|agent| agent.ids.iter().any(|own| own == id));
             let Some(agent) = agent else {
