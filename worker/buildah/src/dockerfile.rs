@@ -36,6 +36,8 @@ use failure::explain;
 use follow::follow;
 
 const DOING: &str = "build a Dockerfile";
+/// The option whose value marks the containers of a build.
+const MARK: &str = "--cni-config-dir";
 /// Files in the directory of a build.
 const TEXT: &str = "Dockerfile";
 const CONTEXT: &str = "context";
@@ -55,10 +57,12 @@ pub(crate) async fn build(
     let room = Container::room(&shared.program, &build.attempt)?;
     unpack(shared, &room, &build.text, context).await?;
     let bases = Bases::name(shared, &build).await?;
-    let memory = Memory::write(&build.attempt, &build.secrets)?;
+    let memory = Memory::write(&build.attempt, &build.secrets, build.agent.is_some())?;
     let arguments = arguments(shared, (&build, network), &bases, &memory, room.place());
     let start = Start {
         place: room.place(),
+        // The program makes a socket of its own for an agent, whose path must be short.
+        temporary: if build.agent.is_some() { memory.place() } else { room.place() },
         cut_off: network.is_cut_off(&shared.program.mode),
         prefix: &[],
         arguments: &arguments,
@@ -150,6 +154,8 @@ fn arguments(
     if build.platform != Platform::host() {
         option("--platform", build.platform.to_string().into());
     }
+    // Nobody reads it, but it is told of each container: that is how those of a killed build are known.
+    option(MARK, place.into());
     for (name, file) in [("--file", TEXT), ("--ignorefile", IGNORE), ("--iidfile", ID)] {
         option(name, place.join(file).into());
     }
