@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod ci_env;
+pub(crate) mod cleanup;
 pub(crate) mod completion;
 pub(crate) mod compose;
 pub(crate) mod config;
@@ -150,6 +151,8 @@ async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<
         CommandName::StagesWinners => Box::pin(stages::winners(desk, matches)).await,
         CommandName::StagesVerify => Box::pin(stages::verify(desk, matches)).await,
         CommandName::StagesReject => Box::pin(stages::reject(desk, matches)).await,
+        CommandName::Cleanup => Box::pin(cleanup::run(Session::new(desk, matches)?)).await,
+        CommandName::Purge => Box::pin(cleanup::purge::run(Session::new(desk, matches)?)).await,
         CommandName::ManagedImagesList => managed::list(Session::new(desk, matches)?).await,
         CommandName::ManagedImagesAdd => managed::add(Session::new(desk, matches)?).await,
         CommandName::ManagedImagesRemove => managed::remove(Session::new(desk, matches)?).await,

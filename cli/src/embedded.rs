@@ -227,6 +227,7 @@ async fn run(
         outside,
         trace: request.trace,
         requires: Requirements::default(),
+        commands: Vec::new(),
         secrets: request.secrets,
     });
     let submitted = submitted.await;

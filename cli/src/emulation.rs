@@ -21,8 +21,6 @@ use crate::{failure::Failure, project::Project};
 struct Machine {
     /// As platforms call it.
     arch: &'static str,
-    /// As the usual entry of binfmt_misc calls it.
-    binfmt: &'static str,
     /// ELF's number of it.
     number: u16,
     /// Whether its words have 64 bits.
@@ -34,25 +32,10 @@ struct Machine {
 }
 
 const MACHINES: [Machine; 7] = [
-    Machine {
-        arch: "amd64",
-        binfmt: "qemu-x86_64",
-        number: 62,
-        wide: true,
-        big: false,
-        code: &[0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05],
-    },
-    Machine {
-        arch: "386",
-        binfmt: "qemu-i386",
-        number: 3,
-        wide: false,
-        big: false,
-        code: &[0x31, 0xdb, 0xb8, 1, 0, 0, 0, 0xcd, 0x80],
-    },
+    Machine { arch: "amd64", number: 62, wide: true, big: false, code: &[0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05] },
+    Machine { arch: "386", number: 3, wide: false, big: false, code: &[0x31, 0xdb, 0xb8, 1, 0, 0, 0, 0xcd, 0x80] },
     Machine {
         arch: "arm64",
-        binfmt: "qemu-aarch64",
         number: 183,
         wide: true,
         big: false,
@@ -60,7 +43,6 @@ const MACHINES: [Machine; 7] = [
     },
     Machine {
         arch: "arm",
-        binfmt: "qemu-arm",
         number: 40,
         wide: false,
         big: false,
@@ -68,7 +50,6 @@ const MACHINES: [Machine; 7] = [
     },
     Machine {
         arch: "riscv64",
-        binfmt: "qemu-riscv64",
         number: 243,
         wide: true,
         big: false,
@@ -76,26 +57,16 @@ const MACHINES: [Machine; 7] = [
     },
     Machine {
         arch: "ppc64le",
-        binfmt: "qemu-ppc64le",
         number: 21,
         wide: true,
         big: false,
         code: &[1, 0, 0, 0x38, 0, 0, 0x60, 0x38, 2, 0, 0, 0x44],
     },
-    Machine {
-        arch: "s390x",
-        binfmt: "qemu-s390x",
-        number: 22,
-        wide: true,
-        big: true,
-        code: &[0xa7, 0x29, 0, 0, 0x0a, 1],
-    },
+    Machine { arch: "s390x", number: 22, wide: true, big: true, code: &[0xa7, 0x29, 0, 0, 0x0a, 1] },
 ];
 
-/// The images whose commands are of platforms other than this host's, each with the platform; one image for each of them.
-pub(crate) fn foreign(project: &Project, graph: &Graph) -> Vec<(ImageName, Platform)> {
-    let host = Platform::host();
-    let is_foreign = |platform: &&Platform| platform.os != host.os || platform.arch != host.arch;
+/// The platforms whose programs a build runs, each with the first image that does. Blocks.
+pub(crate) fn commands(project: &Project, graph: &Graph) -> Vec<(ImageName, Platform)> {
     let first = |platform: &Platform| {
         let mut targets = graph.targets().iter().enumerate();
         let runs = |(number, target): &(usize, &Target)| {
@@ -104,7 +75,15 @@ pub(crate) fn foreign(project: &Project, graph: &Graph) -> Vec<(ImageName, Platf
         let (number, _) = targets.find(runs)?;
         Some((graph.image(number).name().clone(), platform.clone()))
     };
-    graph.platforms().into_iter().filter(is_foreign).filter_map(first).collect()
+    graph.platforms().into_iter().filter_map(first).collect()
+}
+
+/// The platforms, besides its own, whose programs this host runs. Blocks. `room` is where programs may be tried.
+pub(crate) fn emulated(room: &Path) -> Vec<Platform> {
+    let host = Platform::host();
+    let others = MACHINES.iter().filter(|machine| machine.arch != host.arch);
+    let running = others.filter(|machine| runs(machine, room) == Some(true));
+    running.map(|machine| Platform { arch: machine.arch.to_owned(), ..host.clone() }).collect()
 }
 
 /// Stops a build that would run commands of a platform whose programs this host cannot run. Blocks. `room` is where
@@ -112,11 +91,12 @@ pub(crate) fn foreign(project: &Project, graph: &Graph) -> Vec<(ImageName, Platf
 ///
 /// # Errors
 /// Names the first such image, and what is missing.
-pub(crate) fn check(foreign: &[(ImageName, Platform)], room: &Path) -> Result<(), Failure> {
-    for (image, platform) in foreign {
+pub(crate) fn check(commands: &[(ImageName, Platform)], room: &Path) -> Result<(), Failure> {
+    let host = Platform::host();
+    for (image, platform) in commands.iter().filter(|(_, platform)| !host.covers(platform)) {
         let Some(machine) = MACHINES.iter().find(|machine| machine.arch == platform.arch) else { continue };
         if runs(machine, room) == Some(false) {
-            let binfmt = machine.binfmt;
+            let binfmt = platform.binfmt().unwrap_or("its kind");
             return Err(anyhow!(
                 "image {image} for {platform} runs commands, and this host cannot run programs of {platform}: register \
                  an interpreter as {binfmt} in binfmt_misc (Debian's package qemu-user-static does), or build on a \
@@ -137,10 +117,7 @@ fn runs_commands(project: &Project, image: &Image) -> bool {
     let path = project.prefix.join(dockerfile.dockerfile.as_bytes());
     // What is wrong with it is for the build to say.
     let Ok(Some(bytes)) = project.repository.read(project.commit, &path) else { return false };
-    let text = String::from_utf8_lossy(&bytes).to_ascii_uppercase();
-    let begins = |word: &str| text.lines().any(|line| line.trim_start().starts_with(word));
-    // Stages for the platform that builds run their commands on that.
-    begins("RUN ") && !text.contains("--PLATFORM")
+    slipway_dockerfile::runs_on_target(&String::from_utf8_lossy(&bytes))
 }
 
 /// Whether a program of a machine runs here; `None` when that cannot be found out.

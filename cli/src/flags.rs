@@ -13,6 +13,7 @@ pub(crate) mod backend;
 pub(crate) mod bridge;
 pub(crate) mod building;
 pub(crate) mod capacity;
+pub(crate) mod cleanup;
 pub(crate) mod cluster;
 pub(crate) mod command;
 pub(crate) mod coordinator;

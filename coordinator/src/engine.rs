@@ -21,7 +21,7 @@ use std::{
 };
 
 use slipway_config::ImageName;
-use slipway_oci::ImageAt;
+use slipway_oci::{ImageAt, Platform};
 use slipway_process::{Clock, Tasks, caught};
 use slipway_protocol::{AttemptId, Desired, HandedSecret, Hidden, Job, Report, Requirements, SecretValues};
 use slipway_stages::{
@@ -65,6 +65,9 @@ pub struct Submission {
     pub trace: Option<SpanContext>,
     /// What each of its jobs needs of a worker, beside its platform.
     pub requires: Requirements,
+    /// Platforms whose programs its commands are, each with an image that has such. Nothing is begun while no connected worker
+    /// runs them; empty = nothing is looked for.
+    pub commands: Vec<(ImageName, Platform)>,
     /// What its commands may read, by the keys that plans name. Kept in memory only.
     pub secrets: SecretValues,
 }

@@ -13,6 +13,8 @@ use slipway_stages::{Build, BuildOptions, Graph, Platforms, Settings};
 const MAX_IMAGES: usize = 100_000;
 /// Most repositories that a request names.
 const MAX_REPOS: usize = 100;
+/// Most platforms whose programs the commands of a request are.
+const MAX_PLATFORMS: usize = 100;
 /// Most commits that a request names.
 const MAX_COMMITS: usize = 10_000;
 
@@ -120,6 +122,9 @@ fn check(request: &SubmitRequest) -> Result<(), String> {
     }
     if others.iter().any(|repo| repo.host.is_empty() || **repo == request.repo) {
         return Err("a repository beside the primary one is that one, or none".to_owned());
+    }
+    if request.commands.len() > MAX_PLATFORMS {
+        return Err(format!("commands of more than {MAX_PLATFORMS} platforms are named"));
     }
     if request.images.is_empty() {
         return Err("no image is named".to_owned());

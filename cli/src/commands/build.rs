@@ -33,7 +33,7 @@ use crate::{
 };
 use backend::{agent, backend};
 use flags::Flags;
-use request::{Own, Parts, cluster_request, request, show_mode, show_plan};
+use request::{Asked, Own, Parts, cluster_request, request, show_mode, show_plan};
 
 /// A finished build.
 pub(super) struct Built {
@@ -102,7 +102,7 @@ async fn build_within(
     }
     let worktree = (config.worktree, !flags.building.require_built);
     let checked = checked(session, (project, worktree), graph, flags.cluster.is_some());
-    let Checked { project, graph, contexts, sources, foreign, secrets } = checked.await?;
+    let Checked { project, graph, contexts, sources, commands, secrets } = checked.await?;
     let asked = flags.building.virtual_merge.as_ref();
     let virtual_merge = asked.map(|named| history::virtual_merge(&project, named)).transpose()?;
     let settings = Settings {
@@ -124,9 +124,9 @@ async fn build_within(
     let commit = project.commit.to_string();
     trace::describe(span, (&settings, &graph), flags.repo.as_ref());
     let built = if let (Some(client), Some(repo)) = (&flags.cluster, &flags.repo) {
-        let given = (graph, settings, sources, secrets, platforms.forced);
-        let images = given.0.targets().len();
-        let mut request = cluster_request(session, &flags, &project, given, (client, repo))?;
+        let images = graph.targets().len();
+        let asked = Asked { graph, settings, sources, secrets, platforms: platforms.forced, commands };
+        let mut request = cluster_request(session, &flags, &project, asked, (client, repo))?;
         span.set("slipway.build", request.name.as_str());
         request.submit.traceparent = span.traceparent();
         if flags.detach {
@@ -141,7 +141,7 @@ async fn build_within(
         let choice = backend(session, &flags, &engine, &config).await?;
         if !flags.building.require_built && (choice.backend == Backend::Native || engine.is_here()) {
             let room = session.home.join("service/tmp");
-            session.blocking(move || emulation::check(&foreign, &room)).await?;
+            session.blocking(move || emulation::check(&commands, &room)).await?;
         }
         let agent = agent(session, &engine, &choice, &graph).await?;
         show_mode(session, &project);
@@ -216,8 +216,8 @@ struct Checked {
     contexts: BTreeMap<ImageName, CommitId>,
     /// What a cluster must be given; nothing when this process builds.
     sources: Sources,
-    /// The images whose commands are of other platforms.
-    foreign: Vec<(ImageName, Platform)>,
+    /// Platforms whose programs are run, each with an image.
+    commands: Vec<(ImageName, Platform)>,
     /// None when nothing may be built.
     secrets: SecretValues,
 }
@@ -243,8 +243,8 @@ async fn checked(
         let sources = if cluster { gather(&mut project)? } else { Sources::default() };
         let secrets =
             if builds { secrets::take(&project, &images, &environment, &printer)? } else { SecretValues::new() };
-        let foreign = emulation::foreign(&project, &graph);
-        Ok(Checked { project, graph, contexts, foreign, sources, secrets })
+        let commands = emulation::commands(&project, &graph);
+        Ok(Checked { project, graph, contexts, commands, sources, secrets })
     };
     session.blocking(check).await
 }

@@ -21,7 +21,7 @@ const FOREIGN: [(&str, &str); 11] = [
 ];
 
 /// Commands of later releases.
-const LATER: [&str; 6] = ["cleanup", "purge", "sbom", "verify", "docs", "images"];
+const LATER: [&str; 4] = ["sbom", "verify", "docs", "images"];
 
 /// What comes near to `host purge`.
 const PURGE: &str =

@@ -51,6 +51,12 @@ pub(crate) fn program() -> Command {
         }))
         .subcommand(builds())
         .subcommand(stages())
+        .subcommand(of(
+            CommandName::Cleanup,
+            "cleanup",
+            "Delete the stages of a repository that nothing needs any more, by the history of git",
+        ))
+        .subcommand(of(CommandName::Purge, "purge", "Delete all stages and records of a project from its repositories"))
         .subcommand(managed_images())
         .subcommand(host())
         .subcommand(Command::new("version").about("Show the version"))

@@ -14,7 +14,7 @@ use super::session::Desk;
 use crate::{
     buildah, capacity,
     choose::{self, Backend, EngineAddress, First, NoBackend, Tried, Wanted},
-    cluster, embedded, engine as engines,
+    cluster, embedded, emulation, engine as engines,
     failure::Failure,
     flags::{
         backend::BackendFlags,
@@ -58,7 +58,7 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
     let result = match opened {
         Ok(host) => {
             let tracer = Tracer::open(&desk.world.environment, "slipway-worker", Arc::clone(&desk.world.clock));
-            let capabilities = capabilities(options.backend, &host, &tasks).await;
+            let capabilities = capabilities(&options, &host, (&flags, &data), &tasks).await;
             let mounts = engines::mounts(&options, Arc::clone(&world.clock))?;
             let setup = setup(&desk, &flags, (name, &data), (client, (&host, &options), capabilities), mounts, &tasks);
             let worker = Worker::new(Setup { tracer: tracer.clone(), ..setup }, tasks.clone());
@@ -100,8 +100,10 @@ fn setup(
         ..capabilities
     };
     let (cpus, memory) = (capabilities.cpu_millis / 1000, capabilities.memory_mib);
+    let platforms: Vec<String> = capabilities.platforms.iter().map(ToString::to_string).collect();
+    let platforms = platforms.join(", ");
     desk.printer.info(&format!(
-        "Worker {name} with {slots} slots, {cpus}.{:03} CPUs, {memory} MiB and the backend {} for {}, data in {}",
+        "Worker {name} with {slots} slots, {cpus}.{:03} CPUs, {memory} MiB, {platforms} and the backend {} for {}, data in {}",
         capabilities.cpu_millis % 1000,
         capabilities.backend,
         client.addresses().current(),
@@ -137,14 +139,30 @@ fn agents(options: &HostOptions, tasks: &Tasks) -> Agents {
 }
 
 /// What jobs may ask of this worker.
-async fn capabilities(backend: Backend, host: &Host, tasks: &Tasks) -> Capabilities {
+async fn capabilities(
+    options: &HostOptions,
+    host: &Host,
+    (flags, data): (&WorkerFlags, &Path),
+    tasks: &Tasks,
+) -> Capabilities {
     let (networks, lacks) = host.engine.networks(tasks).await;
     if let Some(lacks) = lacks {
         // Commands of strangers do not see the network of a worker.
         tracing::warn!("commands can have no network of their own here, so jobs that run any go elsewhere: {lacks}");
     }
-    let platforms = vec![host.engine.platform()];
-    Capabilities { backend: backend.to_string(), platforms, networks, ..Capabilities::default() }
+    let platforms = match &flags.capacity.platforms {
+        Some(platforms) => platforms.clone(),
+        None => {
+            let mut all = vec![host.engine.platform()];
+            // What an engine elsewhere runs nobody knows.
+            if options.backend == Backend::Native || options.engine.is_here() {
+                let room = data.join("service/tmp");
+                all.extend(tasks.blocking(move || emulation::emulated(&room)).await);
+            }
+            all
+        }
+    };
+    Capabilities { backend: options.backend.to_string(), platforms, networks, ..Capabilities::default() }
 }
 
 /// Works until the user gives up, and then until what runs is done or has had its time.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use slipway_oci::Platform;
 use slipway_protocol::Requirements;
 
 use super::{
@@ -36,6 +37,11 @@ pub(crate) const MEMORY: Flag = own(Flag::text(
 ));
 pub(crate) const LABEL: Flag =
     own(Flag::list("label", "NAME=VALUE", "What the worker is said to be: builds may ask for it by --job-label"));
+pub(crate) const PLATFORMS: Flag = own(Flag::words(
+    "platforms",
+    "OS/ARCH[/VARIANT], several times or with commas",
+    "Platforms whose programs jobs run; that of this machine, and those that it runs by emulation, by default",
+));
 pub(crate) const JOB_CPU: Flag =
     wanted(Flag::text("job-cpu", "N", "CPUs of a worker that each job takes while it runs; with --coordinator"));
 pub(crate) const JOB_MEMORY: Flag = wanted(Flag::text(
@@ -47,7 +53,7 @@ pub(crate) const JOB_LABEL: Flag =
     wanted(Flag::list("job-label", "NAME=VALUE", "Only workers with this label do the jobs; with --coordinator"));
 
 /// Of workers.
-pub(super) const WORKER: &[Flag] = &[CPU, MEMORY, LABEL];
+pub(super) const WORKER: &[Flag] = &[CPU, MEMORY, PLATFORMS, LABEL];
 /// Of builds.
 pub(super) const BUILD: &[Flag] = &[JOB_CPU, JOB_MEMORY, JOB_LABEL];
 
@@ -58,6 +64,8 @@ pub(crate) struct CapacityFlags {
     pub(crate) cpu_millis: Option<u64>,
     /// `--memory`; `None` = as measured.
     pub(crate) memory_mib: Option<u64>,
+    /// `--platforms`; `None` = those that run here.
+    pub(crate) platforms: Option<Vec<Platform>>,
     /// `--label`
     pub(crate) labels: BTreeMap<String, String>,
 }
@@ -71,9 +79,18 @@ impl CapacityFlags {
         Ok(Self {
             cpu_millis: read(values, &CPU, cpu_millis)?,
             memory_mib: read(values, &MEMORY, memory_mib)?,
+            platforms: platforms(values)?,
             labels: labels(values, &LABEL)?,
         })
     }
+}
+
+fn platforms(values: &Values) -> Result<Option<Vec<Platform>>, FlagError> {
+    let texts = values.list(&PLATFORMS);
+    let refuse = |error| FlagError(format!("{}: {error}", values.spelling(&PLATFORMS)));
+    let parsed: Result<Vec<Platform>, FlagError> =
+        texts.iter().map(|text| text.trim().parse().map_err(refuse)).collect();
+    Ok(Some(parsed?).filter(|all| !all.is_empty()))
 }
 
 /// What the jobs of a build need, as the flags and variables say.

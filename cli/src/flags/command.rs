@@ -75,6 +75,10 @@ pub(crate) enum CommandName {
     StagesVerify,
     /// `stages reject`
     StagesReject,
+    /// `cleanup`
+    Cleanup,
+    /// `purge`
+    Purge,
     /// `managed-images ls`
     ManagedImagesList,
     /// `managed-images add`
@@ -129,6 +133,8 @@ impl CommandName {
             Self::StagesWinners => "stages winners",
             Self::StagesVerify => "stages verify",
             Self::StagesReject => "stages reject",
+            Self::Cleanup => "cleanup",
+            Self::Purge => "purge",
             Self::ManagedImagesList => "managed-images ls",
             Self::ManagedImagesAdd => "managed-images add",
             Self::ManagedImagesRemove => "managed-images rm",
@@ -175,6 +181,10 @@ pub(crate) const BUILD: &[CommandName] = &joined::<{ BUILDERS.len() + 1 }>(BUILD
 /// Commands about the images of a project that cleanup looks after.
 pub(crate) const MANAGED_IMAGES: &[CommandName] =
     &[CommandName::ManagedImagesList, CommandName::ManagedImagesAdd, CommandName::ManagedImagesRemove];
+/// Commands that delete from a project's repositories.
+pub(crate) const CLEANING: &[CommandName] = &[CommandName::Cleanup, CommandName::Purge];
+/// Commands that build, plan or delete.
+pub(crate) const KEEPERS: &[CommandName] = &joined::<{ BUILD.len() + CLEANING.len() }>(BUILD, CLEANING);
 /// Commands that read a project and build nothing.
 const READERS: &[CommandName] = &[
     CommandName::ConfigRender,
@@ -187,6 +197,8 @@ const READERS: &[CommandName] = &[
     CommandName::ManagedImagesList,
     CommandName::ManagedImagesAdd,
     CommandName::ManagedImagesRemove,
+    CommandName::Cleanup,
+    CommandName::Purge,
 ];
 /// Commands that read a project.
 pub(crate) const PROJECT: &[CommandName] = &joined::<{ BUILD.len() + READERS.len() }>(BUILD, READERS);
@@ -224,12 +236,15 @@ pub(crate) const REPOSITORY: &[CommandName] = &joined::<{ BUILD.len() + STAGES.l
 const LOGIN: &[CommandName] = &[CommandName::CrLogin, CommandName::CrLogout, CommandName::CiEnv];
 /// Commands that speak to registries, but those that build.
 const OF_REGISTRIES: &[CommandName] =
-    &joined::<{ SERVERS.len() + STAGES.len() + LISTS.len() + MANAGED_IMAGES.len() + LOGIN.len() }>(
+    &joined::<{ SERVERS.len() + STAGES.len() + LISTS.len() + MANAGED_IMAGES.len() + LOGIN.len() + CLEANING.len() }>(
         &joined::<{ SERVERS.len() + STAGES.len() + LISTS.len() }>(
             SERVERS,
             &joined::<{ STAGES.len() + LISTS.len() }>(STAGES, LISTS),
         ),
-        &joined::<{ MANAGED_IMAGES.len() + LOGIN.len() }>(MANAGED_IMAGES, LOGIN),
+        &joined::<{ MANAGED_IMAGES.len() + LOGIN.len() + CLEANING.len() }>(
+            &joined::<{ MANAGED_IMAGES.len() + LOGIN.len() }>(MANAGED_IMAGES, LOGIN),
+            CLEANING,
+        ),
     );
 /// Commands that speak to registries.
 pub(crate) const REGISTRIES: &[CommandName] = &joined::<{ BUILD.len() + OF_REGISTRIES.len() }>(BUILD, OF_REGISTRIES);
@@ -281,6 +296,8 @@ pub(crate) const EVERY: &[CommandName] = &[
     CommandName::ManagedImagesList,
     CommandName::ManagedImagesAdd,
     CommandName::ManagedImagesRemove,
+    CommandName::Cleanup,
+    CommandName::Purge,
     CommandName::HostCheck,
     CommandName::HostUsage,
     CommandName::HostCleanup,

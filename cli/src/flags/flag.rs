@@ -1,8 +1,8 @@
 //! One flag.
 
 pub(crate) use super::command::{
-    BUILD, BUILDERS, CLUSTER, COMPOSE, CommandName, EVERY, HOMES, HOST, LISTS, MANAGED_IMAGES, PROJECT, REGISTRIES,
-    REGISTRY, REPOSITORY, SERVERS, STAGES, USERS, WORKING, joined,
+    BUILD, BUILDERS, CLEANING, CLUSTER, COMPOSE, CommandName, EVERY, HOMES, HOST, KEEPERS, LISTS, MANAGED_IMAGES,
+    PROJECT, REGISTRIES, REGISTRY, REPOSITORY, SERVERS, STAGES, USERS, WORKING, joined,
 };
 
 /// What a value looks like, and how values of several sources come together.

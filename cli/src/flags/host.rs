@@ -24,9 +24,9 @@ pub(crate) const STORE_MARGIN: Flag =
         .default("5")
         .on(&[CommandName::HostCleanup]);
 pub(crate) const DRY_RUN: Flag =
-    Flag::switch("dry-run", "Change nothing, and show what would be done").on(&joined::<{ COMPOSE.len() + 3 }>(
+    Flag::switch("dry-run", "Change nothing, and show what would be done").on(&joined::<{ COMPOSE.len() + 5 }>(
         COMPOSE,
-        &[CommandName::Export, CommandName::Run, CommandName::HostCleanup],
+        &[CommandName::Export, CommandName::Run, CommandName::HostCleanup, CommandName::Cleanup, CommandName::Purge],
     ));
 pub(crate) const HOST_OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of what is printed")
     .short('o')

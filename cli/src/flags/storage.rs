@@ -5,7 +5,10 @@ use slipway_protocol::OtherRepos;
 use slipway_registry::{Mirror, MirrorError};
 
 use super::{
-    flag::{BUILD, CommandName, Flag, LISTS, MANAGED_IMAGES, REGISTRIES, REGISTRY, REPOSITORY, STAGES, Werf, joined},
+    flag::{
+        BUILD, CLEANING, CommandName, Flag, KEEPERS, LISTS, MANAGED_IMAGES, REGISTRIES, REGISTRY, REPOSITORY, STAGES,
+        Werf, joined,
+    },
     resolve::{FlagError, Values},
     stages::FROM,
 };
@@ -15,9 +18,9 @@ pub(crate) const REPO: Flag = Flag::text(
     "REPO",
     "Container repository in which stages are kept, such as registry.example.org/project; without it they are kept on this host",
 )
-.on(&joined::<{ REPOSITORY.len() + LISTS.len() + MANAGED_IMAGES.len() }>(
-    REPOSITORY,
-    &joined::<{ LISTS.len() + MANAGED_IMAGES.len() }>(LISTS, MANAGED_IMAGES),
+.on(&joined::<{ REPOSITORY.len() + LISTS.len() + MANAGED_IMAGES.len() + CLEANING.len() }>(
+    &joined::<{ REPOSITORY.len() + LISTS.len() }>(REPOSITORY, LISTS),
+    &joined::<{ MANAGED_IMAGES.len() + CLEANING.len() }>(MANAGED_IMAGES, CLEANING),
 ));
 pub(crate) const SECONDARY_REPO: Flag = Flag::list(
     "secondary-repo",
@@ -28,15 +31,16 @@ pub(crate) const SECONDARY_REPO: Flag = Flag::list(
 pub(crate) const CACHE_REPO: Flag = Flag::list(
     "cache-repo",
     "REPO",
-    "Repository near the builder that stages are read from first; new ones and those that were needed go there, too",
+    "Repository near the builder that stages are read from first; new ones and those that were needed go there, too; cleanup \
+     never touches it",
 )
-.on(BUILD);
+.on(KEEPERS);
 pub(crate) const FINAL_REPO: Flag = Flag::text(
     "final-repo",
     "REPO",
     "Repository from which images are run: the last stages of images that may be deployed are copied to it, and nothing else",
 )
-.on(BUILD);
+.on(KEEPERS);
 pub(crate) const INSECURE_REGISTRY: Flag =
     Flag::switch("insecure-registry", "Use plain HTTP for registries; localhost and 127.0.0.0/8 need no flag")
         .on(REGISTRIES);
@@ -65,7 +69,7 @@ pub(crate) const SYNCHRONIZATION: Flag = Flag::text(
 )
 .short('S')
 .default(":local")
-.on(REPOSITORY);
+.on(&joined::<{ REPOSITORY.len() + CLEANING.len() }>(REPOSITORY, CLEANING));
 pub(crate) const STAGES_OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of what is printed")
     .short('o')
     .default("text")

@@ -1,7 +1,7 @@
 //! The table of all flags.
 
 use super::{
-    backend, bridge, building, capacity, cluster, coordinator, export,
+    backend, bridge, building, capacity, cleanup, cluster, coordinator, export,
     flag::{CommandName, Flag},
     host, introspect, later, log, project, report, service, stages, storage, unneeded,
 };
@@ -17,6 +17,7 @@ pub(crate) const GROUPS: &[(&str, &[Flag])] = &[
     ("Export", export::FLAGS),
     ("Report", report::FLAGS),
     ("Built images in other hands", bridge::FLAGS),
+    ("Cleaning up", cleanup::FLAGS),
     ("Cluster", cluster::FLAGS),
     ("Jobs in a cluster", capacity::BUILD),
     ("Coordinator", coordinator::FLAGS),

@@ -57,7 +57,7 @@ fn foreign_and_later_commands_say_what_to_do() {
     run(&["converge", "--repo", "r", "--anything"])
         .ends(2, &["`converge` is not a command of Slipway", "helm or kubectl"]);
     run(&["helm", "install"]).ends(2, &["use the helm program itself"]);
-    run(&["cleanup", "--repo", "r"]).ends(2, &["not supported yet: slipway cleanup"]);
+    run(&["sbom", "--repo", "r"]).ends(2, &["not supported yet: slipway sbom"]);
 }
 
 #[test]

@@ -161,6 +161,7 @@ impl World {
             outside: self.outside.clone(),
             trace: None,
             requires: Default::default(),
+            commands: Vec::new(),
             secrets: Default::default(),
         };
         let (_, events) = self.engine.submit(submission).await.expect("the engine runs");

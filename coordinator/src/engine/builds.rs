@@ -6,6 +6,7 @@ use std::{
 };
 
 use slipway_config::ImageName;
+use slipway_oci::Platform;
 use slipway_process::Tasks;
 use slipway_protocol::{HandedSecret, Hidden, Job, Requirements, SecretValues, secrets};
 use slipway_stages::{
@@ -27,6 +28,7 @@ struct Running {
     /// The span that its jobs belong to.
     trace: Option<SpanContext>,
     requires: Requirements,
+    commands: Vec<(ImageName, Platform)>,
     secrets: SecretValues,
     reader: mpsc::Sender<Event>,
     /// Events on their way to the reader. There are a few for each stage of the build and [`NOTICES`], so it needs no
@@ -66,12 +68,13 @@ impl Builds {
                 }
             }
         });
-        let Submission { build, outside, trace, requires, secrets } = submission;
+        let Submission { build, outside, trace, requires, commands, secrets } = submission;
         let running = Running {
             build,
             outside: Arc::new(outside),
             trace,
             requires,
+            commands,
             secrets,
             reader,
             outgoing,
@@ -140,6 +143,11 @@ impl Builds {
     /// What each job of a build needs of a worker.
     pub(super) fn requires(&self, id: BuildId) -> Requirements {
         self.running.get(&id).map(|running| running.requires.clone()).unwrap_or_default()
+    }
+
+    /// Platforms whose programs the commands of a build are, each with an image.
+    pub(super) fn commands(&self, id: BuildId) -> &[(ImageName, Platform)] {
+        self.running.get(&id).map(|running| running.commands.as_slice()).unwrap_or_default()
     }
 
     /// The secrets and ssh keys of a build that the commands of a job use, as far as they are known.

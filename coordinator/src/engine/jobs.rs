@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use slipway_config::ImageName;
 use slipway_digest::Encoder;
-use slipway_oci::ImageAt;
+use slipway_oci::{ImageAt, Platform};
 use slipway_protocol::{Assignment, AttemptId, Desired, Failure, Job, Outcome, Requirements};
 use slipway_stages::{
     Answer, BuildEvent, PlanBase, Question, StageBody, StagePlan,
-    build::{JobEnd, JobKey},
+    build::{JobEnd, JobKey, StageFailure},
 };
 use slipway_storage::ImportKey;
 
@@ -55,6 +55,10 @@ impl Owner {
                 BuildEvent::JobEnded(key, JobEnd::Stored { record, adopted: true, took: Duration::ZERO }),
             );
         }
+        if let Some(why) = self.runs_nowhere(build) {
+            let failure = StageFailure { why, exit: None, line: None, tail: Vec::new() };
+            return self.build(build, BuildEvent::JobEnded(key, JobEnd::Failed(failure)));
+        }
         let about = vec![
             (keys::IMAGE, image.to_string()),
             (keys::STAGE, plan.kind.to_string()),
@@ -66,6 +70,18 @@ impl Owner {
         let want = Want { rank, class, requires, near: near(&plan, base_size) };
         let subscriber = Subscriber::Build(build, key.clone());
         self.want(build, &key, Wanted { job: Job::Stage(plan), want, subscriber, about });
+    }
+
+    /// Why nothing of a build need be begun: some of its commands are programs that no worker runs.
+    fn runs_nowhere(&self, build: BuildId) -> Option<String> {
+        let nobody = |(_, platform): &&(ImageName, Platform)| self.scheduler.nobody_runs(&platform.to_string());
+        let (image, platform) = self.builds.commands(build).iter().find(nobody)?;
+        let binfmt = platform.binfmt().map(|name| format!(" {name}")).unwrap_or_default();
+        Some(format!(
+            "image {image} for {platform} runs commands, and no connected worker runs programs of {platform}: start one on such \
+             a machine, or register the interpreter{binfmt} in binfmt_misc on the host of a worker (Debian's package \
+             qemu-user-static does) and start the worker again"
+        ))
     }
 
     /// Nothing is known of a question's answer: a worker is to read the files.
@@ -252,7 +268,8 @@ impl Owner {
 
 /// What a stage needs of the worker that builds it, beside what its build has asked for.
 fn requirements(plan: &StagePlan, asked: Requirements) -> Requirements {
-    let platform = Some(plan.platform.to_string());
+    // Where nothing runs, it does not matter whose programs a stage has.
+    let platform = plan.body.runs_on_target().then(|| plan.platform.to_string());
     let usual = || Some(DEFAULT_NETWORK.to_owned());
     match &plan.body {
         // A worker that keeps commands off its network must be able to give them one of their own.

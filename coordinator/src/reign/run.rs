@@ -138,7 +138,8 @@ impl Reign {
         let (place, outside, secrets) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;
         let build = ready::build(&work.request, work.graph, entry.name());
         let requires = work.request.requires.clone();
-        let submission = Submission { build, outside, trace: span.context(), requires, secrets };
+        let commands = work.request.commands.clone();
+        let submission = Submission { build, outside, trace: span.context(), requires, commands, secrets };
         Ok(Prepared { submission, place, span })
     }
 

@@ -71,6 +71,14 @@ impl Scheduler {
         self.workers.available().any(|worker| requires.missing(&worker.capabilities).is_empty())
     }
 
+    /// Whether workers are connected, and none that is known runs programs of a platform: one that is away for a moment counts.
+    pub(crate) fn nobody_runs(&self, platform: &str) -> bool {
+        let runs = |worker: &super::workers::Worker| worker.capabilities.runs(platform);
+        !self.settling
+            && self.workers.available().next().is_some()
+            && !self.workers.iter().any(|(_, worker)| runs(worker))
+    }
+
     /// A job waits: should nobody be able to take it, it does not wait for ever.
     pub(super) fn watch_waiting(&mut self, no: JobNo, now: Duration) {
         if !self.somebody_can(no) {

@@ -210,6 +210,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         project_dir: TreePath::root(),
         platform: Platform { os: "linux".to_owned(), arch: "amd64".to_owned(), variant: None },
         platforms: Vec::new(),
+        commands: Vec::new(),
         dev: false,
         parallel: None,
         requires: Default::default(),

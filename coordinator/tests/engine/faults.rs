@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use slipway_coordinator::{Event, scheduler::Options};
+use slipway_config::ImageName;
+use slipway_coordinator::{Event, Submission, scheduler::Options};
 use slipway_oci::Platform;
 use slipway_process::Tasks;
 use slipway_protocol::Capabilities;
@@ -65,8 +66,42 @@ async fn a_stage_that_no_worker_can_build_fails_with_what_is_missing() {
     let capabilities = Capabilities { platforms: vec![arm], ..Capabilities::default() };
     ScriptedWorker::start_as("small", capabilities, &tasks, (&engine, &world.storage), |_| Act::Succeed);
     let failed = Running::submit(&engine, &world, APP, 1).await.end().await;
-    let Err(BuildFailure::Stage { kind: StageKind::From, failure, .. }) = failed else { panic!("{failed:?}") };
+    // The stage before it runs nothing.
+    let Err(BuildFailure::Stage { kind: StageKind::Setup, failure, .. }) = failed else { panic!("{failed:?}") };
     assert_eq!(failure.why, "no connected worker can take the job: small lacks platform linux/amd64");
+}
+
+#[tokio::test]
+async fn nothing_is_begun_of_a_build_whose_commands_no_worker_runs() {
+    let (world, tasks) = (World::new(), Tasks::new());
+    let engine = engine(&tasks, impatient());
+    let platform = |arch: &str| Platform { os: "linux".to_owned(), arch: arch.to_owned(), variant: None };
+    let submit = async |arch: &str| {
+        let submission =
+            Submission { commands: vec![(ImageName("app".to_owned()), platform(arch))], ..world.build(APP, 1) };
+        let (id, events) = engine.submit(submission).await.expect("the engine runs");
+        Running { id, events, seen: Vec::new() }
+    };
+    // While there is no worker at all, one is waited for.
+    let mut waiting = submit("amd64").await;
+    waiting.until("a notice", |event| matches!(event, Event::Notice(_))).await;
+    let capabilities = Capabilities { platforms: vec![platform("amd64")], ..Capabilities::default() };
+    let worker = ScriptedWorker::start_as("w", capabilities, &tasks, (&engine, &world.storage), |_| Act::Succeed);
+    assert!(waiting.end().await.is_ok());
+    let given = worker.given();
+    let mut build = submit("s390x").await;
+    assert!(build.end().await.is_ok(), "what is stored needs no commands");
+    let other = Submission {
+        commands: vec![(ImageName("app".to_owned()), platform("s390x"))],
+        ..world.build("image: app\nfrom: base:1\nshell: {setup: [y]}\n", 1)
+    };
+    let (id, events) = engine.submit(other).await.expect("the engine runs");
+    let failed = Running { id, events, seen: Vec::new() }.end().await;
+    let Err(BuildFailure::Stage { failure, .. }) = failed else { panic!("{failed:?}") };
+    for part in ["image app for linux/s390x runs commands", "no connected worker", "qemu-s390x in binfmt_misc"] {
+        assert!(failure.why.contains(part), "{}", failure.why);
+    }
+    assert_eq!(worker.given(), given, "nothing was begun");
 }
 
 #[tokio::test]

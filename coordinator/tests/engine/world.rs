@@ -122,6 +122,7 @@ impl World {
             outside: self.outside.clone(),
             trace: None,
             requires: Default::default(),
+            commands: Default::default(),
             secrets: Default::default(),
         }
     }

@@ -225,7 +225,8 @@ impl Lab {
         let build = Build::new(self.graph.clone(), &Arc::new(settings), options);
         let outside = self.outside.clone();
         let requires = Requirements::default();
-        let submission = Submission { build, outside, trace: None, requires, secrets: Default::default() };
+        let submission =
+            Submission { build, outside, trace: None, requires, commands: Vec::new(), secrets: Default::default() };
         let (_, mut events) = self.engine.submit(submission).await.context("the engine has stopped")?;
         while let Some(event) = events.recv().await {
             if let Event::Finished(result) = event {

@@ -195,8 +195,34 @@ fn nobody_to_do_the_work_is_said_and_cured() -> Result<()> {
     assert!(run.stderr.contains("w0 lacks 2048 MiB of memory and label disk=nvme"), "{}", run.stderr);
     let run = build(&["--platform", "linux/s390x"])?;
     assert_eq!(run.code, 1, "{}", run.stderr);
-    assert!(run.stderr.contains("w0 lacks platform linux/s390x"), "{}", run.stderr);
+    for part in ["image side for linux/s390x runs commands", "qemu-s390x in binfmt_misc"] {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    assert!(cluster.registry.stages("another")?.is_empty(), "nothing was begun: {}", run.stderr);
     let run = build(&["--job-label", "disk=ssd", "--job-memory", "512MiB", "--job-cpu", "0.5"])?;
     assert_eq!(run.code, 0, "{}", run.stderr);
+    of_both_platforms(&cluster)
+}
+
+/// A worker builds for platforms whose programs it cannot run, as long as none are run.
+fn of_both_platforms(cluster: &Cluster) -> Result<()> {
+    let project = Project::new("platforms")?;
+    project.write("src/file", "content")?;
+    project.write("Dockerfile", "FROM scratch\nCOPY src /src\n")?;
+    let images =
+        "image: plain\ndockerfile: Dockerfile\n---\nimage: app\nfromImage: plain\ngit: [{add: /src, to: /app}]\n";
+    let meta =
+        format!("project: {}\nconfigVersion: 1\nbuild: {{platform: [linux/arm64, linux/amd64]}}\n", project.name());
+    project.write("werf.yaml", format!("{meta}---\n{images}"))?;
+    project.commit("first")?;
+    let built = cluster.build(&project)?;
+    for image in ["plain", "app"] {
+        let tag = built.report["Images"][image]["DockerTag"].as_str().context("a tag")?;
+        let (_, index) = cluster.registry.manifest(project.name(), tag)?;
+        let listed = index["manifests"].as_array().context("an index")?;
+        let architectures: Vec<_> =
+            listed.iter().filter_map(|entry| entry["platform"]["architecture"].as_str()).collect();
+        assert_eq!((tag.len(), architectures), (56, vec!["amd64", "arm64"]), "{image}");
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod basic;
 mod beside;
 mod bridge;
 mod buildah;
+mod cleanup;
 mod complex;
 mod concurrent;
 mod contexts;

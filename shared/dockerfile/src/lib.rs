@@ -6,7 +6,8 @@
 //! Reading order: [`inputs`] is the door. Below it: `lines` (physical lines to logical ones, here-documents),
 //! `words` (splitting one line), `parse` (instructions), `graph` (stages and how they are named), `scope` and
 //! `expand` (variables; `pattern` for `${x#p}`), `walk` (everything that a target needs), `instruct` (one instruction), `normal` (hashed
-//! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s. `ignore` reads a `.dockerignore`.
+//! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s. `target` tells whose
+//! programs commands are. `ignore` reads a `.dockerignore`.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ mod pattern;
 mod program;
 mod scope;
 mod step;
+mod target;
 mod walk;
 mod words;
 
@@ -34,6 +36,7 @@ pub use program::{Given, Head, Program, Variables};
 pub use step::{
     Command, Content, Files, Health, Mount, MountKind, Network, Process, Run, Sharing, Source, Step, Written,
 };
+pub use target::runs_on_target;
 
 /// Longest Dockerfile that is read, in bytes.
 pub const TEXT_LIMIT: usize = 1024 * 1024;

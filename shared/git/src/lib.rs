@@ -7,7 +7,7 @@
 //! committed), [`dev`] (a commit made of what is not committed), [`overlay`] (a commit with single files from disk) and
 //! [`included`] (one with files of other repositories); `store`
 //! holds the objects of such commits; [`submodules`] (repositories inside of repositories), [`transfer`] (commits on their way to other repositories), [`upstream`] (copies of
-//! other repositories).
+//! other repositories), `references` (branches and tags of `origin`).
 
 use std::io::Write;
 
@@ -23,6 +23,7 @@ mod node;
 pub mod overlay;
 mod program;
 mod read;
+mod references;
 pub mod repository;
 mod store;
 pub mod submodules;
@@ -35,6 +36,7 @@ pub mod worktree;
 pub use changes::{changes_checksum, changes_size};
 pub use included::TreeFile;
 pub use read::Trail;
+pub use references::Ref;
 pub use repository::Repository;
 pub use submodules::Submodule;
 pub use transfer::{Mirror, Remote};

@@ -135,10 +135,26 @@ impl Git {
 
     /// Runs it for `longest` at most, with `stdin` to read from, and returns what it printed. When time is over, it and all
     /// that it started are killed.
-    pub(crate) fn run_for(mut self, stdin: File, longest: Duration) -> Result<Vec<u8>, GitError> {
+    pub(crate) fn run_for(self, stdin: File, longest: Duration) -> Result<Vec<u8>, GitError> {
+        self.run_within(stdin, longest, MAX_PRINTED).map(|(printed, _)| printed)
+    }
+
+    /// The same for a call whose whole output counts: more than `most` bytes are an error.
+    pub(crate) fn read_for(self, longest: Duration, most: u64) -> Result<Vec<u8>, GitError> {
+        let purpose = self.purpose;
+        let nothing = File::open("/dev/null").map_err(|error| GitError::Program(format!("open /dev/null: {error}")))?;
+        match self.run_within(nothing, longest, most)? {
+            (printed, true) => Ok(printed),
+            (_, false) => Err(GitError::Program(format!("{purpose}: git printed more than {most} bytes"))),
+        }
+    }
+
+    /// What it printed, up to `most` bytes, and whether that is all.
+    fn run_within(mut self, stdin: File, longest: Duration, most: u64) -> Result<(Vec<u8>, bool), GitError> {
         self.command.stdin(Stdio::from(stdin)).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut running = self.command.spawn().map_err(|error| self.cannot_start(&error))?;
-        let (printed, said) = (running.stdout.take().map(reader), running.stderr.take().map(reader));
+        let printed = running.stdout.take().map(|pipe| reader(pipe, most));
+        let said = running.stderr.take().map(|pipe| reader(pipe, MAX_PRINTED));
         let clock = SystemClock::new(None);
         let status = loop {
             match running.try_wait().map_err(|error| self.cannot_start(&error))? {
@@ -151,8 +167,9 @@ impl Git {
                 }
             }
         };
-        let read = |reader: Option<JoinHandle<Vec<u8>>>| reader.and_then(|it| it.join().ok()).unwrap_or_default();
-        let (printed, said) = (read(printed), read(said));
+        let read =
+            |reader: Option<JoinHandle<(Vec<u8>, bool)>>| reader.and_then(|it| it.join().ok()).unwrap_or_default();
+        let (printed, (said, _)) = (read(printed), read(said));
         match status {
             Some(status) if status.success() => Ok(printed),
             Some(status) => Err(self.failed(status, &said)),
@@ -178,14 +195,14 @@ impl Git {
     }
 }
 
-/// Reads `pipe` to its end, beside what else is done; most of what is very long is dropped.
-fn reader(pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+/// Reads `pipe` to its end, beside what else is done; what goes beyond `most` bytes is dropped. Whether nothing was.
+fn reader(pipe: impl Read + Send + 'static, most: u64) -> JoinHandle<(Vec<u8>, bool)> {
     thread::spawn(move || {
         let mut kept = Vec::new();
         let mut pipe = pipe;
-        drop(pipe.by_ref().take(MAX_PRINTED).read_to_end(&mut kept));
-        drop(io::copy(&mut pipe, &mut io::sink()));
-        kept
+        drop(pipe.by_ref().take(most).read_to_end(&mut kept));
+        let rest = io::copy(&mut pipe, &mut io::sink()).unwrap_or_default();
+        (kept, rest == 0)
     })
 }
 

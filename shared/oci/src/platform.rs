@@ -31,6 +31,26 @@ impl Platform {
         Self { os: "linux".to_owned(), arch: arch.to_owned(), variant: None }
     }
 
+    /// What the usual entry of binfmt_misc is called that has the kernel run programs of this platform; `None` for architectures
+    /// that have none.
+    pub fn binfmt(&self) -> Option<&'static str> {
+        Some(match self.arch.as_str() {
+            "amd64" => "qemu-x86_64",
+            "386" => "qemu-i386",
+            "arm64" => "qemu-aarch64",
+            "arm" => "qemu-arm",
+            "riscv64" => "qemu-riscv64",
+            "ppc64le" => "qemu-ppc64le",
+            "s390x" => "qemu-s390x",
+            _ => return None,
+        })
+    }
+
+    /// Whether who runs programs of this platform runs those of another: the same one, or any variant if this one names none.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.os == other.os && self.arch == other.arch && (self.variant.is_none() || self.variant == other.variant)
+    }
+
     /// The platform that a document spells in parts; `None` when it leaves the system or the architecture open.
     pub fn from_parts(os: &str, arch: &str, variant: Option<&str>) -> Option<Self> {
         if os.is_empty() || arch.is_empty() {

@@ -93,6 +93,9 @@ pub struct SubmitRequest {
     /// Platforms of all images, whatever the configuration says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<Platform>,
+    /// Platforms whose programs its commands are, each with an image that has such.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<(ImageName, Platform)>,
     /// Whether the commit is a snapshot of uncommitted work.
     pub dev: bool,
     /// How many images may be under way at once; `None` = no limit.

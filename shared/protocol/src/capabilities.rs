@@ -10,7 +10,7 @@ use slipway_oci::Platform;
 pub struct Capabilities {
     /// What runs its jobs: `docker`, ….
     pub backend: String,
-    /// Platforms that it builds for; empty = any.
+    /// Platforms whose programs it runs, by itself or by emulation; empty = any.
     pub platforms: Vec<Platform>,
     /// Networks that the commands of its jobs can have: `default`, `host`, `none`; empty = any.
     pub networks: Vec<String>,
@@ -22,13 +22,21 @@ pub struct Capabilities {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Capabilities {
+    /// Whether it runs programs of a platform.
+    pub fn runs(&self, platform: &str) -> bool {
+        let wanted = platform.parse::<Platform>();
+        self.platforms.is_empty() || wanted.is_ok_and(|wanted| self.platforms.iter().any(|known| known.covers(&wanted)))
+    }
+}
+
 /// What a job needs of a worker.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Requirements {
     /// What must run it; `None` = anything.
     pub backend: Option<String>,
-    /// What it is built for, as text; `None` = it does not matter.
+    /// Whose programs it runs, as text; `None` = it runs none.
     pub platform: Option<String>,
     /// The network that its commands see; `None` = it runs none.
     pub network: Option<String>,
@@ -47,10 +55,7 @@ impl Requirements {
         if let Some(backend) = self.backend.as_ref().filter(|backend| **backend != worker.backend) {
             missing.push(format!("backend {backend}"));
         }
-        let builds = |platform: &str| {
-            worker.platforms.is_empty() || worker.platforms.iter().any(|known| known.to_string() == platform)
-        };
-        if let Some(platform) = self.platform.as_ref().filter(|platform| !builds(platform)) {
+        if let Some(platform) = self.platform.as_ref().filter(|platform| !worker.runs(platform)) {
             missing.push(format!("platform {platform}"));
         }
         let has = |network: &String| worker.networks.is_empty() || worker.networks.contains(network);
@@ -95,6 +100,7 @@ mod tests {
         };
         assert_eq!(needs(|_| {}), "");
         assert_eq!(needs(|needs| needs.platform = Some("linux/arm64".to_owned())), "");
+        assert_eq!(needs(|needs| needs.platform = Some("linux/arm64/v8".to_owned())), "");
         assert_eq!(needs(|needs| needs.platform = Some("linux/amd64".to_owned())), "platform linux/amd64");
         assert_eq!(needs(|needs| needs.network = Some("none".to_owned())), "");
         assert_eq!(needs(|needs| needs.network = Some("default".to_owned())), "the network default for commands");

@@ -11,9 +11,21 @@ use slipway_oci::{
 use slipway_process::{Clock, SystemClock};
 
 use crate::{
-    CopyError, Mirror, RegistryError, Upload, auth::Auth, blobs, connections::Connections, copy,
-    credentials::Credentials, download, manifests, mirrors::Mirrors, pages, recent::Recent, resolve,
-    transport::Transport, uploads, vendors::Vendor,
+    CopyError, Mirror, RegistryError, Removed, Upload,
+    auth::Auth,
+    blobs,
+    connections::Connections,
+    copy,
+    credentials::Credentials,
+    download::{self, Pieces, Rest},
+    manifests,
+    mirrors::Mirrors,
+    pages,
+    recent::Recent,
+    resolve,
+    transport::Transport,
+    uploads,
+    vendors::Vendor,
 };
 
 /// How a client is set up.
@@ -151,6 +163,12 @@ impl Client {
         manifests::delete(self, repo, digest).await
     }
 
+    /// Deletes what a tag or digest (`selector`) names: a digest takes all tags of the manifest along, a tag goes alone.
+    /// Not every registry takes both, or either.
+    pub async fn remove(&self, repo: &Repo, selector: &str) -> Result<Removed, RegistryError> {
+        manifests::remove(self, repo, selector).await
+    }
+
     /// The size of a blob; `None` when it is not in this repository.
     pub async fn head_blob(&self, repo: &Repo, digest: &BlobDigest) -> Result<Option<u64>, RegistryError> {
         blobs::size(self, repo, digest).await
@@ -184,6 +202,22 @@ impl Client {
         download::start(self, repo, digest, None).await
     }
 
+    /// What is left of a blob that was read before.
+    pub(crate) async fn blob_rest(
+        &self,
+        repo: &Repo,
+        digest: &BlobDigest,
+        rest: Rest,
+    ) -> Result<Pieces, RegistryError> {
+        if self.mirrored {
+            let begin = |at: Repo| async move { download::rest(self, &at, digest, rest).await.map(Some) };
+            if let Some(begun) = self.mirrors.first(repo, begin).await {
+                return Ok(begun);
+            }
+        }
+        download::rest(self, repo, digest, rest).await
+    }
+
     /// Makes a blob of one repository known in another on the same registry; `false` when the registry would rather
     /// have it uploaded.
     pub async fn mount_blob(&self, from: &Repo, to: &Repo, digest: &BlobDigest) -> Result<bool, RegistryError> {
@@ -199,7 +233,15 @@ impl Client {
         copy::blob(self, from, to, blob).await
     }
 
-    /// The same with the config and all layers of an image; its manifest is for the caller to store.
+    /// The same without looking whether it is there, or could be mounted.
+    ///
+    /// # Errors
+    /// As [`copy_blob`](Self::copy_blob).
+    pub async fn send_blob(&self, from: &Repo, to: &Repo, digest: &BlobDigest) -> Result<(), CopyError> {
+        copy::send(self, from, to, digest).await
+    }
+
+    /// [`copy_blob`](Self::copy_blob) with the config and all layers of an image; its manifest is for the caller to store.
     ///
     /// # Errors
     /// As [`copy_blob`](Self::copy_blob).

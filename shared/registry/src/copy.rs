@@ -2,11 +2,18 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
 use slipway_oci::{
-    Repo,
+    BlobDigest, Repo,
     manifest::{Descriptor, Manifest},
 };
 
-use crate::{Client, RegistryError};
+use crate::{
+    Client, RegistryError,
+    download::Pieces,
+    uploads::{
+        feed::read_error,
+        relay::{Relayed, relay},
+    },
+};
 
 /// Blobs of one image that are on their way at once.
 const AT_ONCE: usize = 4;
@@ -52,33 +59,45 @@ pub(crate) async fn blob(client: &Client, from: &Repo, to: &Repo, blob: &Descrip
     if from.host == to.host && matches!(client.mount_blob(from, to, &blob.digest).await, Ok(true)) {
         return Ok(());
     }
-    let (_, mut bytes) = client.blob_stream(from, &blob.digest).await.map_err(CopyError::Source)?;
+    send(client, from, to, &blob.digest).await
+}
+
+/// Brings a blob to a repository that lacks it.
+pub(crate) async fn send(client: &Client, from: &Repo, to: &Repo, digest: &BlobDigest) -> Result<(), CopyError> {
+    let (size, bytes) = client.blob_stream(from, digest).await.map_err(CopyError::Source)?;
+    let sent = if size > client.vendor(to).one_request() {
+        match relay(client, (from, to), digest, (size, bytes)).await {
+            Ok(Relayed::Stored) => Ok(()),
+            Ok(Relayed::Refused) => {
+                let (_, bytes) = client.blob_stream(from, digest).await.map_err(CopyError::Source)?;
+                in_chunks(client, to, digest, bytes).await
+            }
+            Err(error) => Err(error),
+        }
+    } else {
+        in_chunks(client, to, digest, bytes).await
+    };
+    sent.map_err(|error| match error {
+        // Other bytes than it was told of: they were read so.
+        CopyError::Target(RegistryError::Corrupt(why)) => {
+            let why = format!("copy blob {digest} of {from}: it is not what its digest says: {why}");
+            CopyError::Source(RegistryError::Corrupt(why))
+        }
+        error => error,
+    })
+}
+
+/// Sends a blob in pieces that are held until the registry has them, the last of which may be all.
+async fn in_chunks(client: &Client, to: &Repo, digest: &BlobDigest, mut bytes: Pieces) -> Result<(), CopyError> {
     let mut upload = client.start_upload(to).await.map_err(CopyError::Target)?;
     loop {
         match bytes.try_next().await {
             Ok(Some(piece)) => upload.write(piece).await.map_err(CopyError::Target)?,
-            Ok(None) => break,
+            Ok(None) => return upload.finish(digest).await.map_err(CopyError::Target),
             Err(error) => {
                 upload.cancel().await;
-                return Err(CopyError::Source(read_error(from, blob, error)));
+                return Err(CopyError::Source(read_error(error)));
             }
         }
-    }
-    match upload.finish(&blob.digest).await {
-        Ok(()) => Ok(()),
-        // Other bytes than it was told of: they were read so.
-        Err(RegistryError::Corrupt(why)) => {
-            let why = format!("copy blob {} of {from}: it is not what its digest says: {why}", blob.digest);
-            Err(CopyError::Source(RegistryError::Corrupt(why)))
-        }
-        Err(error) => Err(CopyError::Target(error)),
-    }
-}
-
-/// What ended a stream too early.
-fn read_error(from: &Repo, blob: &Descriptor, error: std::io::Error) -> RegistryError {
-    match error.downcast::<RegistryError>() {
-        Ok(error) => error,
-        Err(error) => RegistryError::Unavailable(format!("read blob {} of {from}: {error}", blob.digest)),
     }
 }

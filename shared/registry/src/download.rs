@@ -35,6 +35,16 @@ struct Download {
     origin: Option<(Call, Arc<Mirrors>)>,
 }
 
+/// The bytes of a blob: exactly so many, or an error.
+pub(crate) type Pieces = BoxStream<'static, io::Result<Bytes>>;
+
+/// Where a stream begins in a blob whose size is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    pub(crate) size: u64,
+    pub(crate) position: u64,
+}
+
 /// The size of a blob and its bytes: exactly so many, or an error. `origin` is where to go on when `repo` is in a mirror
 /// that fails.
 pub(crate) async fn start(
@@ -42,7 +52,7 @@ pub(crate) async fn start(
     repo: &Repo,
     digest: &BlobDigest,
     origin: Option<&Repo>,
-) -> Result<(u64, BoxStream<'static, io::Result<Bytes>>), RegistryError> {
+) -> Result<(u64, Pieces), RegistryError> {
     let call = blob_call(Method::GET, repo, digest, "read")?;
     let response = client.transport().send(&call).await?;
     let size = match content_length(response.headers()) {
@@ -56,17 +66,53 @@ pub(crate) async fn start(
     let transport = client.shared_transport();
     let patience = Patience::default();
     let download = Download { transport, call, response, size, position: 0, skip: 0, patience, origin };
-    let pieces = try_unfold(download, |mut download| async move {
-        match download.next().await {
-            Ok(Some(piece)) => Ok(Some((piece, download))),
-            Ok(None) => Ok(None),
-            Err(error) => Err(io::Error::other(error)),
-        }
-    });
-    Ok((size, pieces.boxed()))
+    Ok((size, download.pieces()))
+}
+
+/// The bytes of a blob from some position on, of the registry itself.
+pub(crate) async fn rest(
+    client: &Client,
+    repo: &Repo,
+    digest: &BlobDigest,
+    Rest { size, position }: Rest,
+) -> Result<Pieces, RegistryError> {
+    let call = blob_call(Method::GET, repo, digest, "read")?;
+    let from_there = from(&call, position)?;
+    let response = client.transport().send(&from_there).await?;
+    let skip = before(&call, &response, position)?;
+    let transport = client.shared_transport();
+    let patience = Patience::default();
+    Ok(Download { transport, call, response, size, position, skip, patience, origin: None }.pieces())
+}
+
+/// A call that asks for what comes from a position on.
+fn from(call: &Call, position: u64) -> Result<Call, RegistryError> {
+    let range = HeaderValue::from_str(&format!("bytes={position}-"))
+        .map_err(|_| RegistryError::Refused(call.say("its position cannot stand in a header")))?;
+    Ok(call.clone().header(RANGE, range))
+}
+
+/// How many bytes an answer has before the position that was asked for.
+fn before(call: &Call, response: &Response, position: u64) -> Result<u64, RegistryError> {
+    let first = first_byte(response, position);
+    position.checked_sub(first).ok_or_else(|| {
+        let what = format_args!("asked from byte {position} on, it went on at {first}");
+        RegistryError::Corrupt(call.say(what))
+    })
 }
 
 impl Download {
+    fn pieces(self) -> Pieces {
+        let pieces = try_unfold(self, |mut download| async move {
+            match download.next().await {
+                Ok(Some(piece)) => Ok(Some((piece, download))),
+                Ok(None) => Ok(None),
+                Err(error) => Err(io::Error::other(error)),
+            }
+        });
+        pieces.boxed()
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             if self.position == self.size {
@@ -125,14 +171,8 @@ impl Download {
 
     /// Asks for the rest, once.
     async fn go_on(&mut self) -> Result<(), Trouble> {
-        let range = HeaderValue::from_str(&format!("bytes={}-", self.position))
-            .map_err(|_| RegistryError::Refused(self.call.say("its position cannot stand in a header")))?;
-        let response = self.transport.attempt(&self.call.clone().header(RANGE, range)).await?;
-        let first = first_byte(&response, self.position);
-        self.skip = self.position.checked_sub(first).ok_or_else(|| {
-            let what = format_args!("asked from byte {} on, it went on at {first}", self.position);
-            RegistryError::Corrupt(self.call.say(what))
-        })?;
+        let response = self.transport.attempt(&from(&self.call, self.position)?).await?;
+        self.skip = before(&self.call, &response, self.position)?;
         self.response = response;
         Ok(())
     }

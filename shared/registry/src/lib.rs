@@ -5,8 +5,8 @@
 //! Reading order:
 //!
 //! 1. [`client`], what callers see, and [`error`], what they can do about failures.
-//! 2. One file per noun of the API: `manifests`, `blobs`, `download`, `uploads`, `copy` (from one repository to
-//!    another), `pages` (of tags), `resolve` (from a reference to an image).
+//! 2. One file per noun of the API: `manifests`, `blobs`, `download`, `uploads` (`uploads::relay` for what lies at another
+//!    registry), `copy` (from one repository to another), `pages` (of tags), `resolve` (from a reference to an image).
 //! 3. The way to a registry: `call` (one request as it is meant), `transport` (scheme, proof, redirects, retries around
 //!    it), `retry` (when again), `answer` (error documents), `scheme` (which addresses may be asked), `connections`
 //!    (TLS, proxies), `recent` (what a late registry may not see yet).
@@ -50,6 +50,7 @@ mod vendors;
 pub use client::{Client, Options, RawManifest};
 pub use copy::CopyError;
 pub use error::RegistryError;
+pub use manifests::Removed;
 pub use mirrors::{Mirror, MirrorError};
 pub use uploads::Upload;
 pub use vendors::Vendor;

@@ -120,6 +120,33 @@ pub(crate) async fn delete(client: &Client, repo: &Repo, digest: &BlobDigest) ->
     Ok(())
 }
 
+/// What a registry did when it was asked to delete something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removed {
+    /// It is gone.
+    Done,
+    /// It was not there.
+    Absent,
+    /// The registry does not delete what is named so: a manifest by a tag, or anything at all.
+    Unsupported,
+}
+
+/// Deletes a manifest with all its tags, or a tag alone, as the selector says.
+pub(crate) async fn remove(client: &Client, repo: &Repo, selector: &str) -> Result<Removed, RegistryError> {
+    let (call, digest) = manifest_call(Method::DELETE, repo, selector, "delete")?;
+    let call = call.expect(&[StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::BAD_REQUEST]);
+    let status = client.transport().send(&call).await?.status();
+    match &digest {
+        Some(digest) => client.recent().remove(repo, digest),
+        None => client.recent().remove_name(repo, selector),
+    }
+    Ok(match status {
+        StatusCode::NOT_FOUND => Removed::Absent,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => Removed::Unsupported,
+        _ => Removed::Done,
+    })
+}
+
 fn manifest_call(
     method: Method,
     repo: &Repo,

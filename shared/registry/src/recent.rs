@@ -77,6 +77,12 @@ impl Recent {
         stored.get(&(repo.clone(), name.to_owned())).is_some_and(|(_, until)| now < *until)
     }
 
+    /// A name was taken off something.
+    pub(crate) fn remove_name(&self, repo: &Repo, name: &str) {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.remove(&(repo.clone(), name.to_owned()));
+    }
+
     /// Something was deleted, with all its names.
     pub(crate) fn remove(&self, repo: &Repo, digest: &BlobDigest) {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,8 @@
 //! - the session is lost (a registry restarted, or took half a chunk and disowned it): a new one is opened if the bytes
 //!   sent so far are still at hand, which holds for the first [`REPLAY_LIMIT`] bytes of a blob;
 //! - the last answer is lost: the blob is there, or it is not, and then it is sent again in the same ways.
+//!
+//! A blob that lies at another registry is never at hand: [`relay`] reads it again from there instead.
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -25,6 +27,9 @@ use crate::{
     transport::content_digest,
     vendors::Vendor,
 };
+
+pub(crate) mod feed;
+pub(crate) mod relay;
 
 /// What a chunk has at most, even when the registry asks for more.
 const MAX_CHUNK: usize = 16 * 1024 * 1024;
@@ -195,21 +200,9 @@ impl Upload {
 
     /// Opens a new session and sends again what the lost one had.
     async fn restart(&mut self) -> Result<(), RegistryError> {
-        let lost = |why: &str| {
-            RegistryError::Unavailable(format!(
-                "upload a blob to {}: the registry lost the upload after {} bytes{why}; upload the blob again",
-                self.repo, self.sent
-            ))
-        };
-        self.restarts += 1;
-        if self.restarts > MAX_RESTARTS {
-            return Err(lost(", more than once"));
-        }
-        let Some(pieces) = self.replay.clone() else { return Err(lost("")) };
-        let lost_again = lost(", and again");
-        tracing::debug!(repo = %self.repo, sent = self.sent, "upload is begun again");
-        (self.session, self.chunk) = open(&self.client, &self.repo).await?;
-        self.sent = 0;
+        let Some(pieces) = self.replay.clone() else { return Err(self.lost("")) };
+        let lost_again = self.lost(", and again");
+        self.reopen().await?;
         for piece in &pieces {
             match self.deliver(piece).await? {
                 Delivery::Done => {}
@@ -217,6 +210,25 @@ impl Upload {
             }
         }
         Ok(())
+    }
+
+    /// Opens a new session, which has nothing yet, unless that was done too often.
+    async fn reopen(&mut self) -> Result<(), RegistryError> {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return Err(self.lost(", more than once"));
+        }
+        tracing::debug!(repo = %self.repo, sent = self.sent, "upload is begun again");
+        (self.session, self.chunk) = open(&self.client, &self.repo).await?;
+        self.sent = 0;
+        Ok(())
+    }
+
+    fn lost(&self, why: &str) -> RegistryError {
+        RegistryError::Unavailable(format!(
+            "upload a blob to {}: the registry lost the upload after {} bytes{why}; upload the blob again",
+            self.repo, self.sent
+        ))
     }
 
     /// Adds a chunk to the session, going on where it stopped when an answer was lost.
@@ -229,9 +241,7 @@ impl Upload {
             let call = self.patch(position, rest)?;
             let trouble = match self.client.transport().attempt(&call).await {
                 Ok(response) if response.status().is_success() => {
-                    self.session = location(&call, &response)?.unwrap_or_else(|| self.session.clone());
-                    let told = self.vendor.tells_progress();
-                    match if told { taken(response.headers(), position, end) } else { Some(end) } {
+                    match self.went_on(&call, &response, position, end)? {
                         Some(taken) => position = taken,
                         None => return Ok(Delivery::Lost),
                     }
@@ -257,11 +267,26 @@ impl Upload {
     }
 
     fn patch(&self, position: u64, bytes: Bytes) -> Result<Call, RegistryError> {
+        Ok(self.chunk(position, position + length(&bytes))?.body(bytes))
+    }
+
+    /// A call that sends the bytes from `start` to `end`, which it does not have yet.
+    fn chunk(&self, start: u64, end: u64) -> Result<Call, RegistryError> {
         let call = Call::new(Method::PATCH, &self.repo, "", "upload a blob to")?.at(&self.session).expect(LOST);
-        let range = format!("{position}-{}", position + length(&bytes) - 1);
-        let range = HeaderValue::from_str(&range)
-            .map_err(|_| RegistryError::Refused(call.say("its position cannot stand in a header")))?;
-        Ok(call.header(CONTENT_TYPE, OCTETS).header(CONTENT_RANGE, range).body(bytes))
+        let range = number(&call, format!("{start}-{}", end - 1))?;
+        Ok(call.header(CONTENT_TYPE, OCTETS).header(CONTENT_RANGE, range))
+    }
+
+    /// How far a chunk that was taken has brought the session; `None` when out of bounds.
+    fn went_on(
+        &mut self,
+        call: &Call,
+        response: &Response,
+        start: u64,
+        end: u64,
+    ) -> Result<Option<u64>, RegistryError> {
+        self.session = location(call, response)?.unwrap_or_else(|| self.session.clone());
+        Ok(if self.vendor.tells_progress() { taken(response.headers(), start, end) } else { Some(end) })
     }
 
     /// How far the session came, between `start` and `end`; `None` when it is gone or elsewhere.
@@ -352,6 +377,11 @@ fn range_end(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(RANGE)?.to_str().ok()?.trim();
     let last: u64 = text.strip_prefix("bytes=").unwrap_or(text).strip_prefix("0-")?.parse().ok()?;
     last.checked_add(1)
+}
+
+/// A number, or some, as the value of a header.
+fn number(call: &Call, text: String) -> Result<HeaderValue, RegistryError> {
+    HeaderValue::try_from(text).map_err(|_| RegistryError::Refused(call.say("its position cannot stand in a header")))
 }
 
 fn length(bytes: &Bytes) -> u64 {

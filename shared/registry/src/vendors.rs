@@ -3,11 +3,13 @@
 /// Which service a registry is of, as far as that makes a difference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Vendor {
-    /// One that keeps to the specification: Docker distribution, Harbor, GHCR, GitLab, ACR, Quay, Nexus, Docker Hub, zot.
+    /// One that keeps to the specification: Docker distribution, Harbor, GitLab, ACR, Quay, Nexus, Docker Hub, zot.
     #[default]
     Plain,
     /// Amazon's ECR.
     Ecr,
+    /// GitHub's container registry.
+    Ghcr,
     /// Google's Artifact Registry, and what was before it.
     Google,
 }
@@ -19,6 +21,8 @@ struct Traits {
     is_of: fn(&str) -> bool,
     /// Size of a chunk of an upload, in bytes. GHCR takes no more than 4 MiB; parts in ECR have at least 5, but for the last.
     chunk: usize,
+    /// What a chunk may grow to where its bytes need not be held: what proxies let through that take no more than 100 MB.
+    largest: u64,
     /// Whether the answer to a chunk tells how far the upload has come; else a chunk that was taken was taken whole.
     tells_progress: bool,
     /// Whether a blob may come in several requests; else in one, which cannot be resumed.
@@ -27,22 +31,39 @@ struct Traits {
 
 const MIB: usize = 1024 * 1024;
 
-const TABLE: [Traits; 3] = [
+const TABLE: [Traits; 4] = [
     Traits {
         vendor: Vendor::Ecr,
         is_of: |host| host == "public.ecr.aws" || (host.contains(".dkr.ecr.") && host.contains(".amazonaws.com")),
         chunk: 10 * MIB,
+        largest: 10 << 20,
         tells_progress: false,
+        takes_chunks: true,
+    },
+    Traits {
+        vendor: Vendor::Ghcr,
+        is_of: |host| host == "ghcr.io",
+        chunk: 4 * MIB,
+        largest: 4 << 20,
+        tells_progress: true,
         takes_chunks: true,
     },
     Traits {
         vendor: Vendor::Google,
         is_of: |host| host == "gcr.io" || host.ends_with(".gcr.io") || host.ends_with(".pkg.dev"),
         chunk: 4 * MIB,
-        tells_progress: true,
+        largest: u64::MAX,
+        tells_progress: false,
         takes_chunks: false,
     },
-    Traits { vendor: Vendor::Plain, is_of: |_| true, chunk: 4 * MIB, tells_progress: true, takes_chunks: true },
+    Traits {
+        vendor: Vendor::Plain,
+        is_of: |_| true,
+        chunk: 4 * MIB,
+        largest: 64 << 20,
+        tells_progress: true,
+        takes_chunks: true,
+    },
 ];
 
 impl Vendor {
@@ -54,6 +75,15 @@ impl Vendor {
 
     pub(crate) fn chunk(self) -> usize {
         self.row().chunk
+    }
+
+    /// The largest blob that goes as a whole, in one request that can be repeated.
+    pub(crate) fn one_request(self) -> u64 {
+        u64::try_from(self.chunk()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn largest(self) -> u64 {
+        self.row().largest
     }
 
     pub(crate) fn tells_progress(self) -> bool {
@@ -82,7 +112,8 @@ mod tests {
             ("Europe-Docker.pkg.dev", Vendor::Google),
             ("eu.gcr.io", Vendor::Google),
             ("gcr.io:443", Vendor::Google),
-            ("ghcr.io", Vendor::Plain),
+            ("ghcr.io", Vendor::Ghcr),
+            ("notghcr.io", Vendor::Plain),
             ("notgcr.io", Vendor::Plain),
             ("pkg.dev.example.org", Vendor::Plain),
             ("127.0.0.1:5000", Vendor::Plain),

@@ -202,6 +202,15 @@ impl StageBody {
             Self::Nothing | Self::Git(_) | Self::Imports(_) | Self::Respec(_) | Self::Copy(_) => false,
         }
     }
+
+    /// Whether commands run that are programs of the stage's platform.
+    pub fn runs_on_target(&self) -> bool {
+        match self {
+            Self::Shell { .. } => true,
+            Self::Dockerfile(input) => slipway_dockerfile::runs_on_target(&input.text),
+            Self::Nothing | Self::Git(_) | Self::Imports(_) | Self::Respec(_) | Self::Copy(_) => false,
+        }
+    }
 }
 
 /// A command and the line of `werf.yaml` it stands on.

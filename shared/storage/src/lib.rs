@@ -3,10 +3,11 @@
 //! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags) and [`index`] (what is kept
 //! of them between builds), [`beside`] (repositories beside the primary one), [`ledger`] (who was
 //! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
-//! imports will need) and the [`managed`] images under the [`names`] that werf gives them; [`transfer`] (stages from one repository to another). [`memory`] and [`conformance`] are for tests.
+//! imports will need) and the [`managed`] images under the [`names`] that werf gives them; [`transfer`] (stages from one repository to another); [`cleanup`] (less of a repository). [`memory`] and [`conformance`] are for tests.
 
 pub mod asked;
 pub mod beside;
+pub mod cleanup;
 pub mod conformance;
 pub mod index;
 pub mod journal;

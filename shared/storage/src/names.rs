@@ -30,9 +30,12 @@ pub const PROJECT: &str = "slipway-project";
 /// The tag that is moved whenever stages have changed, so that builds know whether a listing is still true.
 pub const INDEX: &str = "slipway-index";
 
+/// The tag that says when the repository was cleaned up last.
+pub const CLEANUP: &str = "cleanup";
+
 /// Whether a tag is one of ours that is no stage.
 pub fn is_record(tag: &str) -> bool {
-    [FINAL_REPO, INDEX, PROJECT].contains(&tag)
+    [FINAL_REPO, INDEX, PROJECT, CLEANUP].contains(&tag)
         || [MANAGED_IMAGE, COMMIT, IMPORT, CUSTOM_TAG, IMAGE_STAGES].iter().any(|prefix| tag.starts_with(prefix))
 }
 
@@ -61,6 +64,35 @@ pub fn commit_of(tag: &str, image: &str) -> Option<(CommitId, StageId)> {
     let rest = tag.strip_prefix(COMMIT)?.strip_prefix(&metadata_id(image))?.strip_prefix('_')?;
     let (commit, stage) = rest.split_once('_')?;
     Some((commit.parse().ok()?, stage.parse().ok()?))
+}
+
+/// What a tag tells of an image at a commit: what stands for the image's name, the commit and the stage; `None` when it
+/// tells something else.
+pub(crate) fn commit_record(tag: &str) -> Option<(u32, CommitId, StageId)> {
+    let mut words = tag.strip_prefix(COMMIT)?.splitn(3, '_');
+    let (image, commit, stage) = (words.next()?, words.next()?, words.next()?);
+    let number = u32::from_str_radix(image, 16).ok().filter(|number| format!("{number:x}") == image)?;
+    Some((number, commit.parse().ok()?, stage.parse().ok()?))
+}
+
+/// The tag that tells that.
+pub(crate) fn commit_tag(image: u32, commit: CommitId, stage: StageId) -> String {
+    format!("{COMMIT}{image:x}_{commit}_{stage}")
+}
+
+/// What stands for an image's name in the tags of its commits.
+pub(crate) fn image_number(image: &str) -> u32 {
+    u32::from_str_radix(&metadata_id(image), 16).unwrap_or_default()
+}
+
+/// Whether a tag is that of a record about a custom tag.
+pub(crate) fn is_custom_record(tag: &str) -> bool {
+    tag.starts_with(CUSTOM_TAG)
+}
+
+/// Whether a tag is that of a note of an image's stages.
+pub(crate) fn is_image_note(tag: &str) -> bool {
+    tag.starts_with(IMAGE_STAGES)
 }
 
 /// Whether a tag is that of an import's checksum.

@@ -21,8 +21,8 @@ use crate::{StorageError, names, notices::Notices, repo::from_registry, tags::Ta
 pub(crate) const PROJECT: &str = "werf";
 const FINAL_REPO: &str = "slipway.final-repo";
 const IMPORT_ID: &str = "import-source-id";
-const IMPORT_STAGE: &str = "source-stage-id";
-const IMPORT_CHECKSUM: &str = "checksum";
+pub(crate) const IMPORT_STAGE: &str = "source-stage-id";
+pub(crate) const IMPORT_CHECKSUM: &str = "checksum";
 /// Why a stage is rejected.
 pub(crate) const REJECTED_WHY: &str = "slipway-rejected-because";
 /// What is kept of a reason, in characters.

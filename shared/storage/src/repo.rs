@@ -3,7 +3,7 @@
 //! The tags are the index ([`TagIndex`]), the labels in the image configs the records. A record that was read once is
 //! kept with the digest of its manifest, and so is one that was tagged here; who asks for fresh news pays one HEAD for it.
 
-mod images;
+pub(crate) mod images;
 mod place;
 mod werfs;
 mod whole;

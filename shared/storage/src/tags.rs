@@ -201,7 +201,8 @@ impl TagIndex {
         let before = before.filter_map(|tag| tag.parse::<StageId>().ok());
         let vanished = known.vanished.iter().copied().filter(|id| id.digest == digest);
         let is_gone = |id: &StageId| !here.contains(id) && !known.has(&names::rejected(*id));
-        let found = before.chain(vanished).find(is_gone);
+        // Where repositories are cleaned up as they ought to be, stages that were there go. Their records go first.
+        let found = before.chain(vanished).find(is_gone).filter(|_| !known.has(names::CLEANUP));
         if found.is_some() || !here.is_empty() {
             return found;
         }

@@ -16,7 +16,7 @@ use slipway_oci::{
     BlobDigest, Repo,
     manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST},
 };
-use slipway_registry::{RegistryError, Upload};
+use slipway_registry::{CopyError, RegistryError, Upload};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Shared, error, kept, pipe};
@@ -207,26 +207,14 @@ async fn elsewhere(shared: &Shared, places: &[Place], to: &Repo) -> Result<Optio
 /// From one registry to another, as it is: the receiving one verifies it. `false` when the first does not give it.
 async fn copy(shared: &Shared, place: &Place, to: &Repo) -> Result<bool, RegistryError> {
     // What was pulled from a mirror may be had from there only.
-    let started = shared.client.pulling().blob_stream(&place.repo, &place.descriptor.digest).await;
-    let mut bytes = match started {
-        Ok((_, bytes)) => bytes,
-        Err(error) => {
+    match shared.client.pulling().send_blob(&place.repo, to, &place.descriptor.digest).await {
+        Ok(()) => Ok(true),
+        Err(CopyError::Source(error)) => {
             tracing::debug!("take a layer from {}: {error}", place.repo);
-            return Ok(false);
+            Ok(false)
         }
-    };
-    let mut upload = shared.client.start_upload(to).await?;
-    while let Some(piece) = bytes.next().await {
-        match piece {
-            Ok(piece) => upload.write(piece).await?,
-            Err(error) => {
-                upload.cancel().await;
-                tracing::debug!("take a layer from {}: {error}", place.repo);
-                return Ok(false);
-            }
-        }
+        Err(CopyError::Target(error)) => Err(error),
     }
-    upload.finish(&place.descriptor.digest).await.map(|()| true)
 }
 
 /// Packs, digests, compresses, digests and sends a layer, all at the same time.

@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use slipway_client::Client;
+use slipway_config::ImageName;
 use slipway_oci::{Platform, Repo};
 use slipway_process::random_id;
 use slipway_protocol::{BuildName, SecretValues, SubmitRequest, secrets as protocol_secrets};
@@ -80,12 +81,24 @@ pub(super) fn request(session: &Session, flags: &Flags, project: &Project, parts
     }
 }
 
+/// What is asked of a cluster.
+pub(super) struct Asked {
+    pub(super) graph: Graph,
+    pub(super) settings: Settings,
+    pub(super) sources: Sources,
+    pub(super) secrets: SecretValues,
+    /// Of all images, whatever the configuration says.
+    pub(super) platforms: Vec<Platform>,
+    /// Platforms whose programs are run, each with an image.
+    pub(super) commands: Vec<(ImageName, Platform)>,
+}
+
 /// A build as a cluster is asked for it; says where it runs, and its plan.
 pub(super) fn cluster_request(
     session: &Session,
     flags: &Flags,
     project: &Project,
-    (graph, settings, sources, mut given, platforms): (Graph, Settings, Sources, SecretValues, Vec<Platform>),
+    Asked { graph, settings, sources, secrets: mut given, platforms, commands }: Asked,
     (client, repo): (&Client, &Repo),
 ) -> Result<ClusterRequest, Failure> {
     let name = format!("{}-{}", timestamp::day(session.world.clock.unix_millis()), &random_id()[..12]);
@@ -117,6 +130,7 @@ pub(super) fn cluster_request(
         project_dir: settings.project_dir,
         platform: settings.platform,
         platforms,
+        commands,
         dev: settings.dev,
         parallel: flags.building.cluster_limit.map(usize::from),
         requires: flags.requires.clone(),

@@ -7,6 +7,7 @@ mod http;
 mod opening;
 mod overlays;
 mod reading;
+mod references;
 mod snapshots;
 mod status;
 mod submodules;

@@ -6,6 +6,7 @@ mod faults;
 mod mirrors;
 mod pages;
 mod real;
+mod relay;
 mod transfers;
 mod vendors;
 

@@ -10,9 +10,9 @@ use crate::{StorageError, names, records::PROJECT, repo::from_registry, tiny};
 /// What stands in a tag for `DIGEST-TIMESTAMP`, which is known last.
 pub const CONTENT_BASED_TAG: &str = "%image_content_based_tag%";
 /// The label that says to which stage or index a tag was given.
-const STAGE: &str = "stage-id";
+pub(crate) const STAGE: &str = "stage-id";
 /// The label that says which tag it is.
-const TAG: &str = "tag";
+pub(crate) const TAG: &str = "tag";
 
 /// The further tags of the images of one build.
 #[derive(Clone, Debug)]

@@ -21,6 +21,13 @@ use crate::{
 
 /// Under this name the manifest holds the stages.
 const STAGES: &str = "slipway.stages";
+/// The stages that such a note names; `None` when it cannot be read.
+pub(crate) fn noted(manifest: &[u8]) -> Option<Vec<StageId>> {
+    let text = Manifest::parse(manifest).ok()?.annotations.remove(STAGES)?;
+    let notes: Vec<Note> = serde_json::from_str(&text).ok()?;
+    Some(notes.into_iter().map(|note| note.stage.id).collect())
+}
+
 /// More stages than an image has.
 const MOST: usize = 64;
 

@@ -28,6 +28,7 @@ struct Counted {
     requests: Vec<String>,
     refusal: Option<StatusCode>,
     immutable: bool,
+    keeps_all: bool,
 }
 
 impl Fake {
@@ -53,6 +54,11 @@ impl Fake {
     /// From now on, a tag cannot be moved.
     pub(crate) fn make_immutable(&self) {
         self.state.lock().unwrap().immutable = true;
+    }
+
+    /// From now on, nothing can be deleted.
+    pub(crate) fn keep_all(&self) {
+        self.state.lock().unwrap().keeps_all = true;
     }
 
     /// Takes a tag away, as other programs do.
@@ -92,6 +98,9 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
     state.requests.push(format!("{method} {path}"));
     if let Some(status) = state.refusal {
         return status.into_response();
+    }
+    if method == Method::DELETE && state.keeps_all {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     let (rest, last) = path.rsplit_once('/').unwrap_or_default();
     if method == Method::POST {

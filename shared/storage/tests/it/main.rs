@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod beside;
+mod cleanup;
 mod crash;
 mod fake;
 mod index;

@@ -212,7 +212,7 @@ async fn a_refusal_says_what_to_do() {
     tasks.shut_down().await;
 }
 
-fn input(add: &str, include: &[&str]) -> ImportInput {
+pub(crate) fn input(add: &str, include: &[&str]) -> ImportInput {
     let at = ImageAt {
         repo: Repo { host: String::new(), path: "shop".to_owned() },
         digest: slipway_oci::BlobDigest::of(b""),

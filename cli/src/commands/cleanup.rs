@@ -1,0 +1,139 @@
+//! `slipway cleanup` and `slipway purge`: less of a project's repositories.
+
+mod in_use;
+mod meter;
+mod places;
+pub(crate) mod purge;
+mod references;
+mod report;
+
+use slipway_cleanup::{Hit, ImageHistory, Reason};
+use slipway_config::{Cleanup, Config};
+use slipway_digest::Millis;
+use slipway_storage::cleanup::{Done, Plan, Wanted, judge, work};
+use std::collections::BTreeMap;
+
+use super::session::Session;
+use crate::{
+    failure::{Exit, Failure},
+    flags::{
+        cleanup::{KEEP_HOURS, REPORT_PATH, SAVE_REPORT, WITHOUT_KUBE},
+        host::DRY_RUN,
+    },
+    project::Project,
+};
+use meter::Meter;
+use places::Places;
+
+/// How long stages are kept for being new, in hours, unless said otherwise.
+const HOURS: u64 = 2;
+
+/// Cleans up.
+pub(crate) async fn run(session: Session) -> Result<(), Failure> {
+    let cleaning = Box::pin(clean(&session));
+    session.world.interrupted.run_until_cancelled(cleaning).await.ok_or_else(Failure::interrupted)?
+}
+
+async fn clean(session: &Session) -> Result<(), Failure> {
+    let (project, config) = session.open().await?;
+    let said = config.cleanup.as_ref();
+    if said.is_some_and(|cleanup| cleanup.disable) {
+        session.printer.info("Nothing is deleted: the configuration says `cleanup.disable: true`");
+        return Ok(());
+    }
+    kubernetes(session, said)?;
+    let places = Places::open(session, &config.project)?;
+    let _lock = places.lock(session).await?;
+    let references = references::find(session, &project, &config).await?;
+    let listed = places.list(session).await?;
+    let (images, hits) = reached(session, &project, &config, (&listed.primary, references)).await?;
+    let (hours, now) = (hours(session, said)?, Millis(session.world.clock.unix_millis()));
+    let in_use = in_use::read(session, &places)?;
+    let wanted = Wanted { images, hits, in_use, hours, now };
+    let meter = Meter::new(session);
+    let last = places.last.as_ref().zip(listed.last.as_ref());
+    let plan = judge((&places.primary, &listed.primary), last, &wanted, &|progress| meter.tell(progress)).await?;
+    plan.warnings.iter().for_each(|warning| session.printer.warn(warning));
+    if session.values.switch(&DRY_RUN) {
+        session.printer.data(report::tree(&places, &plan).as_bytes())?;
+        return save(session, &report::json(&places, &plan, None));
+    }
+    session.printer.info(&format!("Deleting from {}: {}", places.names(), report::numbers(&plan)));
+    let both = (&places.primary, places.last.as_ref());
+    let done = work(both, &plan, now, &|progress| meter.tell(progress)).await?;
+    save(session, &report::json(&places, &plan, Some(&done)))?;
+    finish(session, &plan, &done)
+}
+
+/// Says what was done; fails when something was not.
+fn finish(session: &Session, plan: &Plan, done: &Done) -> Result<(), Failure> {
+    for (going, why) in &done.failed {
+        session.printer.warn(&format!("the {} {} is still there: {why}", going.kind, going.tag));
+    }
+    let stays = plan.keeping.kept().count();
+    session.printer.info(&format!("{} tags are deleted, {stays} stages stay", done.removed.len()));
+    match done.failed.len() {
+        0 => Ok(()),
+        number => {
+            let error = anyhow::anyhow!("{number} tags could not be deleted; the next cleanup tries them again");
+            Err(Failure { exit: Exit::Failed, error })
+        }
+    }
+}
+
+/// What runs in Kubernetes cannot be asked for yet: that is never passed over in silence.
+fn kubernetes(session: &Session, said: Option<&Cleanup>) -> Result<(), Failure> {
+    if session.values.switch(&WITHOUT_KUBE) || said.is_some_and(|cleanup| cleanup.disable_kubernetes_policy) {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow::anyhow!(
+        "not supported yet: asking Kubernetes which images run; give --without-kube (or `cleanup.disableKubernetesBasedPolicy: \
+         true`), and name what runs by --images-in-use FILE"
+    )))
+}
+
+/// What branches and tags lead to; nothing when the configuration does not want that.
+async fn reached(
+    session: &Session,
+    project: &Project,
+    config: &Config,
+    (listed, references): (&slipway_storage::cleanup::Listed, Option<references::Found>),
+) -> Result<(Vec<ImageHistory>, BTreeMap<Hit, Reason>), Failure> {
+    let names: Vec<String> = config.images.iter().flat_map(|image| &image.names).map(|name| name.0.clone()).collect();
+    let images = listed.histories(&names);
+    let Some(references) = references else { return Ok((images, BTreeMap::new())) };
+    let repository = project.repository.clone();
+    session.blocking(move || references.hits(&repository, images)).await
+}
+
+/// For how many hours stages are kept for being new.
+fn hours(session: &Session, said: Option<&Cleanup>) -> Result<u64, Failure> {
+    let configured = said.map_or(HOURS, |cleanup| match cleanup.disable_built_within_policy {
+        true => 0,
+        false => cleanup.keep_built_within_hours,
+    });
+    let hours = match session.values.number(&KEEP_HOURS) {
+        None => configured,
+        Some(hours) => u64::try_from(hours).map_err(|_| {
+            let spelled = session.values.spelling(&KEEP_HOURS);
+            Failure::usage(anyhow::anyhow!("{spelled}: {hours} is no number of hours"))
+        })?,
+    };
+    if hours == 0 {
+        session.printer.warn(
+            "no stage is kept for being new: a build on another host that runs now may lose stages that it has just stored or \
+             found, and must then be run again",
+        );
+    }
+    Ok(hours)
+}
+
+/// Writes the report, if one is wanted.
+fn save(session: &Session, report: &str) -> Result<(), Failure> {
+    if !session.values.switch(&SAVE_REPORT) {
+        return Ok(());
+    }
+    let path = session.here.join(session.values.text(&REPORT_PATH).unwrap_or_default());
+    std::fs::write(&path, report)
+        .map_err(|error| Failure::from(anyhow::anyhow!("write the report {}: {error}", path.display())))
+}

@@ -1,0 +1,41 @@
+//! What is deleted from repositories, and how it is told.
+
+use super::flag::{CLEANING, CommandName, Flag, Werf};
+
+const CLEANUP: &[CommandName] = &[CommandName::Cleanup];
+
+pub(crate) const WITHOUT_KUBE: Flag =
+    Flag::switch("without-kube", "Do not ask Kubernetes which images run; they may be deleted").on(CLEANUP);
+pub(crate) const KEEP_HOURS: Flag = Flag::number(
+    "keep-stages-built-within-last-n-hours",
+    "HOURS",
+    "Keep all stages that are not older than this; 0: none for that; by default as the configuration has it, or 2",
+)
+.on(CLEANUP);
+pub(crate) const IMAGES_IN_USE: Flag = Flag::list(
+    "images-in-use",
+    "FILE",
+    "File with names of images that run and must stay, one a line, such as `REPO:TAG` or `REPO@DIGEST`",
+)
+.werf(Werf::Absent)
+.on(CLEANUP);
+pub(crate) const SAVE_REPORT: Flag =
+    Flag::switch("save-cleanup-report", "Write a report of what stays and what went, as JSON")
+        .werf(Werf::Absent)
+        .on(CLEANUP);
+pub(crate) const REPORT_PATH: Flag = Flag::text("cleanup-report-path", "FILE", "Where the report is written")
+    .werf(Werf::Absent)
+    .default(".slipway-cleanup-report.json")
+    .on(CLEANUP);
+pub(crate) const PARALLEL: Flag =
+    Flag::switch("parallel", "Send several requests at the same time").short('p').default("true").on(CLEANING);
+pub(crate) const PARALLEL_LIMIT: Flag = Flag::number(
+    "parallel-tasks-limit",
+    "N",
+    "Most requests at the same time; fewer where a registry limits how many it takes; 0 or less: 64",
+)
+.default("10")
+.on(CLEANING);
+
+pub(super) const FLAGS: &[Flag] =
+    &[WITHOUT_KUBE, KEEP_HOURS, IMAGES_IN_USE, SAVE_REPORT, REPORT_PATH, PARALLEL, PARALLEL_LIMIT];

@@ -1,0 +1,204 @@
+//! Cleaning up repositories, from the command line.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::Result;
+use slipway_e2e::{Built, Run, Setup};
+
+/// Keeps the newest image of every branch.
+const NEWEST: &str = "cleanup:\n  keepPolicies:\n  - references: {branch: /.*/}\n    imagesPerReference: {last: 1}\n";
+const IMAGE: &str = "image: app\nfrom: BASE\nfromCacheVersion: VERSION\ngit: [{add: /src, to: /src}]\n";
+
+/// A project with an `origin`.
+struct World {
+    setup: Setup,
+    origin: PathBuf,
+    _place: tempfile::TempDir,
+}
+
+impl World {
+    fn new(name: &str) -> Result<Option<Self>> {
+        let Some(setup) = Setup::new(name, IMAGE)? else { return Ok(None) };
+        let place = tempfile::tempdir()?;
+        let origin = place.path().join("origin.git");
+        setup.project.git(&["init", "--quiet", "--bare", origin.to_str().expect("UTF-8")])?;
+        setup.project.git(&["remote", "add", "origin", origin.to_str().expect("UTF-8")])?;
+        Ok(Some(Self { setup, origin, _place: place }))
+    }
+
+    /// Commits a configuration and a file, pushes that to a branch, and builds it.
+    fn build(&self, documents: &str, version: &str, branch: &str, more: &[&str]) -> Result<Built> {
+        self.commit(documents, version, branch)?;
+        self.setup.project.build(&[&["--repo", &self.setup.repo()], more].concat())
+    }
+
+    fn commit(&self, documents: &str, version: &str, branch: &str) -> Result<()> {
+        let project = &self.setup.project;
+        project.write("src/file", version)?;
+        project.config(&documents.replace("VERSION", &format!("'{version}'")))?;
+        let whole = std::fs::read_to_string(project.path().join("werf.yaml"))?;
+        project.write("werf.yaml", whole.replacen("---", &format!("{NEWEST}---"), 1))?;
+        project.commit(version)?;
+        project.git(&["push", "--quiet", "--force", "origin", &format!("HEAD:refs/heads/{branch}")]).map(drop)
+    }
+
+    fn cleanup(&self, more: &[&str]) -> Result<Run> {
+        self.cleanup_with(more, &[])
+    }
+
+    fn cleanup_with(&self, more: &[&str], variables: &[(&str, &str)]) -> Result<Run> {
+        let arguments = ["cleanup", "--repo", &self.setup.repo(), "--without-kube"];
+        self.setup.project.slipway_with(&[&arguments, more].concat(), variables)
+    }
+
+    fn cleaned(&self, more: &[&str]) -> Result<Run> {
+        let run = self.cleanup(more)?;
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        Ok(run)
+    }
+
+    fn tags(&self) -> Result<BTreeSet<String>> {
+        Ok(slipway_e2e::registry::tags(&self.setup.repo())?.into_iter().collect())
+    }
+
+    fn with(&self, prefix: &str) -> Result<usize> {
+        Ok(self.tags()?.iter().filter(|tag| tag.starts_with(prefix)).count())
+    }
+
+    fn stages(&self) -> Result<BTreeSet<String>> {
+        Ok(self.tags()?.into_iter().filter(|tag| slipway_e2e::registry::is_stage(tag)).collect())
+    }
+}
+
+/// Keep for being new: nothing.
+const OLD: &str = "--keep-stages-built-within-last-n-hours=0";
+
+#[test]
+fn fixture_70_the_newest_image_of_a_remote_branch_stays() -> Result<()> {
+    let Some(world) = World::new("history")? else { return Ok(()) };
+    world.commit(IMAGE, "0", "main")?;
+    // An empty repository is clean (fixture 69).
+    world.cleaned(&[])?;
+    world.build(IMAGE, "1", "main", &["--add-custom-tag", "first"])?;
+    let one = world.stages()?;
+    let second = world.build(IMAGE, "2", "main", &["--add-custom-tag", "second"])?;
+    let both = world.stages()?;
+    assert!(one.len() >= 2 && both.len() == 2 * one.len(), "{one:?} {both:?}");
+    assert_eq!(world.with("custom-tag-meta-")?, 2);
+    // What was built within two hours stays.
+    world.cleaned(&[])?;
+    assert_eq!(world.stages()?, both);
+
+    let told = world.cleaned(&[OLD, "--dry-run"])?;
+    assert!(told.stdout.contains("branch main: image app at commit"), "{}", told.stdout);
+    assert!(
+        one.iter().all(|stage| told.stdout.contains(&format!("stage {stage}: nothing needs it"))),
+        "{}",
+        told.stdout
+    );
+    assert_eq!(world.stages()?, both, "a dry run deletes nothing");
+    let run = world.cleaned(&[OLD, "--save-cleanup-report", "--cleanup-report-path", "report.json"])?;
+    assert!(run.stderr.contains("no stage is kept for being new"), "{}", run.stderr);
+    assert_eq!(world.stages()?, both.difference(&one).cloned().collect());
+    let report = std::fs::read_to_string(world.setup.project.path().join("report.json"))?;
+    let report: serde_json::Value = serde_json::from_str(&report)?;
+    assert_eq!(report["kept"].as_array().map(Vec::len), Some(one.len()), "{report}");
+    // Custom tags go with their stages, the others stay (fixture 73).
+    let tags = world.tags()?;
+    assert!(tags.contains("second") && !tags.contains("first"), "{tags:?}");
+    assert_eq!((world.with("custom-tag-meta-")?, world.with("meta-")?), (1, 1));
+    // The next build finds all, and says nothing of what went.
+    let third = world.setup.project.build(&["--repo", &world.setup.repo()])?;
+    assert!(third.run.built().is_empty() && !third.run.stderr.contains("another program"), "{}", third.run.stderr);
+    assert_eq!(third.image("app"), second.image("app"));
+
+    // Branches of the clone do not count: without its branch of origin, the image goes.
+    world.setup.project.git(&[
+        "--git-dir",
+        world.origin.to_str().expect("UTF-8"),
+        "update-ref",
+        "-d",
+        "refs/heads/main",
+    ])?;
+    world.cleaned(&[OLD])?;
+    assert_eq!(world.stages()?, BTreeSet::new());
+    assert_eq!((world.with("meta-")?, world.with("custom-tag-meta-")?, world.with("image-stages-")?), (0, 0, 0));
+    assert!(!world.tags()?.contains("second"));
+    Ok(())
+}
+
+/// Killed anywhere, a cleanup that is run again ends in the same state.
+#[test]
+fn a_killed_cleanup_is_gone_on_with() -> Result<()> {
+    let Some(world) = World::new("killed")? else { return Ok(()) };
+    world.build(IMAGE, "1", "main", &[])?;
+    world.build(IMAGE, "2", "main", &[])?;
+    let before = world.stages()?;
+    for point in ["cleanup.announced", "cleanup.removed", "cleanup.stages", "cleanup.recorded"] {
+        let run = world.cleanup_with(&[OLD], &[("SLIPWAY_FAILPOINT", point)])?;
+        assert!(run.code == 137 || run.code == 0, "{point}: {}", run.stderr);
+        let built = world.setup.project.build(&["--repo", &world.setup.repo()])?;
+        assert!(built.run.built().is_empty(), "{point}: {}", built.run.stderr);
+    }
+    world.cleaned(&[OLD])?;
+    let after = world.stages()?;
+    assert!(after.len() * 2 == before.len() && after.is_subset(&before), "{before:?} {after:?}");
+    Ok(())
+}
+
+/// Artifacts whose files are the same as those that an image was built with stay; others go.
+#[test]
+fn fixture_75_sources_of_the_same_files_stay() -> Result<()> {
+    let Some(world) = World::new("imports")? else { return Ok(()) };
+    let documents = |out: &str| {
+        format!(
+            "artifact: made\nfrom: BASE\nfromCacheVersion: VERSION\nshell: {{install: ['echo {out} > /out']}}\n---\n\
+             image: app\nfrom: BASE\nimport: [{{artifact: made, add: /out, to: /out, after: install}}]\n"
+        )
+    };
+    let first = world.build(&documents("one"), "1", "main", &[])?;
+    let five = world.stages()?.len();
+    let list = world.setup.project.path().join("in-use");
+    std::fs::write(&list, format!("# what runs\n{}\n", first.image("app")))?;
+    let path = list.to_str().expect("UTF-8").to_owned();
+    let uses = ["--images-in-use", path.as_str(), OLD];
+    // The branch is gone: only what runs stays.
+    let forget = || {
+        let origin = world.origin.to_str().expect("UTF-8");
+        world.setup.project.git(&["--git-dir", origin, "update-ref", "-d", "refs/heads/main"])
+    };
+    forget()?;
+    world.cleaned(&uses)?;
+    assert_eq!(world.stages()?.len(), five);
+    world.build(&documents("one"), "2", "main", &[])?;
+    forget()?;
+    let more = world.stages()?.len();
+    assert!(more > five);
+    world.cleaned(&uses)?;
+    assert_eq!((world.stages()?.len(), world.with("import-metadata-")?), (more, 2));
+    world.build(&documents("two"), "3", "main", &[])?;
+    forget()?;
+    assert!(world.stages()?.len() > more);
+    world.cleaned(&uses)?;
+    assert_eq!((world.stages()?.len(), world.with("import-metadata-")?), (more, 2));
+    // Nothing runs any more: nothing stays.
+    world.cleaned(&[OLD])?;
+    assert_eq!((world.stages()?.len(), world.with("import-metadata-")?), (0, 0));
+    Ok(())
+}
+
+#[test]
+fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
+    let Some(world) = World::new("refusals")? else { return Ok(()) };
+    world.commit(IMAGE, "0", "main")?;
+    let project = &world.setup.project;
+    let repo = world.setup.repo();
+    let run = project.slipway(&["cleanup", "--repo", &repo])?;
+    assert!(run.code == 2 && run.stderr.contains("give --without-kube"), "{}", run.stderr);
+    let run = world.cleanup(&["--synchronization", "etcd://127.0.0.1:1"])?;
+    assert!(run.code == 2 && run.stderr.contains("not supported yet"), "{}", run.stderr);
+    project.git(&["remote", "remove", "origin"])?;
+    let run = world.cleanup(&[])?;
+    assert!(run.code == 3 && run.stderr.contains("allowFetchOriginBranchesAndTags: false"), "{}", run.stderr);
+    Ok(())
+}

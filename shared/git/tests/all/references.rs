@@ -1,0 +1,62 @@
+//! Branches and tags of `origin`: as it has them now, and as they are here.
+
+use std::path::Path;
+
+use slipway_git::{Ref, Repository};
+
+use crate::fixture::{git_at, git_in};
+
+/// Names with whether each is a tag, and the times.
+fn said(refs: &[Ref]) -> Vec<(String, bool, i64)> {
+    refs.iter().map(|found| (found.name.clone(), found.is_tag, found.time)).collect()
+}
+
+fn commit(directory: &Path, time: i64) -> String {
+    git_at(directory, &format!("{time} +0000"), &["commit", "--quiet", "--allow-empty", "-m", "x"]);
+    git_in(directory, &["rev-parse", "HEAD"])
+}
+
+#[test]
+fn origin_is_asked_and_no_ref_is_written() {
+    let place = tempfile::tempdir().unwrap();
+    let (origin, clone) = (place.path().join("origin"), place.path().join("clone"));
+    git_in(place.path(), &["init", "--quiet", "--initial-branch=main", "origin"]);
+    commit(&origin, 1_600_000_000);
+    git_in(&origin, &["branch", "gone"]);
+    git_in(place.path(), &["clone", "--quiet", "origin", "clone"]);
+    // A branch of the clone alone is none of origin's.
+    git_in(&clone, &["branch", "own"]);
+    let newer = commit(&origin, 1_600_000_100);
+    git_in(&origin, &["branch", "feature/a"]);
+    git_in(&origin, &["tag", "light"]);
+    git_at(&origin, "1600000200 +0000", &["tag", "-a", "-m", "x", "heavy", "main"]);
+    let blob = git_in(&origin, &["hash-object", "-w", ".git/HEAD"]);
+    git_in(&origin, &["tag", "blob", &blob]);
+    git_in(&origin, &["branch", "-D", "gone"]);
+
+    let before = git_in(&clone, &["for-each-ref"]);
+    let repository = Repository::open(&clone).unwrap();
+    let known = repository.known_references().unwrap();
+    let expected = [("gone".to_owned(), false, 1_600_000_000), ("main".to_owned(), false, 1_600_000_000)];
+    assert_eq!(said(&known), expected);
+    let now = repository.fetch_references().unwrap();
+    let expected = [("feature/a", false, 100), ("main", false, 100), ("heavy", true, 200), ("light", true, 100)];
+    let expected: Vec<_> = expected.map(|(name, tag, time)| (name.to_owned(), tag, 1_600_000_000 + time)).into();
+    assert_eq!(said(&now), expected);
+    assert!(now.iter().all(|found| found.head.to_string() == newer.trim()), "{now:?}");
+    assert_eq!(git_in(&clone, &["for-each-ref"]), before);
+    assert!(!clone.join(".git/FETCH_HEAD").exists());
+    // What is here need not come again.
+    assert_eq!(repository.fetch_references().unwrap(), now);
+}
+
+#[test]
+fn without_origin_it_is_said() {
+    let place = tempfile::tempdir().unwrap();
+    git_in(place.path(), &["init", "--quiet"]);
+    commit(place.path(), 1_600_000_000);
+    let repository = Repository::open(place.path()).unwrap();
+    let error = repository.fetch_references().unwrap_err().to_string();
+    assert!(error.starts_with("ask origin for its branches and tags: git failed"), "{error}");
+    assert_eq!(repository.known_references().unwrap(), []);
+}

@@ -1,0 +1,169 @@
+//! How one tag is deleted, and nothing else.
+//!
+//! Most registries delete by digest, which takes all tags of a manifest along. So where a tag that stays leads to the same
+//! manifest, the tag alone is taken off: by its name where the registry does that, else it is moved to a *tombstone* first, a
+//! manifest that nothing else leads to, and that is deleted by its digest. Some registries keep the tags of a manifest that
+//! was deleted by its digest; the first deletion shows that.
+
+use std::{collections::BTreeMap, sync::OnceLock};
+
+use slipway_oci::{BlobDigest, Repo};
+use slipway_process::{failpoint::failpoint, random_id};
+use slipway_registry::{Client, RegistryError, Removed};
+use tokio::sync::Mutex;
+
+use super::{
+    Place,
+    plan::{Guarded, Side},
+};
+use crate::{StorageError, repo::from_registry, tiny};
+
+/// Under this name the manifest of a tombstone says what it is.
+const REMOVED: &str = "slipway.removed";
+
+/// Deletes tags of one repository.
+#[derive(Debug)]
+pub struct Remover {
+    client: Client,
+    repo: Repo,
+    side: Side,
+    way: OnceLock<Way>,
+    /// Held by who finds out how the registry deletes.
+    trying: Mutex<()>,
+}
+
+/// How a registry deletes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// By digest, with all tags.
+    Digest,
+    /// By tag.
+    Tag,
+}
+
+/// Why a tag was not deleted.
+#[derive(Debug)]
+pub enum Failed {
+    /// Only this one; others may be.
+    This(StorageError),
+    /// No other one would be, either.
+    All(StorageError),
+}
+
+impl Remover {
+    /// Deletes in this repository.
+    pub fn new(place: &Place, side: Side) -> Self {
+        let (client, repo) = (place.client.clone(), place.repo.clone());
+        Self { client, repo, side, way: OnceLock::new(), trying: Mutex::new(()) }
+    }
+
+    /// Deletes a tag; whether it was there. `known` = the manifest that it leads to. A manifest that is guarded stays.
+    ///
+    /// # Errors
+    /// When the registry does not delete, or not this.
+    pub async fn remove(&self, tag: &str, known: Option<BlobDigest>, guarded: &Guarded) -> Result<bool, Failed> {
+        if let Some(digest) = known.filter(|digest| !guarded.has(self.side, digest))
+            && self.way.get() == Some(&Way::Digest)
+        {
+            match self.delete(digest.as_str()).await? {
+                Removed::Done => return Ok(true),
+                // It was not what the tag leads to.
+                Removed::Absent => {}
+                Removed::Unsupported => return Err(self.refused()),
+            }
+        }
+        let there = self.client.head_manifest(&self.repo, tag).await.map_err(|error| self.failed(error))?;
+        let Some(digest) = there else { return Ok(false) };
+        if guarded.has(self.side, &digest) {
+            return self.take_off(tag).await.map(|()| true);
+        }
+        match self.way.get() {
+            Some(Way::Digest) => self.by_digest(&digest).await,
+            Some(Way::Tag) => self.by_tag(tag).await,
+            None => self.find_way(tag, &digest).await,
+        }
+        .map(|()| true)
+    }
+
+    /// The same with a tag of a user's choice; one that leads to a stage that stays is left alone.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
+    pub async fn remove_custom(&self, tag: &str, guarded: &Guarded) -> Result<bool, Failed> {
+        let there = self.client.head_manifest(&self.repo, tag).await.map_err(|error| self.failed(error))?;
+        match there {
+            Some(digest) if !guarded.has_stage(self.side, &digest) => self.remove(tag, Some(digest), guarded).await,
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    async fn by_digest(&self, digest: &BlobDigest) -> Result<(), Failed> {
+        match self.delete(digest.as_str()).await? {
+            Removed::Done | Removed::Absent => Ok(()),
+            Removed::Unsupported => Err(self.refused()),
+        }
+    }
+
+    async fn by_tag(&self, tag: &str) -> Result<(), Failed> {
+        match self.delete(tag).await? {
+            Removed::Done | Removed::Absent => Ok(()),
+            Removed::Unsupported => Err(self.refused()),
+        }
+    }
+
+    /// The first deletion shows how the registry does it.
+    async fn find_way(&self, tag: &str, digest: &BlobDigest) -> Result<(), Failed> {
+        let _turn = self.trying.lock().await;
+        match self.way.get() {
+            Some(Way::Digest) => return self.by_digest(digest).await,
+            Some(Way::Tag) => return self.by_tag(tag).await,
+            None => {}
+        }
+        if self.delete(digest.as_str()).await? != Removed::Unsupported {
+            let left = self.client.head_manifest(&self.repo, tag).await.map_err(|error| self.failed(error))?;
+            if left.as_ref() != Some(digest) {
+                let _ = self.way.set(Way::Digest);
+                return Ok(());
+            }
+        }
+        match self.delete(tag).await? {
+            Removed::Done => {
+                let _ = self.way.set(Way::Tag);
+                Ok(())
+            }
+            Removed::Absent | Removed::Unsupported => Err(self.refused()),
+        }
+    }
+
+    /// Takes a tag off a manifest that stays.
+    async fn take_off(&self, tag: &str) -> Result<(), Failed> {
+        // By digest a registry that has shown that it deletes so: most of those refuse names.
+        if self.way.get() != Some(&Way::Digest) && self.delete(tag).await? == Removed::Done {
+            return Ok(());
+        }
+        let marks = BTreeMap::from([(REMOVED.to_owned(), random_id())]);
+        let put = tiny::put_marked(&self.client, &self.repo, tag, &marks).await;
+        let tombstone = put.map_err(|error| self.failed(error))?;
+        failpoint("cleanup.tombstone");
+        self.by_digest(&tombstone).await
+    }
+
+    async fn delete(&self, selector: &str) -> Result<Removed, Failed> {
+        self.client.remove(&self.repo, selector).await.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: RegistryError) -> Failed {
+        let all = matches!(error, RegistryError::Denied(_));
+        let error = from_registry(&self.repo, error);
+        if all { Failed::All(error) } else { Failed::This(error) }
+    }
+
+    fn refused(&self) -> Failed {
+        Failed::All(StorageError::Denied(format!(
+            "the registry {} deletes neither by digest nor by tag: let it delete (docker-registry: `storage: {{delete: {{enabled: \
+             true}}}}`). Services that delete by an interface of their own only are not supported yet: see \
+             docs/reference/registries.md",
+            self.repo.host
+        )))
+    }
+}
