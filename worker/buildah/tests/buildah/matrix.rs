@@ -48,13 +48,12 @@ fn run(way: (&str, &str, &str), without_root: bool, tests: &[&str]) {
     }
     let output = run.output().expect("a run");
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    eprintln!("{mode} {runtime} {driver}, root: {}\n{said}", !without_root);
     let machine = ["cgroups in hybrid mode", "/dev/fuse"].into_iter().find(|why| said.contains(why));
     match machine {
         Some(why) if !output.status.success() => {
             slipway_parts::skip("buildah", &format!("{mode} {runtime} {driver} does not work here: {why}"));
         }
-        _ => assert!(output.status.success(), "{mode} {runtime} {driver}"),
+        _ => assert!(output.status.success(), "{mode} {runtime} {driver}, without root: {without_root}\n{said}"),
     }
 }
 
