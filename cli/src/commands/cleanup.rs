@@ -1,6 +1,7 @@
 //! `slipway cleanup` and `slipway purge`: less of a project's repositories.
 
 mod in_use;
+mod kubernetes;
 mod meter;
 mod places;
 pub(crate) mod purge;
@@ -10,14 +11,14 @@ mod report;
 use slipway_cleanup::{Hit, ImageHistory, Reason};
 use slipway_config::{Cleanup, Config};
 use slipway_digest::Millis;
-use slipway_storage::cleanup::{Done, Plan, Wanted, judge, work};
+use slipway_storage::cleanup::{Done, Plan, Wanted, judge};
 use std::collections::BTreeMap;
 
 use super::session::Session;
 use crate::{
     failure::{Exit, Failure},
     flags::{
-        cleanup::{KEEP_HOURS, REPORT_PATH, SAVE_REPORT, WITHOUT_KUBE},
+        cleanup::{KEEP_HOURS, REPORT_PATH, SAVE_REPORT},
         host::DRY_RUN,
     },
     project::Project,
@@ -41,26 +42,25 @@ async fn clean(session: &Session) -> Result<(), Failure> {
         session.printer.info("Nothing is deleted: the configuration says `cleanup.disable: true`");
         return Ok(());
     }
-    kubernetes(session, said)?;
-    let places = Places::open(session, &config.project)?;
+    let places = Places::open(session, &config.project).await?;
     let _lock = places.lock(session).await?;
     let references = references::find(session, &project, &config).await?;
     let listed = places.list(session).await?;
     let (images, hits) = reached(session, &project, &config, (&listed.primary, references)).await?;
     let (hours, now) = (hours(session, said)?, Millis(session.world.clock.unix_millis()));
-    let in_use = in_use::read(session, &places)?;
+    let mut in_use = in_use::read(session, &places)?;
+    in_use.extend(kubernetes::running(session, said, &places).await?);
     let wanted = Wanted { images, hits, in_use, hours, now };
     let meter = Meter::new(session);
     let last = places.last.as_ref().zip(listed.last.as_ref());
-    let plan = judge((&places.primary, &listed.primary), last, &wanted, &|progress| meter.tell(progress)).await?;
+    let mut plan = judge((&places.primary, &listed.primary), last, &wanted, &|progress| meter.tell(progress)).await?;
     plan.warnings.iter().for_each(|warning| session.printer.warn(warning));
     if session.values.switch(&DRY_RUN) {
         session.printer.data(report::tree(&places, &plan).as_bytes())?;
         return save(session, &report::json(&places, &plan, None));
     }
     session.printer.info(&format!("Deleting from {}: {}", places.names(), report::numbers(&plan)));
-    let both = (&places.primary, places.last.as_ref());
-    let done = work(both, &plan, now, &|progress| meter.tell(progress)).await?;
+    let done = places.work(session, &mut plan, &|progress| meter.tell(progress)).await?;
     save(session, &report::json(&places, &plan, Some(&done)))?;
     finish(session, &plan, &done)
 }
@@ -79,17 +79,6 @@ fn finish(session: &Session, plan: &Plan, done: &Done) -> Result<(), Failure> {
             Err(Failure { exit: Exit::Failed, error })
         }
     }
-}
-
-/// What runs in Kubernetes cannot be asked for yet: that is never passed over in silence.
-fn kubernetes(session: &Session, said: Option<&Cleanup>) -> Result<(), Failure> {
-    if session.values.switch(&WITHOUT_KUBE) || said.is_some_and(|cleanup| cleanup.disable_kubernetes_policy) {
-        return Ok(());
-    }
-    Err(Failure::usage(anyhow::anyhow!(
-        "not supported yet: asking Kubernetes which images run; give --without-kube (or `cleanup.disableKubernetesBasedPolicy: \
-         true`), and name what runs by --images-in-use FILE"
-    )))
 }
 
 /// What branches and tags lead to; nothing when the configuration does not want that.

@@ -6,6 +6,25 @@ const CLEANUP: &[CommandName] = &[CommandName::Cleanup];
 
 pub(crate) const WITHOUT_KUBE: Flag =
     Flag::switch("without-kube", "Do not ask Kubernetes which images run; they may be deleted").on(CLEANUP);
+pub(crate) const SCAN_CONTEXT: Flag = Flag::text(
+    "scan-context-only",
+    "CONTEXT",
+    "Ask only the cluster of this context of the kubeconfig which images run; by default those of all contexts are asked",
+)
+.on(CLEANUP);
+pub(crate) const SCAN_NAMESPACE: Flag = Flag::switch(
+    "scan-context-namespace-only",
+    "Ask only about the namespace of each context; by default all namespaces are asked about",
+)
+.on(CLEANUP);
+pub(crate) const KUBE_CONFIG: Flag = Flag::text(
+    "kube-config",
+    "FILE",
+    "The kubeconfig; by default that of KUBECONFIG, ~/.kube/config, or what a pod has",
+)
+.on(CLEANUP);
+pub(crate) const KUBE_CONFIG_BASE64: Flag =
+    Flag::text("kube-config-base64", "TEXT", "The kubeconfig itself, in base64").secret().on(CLEANUP);
 pub(crate) const KEEP_HOURS: Flag = Flag::number(
     "keep-stages-built-within-last-n-hours",
     "HOURS",
@@ -37,5 +56,16 @@ pub(crate) const PARALLEL_LIMIT: Flag = Flag::number(
 .default("10")
 .on(CLEANING);
 
-pub(super) const FLAGS: &[Flag] =
-    &[WITHOUT_KUBE, KEEP_HOURS, IMAGES_IN_USE, SAVE_REPORT, REPORT_PATH, PARALLEL, PARALLEL_LIMIT];
+pub(super) const FLAGS: &[Flag] = &[
+    WITHOUT_KUBE,
+    SCAN_CONTEXT,
+    SCAN_NAMESPACE,
+    KUBE_CONFIG,
+    KUBE_CONFIG_BASE64,
+    KEEP_HOURS,
+    IMAGES_IN_USE,
+    SAVE_REPORT,
+    REPORT_PATH,
+    PARALLEL,
+    PARALLEL_LIMIT,
+];

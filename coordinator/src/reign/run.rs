@@ -79,9 +79,21 @@ impl Reign {
             Ok(prepared) => prepared,
             Err(failure) => return Some(Err(failure)),
         };
+        // A cleanup waits for it, and so the stages that it uses stay.
+        let (ledger, name) = (place.shared().ledger(), entry.name().as_str());
+        if let Err(error) = ledger.mark_live(name, &format!("build {name} of a cluster")).await {
+            let why = format!("note that the build runs: {error}");
+            return Some(Err(BuildFailure::Unanswered { image: nameless(), why }));
+        }
         let (id, events) = self.engine.submit(submission).await?;
         entry.runs_as(id);
         let ending = self.write_events(entry, id, events, writer).await;
+        // Without an ending, the next leader goes on with it.
+        if ending.is_some()
+            && let Err(error) = ledger.end_live(name).await
+        {
+            tracing::warn!("note that build {name} has ended: {error}; a cleanup waits until `live/{name}` is removed");
+        }
         drop(place);
         if let Some(ending) = &ending {
             note(&mut span, ending);

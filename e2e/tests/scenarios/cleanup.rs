@@ -187,16 +187,50 @@ fn fixture_75_sources_of_the_same_files_stay() -> Result<()> {
     Ok(())
 }
 
+/// Records that hosts share go with their stages, wherever the cleanup is killed.
+#[test]
+fn records_in_etcd_go_with_their_stages() -> Result<()> {
+    let Some(etcd) = slipway_parts::Etcd::one() else { return Ok(()) };
+    let Some(world) = World::new("records")? else { return Ok(()) };
+    let address = etcd.endpoints()[0].replace("http://", "etcd://");
+    let shared = ["--synchronization", address.as_str()];
+    let records = || etcd.ctl(&["get", "", "--prefix", "--keys-only"]).matches("/stage/").count();
+    world.build(IMAGE, "1", "main", &shared)?;
+    let once = (world.stages()?, records());
+    world.build(IMAGE, "2", "main", &shared)?;
+    assert_eq!(records(), 2 * once.1);
+    let both = world.stages()?;
+    let clean = [&shared[..], &[OLD]].concat();
+    for point in ["condemn.condemned", "condemn.doomed", "cleanup.removed"] {
+        let run = world.cleanup_with(&clean, &[("SLIPWAY_FAILPOINT", point)])?;
+        assert_eq!(run.code, 137, "{point}: {}", run.stderr);
+        let built = world.setup.project.build(&[&["--repo", &world.setup.repo()], &shared[..]].concat())?;
+        assert!(built.run.built().is_empty(), "{point}: {}", built.run.stderr);
+    }
+    world.cleaned(&clean)?;
+    assert_eq!(world.stages()?, both.difference(&once.0).cloned().collect());
+    assert_eq!(records(), once.1);
+    let built = world.setup.project.build(&[&["--repo", &world.setup.repo()], &shared[..]].concat())?;
+    assert!(built.run.built().is_empty(), "{}", built.run.stderr);
+    Ok(())
+}
+
 #[test]
 fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
     let Some(world) = World::new("refusals")? else { return Ok(()) };
     world.commit(IMAGE, "0", "main")?;
     let project = &world.setup.project;
     let repo = world.setup.repo();
-    let run = project.slipway(&["cleanup", "--repo", &repo])?;
+    let nothing = [("KUBECONFIG", "/nowhere"), ("KUBERNETES_SERVICE_HOST", "")];
+    let run = project.slipway_with(&["cleanup", "--repo", &repo], &nothing)?;
     assert!(run.code == 2 && run.stderr.contains("give --without-kube"), "{}", run.stderr);
-    let run = world.cleanup(&["--synchronization", "etcd://127.0.0.1:1"])?;
-    assert!(run.code == 2 && run.stderr.contains("not supported yet"), "{}", run.stderr);
+    // A cluster that cannot be asked ends it.
+    let config = "contexts: [{name: far, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";
+    project.write("kube.yaml", config)?;
+    let run = project.slipway(&["cleanup", "--repo", &repo, "--kube-config", "kube.yaml"])?;
+    assert!(run.code == 1 && run.stderr.contains("context far: list pods"), "{}", run.stderr);
+    let run = world.cleanup(&["--synchronization", "http://127.0.0.1:1"])?;
+    assert!(run.code == 2 && run.stderr.contains("name the etcd"), "{}", run.stderr);
     project.git(&["remote", "remove", "origin"])?;
     let run = world.cleanup(&[])?;
     assert!(run.code == 3 && run.stderr.contains("allowFetchOriginBranchesAndTags: false"), "{}", run.stderr);

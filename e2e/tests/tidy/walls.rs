@@ -7,13 +7,14 @@ use crate::{
 
 /// Crates of `shared/` that touch the outside world. Every other one is of the pure floor: no runtime, network, file
 /// system, environment or clock.
-const IO_FLOOR: [&str; 10] = [
+const IO_FLOOR: [&str; 11] = [
     "slipway-process",
     "slipway-git",
     "slipway-kv",
     "slipway-locks",
     "slipway-registry",
     "slipway-fetch",
+    "slipway-kube",
     "slipway-storage",
     "slipway-protocol",
     "slipway-client",
@@ -58,7 +59,7 @@ const ROOMS: [(&str, &[&str]); 25] = [
     ("gix", &["slipway-git"]),
     ("bollard", &["slipway-docker"]),
     ("tonic", &["slipway-docker"]),
-    ("reqwest", &["slipway-registry", "slipway-client", "slipway-telemetry", "slipway-fetch"]),
+    ("reqwest", &["slipway-registry", "slipway-client", "slipway-telemetry", "slipway-fetch", "slipway-kube"]),
     ("prost", &["slipway-telemetry"]),
     ("axum", &["slipway-gateway", "slipway-worker", "slipway-coordinator"]),
     ("saphyr-parser", &["slipway-config"]),

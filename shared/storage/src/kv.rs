@@ -4,12 +4,13 @@
 //! [`value`] (what the store holds), [`fences`] (who may write), [`ledger`] (reading a digest), [`attach`] (how a
 //! repository gets in), [`read_in`] (labels, on first need), [`attempts`], [`commit`] and [`changes`] (the
 //! transactions), [`publish`] (the protocol), [`stages`] (look-ups), [`import`] (what others wrote), [`live`] (running
-//! builds).
+//! builds), [`condemn`] (how stages go).
 
 pub mod attach;
 pub mod attempts;
 pub mod changes;
 pub mod commit;
+pub mod condemn;
 pub mod fences;
 pub mod import;
 pub mod keys;

@@ -1,14 +1,16 @@
 //! The repositories that are cleaned up.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use slipway_digest::{Millis, StageId};
 use slipway_locks::{FileLocks, Lease, LockManager as _};
 use slipway_oci::Repo;
-use slipway_storage::cleanup::{Listed, Place};
+use slipway_storage::cleanup::{Done, Going, Listed, Place, Plan, Progress, work};
 
 use crate::{
     commands::session::Session,
+    embedded::{self, Shared},
     failure::Failure,
     flags::{
         cleanup::{PARALLEL, PARALLEL_LIMIT},
@@ -29,6 +31,8 @@ pub(super) struct Places {
     pub(super) primary: Place,
     /// Where images run from.
     pub(super) last: Option<Place>,
+    /// The records of stages that many hosts share, where there are any.
+    shared: Option<Shared>,
 }
 
 /// Their tags.
@@ -42,20 +46,28 @@ impl Places {
     ///
     /// # Errors
     /// When they name none, or how builds agree on its stages is not supported.
-    pub(super) fn open(session: &Session, project: &str) -> Result<Self, Failure> {
+    pub(super) async fn open(session: &Session, project: &str) -> Result<Self, Failure> {
         let flags = StorageFlags::from_values(&session.values).map_err(Failure::usage)?;
         let repo =
             flags.repo.as_ref().ok_or_else(|| Failure::usage(anyhow!("give --repo: what is to be cleaned up?")))?;
         let repo: Repo = repo.parse().context("--repo").map_err(Failure::usage)?;
         let environment = &session.world.environment;
         let way = Synchronization::new(&flags.synchronization, true, environment).map_err(Failure::usage)?;
-        if !matches!(way, Synchronization::Local) {
-            return Err(Failure::usage(anyhow!(
-                "not supported yet: cleaning up a repository whose stages are recorded by --synchronization {}",
-                flags.synchronization
-            )));
-        }
-        let client = client(&RegistryOptions::new(&flags, environment))?;
+        let registry = RegistryOptions::new(&flags, environment);
+        let shared = match &way {
+            Synchronization::Local => None,
+            Synchronization::Etcd(address, options) => {
+                let clock = Arc::clone(&session.world.clock);
+                Some(embedded::share((address, options), repo.clone(), &registry, clock).await?)
+            }
+            Synchronization::Coordinator(_) => {
+                return Err(Failure::usage(anyhow!(
+                    "a coordinator lets builds publish and nothing else: name the etcd that it uses with --synchronization \
+                     etcd://HOST:PORT"
+                )));
+            }
+        };
+        let client = client(&registry)?;
         let limit = session.values.number(&PARALLEL_LIMIT).and_then(|limit| usize::try_from(limit).ok());
         let at_once = match (session.values.switch(&PARALLEL), limit) {
             (false, _) => 1,
@@ -63,7 +75,7 @@ impl Places {
             (true, Some(limit)) => limit.min(MOST),
         };
         let place = |repo: Repo| Place::new(client.clone(), repo, project, at_once);
-        Ok(Self { primary: place(repo), last: flags.others.final_repo.map(place) })
+        Ok(Self { primary: place(repo), last: flags.others.final_repo.map(place), shared })
     }
 
     /// Keeps other cleanups of this host out, until the answer is dropped.
@@ -95,6 +107,36 @@ impl Places {
             )));
         }
         Ok(AllListed { primary, last })
+    }
+
+    /// Does what a plan says. Where hosts share records, stages that builds want again stay, and builds that are older than the plan
+    /// are waited for.
+    ///
+    /// # Errors
+    /// When a repository or the records do not answer, or nothing may be deleted.
+    pub(super) async fn work(
+        &self,
+        session: &Session,
+        plan: &mut Plan,
+        told: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Done, Failure> {
+        let stages: Vec<StageId> = plan.going.iter().filter_map(Going::stage_of_primary).collect();
+        if let Some(shared) = &self.shared {
+            let waiting = |builds: &[String]| {
+                session.printer.info(&format!("Waiting for builds that began before: {}", builds.join("; ")));
+            };
+            let free = shared.ledger().condemn(&stages, &waiting).await?;
+            let wanted = stages.iter().filter(|stage| !free.contains(stage)).copied().collect();
+            plan.spare(&wanted);
+        }
+        let now = Millis(session.world.clock.unix_millis());
+        let done = work((&self.primary, self.last.as_ref()), plan, now, told).await?;
+        if let Some(shared) = &self.shared {
+            let gone: Vec<StageId> = done.removed.iter().filter_map(Going::stage_of_primary).collect();
+            shared.ledger().drop_records(&gone).await?;
+            shared.close().await;
+        }
+        Ok(done)
     }
 
     /// What they are called.

@@ -137,6 +137,8 @@ impl Stage {
             (KeptState::Orphan, _) => "orphan",
             (KeptState::Rejected, _) => "rejected",
             (KeptState::Foreign, _) => "foreign",
+            (KeptState::Condemned, _) => "condemned",
+            (KeptState::Deleting, _) => "deleting",
         };
         let mut text = format!("{} {state}", self.stage);
         if let Some(platform) = &self.platform {

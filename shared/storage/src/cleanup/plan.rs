@@ -1,10 +1,15 @@
 //! What goes, as a value.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+};
 
-use slipway_cleanup::Keeping;
+use slipway_cleanup::{Keeping, Reason};
 use slipway_digest::StageId;
 use slipway_oci::BlobDigest;
+
+use crate::names;
 
 /// Which repository of two.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -73,9 +78,9 @@ pub struct Going {
 }
 
 impl Going {
-    /// The stage that it is.
-    pub fn stage(&self) -> Option<StageId> {
-        self.tag.parse().ok().filter(|_| self.kind == Kind::Stage)
+    /// The stage of the primary repository that it is.
+    pub fn stage_of_primary(&self) -> Option<StageId> {
+        self.tag.parse().ok().filter(|_| self.kind == Kind::Stage && self.side == Side::Primary)
     }
 }
 
@@ -125,6 +130,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Spares stages that are wanted again, with what is recorded of them.
+    pub fn spare(&mut self, wanted: &BTreeSet<StageId>) {
+        let names = |tag: &str| {
+            let stage = tag.strip_suffix(names::REJECTED_SUFFIX).unwrap_or(tag).parse::<StageId>().ok();
+            stage.or_else(|| names::commit_record(tag).map(|(_, _, stage)| stage))
+        };
+        self.going.retain(|going| names(&going.tag).is_none_or(|stage| !wanted.contains(&stage)));
+        wanted.iter().for_each(|stage| self.keeping.keep(*stage, Reason::Building));
+    }
+
     /// How many tags of a kind go.
     pub fn number(&self, kind: Kind) -> usize {
         self.going.iter().filter(|going| going.kind == kind).count()

@@ -103,8 +103,7 @@ impl KvLedger {
     pub(super) async fn rewrite(&self, seen: &Digest, records: &[Kept]) -> Result<bool, StorageError> {
         let mut when = vec![seen.standing.generation.clone(), self.head_is(seen)];
         when.extend(records.iter().map(|kept| self.is_as_read(kept)));
-        let mut then =
-            vec![Do::put(self.keys.head(seen.digest), json(&HeadText { last: seen.last.unwrap_or_default() }))];
+        let mut then = vec![self.same_head(seen)];
         for kept in records {
             then.push(Do::put(self.keys.stage(kept.id), kept.encode()));
             if matches!(kept.state, KeptState::Rejected | KeptState::Foreign) {
@@ -112,6 +111,11 @@ impl KvLedger {
             }
         }
         self.change(Txn { when, then }).await
+    }
+
+    /// The head is written again as it was, for every change of a digest's records does that.
+    pub(super) fn same_head(&self, seen: &Digest) -> Do {
+        Do::put(self.keys.head(seen.digest), json(&HeadText { last: seen.last.unwrap_or_default() }))
     }
 
     /// `false` when it was refused, or its outcome is not known.

@@ -41,6 +41,7 @@ impl KvLedger {
             attempt: candidate.attempt.clone(),
             tagged: false,
             why: None,
+            was: None,
             revision: Default::default(),
         };
         let when = vec![seen.standing.generation.clone(), self.head_is(seen), fence.0.clone()];

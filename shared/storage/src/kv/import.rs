@@ -67,6 +67,7 @@ impl KvLedger {
             attempt: String::new(),
             tagged: true,
             why: Some(why),
+            was: None,
             revision: Revision(0),
         };
         loop {

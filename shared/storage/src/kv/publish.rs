@@ -102,7 +102,7 @@ impl SharedPublisher {
     }
 
     async fn round(&self, candidate: &Candidate, judge: &dyn Judge) -> Result<Round, StorageError> {
-        let seen = self.ledger.read(candidate.record.id.digest).await?;
+        let seen = self.ledger.read_wanted(candidate.record.id.digest).await?;
         failpoint("publish.look");
         if let Some(own) = seen.of_attempt(&candidate.attempt).filter(|own| own.is_live()) {
             // An earlier commit whose reply was lost, or that another process has moved on.
@@ -276,7 +276,7 @@ impl SharedPublisher {
             let Some(kept) = seen.kept(id) else { return Ok(None) };
             match kept.state {
                 KeptState::Rejected => return Ok(Some(false)),
-                KeptState::Listed | KeptState::Foreign => return Ok(None),
+                KeptState::Listed | KeptState::Foreign | KeptState::Condemned | KeptState::Deleting => return Ok(None),
                 KeptState::Live | KeptState::Orphan => {}
             }
             if let Stand::Stands(_) = self.ledger.stand(&seen, kept).await? {

@@ -27,7 +27,7 @@ impl StageStorage for SharedStages {
         platform: &Platform,
         _fresh: bool,
     ) -> Result<Vec<StageRecord>, StorageError> {
-        let mut stages = self.0.read(digest).await?.usable(platform);
+        let mut stages = self.0.read_wanted(digest).await?.usable(platform);
         let mut standing = Vec::with_capacity(stages.len());
         for stage in stages.drain(..) {
             match self.0.place.stands(&stage).await {

@@ -22,6 +22,17 @@ pub enum KeptState {
     Rejected,
     /// Its image was not written by us, or is no usable stage: it is never chosen as it is.
     Foreign,
+    /// A cleanup found that nothing needs it: a build that wants it takes it back.
+    Condemned,
+    /// A cleanup deletes its image now.
+    Deleting,
+}
+
+impl KeptState {
+    /// Whether a cleanup has begun to remove it.
+    pub fn is_going(self) -> bool {
+        matches!(self, Self::Condemned | Self::Deleting)
+    }
 }
 
 /// A record as it was read.
@@ -39,6 +50,8 @@ pub struct Kept {
     pub tagged: bool,
     /// Why it is rejected or foreign.
     pub why: Option<String>,
+    /// What it was good for before it was condemned.
+    pub was: Option<KeptState>,
     /// When it was last written; conditions of transactions compare it.
     pub revision: Revision,
 }
@@ -53,6 +66,8 @@ struct RecordText {
     attempt: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    was: Option<KeptState>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stage: Option<StageText>,
 }
@@ -75,7 +90,7 @@ impl Kept {
     pub(super) fn listed(id: StageId, rejected: bool) -> Self {
         let state = if rejected { KeptState::Rejected } else { KeptState::Listed };
         let why = rejected.then(|| "it was marked as rejected in the repository".to_owned());
-        Self { id, state, stage: None, attempt: String::new(), tagged: true, why, revision: Revision(0) }
+        Self { id, state, stage: None, attempt: String::new(), tagged: true, why, was: None, revision: Revision(0) }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -89,7 +104,7 @@ impl Kept {
             size: stage.size,
         });
         let (attempt, why) = (self.attempt.clone(), self.why.clone());
-        json(&RecordText { state: self.state, tagged: self.tagged, attempt, why, stage })
+        json(&RecordText { state: self.state, tagged: self.tagged, attempt, why, was: self.was, stage })
     }
 
     /// Reads a record of a stage in `repo`; says what is wrong with it.
@@ -103,6 +118,7 @@ impl Kept {
             attempt: text.attempt,
             tagged: text.tagged,
             why: text.why,
+            was: text.was,
             revision,
         })
     }

@@ -2,6 +2,7 @@
 
 mod asked;
 mod attach;
+mod condemn;
 mod crash;
 mod lab;
 mod many;

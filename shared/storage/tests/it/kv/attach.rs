@@ -130,7 +130,7 @@ async fn a_record_that_cannot_be_read_is_said() {
     let publisher = lab.process();
     publisher.ledger().attach().await.unwrap();
     let key = format!("repo/registry.example.org+shop/stage/{}/{NOW}", digest_of("stage"));
-    for text in ["", "{}", r#"{"state":"condemned"}"#, "\u{0}"] {
+    for text in ["", "{}", r#"{"state":"pardoned"}"#, "\u{0}"] {
         once(&*lab.kv, Txn { when: vec![], then: vec![Do::put(&*key, text)] }).await.unwrap();
         let error = publisher.ledger().read(digest_of("stage")).await.unwrap_err();
         assert!(error.to_string().contains("newer version") && error.to_string().contains(&key), "{error}");
