@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use slipway_buildah::mode::VARIABLE as BUILDAH_MODE;
+use slipway_config::ImageName;
 use slipway_native::{Compression, rootless, runtime::Runtime};
 use slipway_process::Environment;
 
@@ -20,6 +21,16 @@ pub(crate) enum Backend {
     Native,
     /// This host, by the program buildah.
     Buildah,
+}
+
+impl Backend {
+    /// Whether it can do one instruction of a Dockerfile alone.
+    pub(crate) fn does_instructions(self) -> bool {
+        match self {
+            Self::Docker | Self::Buildah => false,
+            Self::Native => true,
+        }
+    }
 }
 
 impl fmt::Display for Backend {
@@ -263,6 +274,25 @@ pub(crate) fn native_runtime(backend: Backend, name: Option<&str>) -> Result<Opt
     }
 }
 
+/// Refuses a backend that cannot build the instructions of a Dockerfile one by one, as an image wants it. What was chosen because it
+/// can is said.
+///
+/// # Errors
+/// When it is Docker's.
+pub(crate) fn check_staged(choice: &mut Choice, asked: &Asked, image: &ImageName) -> Result<(), NoBackend> {
+    if !choice.backend.does_instructions() {
+        return Err(NoBackend::Refused(format!(
+            "not supported yet: image {image} is `staged`, and the {} backend ({}) builds Dockerfiles as a whole only: use --backend \
+             native, or `staged: false`",
+            choice.backend, choice.why
+        )));
+    }
+    if matches!(asked, Asked::Any(_)) {
+        choice.why = "chosen automatically: a Dockerfile is staged".to_owned();
+    }
+    Ok(())
+}
+
 /// Refuses a compression that a backend does not have.
 ///
 /// # Errors
@@ -392,6 +422,22 @@ mod tests {
             "Backend native at /home/x (chosen by --backend); stages are kept in example.org/shop; local storage: \
              project shop in that directory"
         );
+    }
+
+    #[test]
+    fn what_is_staged_is_built_without_an_engine() {
+        let choice = |backend| Choice { backend, why: "chosen automatically: the engine answers".to_owned() };
+        let image = ImageName("app".to_owned());
+        let mut docker = choice(Backend::Docker);
+        let refused = check_staged(&mut docker, &Asked::Any(First::Native), &image).expect_err("no").to_string();
+        assert!(refused.starts_with("not supported yet: image app is `staged`, and the docker backend"), "{refused}");
+        let mut native = choice(Backend::Native);
+        check_staged(&mut native, &Asked::Any(First::Native), &image).expect("it can");
+        assert_eq!(native.why, "chosen automatically: a Dockerfile is staged");
+        let said = Asked::Named(Backend::Native, String::new());
+        native.why = "chosen by --backend".to_owned();
+        check_staged(&mut native, &said, &image).expect("it can");
+        assert_eq!(native.why, "chosen by --backend");
     }
 
     #[test]

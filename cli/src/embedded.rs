@@ -30,7 +30,7 @@ use self::agreed::Agreed;
 pub(crate) use self::shared::{Shared, share};
 
 use crate::{
-    choose::EngineAddress,
+    choose::{Backend, EngineAddress},
     engine,
     host::{Host, HostOptions},
     introspect::Introspector,
@@ -205,7 +205,7 @@ async fn run(
         boot: random_id(),
         slots: slots.unwrap_or(SLOTS),
         hold: Duration::ZERO,
-        capabilities: Capabilities { backend: request.host.backend.to_string(), ..Capabilities::default() },
+        capabilities: capabilities(request.host.backend),
         link: Arc::new(LocalLink::new(engine.clone())),
         registry: host.client.clone(),
         backend: host.backend(),
@@ -257,6 +257,11 @@ async fn run(
     keep_learned(&engine, learned, tasks).await;
     stop.now.cancel();
     result
+}
+
+/// What the worker of this process says of itself: its jobs are all its own, so that nothing limits them but the backend.
+fn capabilities(backend: Backend) -> Capabilities {
+    Capabilities { backend: backend.to_string(), instructions: backend.does_instructions(), ..Capabilities::default() }
 }
 
 /// Remembers how long stages took, for the builds to come.

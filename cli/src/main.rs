@@ -27,6 +27,7 @@ mod includes;
 mod introspect;
 mod outcome;
 mod output;
+mod parts;
 mod project;
 mod report;
 mod secrets;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use slipway_oci::{Platform, Repo};
 use slipway_process::random_id;
 use slipway_stages::{
-    StageKind, StageRecord,
+    StageRecord,
     build::{BuiltImage, BuiltStage, BuiltTarget, Source},
 };
 
@@ -200,7 +200,7 @@ fn entry(image: &BuiltImage, name: &str, commit: &str) -> Option<Image> {
 /// The image for one platform.
 fn of_target(image: &BuiltImage, target: &BuiltTarget, name: &str, commit: &str) -> Option<Image> {
     let last = target.last()?;
-    let dockerfile = target.stages.iter().any(|stage| stage.kind == StageKind::Dockerfile);
+    let dockerfile = target.stages.iter().any(|stage| stage.kind.is_of_dockerfile());
     // What the final repository has of it has no tag of its own there.
     let repo = if image.index.is_some() { &last.record.at.repo } else { image.repo()? };
     Some(Image {
@@ -243,7 +243,7 @@ fn seconds(took: Duration) -> String {
 /// The report as variables: `WERF_<NAME>_DOCKER_IMAGE_NAME=REPO:TAG`, sorted by name.
 fn env(images: &[BuiltImage]) -> String {
     let mut lines = BTreeMap::new();
-    for image in images.iter().filter(|image| !image.artifact) {
+    for image in images.iter().filter(|image| !image.is_within()) {
         let Some(place) = Place::of_image(image) else { continue };
         for name in &image.names {
             lines.insert(variable(&name.0), place.name());

@@ -5,9 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use slipway_config::{Config, Image, ImageKind, ImageName, MountSource, Secret, SecretSource, closure, hide::HIDDEN};
+use slipway_config::{
+    Config, DockerfileImage, Image, ImageKind, ImageName, MountSource, Secret, SecretSource, closure, hide::HIDDEN,
+};
+use slipway_git::GitView;
 use slipway_protocol::{BuildName, SubmitRequest};
-use slipway_stages::{Build, BuildOptions, Graph, Platforms, Settings};
+use slipway_stages::{Build, BuildOptions, Graph, PartsError, Platforms, Settings};
 
 /// Most images that are named in a request.
 const MAX_IMAGES: usize = 100_000;
@@ -29,6 +32,9 @@ pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
     if let Some(network) = &request.network {
         config.set_network(network);
     }
+    if request.force_staged {
+        config.set_staged();
+    }
     pin(&mut config, request);
     // The request's name counts: a variable or flag of the client may have replaced that of the configuration.
     slipway_config::check_project_name(&request.project).map_err(|error| error.to_string())?;
@@ -40,7 +46,7 @@ pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
         return Err(format!("the configuration has no image `{unknown}`"));
     }
     let images = closure(&config, &chosen);
-    check_supported(&config, &request.config_name, &images)?;
+    check_supported(&request.config_name, &images)?;
     let platforms = Platforms { forced: request.platforms.clone(), otherwise: request.platform.clone() };
     let images: Vec<Image> = images.into_iter().cloned().collect();
     let graph =
@@ -49,6 +55,30 @@ pub(crate) fn graph(request: &SubmitRequest) -> Result<Graph, String> {
         return Err(format!("more than {MAX_IMAGES} images for platforms are named"));
     }
     Ok(graph)
+}
+
+/// The same images with the parts of staged Dockerfiles. Blocks. `git` has all commits of the request.
+///
+/// # Errors
+/// When a Dockerfile is not there or is wrong, or there are too many parts.
+pub(crate) fn with_parts(request: &SubmitRequest, graph: &Graph, git: &dyn GitView) -> Result<Graph, PartsError> {
+    let read = |image: &Image, dockerfile: &DockerfileImage| {
+        let path = request.project_dir.join(dockerfile.dockerfile.as_bytes());
+        let commit = request.context_commits.get(image.name()).copied().unwrap_or(request.commit);
+        let found = git.read(commit, &path);
+        let found = found.map_err(|error| format!("read the Dockerfile `{path}` of commit {commit}: {error}"))?;
+        let bytes = found.ok_or_else(|| format!("the Dockerfile `{path}` is not in commit {}", request.commit))?;
+        Ok((path.to_string(), String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let graph = graph.with_parts(&request.platform, read)?;
+    match graph.images().last().filter(|_| graph.targets().len() > MAX_IMAGES) {
+        None => Ok(graph),
+        Some(image) => Err(PartsError {
+            image: image.name().clone(),
+            line: image.position.line,
+            why: format!("with the parts of Dockerfiles the build has more than {MAX_IMAGES} images for platforms"),
+        }),
+    }
 }
 
 /// Refuses passwords: what is submitted is stored, and may be read by whoever looks after the cluster.
@@ -139,9 +169,8 @@ fn check(request: &SubmitRequest) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses directives that cannot be built yet, as the client did.
-fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(), String> {
-    let needed = |name: &ImageName| images.iter().any(|image| image.names.contains(name));
+/// Refuses what is not for a cluster, or what the client has left out.
+fn check_supported(file: &str, images: &[&Image]) -> Result<(), String> {
     let lost = |image: &&Image| image.upstreams().any(|remote| remote.commit.is_none());
     if let Some(image) = images.iter().copied().find(lost) {
         return Err(format!(
@@ -152,12 +181,7 @@ fn check_supported(config: &Config, file: &str, images: &[&Image]) -> Result<(),
     }
     check_networks(file, images)?;
     check_secrets(file, images)?;
-    check_mounts(file, images)?;
-    let refused = config.unsupported.iter().find(|refused| refused.image.as_ref().is_none_or(needed));
-    refused.map_or(Ok(()), |refused| {
-        let (line, column) = (refused.position.line, refused.position.column);
-        Err(format!("{file}:{line}:{column}: not supported yet: {}", refused.directive))
-    })
+    check_mounts(file, images)
 }
 
 /// Refuses directories of a host: which of its workers would that be, and who submits does not own their files.

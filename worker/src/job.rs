@@ -4,6 +4,7 @@ mod covered;
 mod failure;
 mod git;
 mod imports;
+mod instruction;
 mod logs;
 mod shell;
 mod stage;

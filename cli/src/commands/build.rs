@@ -11,7 +11,7 @@ use slipway_digest::CommitId;
 use slipway_oci::Platform;
 use slipway_process::random_id;
 use slipway_protocol::SecretValues;
-use slipway_stages::{Graph, Settings, build::BuildFailure};
+use slipway_stages::{Graph, Platforms, Settings, build::BuildFailure};
 use slipway_telemetry::{Span, Tracer};
 
 use super::{selection, session::Session, trace};
@@ -27,6 +27,7 @@ use crate::{
     introspect::Introspector,
     outcome::{BuildError, BuildOutcome},
     output::{Display, Printer, events::DisplayEvent, failure, summary, timestamp},
+    parts,
     project::Project,
     secrets,
     upstreams::{self, Sources},
@@ -84,12 +85,10 @@ async fn build_within(
     let start = session.world.clock.monotonic();
     let mut flags = Flags::new(session)?;
     let (project, mut config) = session.open().await?;
-    if let Some(network) = &flags.building.network {
-        config.set_network(network);
-    }
+    flags.building.overrule(&mut config);
     let platforms = selection::platforms(&flags.building.platforms)?;
     let chosen = (flags.building.final_only, &platforms);
-    let graph = selection::graph(&config, &project.rendering, &session.patterns, chosen)?;
+    let graph = selection::graph(&config, &session.patterns, chosen)?;
     if !check(&config)? {
         return Ok(None);
     }
@@ -101,7 +100,7 @@ async fn build_within(
         archives::refuse_in_cluster(&project, graph.images())?;
     }
     let worktree = (config.worktree, !flags.building.require_built);
-    let checked = checked(session, (project, worktree), graph, flags.cluster.is_some());
+    let checked = checked(session, (project, worktree), (graph, &platforms), flags.cluster.is_some());
     let Checked { project, graph, contexts, sources, commands, secrets } = checked.await?;
     let asked = flags.building.virtual_merge.as_ref();
     let virtual_merge = asked.map(|named| history::virtual_merge(&project, named)).transpose()?;
@@ -138,7 +137,7 @@ async fn build_within(
         let introspect =
             Introspector::new(flags.introspect.clone(), &graph, &session.world.environment, &session.printer);
         let introspect = introspect.map_err(Failure::usage)?.map(Arc::new);
-        let choice = backend(session, &flags, &engine, &config).await?;
+        let choice = backend(session, &flags, &engine, (&config, &graph)).await?;
         if !flags.building.require_built && (choice.backend != Backend::Docker || engine.is_here()) {
             let room = session.home.join("service/tmp");
             session.blocking(move || emulation::check(&commands, &room)).await?;
@@ -210,7 +209,7 @@ async fn detached(session: &Session, request: &ClusterRequest) -> Result<(), Fai
 struct Checked {
     /// Its files are committed, and those of other repositories are here.
     project: Project,
-    /// The images, which know the commits of other repositories.
+    /// The images, which know the commits of other repositories, and the parts of staged Dockerfiles.
     graph: Graph,
     /// Commits of contexts that hold files from disk.
     contexts: BTreeMap<ImageName, CommitId>,
@@ -225,10 +224,11 @@ struct Checked {
 async fn checked(
     session: &Session,
     (mut project, (worktree, builds)): (Project, (GitWorktree, bool)),
-    graph: Graph,
+    (graph, platforms): (Graph, &Platforms),
     cluster: bool,
 ) -> Result<Checked, Failure> {
     let (mut images, home) = (graph.images().to_vec(), session.home.clone());
+    let otherwise = platforms.otherwise.clone();
     let environment = session.world.environment.clone();
     let printer = Arc::clone(&session.printer);
     let check = move || {
@@ -244,6 +244,7 @@ async fn checked(
         let secrets =
             if builds { secrets::take(&project, &images, &environment, &printer)? } else { SecretValues::new() };
         let commands = emulation::commands(&project, &graph);
+        let graph = parts::apart(&project, &graph, &contexts, &otherwise)?;
         Ok(Checked { project, graph, contexts, commands, sources, secrets })
     };
     session.blocking(check).await

@@ -1,11 +1,14 @@
 //! `slipway config render|list|graph`.
 
-use slipway_config::{closure, graph_dot, graph_json, graph_yaml, select, select_documents};
+use std::collections::BTreeMap;
 
-use super::session::Session;
+use slipway_config::{Image, graph_dot, graph_json, graph_yaml, select_documents};
+
+use super::{selection, session::Session};
 use crate::{
     failure::Failure,
     flags::building::{FINAL_IMAGES_ONLY, GRAPH_OUTPUT},
+    parts,
 };
 
 /// Prints the configuration as it is read, or the documents of some images.
@@ -28,9 +31,12 @@ pub(crate) async fn list(session: Session) -> Result<(), Failure> {
 
 /// Prints what images need of each other.
 pub(crate) async fn graph(session: Session) -> Result<(), Failure> {
-    let (_, config) = session.open().await?;
-    let chosen = select(&config, &session.patterns).map_err(Failure::usage)?;
-    let images = closure(&config, &chosen);
+    let (project, config) = session.open().await?;
+    let platforms = selection::platforms(&[])?;
+    let graph = selection::graph(&config, &session.patterns, (false, &platforms))?;
+    let apart = move || parts::apart(&project, &graph, &BTreeMap::new(), &platforms.otherwise);
+    let graph = session.blocking(apart).await?;
+    let images: Vec<&Image> = graph.images().iter().collect();
     let text = match session.values.text(&GRAPH_OUTPUT).as_deref() {
         Some("json") => graph_json(&images),
         Some("dot") => graph_dot(&images),

@@ -1,5 +1,7 @@
 //! `slipway plan`.
 
+use std::collections::BTreeMap;
+
 use super::{selection, session::Session};
 use crate::{
     failure::Failure,
@@ -8,15 +10,18 @@ use crate::{
         cluster::COORDINATOR,
     },
     output::plan,
+    parts,
 };
 
 /// Prints the sets of images in which a build would go.
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let flags = BuildingFlags::from_values(&session.values);
-    let (project, config) = session.open().await?;
-    let chosen = (flags.final_only, &selection::platforms(&flags.platforms)?);
-    let graph = selection::graph(&config, &project.rendering, &session.patterns, chosen)?;
-    let sets = plan::sets(&graph);
+    let (project, mut config) = session.open().await?;
+    flags.overrule(&mut config);
+    let platforms = selection::platforms(&flags.platforms)?;
+    let graph = selection::graph(&config, &session.patterns, (flags.final_only, &platforms))?;
+    let apart = move || parts::apart(&project, &graph, &BTreeMap::new(), &platforms.otherwise);
+    let sets = plan::sets(&session.blocking(apart).await?);
     let text = match session.values.text(&OUTPUT).as_deref() {
         Some("json") => plan::json(&sets),
         _ => {

@@ -1,8 +1,7 @@
 //! The images that a command is about, and the platforms they are built for.
 
-use slipway_config::{Config, Image, closure, select};
+use slipway_config::{Config, closure, select};
 use slipway_oci::Platform;
-use slipway_render::Rendering;
 use slipway_stages::{Graph, Platforms};
 
 use crate::failure::Failure;
@@ -11,10 +10,9 @@ use crate::failure::Failure;
 /// that is no artifact, or with `final_only` every one that may be deployed.
 ///
 /// # Errors
-/// When a pattern matches nothing, when something that is needed cannot be built yet, or is built for other platforms.
+/// When a pattern matches nothing, or something that is needed is built for other platforms.
 pub(crate) fn graph(
     config: &Config,
-    rendering: &Rendering,
     patterns: &[String],
     (final_only, platforms): (bool, &Platforms),
 ) -> Result<Graph, Failure> {
@@ -23,23 +21,8 @@ pub(crate) fn graph(
         chosen.retain(|image| image.is_final);
     }
     let images = closure(config, &chosen);
-    check_supported(config, rendering, &images)?;
     let images = images.into_iter().cloned().collect();
     Graph::for_platforms(images, |image| platforms.of(config, image)).map_err(Failure::project)
-}
-
-/// Refuses directives that cannot be built yet, in the meta section and in the images that are needed.
-fn check_supported(config: &Config, rendering: &Rendering, images: &[&Image]) -> Result<(), Failure> {
-    let needed = |name: &_| images.iter().any(|image| image.names.contains(name));
-    let refused = config.unsupported.iter().filter(|unsupported| unsupported.image.as_ref().is_none_or(needed));
-    let lines: Vec<String> = refused
-        .map(|unsupported| {
-            let image = unsupported.image.as_ref().map(|name| format!(" (image {name})")).unwrap_or_default();
-            let place = rendering.place(unsupported.position);
-            format!("{place}: not supported yet: {}{image}", unsupported.directive)
-        })
-        .collect();
-    if lines.is_empty() { Ok(()) } else { Err(Failure::project_text(lines.join("\n"))) }
 }
 
 /// What flags say of platforms; images of which nothing is said are for this host's.
@@ -79,8 +62,7 @@ from: alpine
 
     fn names(patterns: &[&str]) -> Result<Vec<String>, Failure> {
         let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
-        let graph =
-            graph(&config(), &Rendering::plain("werf.yaml", String::new()), &patterns, (false, &platforms(&[])?))?;
+        let graph = graph(&config(), &patterns, (false, &platforms(&[])?))?;
         Ok(graph.images().iter().map(|image| image.name().to_string()).collect())
     }
 

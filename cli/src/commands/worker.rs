@@ -150,6 +150,7 @@ async fn capabilities(
         // Commands of strangers do not see the network of a worker.
         tracing::warn!("commands can have no network of their own here, so jobs that run any go elsewhere: {lacks}");
     }
+    let instructions = options.backend.does_instructions();
     let platforms = match &flags.capacity.platforms {
         Some(platforms) => platforms.clone(),
         None => {
@@ -162,7 +163,7 @@ async fn capabilities(
             all
         }
     };
-    Capabilities { backend: options.backend.to_string(), platforms, networks, ..Capabilities::default() }
+    Capabilities { backend: options.backend.to_string(), platforms, networks, instructions, ..Capabilities::default() }
 }
 
 /// Works until the user gives up, and then until what runs is done or has had its time.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use slipway_config::Config;
 use slipway_stages::build::Schedule;
 
 use super::{
@@ -40,6 +41,10 @@ pub(crate) const PLATFORM: Flag = Flag::words(
 .foreign("DOCKER_DEFAULT_PLATFORM");
 pub(crate) const BACKEND_NETWORK: Flag =
     Flag::text("backend-network", "NAME", "Network of the commands of all images, whatever werf.yaml says");
+pub(crate) const FORCE_STAGED_DOCKERFILE: Flag = Flag::switch(
+    "force-staged-dockerfile",
+    "Build every instruction of all Dockerfiles as a stage of its own, whatever werf.yaml says",
+);
 pub(crate) const FINAL_IMAGES_ONLY: Flag =
     Flag::switch("final-images-only", "Leave out images with `final: false` that nothing final needs")
         .aliases(&["images-only"])
@@ -81,6 +86,7 @@ pub(super) const FLAGS: &[Flag] = &[
     SKIP_BUILD,
     PLATFORM,
     BACKEND_NETWORK,
+    FORCE_STAGED_DOCKERFILE,
     FINAL_IMAGES_ONLY,
     ADD_CUSTOM_TAG,
     VIRTUAL_MERGE,
@@ -107,6 +113,8 @@ pub(crate) struct BuildingFlags {
     pub(crate) platforms: Vec<String>,
     /// `--backend-network`
     pub(crate) network: Option<String>,
+    /// `--force-staged-dockerfile`
+    pub(crate) force_staged: bool,
     /// `--final-images-only`
     pub(crate) final_only: bool,
     /// `--add-custom-tag`, and the tag of `--use-custom-tag`
@@ -116,6 +124,16 @@ pub(crate) struct BuildingFlags {
 }
 
 impl BuildingFlags {
+    /// Has a configuration say what the flags want, whatever it says.
+    pub(crate) fn overrule(&self, config: &mut Config) {
+        if let Some(network) = &self.network {
+            config.set_network(network);
+        }
+        if self.force_staged {
+            config.set_staged();
+        }
+    }
+
     /// What the flags and variables say.
     pub(crate) fn from_values(values: &Values) -> Self {
         let parallel = values.switch(&PARALLEL);
@@ -133,6 +151,7 @@ impl BuildingFlags {
             require_built: required.into_iter().any(|flag| values.switch(flag)),
             platforms: values.list(&PLATFORM),
             network: values.text(&BACKEND_NETWORK).filter(|network| !network.is_empty()),
+            force_staged: values.switch(&FORCE_STAGED_DOCKERFILE),
             final_only: values.switch(&FINAL_IMAGES_ONLY),
             custom_tags: values.list(&ADD_CUSTOM_TAG).into_iter().chain(values.text(&USE_CUSTOM_TAG)).collect(),
             virtual_merge: values

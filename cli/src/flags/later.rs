@@ -20,6 +20,5 @@ pub(super) const FLAGS: &[Flag] = &[
         Flag::choice("shell", &["default", "cmdexe", "powershell"], "Which shell reads the lines")
             .on(&[CommandName::CiEnv]),
     ),
-    not_yet(Flag::switch("force-staged-dockerfile", "Build every Dockerfile instruction as a stage of its own")),
     not_yet(Flag::switch("disable-git-commit-ancestry-check", "Take stages of any commit")),
 ];

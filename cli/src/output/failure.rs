@@ -49,7 +49,7 @@ impl Files {
 
     /// `FILE:LINE` of what a stage was doing; `None` when nobody knows the line.
     fn place(&self, image: &ImageName, kind: StageKind, line: Option<u32>) -> Option<String> {
-        let dockerfile = self.dockerfiles.get(image).filter(|_| kind == StageKind::Dockerfile);
+        let dockerfile = self.dockerfiles.get(image).filter(|_| kind.is_of_dockerfile());
         line.map(|line| match dockerfile {
             Some(dockerfile) => format!("{dockerfile}:{line}"),
             None => self.config_place(line),

@@ -40,6 +40,7 @@ pub(crate) fn images() -> Vec<BuiltImage> {
     let host = "127.0.0.1:5000";
     let from = || stage(1, host, StageKind::From, Source::Reused);
     let image = |names: &[&str], artifact: bool, stages: Vec<BuiltStage>| BuiltImage {
+        inner: false,
         names: names.iter().map(|name| ImageName((*name).to_owned())).collect(),
         artifact,
         is_final: !artifact,

@@ -1,6 +1,6 @@
 //! Reports, byte for byte.
 
-use slipway_stages::build::ImageIndex;
+use slipway_stages::{StageKind, build::ImageIndex};
 
 use super::*;
 

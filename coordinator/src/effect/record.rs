@@ -11,7 +11,7 @@ use crate::outside::Outside;
 /// Records that are written at once.
 const PARALLEL: usize = 8;
 
-/// Records every image of a build under its commit; what is recorded already costs nothing. What was found and is not
+/// Records every image of a build under its commit, but for parts of Dockerfiles, which the labels of others name; what is recorded already costs nothing. What was found and is not
 /// whole is not recorded, and fails.
 pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(), BuildFailure> {
     super::whole::check(outside, images).await?;
@@ -20,7 +20,7 @@ pub(crate) async fn record(outside: &Outside, images: &[BuiltImage]) -> Result<(
         let each = |name: &ImageName| stages.iter().map(|stage| (name.clone(), *stage)).collect::<Vec<_>>();
         image.names.iter().flat_map(each).collect::<Vec<_>>()
     };
-    let all: Vec<(ImageName, StageId)> = images.iter().flat_map(named).collect();
+    let all: Vec<(ImageName, StageId)> = images.iter().filter(|image| !image.inner).flat_map(named).collect();
     let write = |(name, stage): (ImageName, StageId)| async move {
         let written = one(outside, &name, stage).await;
         let why = |error| format!("record image `{name}` in {}: {error}", outside.primary.name());

@@ -35,10 +35,11 @@ pub(super) async fn check(outside: &Outside, images: &[BuiltImage]) -> Result<()
     failure
 }
 
-/// The last stage of every image that is not built now, with a name of the image. What artifacts are made of is no
-/// longer needed.
+/// The last stage of every image that is not built now, with a name of the image. What artifacts and parts of
+/// Dockerfiles are made of is no longer needed.
 fn found(images: &[BuiltImage]) -> Vec<(&ImageName, &StageRecord)> {
-    let named = images.iter().filter(|image| !image.artifact).filter_map(|image| Some((image, image.names.first()?)));
+    let named =
+        images.iter().filter(|image| !image.is_within()).filter_map(|image| Some((image, image.names.first()?)));
     let lasts = named.flat_map(|(image, name)| image.lasts().map(move |last| (name, last)));
     let reused = lasts.filter(|(_, last)| last.source == Source::Reused);
     reused.map(|(name, last)| (name, last.record.as_ref())).collect()

@@ -281,6 +281,11 @@ fn requirements(plan: &StagePlan, asked: Requirements) -> Requirements {
             let network = input.network.clone().filter(|network| !network.is_empty()).or_else(usual);
             Requirements { platform, network, ..asked }
         }
+        StageBody::Instruction(input) => {
+            let network = input.file.network.clone().filter(|network| !network.is_empty()).or_else(usual);
+            let network = network.filter(|_| input.has_commands);
+            Requirements { platform, network, instructions: true, ..asked }
+        }
         StageBody::Nothing | StageBody::Git(_) | StageBody::Imports(_) | StageBody::Respec(_) | StageBody::Copy(_) => {
             Requirements { platform, ..asked }
         }
@@ -298,6 +303,7 @@ fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
     };
     let bases = match &plan.body {
         StageBody::Dockerfile(input) => input.bases.as_slice(),
+        StageBody::Instruction(input) => input.file.bases.as_slice(),
         StageBody::Nothing
         | StageBody::Git(_)
         | StageBody::Shell { .. }
@@ -313,9 +319,16 @@ fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
         | StageBody::Shell { .. }
         | StageBody::Respec(_)
         | StageBody::Dockerfile(_)
+        | StageBody::Instruction(_)
         | StageBody::Copy(_) => &[],
     };
-    base.into_iter().chain(bases).chain(imported.iter().filter_map(|input| Some(near(input.image.at()?, 0)))).collect()
+    let parts = match &plan.body {
+        StageBody::Instruction(input) => input.parts.as_slice(),
+        _ => &[],
+    };
+    let parts = parts.iter().map(|(_, stage)| near(&stage.at, 0));
+    let imported = imported.iter().filter_map(|input| Some(near(input.image.at()?, 0)));
+    base.into_iter().chain(bases).chain(parts).chain(imported).collect()
 }
 
 /// The key of the job that answers a question about imported content.

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use slipway_config::ImageName;
 use slipway_digest::CommitId;
+use slipway_git::GitView;
 use slipway_protocol::{BuildEvent, BuildState, BuildSummary, SubmitRequest};
 use slipway_stages::{
-    Graph,
+    Graph, Invalid,
     build::{BuildFailure, BuiltImage},
 };
 use slipway_telemetry::{Span, SpanContext};
@@ -148,11 +149,22 @@ impl Reign {
             Ok((place, outside, secrets))
         };
         let (place, outside, secrets) = opened.await.map_err(unanswered).inspect_err(|_| span.fail())?;
-        let build = ready::build(&work.request, work.graph, entry.name());
+        let graph = self.with_parts(&work, Arc::clone(&outside.git)).await.inspect_err(|_| span.fail())?;
+        let build = ready::build(&work.request, graph, entry.name());
         let requires = work.request.requires.clone();
         let commands = work.request.commands.clone();
         let submission = Submission { build, outside, trace: span.context(), requires, commands, secrets };
         Ok(Prepared { submission, place, span })
+    }
+
+    /// The images of a build, now that the commits are here which say what staged Dockerfiles are made of.
+    async fn with_parts(&self, work: &Work, git: Arc<dyn GitView>) -> Result<Graph, BuildFailure> {
+        let (request, graph) = (work.request.clone(), work.graph.clone());
+        let apart = self.tasks.blocking(move || ready::with_parts(&request, &graph, git.as_ref())).await;
+        apart.map_err(|error| BuildFailure::Invalid {
+            image: error.image,
+            invalid: Invalid { message: error.why, line: Some(error.line) },
+        })
     }
 
     /// The span of a build: part of what its client does, when that says so.

@@ -216,6 +216,7 @@ pub(crate) fn request(host: &str, config: &str, images: &[&str], commit: CommitI
         requires: Default::default(),
         schedule: slipway_stages::build::Schedule::default(),
         network: None,
+        force_staged: false,
         require_built: false,
         detached: false,
         traceparent: None,

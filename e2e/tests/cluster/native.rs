@@ -64,7 +64,39 @@ fn what_one_backend_has_built_another_builds_on() -> Result<()> {
     assert_eq!(engine::sh(&third.image("file"), "cat /by")?, "docker\n");
     let all = cluster.stages(&project)?;
     assert!(stages.iter().all(|stage| all.contains(stage)), "{stages:#?} {all:#?}");
+    staged(&mut cluster)?;
     cluster.nothing_left()
+}
+
+/// Instructions of a staged Dockerfile go to workers that can do one alone, and what one of them has made another goes on with.
+fn staged(cluster: &mut Cluster) -> Result<()> {
+    let project = Project::new("staged")?;
+    let base = cluster.base()?;
+    let tools = format!("FROM {base} AS tools\nRUN mkdir /tools && date > /tools/made\nCOPY src /src\n");
+    let own = format!("FROM {base}\nENV A=b\nCOPY --from=tools /tools /tools\nRUN cat /tools/made > /seen\n");
+    project.write("src/file", "1")?;
+    project.write("Dockerfile", format!("{tools}{own}"))?;
+    project.write("Second", format!("{tools}RUN cat /tools/made /src/file > /both\n"))?;
+    let app = "image: app\ndockerfile: Dockerfile\nstaged: true\n";
+    project.config(app)?;
+    project.commit("first")?;
+    let first = cluster.build(&project)?;
+    let names = ["app/stage/tools/FROM", "app/stage/tools/RUN1", "app/stage/tools/COPY2"];
+    let names: BTreeSet<&str> = names.into_iter().chain(["app/FROM", "app/ENV1", "app/COPY2", "app/RUN3"]).collect();
+    let built = first.run.built();
+    // The lower `FROM` of both parts is one stage.
+    assert!(built.iter().all(|name| names.contains(name.as_str())), "{built:?}");
+    assert_eq!(cluster.stages(&project)?.len(), 6, "{built:?}");
+    // One that has nothing of it yet.
+    cluster.stop_worker(0);
+    cluster.add_native_worker();
+    project.config(&format!("{app}---\nimage: second\ndockerfile: Second\nstaged: true\n"))?;
+    project.commit("second")?;
+    let second = cluster.build(&project)?;
+    assert_eq!(second.run.built(), ["second/RUN3"], "{}", second.run.stderr);
+    let seen = engine::sh(&first.image("app"), "cat /seen")?;
+    assert_eq!(engine::sh(&second.image("second"), "cat /both")?, format!("{seen}1"));
+    Ok(())
 }
 
 /// A worker whose sandboxes can have no network of their own says so, and gets no jobs with commands.

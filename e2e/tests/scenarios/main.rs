@@ -35,6 +35,7 @@ mod repositories;
 mod results;
 mod secrets;
 mod shared;
+mod staged;
 mod storages;
 mod templates;
 mod toolbox;

@@ -29,7 +29,7 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
     let index = index(reader, &drafts);
     for draft in &mut drafts {
         if let ImageKind::Dockerfile(dockerfile) = &mut draft.image.kind {
-            dockerfile.staged |= meta.staged;
+            dockerfile.staged = draft.staged.unwrap_or(meta.staged);
         }
         draft.image.cache_version = draft.image.cache_version.take().or_else(|| meta.cache_version.clone());
         specify(reader, draft, meta.spec.as_ref());
@@ -42,8 +42,6 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
     for draft in &drafts {
         idle::check(reader, &draft.image);
     }
-    let mut unsupported = std::mem::take(&mut reader.unsupported);
-    unsupported.sort_by_key(|directive| directive.position);
     Config {
         project: meta.project,
         platforms: meta.platforms,
@@ -51,7 +49,6 @@ pub(crate) fn check(reader: &mut Reader<'_>, documents: Documents) -> Config {
         cleanup: meta.cleanup,
         images: drafts.into_iter().map(|draft| draft.image).collect(),
         outside: std::mem::take(&mut reader.outside),
-        unsupported,
         warnings: std::mem::take(&mut reader.warnings),
     }
 }

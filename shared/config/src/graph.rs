@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Base, Config, Image, ImageKind, ImageName, Import};
+use crate::{Config, Image, ImageKind, ImageName, Import};
 
 /// The names of the images, in the order of declaration; with `only_final` those alone that may be deployed.
 /// Artifacts are no images.
@@ -20,16 +20,14 @@ struct Relations<'c> {
 
 impl<'c> Relations<'c> {
     fn of(image: &'c Image) -> Self {
-        let (from, imports) = match &image.kind {
-            ImageKind::Dockerfile(_) => (None, [].as_slice()),
-            ImageKind::Stapel(stapel) => match &stapel.base {
-                Base::Image(name) => (Some(name), stapel.imports.as_slice()),
-                Base::Reference(_) => (None, stapel.imports.as_slice()),
-            },
+        let imports = match &image.kind {
+            ImageKind::Dockerfile(_) => [].as_slice(),
+            ImageKind::Stapel(stapel) => stapel.imports.as_slice(),
         };
+        let reads = image.part().map_or([].as_slice(), |part| part.reads.as_slice());
         Self {
-            from,
-            import: unique(imports.iter().filter_map(Import::image)),
+            from: image.base(),
+            import: unique(imports.iter().filter_map(Import::image).chain(reads)),
             dependencies: unique(image.dependencies.iter().map(|dependency| &dependency.image)),
         }
     }

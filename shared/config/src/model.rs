@@ -9,10 +9,12 @@ use crate::Position;
 
 mod cleanup;
 mod instructions;
+mod part;
 mod remote;
 
 pub use cleanup::{Cleanup, KeepLimit, KeepPolicy, KeepReferences, Operator, ReferenceKind};
 pub use instructions::Instructions;
+pub use part::DockerfilePart;
 
 /// A whole project.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,13 +32,20 @@ pub struct Config {
     /// Directives that bring in what is in no commit of the project, in the order of the file, but for `fromLatest`,
     /// which stands in its image.
     pub outside: Vec<Outside>,
-    /// Directives that are valid but that no command can build yet.
-    pub unsupported: Vec<Unsupported>,
     /// Deprecated spellings that were met, each once.
     pub warnings: Vec<Warning>,
 }
 
 impl Config {
+    /// Has every instruction of all Dockerfiles built as a stage, whatever their `staged` says.
+    pub fn set_staged(&mut self) {
+        for image in &mut self.images {
+            if let ImageKind::Dockerfile(dockerfile) = &mut image.kind {
+                dockerfile.staged = true;
+            }
+        }
+    }
+
     /// Gives the commands of all images this network, whatever their `network` says.
     pub fn set_network(&mut self, network: &str) {
         for image in &mut self.images {
@@ -102,17 +111,6 @@ pub enum OutsideKind {
     SecretValue(String),
 }
 
-/// A directive that was read but is not built yet.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unsupported {
-    /// The directive as the user wrote it (`mount`, `git.url`, …).
-    pub directive: String,
-    /// The image it stands in; `None` in the meta section.
-    pub image: Option<ImageName>,
-    /// Where.
-    pub position: Position,
-}
-
 /// A name of an image. Empty = the nameless image, shown as `~`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ImageName(pub String);
@@ -157,7 +155,7 @@ impl Image {
     /// The image of this file that it is built on.
     pub fn base(&self) -> Option<&ImageName> {
         match &self.kind {
-            ImageKind::Dockerfile(_) => None,
+            ImageKind::Dockerfile(dockerfile) => dockerfile.part.as_ref()?.base.as_ref(),
             ImageKind::Stapel(stapel) => match &stapel.base {
                 Base::Image(name) => Some(name),
                 Base::Reference(_) => None,
@@ -173,8 +171,9 @@ impl Image {
         };
         let imports = imports.iter().filter_map(Import::image);
         let dependencies = self.dependencies.iter().map(|dependency| &dependency.image);
+        let reads = self.part().map_or([].as_slice(), |part| part.reads.as_slice());
         let mut needs: Vec<&ImageName> = Vec::new();
-        for name in self.base().into_iter().chain(imports).chain(dependencies) {
+        for name in self.base().into_iter().chain(imports).chain(reads).chain(dependencies) {
             if !needs.contains(&name) {
                 needs.push(name);
             }
@@ -214,6 +213,8 @@ pub struct DockerfileImage {
     pub ssh: Option<String>,
     /// `staged`, of the image or of `build`: whether every instruction is a stage.
     pub staged: bool,
+    /// Which part of a staged Dockerfile it is; `None` = the whole, as the configuration has it.
+    pub part: Option<Box<DockerfilePart>>,
 }
 
 /// A Stapel image or artifact.
@@ -384,7 +385,8 @@ pub struct Secret {
 impl Secret {
     /// Names it within its project: ids are unlike only within one image.
     pub fn key(&self, image: &Image) -> String {
-        format!("{}/{}", image.name().0, self.id)
+        let owner = image.part().map_or(image.name(), |part| &part.of);
+        format!("{}/{}", owner.0, self.id)
     }
 }
 

@@ -28,7 +28,7 @@ mod value;
 use std::collections::BTreeSet;
 
 use crate::{
-    Image, ImageName, Outside, OutsideKind, Position, Problem, Problems, Unsupported, Warning,
+    Image, Outside, OutsideKind, Position, Problem, Problems, Warning,
     documents::{self, Document},
     yaml::{self, Budget, Node},
 };
@@ -50,12 +50,8 @@ pub(crate) struct Reader<'f> {
     /// Deprecated spellings, each once.
     pub(crate) warnings: Vec<Warning>,
     warned: BTreeSet<String>,
-    /// Directives that cannot be built.
-    pub(crate) unsupported: Vec<Unsupported>,
     /// Directives that bring in what is in no commit.
     pub(crate) outside: Vec<Outside>,
-    /// The image that is being read.
-    image: Option<ImageName>,
 }
 
 /// What the documents say, references not yet resolved.
@@ -78,6 +74,8 @@ pub(crate) struct Draft {
     pub(crate) links: Vec<Link>,
     /// Its `imageSpec`, before that of the meta section is merged in.
     pub(crate) spec: Option<ImageSpec>,
+    /// Its `staged`, when it says so.
+    pub(crate) staged: Option<bool>,
 }
 
 /// A mention of an image by another.
@@ -120,15 +118,7 @@ pub(crate) enum Wants {
 impl<'f> Reader<'f> {
     /// A reader of the file that problems are reported under as `file`.
     pub(crate) fn new(file: &'f str) -> Self {
-        Self {
-            file,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            warned: BTreeSet::new(),
-            unsupported: Vec::new(),
-            outside: Vec::new(),
-            image: None,
-        }
+        Self { file, problems: Vec::new(), warnings: Vec::new(), warned: BTreeSet::new(), outside: Vec::new() }
     }
 
     /// What is wrong, with the lines of `text`.
@@ -145,7 +135,6 @@ impl<'f> Reader<'f> {
                 self.document(&node, &mut found);
             }
             self.problems.truncate(KEPT_PROBLEMS);
-            self.image = None;
         }
         found
     }
@@ -184,11 +173,6 @@ impl<'f> Reader<'f> {
         if !self.is_full() {
             self.problems.push(Problem::new(position, message, hint));
         }
-    }
-
-    /// Notes a directive that cannot be built.
-    pub(crate) fn unsupported(&mut self, directive: &str, position: Position) {
-        self.unsupported.push(Unsupported { directive: directive.to_owned(), image: self.image.clone(), position });
     }
 
     /// Notes a directive that brings in what is in no commit.

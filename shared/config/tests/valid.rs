@@ -157,7 +157,6 @@ fn names_bases_and_references() {
     ];
     assert_eq!(shown, expected);
     assert_eq!(config.platforms.len(), 1);
-    assert!(config.unsupported.is_empty(), "{:?}", config.unsupported);
     assert_eq!(config.images[0].needs(), [&ImageName("redis".to_owned())]);
 }
 
@@ -166,7 +165,7 @@ fn a_project_without_images_is_valid() {
     let config = read(
         "configVersion: 1\nproject: p\ndeploy: {namespace: x}\ncleanup: {keepPolicies: [{references: {tag: /.*/}}]}\n",
     );
-    assert!(config.images.is_empty() && config.unsupported.is_empty());
+    assert!(config.images.is_empty());
 }
 
 #[test]
@@ -179,29 +178,25 @@ fn the_nameless_image_is_read() {
 }
 
 #[test]
-fn what_cannot_be_built_is_noted() {
+fn an_image_says_whether_it_is_staged_or_the_project_does() {
+    let staged = |meta: &str, image: &str| {
+        let text = format!("configVersion: 1\nproject: p\n{meta}---\nimage: a\ndockerfile: D\n{image}");
+        match &read(&text).images[0].kind {
+            ImageKind::Dockerfile(image) => image.staged,
+            ImageKind::Stapel(_) => panic!("a Stapel image"),
+        }
+    };
+    assert!(!staged("", "") && staged("", "staged: true\n"));
+    assert!(staged("build: {staged: true}\n", "") && !staged("build: {staged: true}\n", "staged: false\n"));
+}
+
+#[test]
+fn imports_are_of_images_of_this_file_or_of_others() {
     let config = read(
-        "configVersion: 1\nproject: p\nbuild: {staged: true, platform: [linux/amd64, linux/arm64]}\n---\n\
-         image: a\nfrom: b:1\nfromLatest: true\nmount: [{from: tmp_dir, to: /x}]\n\
-         git: [{url: 'https://h/x', to: /y}]\ndocker: {exactValues: true}\nsecrets: [{env: X}]\nnetwork: none\n\
-         import:\n- {from: 'alpine:3', add: /a, before: setup}\n- {image: e, stage: install, add: /b, before: setup}\n\
-         dependencies: [{image: d, before: setup}]\n---\nimage: d\ndockerfile: D\ncontextAddFiles: [x]\nssh: default\n\
-         staged: true\n---\nimage: e\nfrom: b\nshell: {install: x}\n",
+        "configVersion: 1\nproject: p\n---\nimage: a\nfrom: b:1\nimport:\n- {from: 'alpine:3', add: /a, before: setup}\n\
+         - {image: e, stage: install, add: /b, before: setup}\ndependencies: [{image: d, before: setup}]\n---\nimage: d\n\
+         dockerfile: D\n---\nimage: e\nfrom: b\nshell: {install: x}\n",
     );
-    let mut noted: Vec<String> = config
-        .unsupported
-        .iter()
-        .map(|unsupported| {
-            let image = unsupported.image.as_ref().map_or("", |image| image.0.as_str());
-            format!("{} {image}:{}", unsupported.position.line, unsupported.directive)
-        })
-        .collect();
-    let expected = ["3 :build.staged", "22 d:staged"];
-    let mut expected: Vec<String> = expected.map(str::to_owned).to_vec();
-    assert_eq!(noted.first().map(String::as_str), Some("3 :build.staged"), "in the order of the file");
-    noted.sort();
-    expected.sort();
-    assert_eq!(noted, expected);
     let imports = stapel_of(config.images[0].clone()).imports;
     assert_eq!(imports[0].source, ImportSource::External("alpine:3".to_owned()));
     assert_eq!((imports[1].image(), imports[1].stage), (Some(&ImageName("e".to_owned())), Some(UserStage::Install)));
@@ -244,7 +239,7 @@ fn tasks_are_read_with_their_lines() {
          \x20 - name: more\n    always:\n    - fail: {}\n    block:\n    - raw: 0755\n    - block: [{debug: {}}]\n      when: x\n\
          \x20 - ansible.builtin.copy: {}\n    with_items: [1]\n  installCacheVersion: 4\n",
     );
-    assert!(config.unsupported.is_empty() && config.warnings.is_empty(), "{:?}", config.warnings);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let stapel = stapel_of(config.images[0].clone());
     assert_eq!(stapel.instructions_version(), Some("3"));
     let install = stapel.instructions_of(UserStage::Install).expect("a cache version");

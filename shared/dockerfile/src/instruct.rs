@@ -81,25 +81,28 @@ impl Walk<'_> {
                 (None, None) => self.globals.find(name).clone(),
             };
             text.push_str(&format!(" {name}"));
-            let value = match (known, default) {
+            let (value, shown) = match (known, default) {
                 (Value::Unknown, default) => {
                     let default = default.as_deref().unwrap_or_default();
                     let word = normal::word(&self.lexer, default, &open.scope);
                     let word = word.map_err(|why| Fault::new(instruction.line, why))?;
-                    text.push_str(&format!("={}", word.text));
-                    word.value
+                    (word.value, Some(word.text))
                 }
                 (Value::Set(value), _) => {
-                    text.push_str(&format!("={}", words::quote(&value)));
-                    Value::Set(value)
+                    let shown = words::quote(&value);
+                    (Value::Set(value), Some(shown))
                 }
-                (Value::Unset, _) => Value::Unset,
+                (Value::Unset, _) => (Value::Unset, None),
             };
-            values.push((name, value));
+            text.extend(shown.iter().map(|shown| format!("={shown}")));
+            values.push((name, value, shown));
         }
-        for (name, value) in values {
+        for (name, value, shown) in values {
             self.spend(instruction.line, value.size())?;
             open.scope.declare(name, value);
+            // As for the scope, one without a value leaves an earlier one as it is.
+            let declared = open.declared.entry(name.clone()).or_default();
+            *declared = shown.or(declared.take());
         }
         self.write(open, instruction.line, text, None)
     }
@@ -125,6 +128,8 @@ impl Walk<'_> {
             if let (Value::Set(name), Keyword::Env) = (name, instruction.keyword) {
                 self.spend(instruction.line, value.size())?;
                 open.scope.set(&name, value);
+                // What a command sees is that of the image now.
+                open.declared.entry(name).and_modify(|shown| *shown = None);
             }
         }
         self.write(open, instruction.line, text, None)

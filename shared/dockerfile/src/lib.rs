@@ -6,8 +6,8 @@
 //! Reading order: [`inputs`] is the door. Below it: `lines` (physical lines to logical ones, here-documents),
 //! `words` (splitting one line), `parse` (instructions), `graph` (stages and how they are named), `scope` and
 //! `expand` (variables; `pattern` for `${x#p}`), `walk` (everything that a target needs), `instruct` (one instruction), `normal` (hashed
-//! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s. `target` tells whose
-//! programs commands are. `ignore` reads a `.dockerignore`.
+//! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s; [`outline`] is for one that takes one
+//! instruction at a time. `target` tells whose programs commands are. `ignore` reads a `.dockerignore`.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,7 @@ mod instruct;
 mod lines;
 mod mount;
 mod normal;
+mod outline;
 mod parse;
 mod pattern;
 mod program;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use graph::Origin;
 pub use ignore::ignore_patterns;
+pub use outline::{Argument, INSTRUCTIONS_LIMIT, Outline, OutlinedInstruction, OutlinedLine, OutlinedStage, outline};
 pub use program::{Given, Head, Program, Variables};
 pub use step::{
     Command, Content, Files, Health, Mount, MountKind, Network, Process, Run, Sharing, Source, Step, Written,

@@ -78,6 +78,29 @@ impl Written {
         matches!(self.step, Step::Run(_) | Step::Files(_) | Step::Workdir(_))
     }
 
+    /// Whether it declares arguments.
+    pub fn declares(&self) -> bool {
+        matches!(self.step, Step::Arg(_))
+    }
+
+    /// Whether it says what variables are in force behind it.
+    pub fn sets_variables(&self) -> bool {
+        matches!(self.step, Step::Arg(_) | Step::Env(_))
+    }
+
+    /// Whether it sets the command of the image.
+    pub fn sets_command(&self) -> bool {
+        matches!(self.step, Step::Cmd(_))
+    }
+
+    /// What it postpones for the stages that stand on its own; `None` = it is no `ONBUILD`.
+    pub fn postpones(&self) -> Option<&str> {
+        match &self.step {
+            Step::Onbuild(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Types an instruction. The error says what is wrong with it.
     pub(crate) fn of(instruction: &Instruction) -> Result<Self, String> {
         let line = normal::verbatim(&Instruction { heredocs: Vec::new(), ..instruction.clone() });

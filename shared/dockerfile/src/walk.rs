@@ -6,7 +6,8 @@ use crate::{
     EXPANSION_LIMIT, Fault, Inputs, Line,
     expand::Lexer,
     graph::{Dockerfile, Origin, Stage},
-    parse::{Body, Instruction},
+    outline::{self, Argument, Outline, OutlinedLine},
+    parse::{Body, Instruction, Keyword},
     scope::{Scope, Value},
     shown, words,
 };
@@ -19,22 +20,28 @@ pub(crate) fn follow(
     platform: &str,
 ) -> Result<Inputs, Fault> {
     let wanted = file.target(target)?;
-    let mut walk = Walk {
-        file,
-        args,
-        lexer: Lexer::new(file.escape),
-        globals: platform_arguments(platform, target, args),
-        reached: vec![None; file.stages.len()],
-        count: 0,
-        left: EXPANSION_LIMIT,
-        inputs: Inputs { bases: Vec::new(), lines: Vec::new() },
-    };
+    let mut walk = Walk::new(file, target, args, platform);
     walk.declare_globals()?;
     if file.escape != '\\' {
         walk.inputs.lines.push(Line { text: format!("# escape={}", file.escape), sources: None });
     }
     walk.reach(wanted)?;
     Ok(walk.inputs)
+}
+
+/// Answers [`crate::outline`] for a file that was read.
+pub(crate) fn outlined(
+    file: &Dockerfile,
+    target: Option<&str>,
+    args: &BTreeMap<String, String>,
+    platform: &str,
+) -> Result<Outline, Fault> {
+    let wanted = file.target(target)?;
+    let mut walk = Walk::new(file, target, args, platform);
+    walk.outline = Some(Outline { escape: (file.escape != '\\').then_some(file.escape), stages: Vec::new() });
+    walk.declare_globals()?;
+    walk.reach(wanted)?;
+    Ok(walk.outline.take().unwrap_or_default())
 }
 
 /// The arguments that every file has before its first `FROM`. Those given from outside win.
@@ -70,6 +77,10 @@ pub(crate) struct Walk<'a> {
     /// Bytes that may still be written.
     left: usize,
     inputs: Inputs,
+    /// What the line that is being written names, in order.
+    named: Vec<Origin>,
+    /// Where stages go when every instruction is to stand for itself.
+    outline: Option<Outline>,
 }
 
 /// A stage that was written: its number and the variables at its end.
@@ -77,6 +88,7 @@ pub(crate) struct Walk<'a> {
 struct Reached {
     number: usize,
     scope: Scope,
+    declared: BTreeMap<String, Option<String>>,
 }
 
 /// A stage that is being written.
@@ -85,7 +97,19 @@ pub(crate) struct Open {
     pub(crate) at: usize,
     /// The variables in force.
     pub(crate) scope: Scope,
-    lines: Vec<Line>,
+    /// The declared arguments with their values in normal form; `None` when they have none, or a later `ENV` stands for them.
+    pub(crate) declared: BTreeMap<String, Option<String>>,
+    /// What its `FROM` names.
+    base: Origin,
+    lines: Vec<OutlinedLine>,
+}
+
+impl Open {
+    /// The declared arguments as a command sees them.
+    fn arguments(&self) -> Vec<Argument> {
+        let seen = |(name, value): (&String, &Option<String>)| Argument { name: name.clone(), value: value.clone() };
+        self.declared.iter().map(seen).collect()
+    }
 }
 
 /// How far a stage has come. It waits while a stage that it needs is written.
@@ -104,6 +128,21 @@ enum Step {
 }
 
 impl<'a> Walk<'a> {
+    fn new(file: &'a Dockerfile, target: Option<&str>, args: &'a BTreeMap<String, String>, platform: &str) -> Self {
+        Walk {
+            file,
+            args,
+            lexer: Lexer::new(file.escape),
+            globals: platform_arguments(platform, target, args),
+            reached: vec![None; file.stages.len()],
+            count: 0,
+            left: EXPANSION_LIMIT,
+            inputs: Inputs { bases: Vec::new(), lines: Vec::new() },
+            named: Vec::new(),
+            outline: None,
+        }
+    }
+
     fn declare_globals(&mut self) -> Result<(), Fault> {
         let file = self.file;
         for instruction in &file.globals {
@@ -155,13 +194,32 @@ impl<'a> Walk<'a> {
                     return Ok(Step::Needs(needed));
                 }
             }
+            let is_told = !open.declared.is_empty();
             self.instruction(instruction, &mut open)?;
+            if self.outline.is_some() {
+                self.note(instruction, &mut open, is_told)?;
+            }
             frame.todo.pop();
         }
-        self.inputs.lines.append(&mut open.lines);
-        self.reached[frame.at] = Some(Reached { number: self.count, scope: open.scope });
+        let lines = std::mem::take(&mut open.lines);
+        match &mut self.outline {
+            Some(outline) => outline.stages.push(outline::stage(file, frame.at, open.base, lines)?),
+            None => self.inputs.lines.extend(lines.into_iter().map(OutlinedLine::into_line)),
+        }
+        self.reached[frame.at] = Some(Reached { number: self.count, scope: open.scope, declared: open.declared });
         self.count += 1;
         Ok(Step::Done)
+    }
+
+    /// Notes of an instruction that was written what it sees of the arguments; `told` = there were some before it.
+    fn note(&mut self, instruction: &Instruction, open: &mut Open, told: bool) -> Result<(), Fault> {
+        let arguments = if instruction.keyword == Keyword::Run { open.arguments() } else { Vec::new() };
+        let size = |argument: &Argument| argument.name.len() + argument.value.as_ref().map_or(0, String::len);
+        self.spend(instruction.line, arguments.iter().map(size).sum())?;
+        if let Some(line) = open.lines.last_mut() {
+            (line.arguments, line.has_arguments) = (arguments, told);
+        }
+        Ok(())
     }
 
     /// What the `FROM` of a stage names.
@@ -188,13 +246,20 @@ impl<'a> Walk<'a> {
             text.push_str(&format!(" --{}={}", flag.name, words::quote(&value)));
         }
         text.push_str(&format!(" {}", self.named(base)));
-        let scope = match base {
-            Origin::Stage(below) => self.reached[*below].as_ref().map(|reached| reached.scope.clone()),
+        let below = match base {
+            Origin::Stage(below) => self.reached[*below].clone(),
             Origin::Scratch | Origin::Image(_) => None,
         };
-        let mut open = Open { at, scope: scope.unwrap_or_else(Scope::open), lines: Vec::new() };
+        let (scope, declared) = match below {
+            Some(reached) => (reached.scope, reached.declared),
+            None => (Scope::open(), BTreeMap::new()),
+        };
+        let mut open = Open { at, scope, declared, base: base.clone(), lines: Vec::new() };
         self.spend(stage.line, open.scope.size())?;
         self.write(&mut open, stage.line, text, None)?;
+        if let Some(line) = open.lines.last_mut() {
+            line.has_arguments = !open.declared.is_empty();
+        }
         Ok(open)
     }
 
@@ -206,9 +271,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What stands in a line for another stage or an image. An image is noted as a base.
+    /// What stands in a line for another stage or an image. An image is noted as a base. A line that stands for itself
+    /// numbers the stages that it names.
     pub(crate) fn named(&mut self, origin: &Origin) -> String {
+        self.named.push(origin.clone());
         match origin {
+            Origin::Stage(_) if self.outline.is_some() => format!("#{}", self.named.len() - 1),
             Origin::Stage(at) => {
                 let reached = self.reached[*at].as_ref();
                 format!("#{}", reached.expect("a stage is written before it is named").number)
@@ -232,7 +300,8 @@ impl<'a> Walk<'a> {
         sources: Option<Vec<String>>,
     ) -> Result<(), Fault> {
         self.spend(line, text.len() + sources.iter().flatten().map(String::len).sum::<usize>())?;
-        open.lines.push(Line { text, sources });
+        let origins = std::mem::take(&mut self.named);
+        open.lines.push(OutlinedLine { text, sources, origins, arguments: Vec::new(), has_arguments: false });
         Ok(())
     }
 
@@ -244,18 +313,21 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The instructions of a stage, last first. What the stage below it postponed with `ONBUILD` comes before its own.
-fn todo<'a>(file: &'a Dockerfile, stage: &'a Stage, base: &Origin) -> Vec<&'a Instruction> {
+/// What the stage below another has postponed for it by `ONBUILD`.
+pub(crate) fn postponed<'a>(file: &'a Dockerfile, base: &Origin) -> impl Iterator<Item = &'a Instruction> {
     let below = match base {
         Origin::Stage(at) => file.stages[*at].instructions.as_slice(),
         Origin::Scratch | Origin::Image(_) => &[],
     };
-    let mut todo: Vec<&Instruction> = Vec::new();
-    for instruction in below {
-        if let Body::Later(later) = &instruction.body {
-            todo.push(later);
-        }
-    }
+    below.iter().filter_map(|instruction| match &instruction.body {
+        Body::Later(later) => Some(later.as_ref()),
+        Body::Text | Body::Words(_) | Body::Pairs(_) | Body::From(..) => None,
+    })
+}
+
+/// The instructions of a stage, last first. What the stage below it postponed with `ONBUILD` comes before its own.
+fn todo<'a>(file: &'a Dockerfile, stage: &'a Stage, base: &Origin) -> Vec<&'a Instruction> {
+    let mut todo: Vec<&Instruction> = postponed(file, base).collect();
     todo.extend(&stage.instructions);
     todo.reverse();
     todo

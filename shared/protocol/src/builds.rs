@@ -109,6 +109,9 @@ pub struct SubmitRequest {
     /// Network of the commands of all images, instead of what their configuration says.
     #[serde(default)]
     pub network: Option<String>,
+    /// Whether every instruction of all Dockerfiles is a stage, whatever their configuration says.
+    #[serde(default)]
+    pub force_staged: bool,
     /// A stage that would have to be built is an error.
     pub require_built: bool,
     /// Whether the build goes on when nobody follows it.

@@ -18,6 +18,8 @@ pub struct Capabilities {
     pub cpu_millis: u64,
     /// Memory in MiB that its jobs share; 0 = not said, so it limits nothing.
     pub memory_mib: u64,
+    /// Whether it can do one instruction of a Dockerfile alone.
+    pub instructions: bool,
     /// What its owner says of it.
     pub labels: BTreeMap<String, String>,
 }
@@ -40,6 +42,8 @@ pub struct Requirements {
     pub platform: Option<String>,
     /// The network that its commands see; `None` = it runs none.
     pub network: Option<String>,
+    /// Whether it is one instruction of a Dockerfile.
+    pub instructions: bool,
     /// Thousandths of a CPU that it takes while it runs.
     pub cpu_millis: u64,
     /// Memory in MiB that it takes while it runs.
@@ -61,6 +65,9 @@ impl Requirements {
         let has = |network: &String| worker.networks.is_empty() || worker.networks.contains(network);
         if let Some(network) = self.network.as_ref().filter(|network| !has(network)) {
             missing.push(format!("the network {network} for commands"));
+        }
+        if self.instructions && !worker.instructions {
+            missing.push("a backend for instructions of Dockerfiles as stages (`staged`)".to_owned());
         }
         if worker.cpu_millis > 0 && self.cpu_millis > worker.cpu_millis {
             missing.push(format!("{} thousandths of a CPU", self.cpu_millis));
@@ -91,6 +98,7 @@ mod tests {
             networks: vec!["none".to_owned()],
             cpu_millis: 2000,
             memory_mib: 1024,
+            instructions: false,
             labels: labels("disk", "ssd"),
         };
         let needs = |change: fn(&mut Requirements)| {
@@ -105,11 +113,15 @@ mod tests {
         assert_eq!(needs(|needs| needs.network = Some("none".to_owned())), "");
         assert_eq!(needs(|needs| needs.network = Some("default".to_owned())), "the network default for commands");
         assert_eq!(needs(|needs| needs.backend = Some("buildah".to_owned())), "backend buildah");
+        let alone = "a backend for instructions of Dockerfiles as stages (`staged`)";
+        assert_eq!(needs(|needs| needs.instructions = true), alone);
         assert_eq!(needs(|needs| (needs.cpu_millis, needs.memory_mib) = (2000, 1024)), "");
         assert_eq!(needs(|needs| needs.cpu_millis = 2001), "2001 thousandths of a CPU");
         assert_eq!(needs(|needs| needs.memory_mib = 1025), "1025 MiB of memory");
         assert_eq!(needs(|needs| needs.labels = labels("disk", "ssd")), "");
         assert_eq!(needs(|needs| needs.labels = labels("disk", "nvme")), "label disk=nvme");
+        let able = Capabilities { instructions: true, ..Capabilities::default() };
+        assert!(Requirements { instructions: true, ..Requirements::default() }.missing(&able).is_empty());
         // What a worker does not say of itself limits nothing.
         let anything = Requirements { cpu_millis: 9999, memory_mib: 9999, ..Requirements::default() };
         assert!(anything.missing(&Capabilities::default()).is_empty());

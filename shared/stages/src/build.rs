@@ -562,6 +562,7 @@ fn original(plan: &StagePlan) -> Option<&Original> {
         | StageBody::Shell { .. }
         | StageBody::Imports(_)
         | StageBody::Respec(_)
-        | StageBody::Dockerfile(_) => None,
+        | StageBody::Dockerfile(_)
+        | StageBody::Instruction(_) => None,
     }
 }

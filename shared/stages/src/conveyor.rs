@@ -98,10 +98,10 @@ impl Conveyor {
             scene.facts.one(Question::Foreseen { key, platform: self.settings.platform.clone() })?;
         }
         let last = self.placed.last().map(|placed| placed.kind);
-        let rest = rules::order(&self.image().kind).iter().filter(|kind| last.is_none_or(|last| **kind > last));
+        let rest = rules::order(&self.image().kind).into_iter().filter(|kind| last.is_none_or(|last| *kind > last));
         for kind in rest {
-            if let Some(dependencies) = rules::dependencies(*kind, scene)? {
-                let stage = Stage::new(*kind, scene, &dependencies)?;
+            if let Some(dependencies) = rules::dependencies(kind, scene)? {
+                let stage = Stage::new(kind, scene, &dependencies)?;
                 return stage.find_or_want(scene);
             }
         }
@@ -130,7 +130,7 @@ impl Stage {
         let digest = digest::stage(&scene.settings.platform, kind, dependencies, below.as_ref());
         let parent = match scene.placed.last() {
             Some(placed) => Some(placed.record.id),
-            None => base_stage(scene)?.map(|record| record.id),
+            None => rules::base(scene)?.map(|record| record.id),
         };
         Ok(Self { kind, digest, parent, commits: rules::commits(kind, scene)? })
     }
@@ -183,10 +183,11 @@ impl Stage {
         if let Some(placed) = scene.placed.last() {
             return Ok(of(&placed.record));
         }
-        if let Some(record) = base_stage(scene)? {
+        if let Some(record) = rules::base(scene)? {
             return Ok(of(record));
         }
         match &scene.image.kind {
+            // It names its own bases.
             ImageKind::Dockerfile(_) => Ok(PlanBase::None),
             ImageKind::Stapel(stapel) => match &stapel.base {
                 Base::Image(_) => Ok(PlanBase::None),
@@ -249,17 +250,6 @@ impl Stage {
     /// A child cannot be older than its parent.
     fn not_before(&self) -> Millis {
         self.parent.map(|parent| parent.stamp).unwrap_or_default()
-    }
-}
-
-/// The last stage of the image of this file that the image is built on.
-fn base_stage(scene: Scene<'_>) -> Asked<Option<&StageRecord>> {
-    match &scene.image.kind {
-        ImageKind::Dockerfile(_) => Ok(None),
-        ImageKind::Stapel(stapel) => match &stapel.base {
-            Base::Reference(_) => Ok(None),
-            Base::Image(name) => scene.needed(name).map(Some),
-        },
     }
 }
 

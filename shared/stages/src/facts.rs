@@ -2,9 +2,13 @@
 //!
 //! Equal questions are one look-up, whoever asks. `Err(Need)` is no failure: "ask these and call me again".
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use slipway_digest::{Checksum, CommitId, Millis, StageDigest, StageId};
+use slipway_dockerfile::{DockerfileError, Outline};
 use slipway_oci::{ImageAt, Platform};
 use slipway_paths::{Scope, TreePath};
 
@@ -171,6 +175,23 @@ pub struct Facts {
     stored: HashMap<StageDigest, Vec<Question>>,
     /// What is stored under digests that nobody has asked for yet.
     foreseen: HashMap<(StageDigest, Platform), Vec<StageRecord>>,
+    /// Dockerfiles that were read: every instruction of a staged one asks for the whole.
+    outlines: Mutex<HashMap<OutlineKey, Arc<Outline>>>,
+}
+
+/// What a Dockerfile is read with.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct OutlineKey {
+    /// The commit that it is of.
+    pub(crate) commit: CommitId,
+    /// Its path in the repository.
+    pub(crate) path: String,
+    /// Its target; the last stage when `None`.
+    pub(crate) target: Option<String>,
+    /// Build arguments.
+    pub(crate) args: BTreeMap<String, String>,
+    /// The target platform.
+    pub(crate) platform: String,
 }
 
 impl Facts {
@@ -200,6 +221,18 @@ impl Facts {
             learned = true;
         }
         learned
+    }
+
+    /// A Dockerfile, of which `text` is the text, instruction by instruction.
+    pub(crate) fn outline(&self, key: OutlineKey, text: &str) -> Result<Arc<Outline>, DockerfileError> {
+        let mut outlines = self.outlines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = outlines.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let OutlineKey { path, target, args, platform, .. } = &key;
+        let outline = Arc::new(slipway_dockerfile::outline(path, text, target.as_deref(), args, platform)?);
+        outlines.insert(key, Arc::clone(&outline));
+        Ok(outline)
     }
 
     /// Whether a question is answered.

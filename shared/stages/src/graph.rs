@@ -1,5 +1,9 @@
 //! What one build makes: images for platforms, what each needs, and the sets in which a plan shows them.
 
+mod parts;
+
+pub use parts::PartsError;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,

@@ -33,11 +33,86 @@ pub enum StageKind {
     DockerInstructions,
     /// A whole Dockerfile.
     Dockerfile,
+    /// One instruction of a staged Dockerfile: its number in its part, and what it is. `FROM` is number 0; `ARG` counts, though
+    /// it makes no stage.
+    Instruction(u16, Keyword),
     /// `imageSpec`.
     ImageSpec,
 }
 
-/// Every kind with its name.
+/// What an instruction of a staged Dockerfile is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Keyword {
+    /// `ADD`
+    Add,
+    /// `CMD`
+    Cmd,
+    /// `COPY`
+    Copy,
+    /// `ENTRYPOINT`
+    Entrypoint,
+    /// `ENV`
+    Env,
+    /// `EXPOSE`
+    Expose,
+    /// `FROM`, and what the base has postponed by `ONBUILD`
+    From,
+    /// `HEALTHCHECK`
+    Healthcheck,
+    /// `LABEL`
+    Label,
+    /// `MAINTAINER`
+    Maintainer,
+    /// `ONBUILD`
+    Onbuild,
+    /// `RUN`
+    Run,
+    /// `SHELL`
+    Shell,
+    /// `STOPSIGNAL`
+    Stopsignal,
+    /// `USER`
+    User,
+    /// `VOLUME`
+    Volume,
+    /// `WORKDIR`
+    Workdir,
+}
+
+/// Every instruction with its name.
+const KEYWORDS: [(Keyword, &str); 17] = [
+    (Keyword::Add, "ADD"),
+    (Keyword::Cmd, "CMD"),
+    (Keyword::Copy, "COPY"),
+    (Keyword::Entrypoint, "ENTRYPOINT"),
+    (Keyword::Env, "ENV"),
+    (Keyword::Expose, "EXPOSE"),
+    (Keyword::From, "FROM"),
+    (Keyword::Healthcheck, "HEALTHCHECK"),
+    (Keyword::Label, "LABEL"),
+    (Keyword::Maintainer, "MAINTAINER"),
+    (Keyword::Onbuild, "ONBUILD"),
+    (Keyword::Run, "RUN"),
+    (Keyword::Shell, "SHELL"),
+    (Keyword::Stopsignal, "STOPSIGNAL"),
+    (Keyword::User, "USER"),
+    (Keyword::Volume, "VOLUME"),
+    (Keyword::Workdir, "WORKDIR"),
+];
+
+impl Keyword {
+    /// The instruction that a name in capitals is of.
+    pub fn of(name: &str) -> Option<Self> {
+        KEYWORDS.iter().find(|(_, known)| *known == name).map(|(keyword, _)| *keyword)
+    }
+
+    /// Its name in capitals.
+    pub fn name(self) -> &'static str {
+        KEYWORDS[self as usize].1
+    }
+}
+
+/// Every kind with its name, but for instructions.
 const NAMES: [(StageKind, &str); 15] = [
     (StageKind::From, "from"),
     (StageKind::BeforeInstall, "beforeInstall"),
@@ -57,9 +132,17 @@ const NAMES: [(StageKind, &str); 15] = [
 ];
 
 impl StageKind {
-    /// The name in logs, reports and digests.
+    /// The name in digests and reports: of an instruction without its number.
     pub fn name(self) -> &'static str {
-        NAMES[self as usize].1
+        match self {
+            Self::Instruction(_, keyword) => keyword.name(),
+            other => NAMES.iter().find(|(kind, _)| *kind == other).map_or("", |(_, name)| name),
+        }
+    }
+
+    /// Whether its lines are those of a Dockerfile.
+    pub fn is_of_dockerfile(self) -> bool {
+        matches!(self, Self::Dockerfile | Self::Instruction(..))
     }
 
     /// Whether the stage holds sources: its commits must be ancestors of the commit being built.
@@ -71,9 +154,14 @@ impl StageKind {
     }
 }
 
+/// As logs name it: instructions of one part are told apart by their numbers.
 impl fmt::Display for StageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.name())?;
+        match self {
+            Self::Instruction(number, _) if *number > 0 => number.fmt(f),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -86,8 +174,22 @@ impl FromStr for StageKind {
     type Err = UnknownStage;
 
     fn from_str(text: &str) -> Result<Self, UnknownStage> {
-        let found = NAMES.iter().find(|(_, name)| *name == text);
-        found.map(|(kind, _)| *kind).ok_or_else(|| UnknownStage(text.to_owned()))
+        let found = NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind);
+        found.or_else(|| instruction(text)).ok_or_else(|| UnknownStage(text.to_owned()))
+    }
+}
+
+/// `RUN3`, or `FROM`.
+fn instruction(text: &str) -> Option<StageKind> {
+    let name = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let keyword = Keyword::of(name)?;
+    let number = &text[name.len()..];
+    match keyword {
+        Keyword::From => number.is_empty().then_some(StageKind::Instruction(0, keyword)),
+        _ => {
+            let number = number.parse().ok().filter(|parsed: &u16| *parsed > 0 && parsed.to_string() == number)?;
+            Some(StageKind::Instruction(number, keyword))
+        }
     }
 }
 
@@ -103,5 +205,22 @@ mod tests {
             assert_eq!(kind.name(), name);
             assert_eq!(name.parse(), Ok(kind));
         }
+        for (keyword, name) in KEYWORDS {
+            assert_eq!((keyword.name(), Keyword::of(name)), (name, Some(keyword)));
+        }
+    }
+
+    #[test]
+    fn instructions_are_told_apart_by_their_numbers() {
+        let run = StageKind::Instruction(3, Keyword::Run);
+        assert_eq!((run.name(), run.to_string().as_str()), ("RUN", "RUN3"));
+        assert_eq!("RUN3".parse(), Ok(run));
+        let from = StageKind::Instruction(0, Keyword::From);
+        assert_eq!((from.to_string().as_str(), "FROM".parse()), ("FROM", Ok(from)));
+        for wrong in ["RUN", "RUN0", "RUN03", "RUN70000", "FROM1", "ARG2", "run3", ""] {
+            assert!(wrong.parse::<StageKind>().is_err(), "{wrong}");
+        }
+        // In the order in which they are done, whatever they are.
+        assert!(from < run && run < StageKind::Instruction(12, Keyword::Add) && run < StageKind::ImageSpec);
     }
 }

@@ -24,8 +24,8 @@ pub mod settings;
 
 pub use build::{Build, BuildEvent, BuildOptions, Progress, Wish};
 pub use facts::{Answer, Facts, Invalid, Question};
-pub use graph::{Graph, PlatformMissing, Target};
-pub use kind::StageKind;
+pub use graph::{Graph, PartsError, PlatformMissing, Target};
+pub use kind::{Keyword, StageKind};
 pub use plan::*;
 pub use platforms::Platforms;
 pub use scene::{Finished, FinishedImage, Placed};

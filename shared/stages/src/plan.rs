@@ -190,6 +190,8 @@ pub enum StageBody {
     Respec(Box<Respec>),
     /// A Dockerfile is built.
     Dockerfile(Box<DockerfileInput>),
+    /// One instruction of a Dockerfile is done.
+    Instruction(Box<InstructionInput>),
     /// A suitable stage that lies elsewhere is copied.
     Copy(Box<Original>),
 }
@@ -199,6 +201,7 @@ impl StageBody {
     pub fn has_commands(&self) -> bool {
         match self {
             Self::Shell { .. } | Self::Dockerfile(_) => true,
+            Self::Instruction(input) => input.has_commands,
             Self::Nothing | Self::Git(_) | Self::Imports(_) | Self::Respec(_) | Self::Copy(_) => false,
         }
     }
@@ -208,6 +211,11 @@ impl StageBody {
         match self {
             Self::Shell { .. } => true,
             Self::Dockerfile(input) => slipway_dockerfile::runs_on_target(&input.text),
+            // What an image from elsewhere has postponed seldom is a command, and nobody knows.
+            Self::Instruction(input) => {
+                let runs = input.has_commands && (input.number > 0 || !input.parts.is_empty());
+                runs && slipway_dockerfile::runs_on_target(&input.file.text)
+            }
             Self::Nothing | Self::Git(_) | Self::Imports(_) | Self::Respec(_) | Self::Copy(_) => false,
         }
     }
@@ -326,4 +334,43 @@ pub struct DockerfileInput {
     /// Another id than `default` by which `RUN --mount=type=ssh` may name the ssh agent; it counts in no digest.
     #[serde(default)]
     pub ssh: Option<String>,
+}
+
+/// A stage that is read.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct StoredStage {
+    /// Its tag.
+    pub id: StageId,
+    /// Where it is.
+    pub at: ImageAt,
+    /// Digest of its config, by which an engine may have it already.
+    pub image_id: BlobDigest,
+}
+
+impl StoredStage {
+    /// The stage of a record.
+    pub fn of(record: &StageRecord) -> Self {
+        Self { id: record.id, at: record.at.clone(), image_id: record.image_id.clone() }
+    }
+}
+
+/// One instruction of a Dockerfile. The stage below is what the instructions before it have made; for a `FROM`, what it names, if
+/// that is another part.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+pub struct InstructionInput {
+    /// The whole Dockerfile and what it is built with; of the bases those alone that the instruction names.
+    pub file: DockerfileInput,
+    /// Position of its part in the Dockerfile, from 0.
+    pub position: usize,
+    /// Its number in its part; 0 = `FROM`, with what the base has postponed.
+    pub number: u16,
+    /// The line on which it begins.
+    pub line: u32,
+    /// The other parts that it reads files of or stands on, by position: all of their instructions are done.
+    pub parts: Vec<(usize, StoredStage)>,
+    /// The `FROM` of the lowest part below, whose image has the variables that arguments begin with; `None` when there are no
+    /// arguments.
+    pub beginning: Option<StoredStage>,
+    /// Whether commands of the user may run.
+    pub has_commands: bool,
 }

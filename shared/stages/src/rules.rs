@@ -11,12 +11,13 @@ mod handed;
 mod image_spec;
 mod instructions;
 mod mounts;
+mod staged;
 mod user;
 mod uses;
 
 use std::collections::BTreeMap;
 
-use slipway_config::{Image, ImageKind, ImportMoment, UserStage};
+use slipway_config::{Base, Image, ImageKind, ImportMoment, UserStage};
 use slipway_digest::Checksum;
 use slipway_oci::ConfigChange;
 
@@ -26,7 +27,7 @@ use crate::{
     facts::Asked,
     kind::StageKind,
     labels::Uses,
-    plan::{Commits, SecretUse, StageBody},
+    plan::{Commits, SecretUse, StageBody, StageRecord},
     scene::Scene,
     settings::VirtualMerge,
 };
@@ -50,10 +51,13 @@ const STAPEL: [StageKind; 14] = [
 ];
 
 /// The steps of an image's conveyor, in order.
-pub(crate) fn order(kind: &ImageKind) -> &'static [StageKind] {
+pub(crate) fn order(kind: &ImageKind) -> Vec<StageKind> {
     match kind {
-        ImageKind::Dockerfile(_) => &[StageKind::Dockerfile, StageKind::ImageSpec],
-        ImageKind::Stapel(_) => &STAPEL,
+        ImageKind::Dockerfile(image) => match &image.part {
+            Some(part) => staged::order(part).chain([StageKind::ImageSpec]).collect(),
+            None => vec![StageKind::Dockerfile, StageKind::ImageSpec],
+        },
+        ImageKind::Stapel(_) => STAPEL.to_vec(),
     }
 }
 
@@ -62,7 +66,7 @@ pub(crate) fn order(kind: &ImageKind) -> &'static [StageKind] {
 pub(crate) fn expected(image: &Image) -> Vec<StageKind> {
     let spec = |kind: StageKind| kind == StageKind::ImageSpec && image.spec.is_some();
     let expected = |kind: &StageKind| match &image.kind {
-        ImageKind::Dockerfile(_) => *kind == StageKind::Dockerfile || spec(*kind),
+        ImageKind::Dockerfile(_) => kind.is_of_dockerfile() || spec(*kind),
         ImageKind::Stapel(stapel) => match kind {
             StageKind::From => true,
             StageKind::GitArchive => !stapel.git.is_empty(),
@@ -77,11 +81,13 @@ pub(crate) fn expected(image: &Image) -> Vec<StageKind> {
                     || image.dependencies.iter().any(|dependency| dependency.moment == Some(moment(*kind)))
             }
             StageKind::DockerInstructions => stapel.docker.is_some(),
-            StageKind::GitCache | StageKind::GitLatestPatch | StageKind::Dockerfile => false,
+            StageKind::GitCache | StageKind::GitLatestPatch | StageKind::Dockerfile | StageKind::Instruction(..) => {
+                false
+            }
             StageKind::ImageSpec => spec(*kind),
         },
     };
-    order(&image.kind).iter().copied().filter(expected).collect()
+    order(&image.kind).into_iter().filter(expected).collect()
 }
 
 /// What is done in a stage that must be built.
@@ -102,7 +108,13 @@ pub(crate) fn dependencies(kind: StageKind, scene: Scene<'_>) -> Asked<Option<Ch
         return Ok(image_spec::dependencies(scene));
     }
     let stapel = match &scene.image.kind {
-        ImageKind::Dockerfile(image) => return dockerfile::dependencies(scene, image).map(Some),
+        ImageKind::Dockerfile(image) => {
+            let dependencies = match kind {
+                StageKind::Instruction(number, _) => staged::dependencies(scene, image, number),
+                _ => dockerfile::dependencies(scene, image),
+            };
+            return dependencies.map(Some);
+        }
         ImageKind::Stapel(stapel) => stapel.as_ref(),
     };
     match kind {
@@ -111,7 +123,7 @@ pub(crate) fn dependencies(kind: StageKind, scene: Scene<'_>) -> Asked<Option<Ch
         StageKind::GitCache => git::cache_dependencies(scene, stapel),
         StageKind::GitLatestPatch => git::patch_dependencies(scene, stapel),
         StageKind::DockerInstructions => Ok(instructions::dependencies(scene, stapel)),
-        StageKind::Dockerfile | StageKind::ImageSpec => Ok(None),
+        StageKind::Dockerfile | StageKind::Instruction(..) | StageKind::ImageSpec => Ok(None),
         StageKind::BeforeInstall | StageKind::Install | StageKind::BeforeSetup | StageKind::Setup => {
             user::dependencies(scene, stapel, user_stage(kind))
         }
@@ -128,11 +140,19 @@ pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
         return Ok(image_spec::body(scene).into());
     }
     let stapel = match &scene.image.kind {
-        ImageKind::Dockerfile(image) => return dockerfile::body(scene, image).map(Recipe::from),
+        ImageKind::Dockerfile(image) => {
+            let body = match kind {
+                StageKind::Instruction(number, _) => staged::body(scene, image, number),
+                _ => dockerfile::body(scene, image),
+            };
+            return body.map(Recipe::from);
+        }
         ImageKind::Stapel(stapel) => stapel.as_ref(),
     };
     match kind {
-        StageKind::From | StageKind::Dockerfile | StageKind::ImageSpec => Ok(StageBody::Nothing.into()),
+        StageKind::From | StageKind::Dockerfile | StageKind::Instruction(..) | StageKind::ImageSpec => {
+            Ok(StageBody::Nothing.into())
+        }
         StageKind::GitArchive => git::archive(scene, stapel).map(Recipe::from),
         StageKind::GitCache | StageKind::GitLatestPatch => {
             git::patches(scene, stapel).map(|patch| StageBody::Git(patch).into())
@@ -152,6 +172,18 @@ pub(crate) fn recipe(kind: StageKind, scene: Scene<'_>) -> Asked<Recipe> {
 pub(crate) fn secrets(image: &Image, body: &StageBody) -> Vec<SecretUse> {
     let used = |secret: &slipway_config::Secret| SecretUse { id: secret.id.clone(), key: secret.key(image) };
     if body.has_commands() { image.secrets.iter().map(used).collect() } else { Vec::new() }
+}
+
+/// The last stage of the image of this file that an image is built on.
+pub(crate) fn base<'a>(scene: Scene<'a>) -> Asked<Option<&'a StageRecord>> {
+    match &scene.image.kind {
+        ImageKind::Dockerfile(image) if image.part.is_some() => staged::base(scene, image),
+        ImageKind::Dockerfile(_) => Ok(None),
+        ImageKind::Stapel(stapel) => match &stapel.base {
+            Base::Reference(_) => Ok(None),
+            Base::Image(name) => scene.needed(name).map(Some),
+        },
+    }
 }
 
 /// The commits that a stage holds once it is built: the current one for every mapping, if it holds sources at all.
@@ -177,6 +209,7 @@ pub(crate) fn virtual_merges(kind: StageKind, scene: Scene<'_>) -> Asked<BTreeMa
 pub(crate) fn uses(kind: StageKind, scene: Scene<'_>) -> Asked<Uses> {
     match (&scene.image.kind, kind) {
         (ImageKind::Dockerfile(_), StageKind::Dockerfile) => uses::dockerfile(scene),
+        (ImageKind::Dockerfile(image), StageKind::Instruction(number, _)) => staged::uses(scene, image, number),
         (
             ImageKind::Stapel(stapel),
             StageKind::DependenciesBeforeInstall

@@ -51,7 +51,8 @@ pub struct Settings {
 
 impl Settings {
     /// The commit that the Dockerfile and the context of `image` come from.
-    pub(crate) fn context_commit(&self, image: &Image) -> CommitId {
-        self.context_commits.get(image.name()).copied().unwrap_or(self.commit)
+    pub fn context_commit(&self, image: &Image) -> CommitId {
+        let owner = image.part().map_or(image.name(), |part| &part.of);
+        self.context_commits.get(owner).copied().unwrap_or(self.commit)
     }
 }

@@ -161,6 +161,24 @@ pub struct DockerfileBuild {
     pub agent: Option<SshAgent>,
 }
 
+/// One instruction of a Dockerfile, on what those before it have made.
+#[derive(Clone, Debug)]
+pub struct InstructionBuild {
+    /// The whole Dockerfile, and what it is built with.
+    pub file: DockerfileBuild,
+    /// Position of the instruction's stage in the Dockerfile, from 0.
+    pub stage: usize,
+    /// Its number in that stage; 0 = `FROM`, with what the base has postponed by `ONBUILD`.
+    pub number: usize,
+    /// What the instructions before it have made; `None` for a `FROM`.
+    pub base: Option<LocalImage>,
+    /// What has become of other stages, by position: of all that it reads files of or stands on.
+    pub stages: Vec<(usize, LocalImage)>,
+    /// What the `FROM` of the lowest stage below has made: there the variables of arguments begin. `None` when the stages below
+    /// declare none before the instruction.
+    pub beginning: Option<LocalImage>,
+}
+
 /// An ssh agent of this host that a Dockerfile may mount.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SshAgent {
@@ -217,6 +235,20 @@ pub trait ImageBuilder: Send + Sync {
         context: ByteStream,
         logs: Logs,
     ) -> Result<LocalImage, BackendError>;
+    /// Does one instruction of a Dockerfile over `context`, as [`dockerfile`](Self::dockerfile) would do it within the whole. One that
+    /// only changes the config runs nothing. Not every backend can: a job of it goes to workers that say so.
+    async fn instruction(
+        &self,
+        build: InstructionBuild,
+        context: ByteStream,
+        logs: Logs,
+    ) -> Result<LocalImage, BackendError> {
+        let _ = (build, context, logs);
+        Err(BackendError::Refused(
+            "not supported yet: instructions of a Dockerfile as stages (`staged: true`) with this backend; use the native one"
+                .to_owned(),
+        ))
+    }
     /// Makes an image with the layers of the local image `base` and the config that [`slipway_oci::respec::apply`] makes
     /// of `base`'s, `labels` being its `own`.
     async fn respec(

@@ -90,6 +90,12 @@ async fn label(
 ) -> Result<LocalImage, BackendError> {
     let kept = document::expect(&shared.program, image).await?;
     let mut config = kept.config.clone();
+    // It writes empty lists where nothing is set.
+    let run = &mut config.config;
+    run.cmd = run.cmd.take().filter(|words| !words.is_empty());
+    run.entrypoint = run.entrypoint.take().filter(|words| !words.is_empty());
+    run.volumes = run.volumes.take().filter(|volumes| !volumes.is_empty());
+    run.other.retain(|name, value| name != "OnBuild" || value.as_array().is_some_and(|list| !list.is_empty()));
     config.config.labels.get_or_insert_default().extend(labels.clone());
     document::store(&shared.program, &config, &kept).await
 }

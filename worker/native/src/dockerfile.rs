@@ -1,8 +1,10 @@
 //! Dockerfiles: what `slipway-dockerfile` has read and typed is done here, stage by stage.
 //!
 //! Reading order: this file (a build as a whole), `stages` (which are built when), `base` (what a stage stands on), `cursor` (how far a stage has come),
-//! `step` (one instruction), `sending` (what goes to a registry meanwhile), then the instructions: `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
+//! `step` (one instruction), `alone` (one instruction as a build of its own), `sending` (what goes to a registry meanwhile), then the instructions:
+//! `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
 
+mod alone;
 mod base;
 mod cache;
 mod config;
@@ -31,6 +33,7 @@ use slipway_layers::store::Work;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::{Shared, error};
+pub(crate) use alone::instruct;
 pub(crate) use cache::Turns;
 use cursor::Cursor;
 use held::Held;
@@ -73,6 +76,18 @@ pub(crate) async fn build(
     context: ByteStream,
     logs: Logs,
 ) -> Result<LocalImage, BackendError> {
+    let build = open(shared, order, context, logs).await?;
+    let built = build.stages.run(build.program.target(), |at| step::stage(&build, at)).await;
+    finish(&build, &*built?).await
+}
+
+/// A build of which nothing is done yet.
+async fn open(
+    shared: &Arc<Shared>,
+    order: DockerfileBuild,
+    context: ByteStream,
+    logs: Logs,
+) -> Result<Build, BackendError> {
     let platform = order.platform.to_string();
     let given = Given { target: order.target.as_deref(), args: &order.args, platform: &platform };
     let program = Program::read("Dockerfile", &order.text, &given).map_err(wrong)?;
@@ -83,7 +98,7 @@ pub(crate) async fn build(
     // What is left of the context is removed where that may take a while.
     let work = Held::new(&shared.tasks, work);
     let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let build = Build {
+    Ok(Build {
         shared: Arc::clone(shared),
         masks: Masks::of(&order.secrets),
         stages: Stages::new(target + 1),
@@ -94,9 +109,7 @@ pub(crate) async fn build(
         places: Semaphore::new(at_once),
         context: Context { archive: Mutex::new(Some(context)), place: OnceCell::new(), work },
         rooms: AtomicUsize::new(0),
-    };
-    let built = build.stages.run(target, |at| step::stage(&build, at)).await;
-    finish(&build, &*built?).await
+    })
 }
 
 /// The image of the stage that was asked for.

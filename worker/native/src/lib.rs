@@ -43,8 +43,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use slipway_backend::{
-    BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageStore, LocalImage, Logs, Pushed,
-    Root, Setup, Workspace,
+    BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageStore, InstructionBuild,
+    LocalImage, Logs, Pushed, Root, Setup, Workspace,
 };
 use slipway_layers::{Layer, LayerError, Store, store::Options};
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
@@ -322,6 +322,15 @@ impl ImageBuilder for NativeBackend {
         logs: Logs,
     ) -> Result<LocalImage, BackendError> {
         dockerfile::build(&self.shared, build, context, logs).await
+    }
+
+    async fn instruction(
+        &self,
+        build: InstructionBuild,
+        context: ByteStream,
+        logs: Logs,
+    ) -> Result<LocalImage, BackendError> {
+        dockerfile::instruct(&self.shared, build, context, logs).await
     }
 
     async fn respec(

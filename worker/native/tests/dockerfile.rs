@@ -34,7 +34,7 @@ use slipway_parts::{Part, require};
 use slipway_process::Environment;
 
 use judge::{Answer, Judge};
-use subject::Subject;
+use subject::{How, Subject};
 use table::{Kind, Table};
 
 /// One test for each file of cases, so that they run beside each other.
@@ -71,8 +71,11 @@ async fn hold(name: &str) {
             ),
         }
     }
-    let ours = subject.answers(&table).await;
+    let ours = subject.answers(&table, How::Whole).await;
     let mut problems = Vec::new();
+    for ((name, staged), (_, whole)) in subject.answers(&table, How::Staged).await.iter().zip(&ours) {
+        problems.extend(differences(&format!("{name} (theirs: as a whole; ours: staged)"), Some(staged), whole));
+    }
     let judged = AtomicUsize::new(0);
     for judge in &judges {
         let theirs = judge.answers(&table, context.path());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use slipway_backend::{
-    BackendError, DockerfileBuild, HostMount, LocalImage, Script, Secrets, Setup, SshAgent, Workspace,
+    BackendError, ByteStream, DockerfileBuild, HostMount, LocalImage, Script, Secrets, Setup, SshAgent, Workspace,
 };
 use slipway_digest::StageId;
 use slipway_git::ArchiveOptions;
@@ -15,8 +15,8 @@ use slipway_stages::{
 };
 
 use super::{
-    AGENT_DIRECTORY, Runner, covered::Covered, failure, git, imports, logs::LogPipe, shell, stored, stored::Stored,
-    upload,
+    AGENT_DIRECTORY, Runner, covered::Covered, failure, git, imports, instruction, logs::LogPipe, shell, stored,
+    stored::Stored, upload,
 };
 use crate::{
     agents::{AGENT_SOCKET, LentAgent},
@@ -41,6 +41,7 @@ pub(super) async fn build(
     let built = match &plan.body {
         StageBody::Copy(original) => Ok(LocalImage { id: original.record.image_id.clone() }),
         StageBody::Dockerfile(input) => dockerfile(runner, assignment, plan, input, &logs).await,
+        StageBody::Instruction(input) => instruction::build(runner, assignment, plan, input, &logs).await,
         StageBody::Respec(spec) => respec(runner, assignment, plan, spec).await,
         StageBody::Nothing | StageBody::Git(_) | StageBody::Shell { .. } | StageBody::Imports(_) => {
             workspace(runner, assignment, plan, &logs, progress).await
@@ -123,7 +124,11 @@ async fn workspace(
                 return Err(failure::backend(doing, error));
             }
         }
-        StageBody::Nothing | StageBody::Respec(_) | StageBody::Dockerfile(_) | StageBody::Copy(_) => {}
+        StageBody::Nothing
+        | StageBody::Respec(_)
+        | StageBody::Dockerfile(_)
+        | StageBody::Instruction(_)
+        | StageBody::Copy(_) => {}
     }
     if let Some(held) = held {
         // What is shared is measured when it is given back.
@@ -155,7 +160,7 @@ fn setup(
 }
 
 /// Says which network commands have.
-async fn say_network(network: Option<&str>, logs: &LogPipe) {
+pub(super) async fn say_network(network: Option<&str>, logs: &LogPipe) {
     let network = network.filter(|network| !network.is_empty()).unwrap_or("default");
     // Nobody who reads on is missed when the build is being given up.
     let _ = logs.logs().send(format!("network: {network}").into_bytes()).await;
@@ -201,7 +206,7 @@ pub(super) async fn bring(
 }
 
 /// The ssh agent of the commands of a job, as long as it is held.
-async fn lend(runner: &Runner, assignment: &Assignment) -> Result<Option<LentAgent>, Failure> {
+pub(super) async fn lend(runner: &Runner, assignment: &Assignment) -> Result<Option<LentAgent>, Failure> {
     let lent = runner.agents.lend(&assignment.ssh_keys).await;
     lent.map_err(|error| failure::backend("prepare to run the commands of the stage", error))
 }
@@ -260,7 +265,7 @@ async fn respec(
 }
 
 /// The image that a stage stands on.
-async fn base(runner: &Runner, caches: &[Repo], plan: &StagePlan) -> Result<Option<LocalImage>, Failure> {
+pub(super) async fn base(runner: &Runner, caches: &[Repo], plan: &StagePlan) -> Result<Option<LocalImage>, Failure> {
     match &plan.base {
         PlanBase::None => Ok(None),
         PlanBase::Stage { id, at, image_id } => {
@@ -286,17 +291,44 @@ async fn dockerfile(
 ) -> Result<LocalImage, Failure> {
     let doing = format!("build `{}`", input.path);
     let agent = lend(runner, assignment).await?;
+    let context = context(runner, plan, input, &doing).await?;
+    let build = order(runner, assignment, plan, (input, agent.as_ref())).await;
+    let build = build.map_err(|error| failure::backend(&doing, error))?;
+    say_network(input.network.as_deref(), logs).await;
+    let built = runner.backend.dockerfile(build, context, logs.logs()).await;
+    built.map_err(|error| match lost_base(assignment, input, &error) {
+        Some(at) => failure::stage(&doing, at, error),
+        None => failure::backend(&doing, error),
+    })
+}
+
+/// The build context of a Dockerfile.
+pub(super) async fn context(
+    runner: &Runner,
+    plan: &StagePlan,
+    input: &DockerfileInput,
+    doing: &str,
+) -> Result<ByteStream, Failure> {
     let view = runner.sources.at(&plan.project, &SourceId::own(), input.commit).await;
-    let view = view.map_err(|error| failure::source(&doing, &error))?;
+    let view = view.map_err(|error| failure::source(doing, &error))?;
     let (scope, commit) = (input.context.clone(), input.commit);
     let info = {
         let view = view.clone();
-        runner.tasks.blocking(move || view.commit(commit)).await.map_err(|error| failure::git(&doing, &error))?
+        runner.tasks.blocking(move || view.commit(commit)).await.map_err(|error| failure::git(doing, &error))?
     };
     let mtime = u64::try_from(info.time).unwrap_or(0);
     let options = ArchiveOptions { mtime, only: None, file_name: None, for_layer: false };
-    let context = archive::stream(&runner.tasks, view, commit, scope, options);
-    let build = DockerfileBuild {
+    Ok(archive::stream(&runner.tasks, view, commit, scope, options))
+}
+
+/// What a backend is told of a Dockerfile.
+pub(super) async fn order(
+    runner: &Runner,
+    assignment: &Assignment,
+    plan: &StagePlan,
+    (input, agent): (&DockerfileInput, Option<&LentAgent>),
+) -> Result<DockerfileBuild, BackendError> {
+    Ok(DockerfileBuild {
         attempt: assignment.attempt.id.clone(),
         text: input.text.clone(),
         platform: plan.platform.clone(),
@@ -307,14 +339,8 @@ async fn dockerfile(
         labels: plan.change.labels.clone(),
         to: assignment.push_to.clone(),
         bases: bases(runner, assignment, input).await,
-        secrets: secrets(assignment, plan).map_err(|error| failure::backend(&doing, error))?,
-        agent: agent.as_ref().map(|agent| mountable(agent, input)),
-    };
-    say_network(input.network.as_deref(), logs).await;
-    let built = runner.backend.dockerfile(build, context, logs.logs()).await;
-    built.map_err(|error| match lost_base(assignment, input, &error) {
-        Some(at) => failure::stage(&doing, at, error),
-        None => failure::backend(&doing, error),
+        secrets: secrets(assignment, plan)?,
+        agent: agent.map(|agent| mountable(agent, input)),
     })
 }
 
@@ -325,7 +351,11 @@ fn mountable(agent: &LentAgent, input: &DockerfileInput) -> SshAgent {
 }
 
 /// The stage of ours that a Dockerfile stands on and that `error` says is gone.
-fn lost_base<'a>(assignment: &Assignment, input: &'a DockerfileInput, error: &BackendError) -> Option<&'a ImageAt> {
+pub(super) fn lost_base<'a>(
+    assignment: &Assignment,
+    input: &'a DockerfileInput,
+    error: &BackendError,
+) -> Option<&'a ImageAt> {
     let BackendError::Gone(gone) = error else { return None };
     let stored = input.bases.iter().filter_map(|base| base.at.as_ref());
     let mut own = stored.filter(|at| assignment.push_to.as_ref() == Some(&at.repo));
@@ -367,6 +397,7 @@ async fn store(
         | StageBody::Shell { .. }
         | StageBody::Imports(_)
         | StageBody::Respec(_)
-        | StageBody::Dockerfile(_) => upload::built(runner, assignment, plan, image, started).await,
+        | StageBody::Dockerfile(_)
+        | StageBody::Instruction(_) => upload::built(runner, assignment, plan, image, started).await,
     }
 }

@@ -35,7 +35,8 @@ pub(super) async fn built(
         | StageBody::Shell { .. }
         | StageBody::Imports(_)
         | StageBody::Respec(_)
-        | StageBody::Dockerfile(_) => failure::backend(&doing, error),
+        | StageBody::Dockerfile(_)
+        | StageBody::Instruction(_) => failure::backend(&doing, error),
     })?;
     runner.holds.note(&pushed.manifest, &image.id).await;
     let at = ImageAt { repo: repo.clone(), digest: pushed.manifest };

@@ -51,19 +51,23 @@ pub(super) async fn backend(
     session: &Session,
     flags: &Flags,
     engine: &EngineAddress,
-    config: &Config,
+    (config, graph): (&Config, &Graph),
 ) -> Result<Choice, Failure> {
     let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
     };
-    let first = if flags.repo.is_some() { First::Native } else { First::Docker };
+    let staged = graph.images().iter().find_map(Image::part);
+    let first = if flags.repo.is_some() || staged.is_some() { First::Native } else { First::Docker };
     let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment, first);
     let asked = wanted.asked().map_err(refused)?;
     let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked);
     let tried = session.world.interrupted.run_until_cancelled(trying).await;
     let tried = tried.ok_or_else(Failure::interrupted)?;
     let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
+    if let Some(part) = staged {
+        choose::check_staged(&mut choice, &asked, &part.of).map_err(refused)?;
+    }
     choose::check_compression(choice.backend, flags.backend.compression).map_err(refused)?;
     choose::native_runtime(choice.backend, flags.backend.runtime.as_deref()).map_err(refused)?;
     if choice.backend == Backend::Buildah {

@@ -119,7 +119,8 @@ pub(super) fn cluster_request(
         custom_tags: flags.custom_tags.clone(),
         config_name: project.config_name.clone(),
         config,
-        images: graph.images().iter().map(|image| image.name().clone()).collect(),
+        // The coordinator finds the parts of Dockerfiles by itself.
+        images: graph.images().iter().filter(|image| !image.is_inner()).map(|image| image.name().clone()).collect(),
         commit: settings.commit,
         commit_time: settings.commit_time,
         commit_time_human: settings.commit_time_human,
@@ -136,6 +137,7 @@ pub(super) fn cluster_request(
         requires: flags.requires.clone(),
         schedule: flags.building.schedule,
         network: flags.building.network.clone(),
+        force_staged: flags.building.force_staged,
         require_built: flags.building.require_built,
         detached: flags.detach,
         traceparent: None,

@@ -98,7 +98,8 @@ async fn wanted(
     let built = Box::pin(build::build(session, |_| Ok(true))).await?.context("the build did not wait for its end")?;
     for image in &built.outcome.images {
         wanted.stages.extend(image.stages().map(|stage| stage.record.id));
-        let named = image.names.iter().flat_map(|name| image.lasts().map(move |last| (name, last)));
+        let names = image.names.iter().filter(|_| !image.inner);
+        let named = names.flat_map(|name| image.lasts().map(move |last| (name, last)));
         wanted.images.extend(named.map(|(name, last)| (name.0.clone(), commit, last.record.id)));
     }
     Ok(wanted)

@@ -59,13 +59,15 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>, common: Commo
         add_hosts: hosts(reader, section),
         network: reader.filled(section, "network").map(|written| written.text),
         ssh: ssh(reader, section),
-        staged: staged(reader, section),
+        staged: false,
+        part: None,
     };
     let mut draft = common.into_draft(ImageKind::Dockerfile(image));
     draft.image.dependencies = dependencies;
     draft.image.secrets = secrets;
     draft.links = links;
     draft.spec = spec;
+    draft.staged = reader.flag(section, "staged");
     draft
 }
 
@@ -166,14 +168,6 @@ fn ssh(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<String> {
         );
     }
     Some(ssh.text)
-}
-
-fn staged(reader: &mut Reader<'_>, section: &Section<'_>) -> bool {
-    let staged = reader.flag(section, "staged").unwrap_or(false);
-    if let Some(entry) = section.get("staged").filter(|_| staged) {
-        reader.unsupported("staged", entry.position);
-    }
-    staged
 }
 
 fn hosts(reader: &mut Reader<'_>, section: &Section<'_>) -> Vec<String> {

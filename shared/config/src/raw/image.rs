@@ -50,7 +50,7 @@ impl Common {
             kind,
             position: self.position,
         };
-        Draft { image, name_positions, links: Vec::new(), spec: None }
+        Draft { image, name_positions, links: Vec::new(), spec: None, staged: None }
     }
 }
 
@@ -61,7 +61,6 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<Dra
         return None;
     }
     let names = names(reader, section)?;
-    reader.image = names.first().map(|(name, _)| name.clone());
     let artifact = section.has("artifact");
     let common = Common {
         names,

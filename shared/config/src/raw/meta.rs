@@ -47,9 +47,6 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &Section<'_>) -> Meta {
         meta.platforms = platforms(reader, &build, "build.platform");
         meta.cache_version = reader.string(&build, "cacheVersion");
         meta.staged = reader.flag(&build, "staged").unwrap_or(false);
-        if let Some(entry) = build.entry("staged").filter(|_| meta.staged) {
-            reader.unsupported("build.staged", entry.position);
-        }
         meta.spec = image_spec::read_global(reader, &build);
     }
     meta

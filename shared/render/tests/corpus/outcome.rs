@@ -264,9 +264,6 @@ impl Outcome {
                 if !absent.is_empty() {
                     text += &format!(", {} of their paths not in the listing: {}", absent.len(), absent.join(", "));
                 }
-                if !config.unsupported.is_empty() {
-                    text += &format!(", {} directives not built yet", config.unsupported.len());
-                }
                 if config.images.len() > 100 {
                     let Took { render, read, plan } = self.took;
                     text += &format!(

@@ -102,6 +102,9 @@ pub struct BuiltImage {
     pub artifact: bool,
     /// Whether it may be deployed.
     pub is_final: bool,
+    /// Whether it is part of a staged Dockerfile, and not the image that this is of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inner: bool,
     /// What was built of it for each platform; never empty.
     pub platforms: Vec<BuiltTarget>,
     /// What leads to all of them; `None` for one platform, and where an image of several cannot be stored as one.
@@ -119,6 +122,7 @@ impl BuiltImage {
             names: image.names.clone(),
             artifact: image.artifact,
             is_final: image.is_final,
+            inner: image.is_inner(),
             platforms: Vec::new(),
             index: None,
             final_repo: None,
@@ -151,6 +155,11 @@ impl BuiltImage {
     /// Whether it may be deployed: who runs it wants it, and not only other images.
     pub fn is_run(&self) -> bool {
         self.is_final && !self.artifact
+    }
+
+    /// Whether it has its name only within the build: nobody asks for an artifact or a part of a Dockerfile later.
+    pub fn is_within(&self) -> bool {
+        self.artifact || self.inner
     }
 
     /// The repository that it runs from.

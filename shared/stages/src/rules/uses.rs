@@ -31,7 +31,7 @@ pub(super) fn dockerfile(scene: Scene<'_>) -> Asked<Uses> {
     Ok(Uses { imports: BTreeMap::new(), dependencies: dependencies(scene, None)? })
 }
 
-fn dependencies(scene: Scene<'_>, moment: Option<ImportMoment>) -> Asked<BTreeSet<StageId>> {
+pub(super) fn dependencies(scene: Scene<'_>, moment: Option<ImportMoment>) -> Asked<BTreeSet<StageId>> {
     let of_moment = scene.image.dependencies.iter().filter(|dependency| dependency.moment == moment);
     of_moment.map(|dependency| Ok(scene.needed(&dependency.image)?.id)).collect()
 }
@@ -46,6 +46,7 @@ pub(super) fn single_files(scene: Scene<'_>, stapel: &StapelImage, body: &StageB
         | StageBody::Imports(_)
         | StageBody::Respec(_)
         | StageBody::Dockerfile(_)
+        | StageBody::Instruction(_)
         | StageBody::Copy(_) => return Ok(BTreeMap::new()),
     };
     let mappings = mappings(scene, stapel)?;

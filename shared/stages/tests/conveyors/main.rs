@@ -6,6 +6,7 @@ mod imports;
 mod labels;
 mod lost;
 mod mounts;
+mod staged;
 mod vectors;
 mod world;
 

@@ -54,3 +54,23 @@ fn tasks_count_by_their_content() {
     assert_eq!(digest(otherwise), expected);
     assert_ne!(digest(&otherwise.replace("420", "'420'")), expected);
 }
+
+#[test]
+fn instructions_count_by_what_they_say_and_read() {
+    let mut world = World::new();
+    let dockerfile = "ARG T=1\nFROM base:$T AS tools\nARG FLAGS=-O2\nARG NONE\nCOPY src/ /src\nRUN make $FLAGS\n\
+        FROM scratch\nENV A=b\nCOPY --from=tools /out /\n";
+    world.commit(1, None, &[("Dockerfile", dockerfile, 1), ("src/main.rs", "x", 1)]);
+    let built = world.build("image: app\ndockerfile: Dockerfile\nstaged: true\naddHost: ['a:10.0.0.1']\n", 1);
+    let digests: Vec<String> =
+        built.plans.iter().map(|plan| format!("{} {} {}", plan.kind, plan.digest, plan.content)).collect();
+    let expected = [
+        "FROM 767e1ea2b711ed29f0a1644a3e178a5ea6bf60d5f34ea6069a3ab9aa 86915e99458eeff1de2c216414e43ef37f65a44ff527fcbe3c4b6a92",
+        "COPY3 000488864d444987d1212767e9888518e2f2868db2338331f5f3f500 6c422ef983a4bc06ee756396a79cfc9276f02c87b8c0793f471ef2e8",
+        "RUN4 8b1361570c77bf6f4ed983eb688a2f5366996eb4a4f56d9e9c67d3c2 0df723703751b15f8bf8913484ea505992c32e81f315a94db163910f",
+        "FROM 9e8ca3afebd705121d877a300d9d27303800f37a4c3981990ea18393 e31e0fadbe53e8c231ef837a612093dc6d6cacef950eef73afb6eec8",
+        "ENV1 79103e4fde617eab98c1c5a62627463f52ea7ca2cd550e42760c9c20 375dbd85327626bdc13a258eab93e98ddf369b764f36f483fdceaba4",
+        "COPY2 adc75253018ef0e17175070bdc66ccd69d61869d59fd0610b0f00a34 beeb5f20a1a2ae6c27595e0a803a88fa0f7280e7ee908064114fc11e",
+    ];
+    assert_eq!(digests, expected);
+}

@@ -108,7 +108,13 @@ impl World {
             sources: sources.to_vec(),
             foresees: self.foresees,
         };
-        let mut build = Build::new(Graph::new(config.images), &Arc::new(settings), options);
+        let graph = Graph::new(config.images).with_parts(&settings.platform, |image, dockerfile| {
+            let path = dockerfile.dockerfile.to_string();
+            let text = self.files(&settings.context_commit(image)).get(&path).map(|(text, _)| text.clone());
+            text.map(|text| (path, text)).ok_or_else(|| "it is not there".to_owned())
+        });
+        let graph = graph.unwrap_or_else(|error| panic!("{error}"));
+        let mut build = Build::new(graph, &Arc::new(settings), options);
         let outcome = self.drive(&mut build);
         for image in outcome.result.iter().flatten() {
             let stages = image.stages().map(|stage| stage.record.id).collect();
@@ -166,15 +172,18 @@ impl World {
     }
 
     fn run_or_lose(&mut self, key: JobKey, plan: &StagePlan) -> BuildEvent {
-        let copied = match &plan.body {
+        let read = match &plan.body {
             StageBody::Copy(original) => Some(&original.record.at),
+            StageBody::Instruction(input) => {
+                input.parts.iter().map(|(_, part)| &part.at).find(|at| self.lost.contains(at))
+            }
             _ => None,
         };
         let below = match &plan.base {
             PlanBase::Stage { at, .. } => Some(at),
             PlanBase::None | PlanBase::External(_) => None,
         };
-        match below.or(copied) {
+        match read.or(below) {
             Some(at) if self.lost.contains(at) => {
                 let failure = StageFailure {
                     why: "the stage below is lost".to_owned(),
@@ -289,6 +298,7 @@ pub(crate) fn commands(plan: &StagePlan) -> Vec<&str> {
         | StageBody::Imports(_)
         | StageBody::Respec(_)
         | StageBody::Dockerfile(_)
+        | StageBody::Instruction(_)
         | StageBody::Copy(_) => Vec::new(),
     }
 }

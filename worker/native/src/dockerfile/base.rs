@@ -96,7 +96,8 @@ async fn stored(build: &Build, name: &str) -> Result<Option<LocalImage>, Backend
     Ok(listed.into_iter().find(|found| found.stamp == stamp).map(|found| LocalImage { id: found.image }))
 }
 
-fn on(build: &Build, mut config: ImageConfig, layers: Vec<Layer>) -> Cursor {
+/// A stage that has come as far as an image.
+pub(super) fn on(build: &Build, mut config: ImageConfig, layers: Vec<Layer>) -> Cursor {
     FOREIGN.iter().for_each(|field| drop(config.other.remove(*field)));
     let history = config.other.remove("history").and_then(|list| list.as_array().cloned()).unwrap_or_default();
     let created = config.created.clone().filter(|_| !layers.is_empty());

@@ -53,6 +53,11 @@ impl Sending {
         }
     }
 
+    /// From now on, the image has the layers of the stage at a position, and of no other.
+    pub(super) fn carry(&mut self, stage: usize) {
+        self.carried = BTreeSet::from([stage]);
+    }
+
     /// Sends layers that the stage at a position stands on, if the image will have them.
     pub(super) fn send(&self, stage: usize, layers: &[Layer]) {
         let Some(to) = self.to.as_ref().filter(|_| self.carried.contains(&stage)) else { return };

@@ -34,6 +34,23 @@ impl<T> Stages<T> {
         }
     }
 
+    /// Tells what came of a stage that was built before.
+    pub(super) fn know(&self, at: usize, built: T) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
+        if let Some(stage) = self.built.get(at) {
+            stage.send_replace(Some(Arc::new(built)));
+        }
+    }
+
+    /// Waits until somebody wants a stage that nobody builds, and says which.
+    pub(super) async fn lacking(&self) -> usize {
+        match self.granted.lock().await.recv().await {
+            Some(at) => at,
+            // The stages hold both ends.
+            None => std::future::pending().await,
+        }
+    }
+
     /// What came of a stage, once it is built. It never is when another fails: then nobody waits any more.
     pub(super) async fn get(&self, at: usize) -> Arc<T> {
         self.want(at);

@@ -49,7 +49,8 @@ fn title(build: &Build, head: &Head, number: usize, of: usize, text: &str) -> St
     format!("[{} {number}/{of}] {text}", head.name)
 }
 
-fn head_text(build: &Build, head: &Head) -> String {
+/// A `FROM` as it is told.
+pub(super) fn head_text(build: &Build, head: &Head) -> String {
     match &head.base {
         Origin::Scratch => "FROM scratch".to_owned(),
         Origin::Image(name) => format!("FROM {name}"),
@@ -60,7 +61,7 @@ fn head_text(build: &Build, head: &Head) -> String {
 }
 
 /// Does one instruction.
-async fn one(build: &Build, cursor: &mut Cursor, place: &Place<'_>) -> Result<(), BackendError> {
+pub(super) async fn one(build: &Build, cursor: &mut Cursor, place: &Place<'_>) -> Result<(), BackendError> {
     let step = build.program.expand(place.written, &mut cursor.variables).map_err(wrong)?;
     match step {
         Step::Run(run) => run::run(build, cursor, place, &run).await,

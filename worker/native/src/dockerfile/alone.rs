@@ -1,0 +1,152 @@
+//! One instruction as a build of its own: what it stands on and what it reads are images that were made before.
+
+use std::sync::Arc;
+
+use slipway_backend::{BackendError, ByteStream, InstructionBuild, LocalImage, Logs};
+use slipway_dockerfile::{Origin, Variables, Written};
+
+use super::{Build, at, base, cursor::Cursor, finish, open, step, step::Place, wrong};
+use crate::Shared;
+
+/// Does the instruction; output goes to `logs`.
+pub(crate) async fn instruct(
+    shared: &Arc<Shared>,
+    order: InstructionBuild,
+    context: ByteStream,
+    logs: Logs,
+) -> Result<LocalImage, BackendError> {
+    let InstructionBuild { file, stage, number, base, stages, beginning } = order;
+    let mut build = open(shared, file, context, logs).await?;
+    build.sending.carry(stage);
+    if stage > build.program.target() {
+        return Err(BackendError::Refused(format!("the target of the Dockerfile does not need its stage {stage}")));
+    }
+    let alone = Alone { build: &build, stage, beginning };
+    for (position, image) in &stages {
+        let cursor = alone.finished(*position, image, number == 0).await?;
+        build.stages.know(*position, cursor);
+    }
+    let done = async {
+        match (number.checked_sub(1), base) {
+            (None, _) => alone.begin().await,
+            (Some(index), Some(base)) => alone.go_on(index, &base).await,
+            (Some(_), None) => {
+                Err(BackendError::Engine("nothing was handed over for the instruction to stand on".to_owned()))
+            }
+        }
+    };
+    let cursor = tokio::select! {
+        done = done => done?,
+        lacking = build.stages.lacking() => {
+            let name = build.program.head(lacking).map_or_else(|_| lacking.to_string(), |head| head.name);
+            // It is the base that names it, in what it has postponed.
+            return Err(BackendError::Refused(format!(
+                "stage `{name}` of the Dockerfile is named by what a base image has postponed by ONBUILD, and was not built before"
+            )));
+        }
+    };
+    finish(&build, &cursor).await
+}
+
+/// An instruction of a stage.
+struct Alone<'b> {
+    build: &'b Build,
+    stage: usize,
+    beginning: Option<LocalImage>,
+}
+
+impl Alone<'_> {
+    /// The beginning of the stage, with what its base has postponed.
+    async fn begin(&self) -> Result<Cursor, BackendError> {
+        let Self { build, stage, .. } = self;
+        let head = build.program.head(*stage).map_err(wrong)?;
+        build.say(&step::head_text(build, &head)).await;
+        let (mut cursor, postponed) = base::begin(build, *stage, &head).await?;
+        let steps = build.program.triggers(*stage, &postponed).map_err(wrong)?;
+        let foreign = matches!(head.base, Origin::Image(_));
+        for written in &steps {
+            // What follows is done by others, who do not see what an image from elsewhere has postponed.
+            if foreign && (written.declares() || written.sets_command()) {
+                let why = "not supported yet: ONBUILD with ARG or CMD in the base image of a staged Dockerfile";
+                return Err(at(written.line, &written.text, BackendError::Refused(why.to_owned())));
+            }
+            step::one(build, &mut cursor, &Place { stage: *stage, written, title: written.text.clone() }).await?;
+        }
+        Ok(cursor)
+    }
+
+    /// The instruction at a place behind the `FROM`.
+    async fn go_on(&self, index: usize, base: &LocalImage) -> Result<Cursor, BackendError> {
+        let Self { build, stage, .. } = self;
+        let Some(written) = build.program.steps(*stage).get(index) else {
+            return Err(BackendError::Refused(format!(
+                "stage {stage} of the Dockerfile has no instruction {}",
+                index + 1
+            )));
+        };
+        let mut cursor = self.on(base).await?;
+        cursor.variables = self.variables(*stage, Some(index), &cursor).await?;
+        cursor.has_command = self.postponed(*stage)?.iter().any(Written::sets_command)
+            || build.program.steps(*stage)[..index].iter().any(Written::sets_command);
+        let place = Place { stage: *stage, written, title: written.text.clone() };
+        if !written.makes_files() {
+            build.say(&place.title).await;
+        }
+        step::one(build, &mut cursor, &place).await?;
+        Ok(cursor)
+    }
+
+    /// A stage of which all is done. Its variables go on in a stage that begins with it.
+    async fn finished(&self, position: usize, image: &LocalImage, begins: bool) -> Result<Cursor, BackendError> {
+        let mut cursor = self.on(image).await?;
+        if begins {
+            cursor.variables = self.variables(position, None, &cursor).await?;
+        }
+        Ok(cursor)
+    }
+
+    async fn on(&self, image: &LocalImage) -> Result<Cursor, BackendError> {
+        let (config, layers) = self.build.shared.image(image).await?;
+        Ok(base::on(self.build, config, layers))
+    }
+
+    /// The variables in force before the instruction at a place of a stage, or at its end. Arguments had their values when they
+    /// were declared, so everything that sets a variable is done once more.
+    async fn variables(&self, stage: usize, index: Option<usize>, cursor: &Cursor) -> Result<Variables, BackendError> {
+        let program = &self.build.program;
+        let environment = cursor.config.config.env.as_deref().unwrap_or_default();
+        let Some(beginning) = &self.beginning else { return Ok(program.variables(environment)) };
+        let (config, _) = self.build.shared.image(beginning).await?;
+        let mut variables = program.variables(config.config.env.as_deref().unwrap_or_default());
+        for below in self.chain(stage)? {
+            let own = program.steps(below);
+            let own = &own[..index.filter(|_| below == stage).unwrap_or(own.len())];
+            let postponed = self.postponed(below)?;
+            for written in postponed.iter().chain(own).filter(|written| written.sets_variables()) {
+                program.expand(written, &mut variables).map_err(wrong)?;
+            }
+        }
+        Ok(variables)
+    }
+
+    /// The stages that a stage stands on, the lowest first, and itself.
+    fn chain(&self, stage: usize) -> Result<Vec<usize>, BackendError> {
+        let mut chain = vec![stage];
+        while let Some(top) = chain.last()
+            && let Origin::Stage(below) = self.build.program.head(*top).map_err(wrong)?.base
+        {
+            chain.push(below);
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    /// What the stage below another, of this Dockerfile, has postponed for it.
+    fn postponed(&self, stage: usize) -> Result<Vec<Written>, BackendError> {
+        let program = &self.build.program;
+        let Origin::Stage(below) = program.head(stage).map_err(wrong)?.base else { return Ok(Vec::new()) };
+        let texts: Vec<String> =
+            program.steps(below).iter().filter_map(|written| written.postpones().map(str::to_owned)).collect();
+        program.triggers(stage, &texts).map_err(wrong)
+    }
+}
