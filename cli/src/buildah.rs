@@ -1,20 +1,21 @@
 //! Builds by the program buildah: in which mode, and with what.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use slipway_backend::SpoolDir;
 use slipway_buildah::{
     BuildahBackend, BuildahOptions,
     mode::{self, Mode, Place},
 };
 use slipway_gateway::Gateway;
-use slipway_native::{driver::Driver, rootless};
-use slipway_process::{Environment, SystemClock};
+use slipway_native::{Compression, check, driver::Driver, rootless};
+use slipway_process::{Environment, SystemClock, Tasks};
 use slipway_registry::Client;
+use slipway_toolbox::Source;
 
 use crate::{
-    engine::{store, toolbox},
+    engine::{places, store, toolbox},
     host::HostOptions,
 };
 
@@ -38,6 +39,33 @@ pub(crate) fn probe(environment: &Environment) -> Result<(), String> {
     if rootless::is_needed() { rootless::probe() } else { Ok(()) }
 }
 
+/// Runs a command by buildah in this mode.
+///
+/// # Errors
+/// The line that failed.
+pub(crate) async fn trial(home: &Path, mode: &str) -> Result<(), String> {
+    let tasks = Tasks::new();
+    let tried = tried(home, mode, &tasks).await;
+    tasks.shut_down().await;
+    tried
+}
+
+async fn tried(home: &Path, mode: &str, tasks: &Tasks) -> Result<(), String> {
+    let mut environment = Environment::from_process();
+    environment.set(mode::VARIABLE, mode);
+    let place = store(home);
+    let driver = tasks.blocking(move || Driver::find(None, &place)).await?;
+    let client = Client::new(slipway_registry::Options::default()).map_err(|error| error.to_string())?;
+    let cache = home.join("local_cache/blobs");
+    let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default()).await;
+    let gateway = Arc::new(gateway.map_err(|error| error.to_string())?);
+    let buildah = usual(home, (client, gateway), driver, (None, environment))?;
+    let backend = BuildahBackend::open(buildah).await.map_err(|error| error.to_string())?;
+    let tried = check::trial(&backend).await;
+    backend.shut_down().await;
+    tried
+}
+
 /// Sets it up.
 ///
 /// # Errors
@@ -47,26 +75,45 @@ pub(crate) async fn open(
     (client, gateway): (&Client, Arc<Gateway>),
     driver: Driver,
 ) -> Result<BuildahBackend> {
-    let environment = options.environment.clone();
-    let (mode, _) = mode(&environment, options.runtime.clone()).map_err(|why| anyhow!(why))?;
-    let program = slipway_buildah::find(&environment).context("buildah is not installed: apt-get install buildah")?;
-    let service = options.service().join("buildah");
+    let asked = (options.runtime.clone(), options.environment.clone());
+    let usual = usual(&options.home, (client.clone(), gateway), driver, asked).map_err(|why| anyhow!(why))?;
+    let spool = options.tmp.as_ref().map_or(usual.spool.clone(), |tmp| SpoolDir(tmp.join("slipway-buildah")));
     let buildah = BuildahOptions {
+        toolbox: toolbox(options),
+        spool,
+        compression: options.compression,
+        limits: options.process_limits()?,
+        strangers: options.strangers,
+        ..usual
+    };
+    Ok(BuildahBackend::open(buildah).await?)
+}
+
+/// What is set when nobody says otherwise.
+fn usual(
+    home: &Path,
+    (client, gateway): (Client, Arc<Gateway>),
+    driver: Driver,
+    (runtime, environment): (Option<String>, Environment),
+) -> Result<BuildahOptions, String> {
+    let (mode, _) = mode(&environment, runtime)?;
+    let program = slipway_buildah::find(&environment).ok_or("buildah is not installed: apt-get install buildah")?;
+    let service = home.join("service/buildah");
+    Ok(BuildahOptions {
         program,
         mode,
         driver,
         room: None,
         link: gateway,
-        client: client.clone(),
-        toolbox: toolbox(options),
-        store: store(&options.home),
-        spool: SpoolDir(options.tmp.as_ref().map_or_else(|| service.join("tmp"), |tmp| tmp.join("slipway-buildah"))),
+        client,
+        toolbox: Source::Own(places()),
+        store: store(home),
+        spool: SpoolDir(service.join("tmp")),
         attempts: service.join("attempts"),
-        compression: options.compression,
-        limits: options.process_limits()?,
-        strangers: options.strangers,
+        compression: Compression::default(),
+        limits: Vec::new(),
+        strangers: false,
         environment,
         clock: Arc::new(SystemClock::new(None)),
-    };
-    Ok(BuildahBackend::open(buildah).await?)
+    })
 }

@@ -138,7 +138,7 @@ async fn build_within(
             Introspector::new(flags.introspect.clone(), &graph, &session.world.environment, &session.printer);
         let introspect = introspect.map_err(Failure::usage)?.map(Arc::new);
         let choice = backend(session, &flags, &engine, (&config, &graph)).await?;
-        if !flags.building.require_built && (choice.backend == Backend::Native || engine.is_here()) {
+        if !flags.building.require_built && (choice.backend != Backend::Docker || engine.is_here()) {
             let room = session.home.join("service/tmp");
             session.blocking(move || emulation::check(&commands, &room)).await?;
         }

@@ -97,7 +97,7 @@ async fn variables(session: &mut Session, program: &[String]) -> Result<Vec<(Str
     if let Some(image) = images.all.first().filter(|_| images.native_only) {
         let name = image.place.name();
         return Err(anyhow::anyhow!(
-            "the native backend keeps {name}, and no engine knows it: build with --backend docker, or into a \
+            "the backend of this host keeps {name}, and no engine knows it: build with --backend docker, or into a \
              repository with --repo"
         )
         .into());

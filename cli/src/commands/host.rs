@@ -4,7 +4,7 @@ mod findings;
 pub(crate) mod trial;
 mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
@@ -13,10 +13,11 @@ use slipway_native::{
     check::{self, Surroundings, Trial},
     rootless,
 };
-use slipway_process::Tasks;
+use slipway_process::{Environment, Tasks};
 
 use super::session::Desk;
 use crate::{
+    buildah,
     choose::EngineAddress,
     embedded, engine,
     failure::{Exit, Failure},
@@ -61,8 +62,9 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
             Err(why) => Err(why),
         };
         let native = Backend::new(check::mode(), native);
-        let buildah = Err("not supported yet: --backend buildah".to_owned());
-        Checked { backends: vec![docker, native, Backend::new("buildah", buildah)], findings }
+        let mut backends = vec![docker, native];
+        backends.extend(buildah(&home, environment).await);
+        Checked { backends, findings }
     };
     let checked = desk.world.interrupted.run_until_cancelled(checking).await.ok_or_else(Failure::interrupted)?;
     print(&desk, &checked)?;
@@ -71,6 +73,23 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
     }
     let why = anyhow!("no backend can build on this host: mend one of those that fail, or build with --coordinator");
     Err(Failure { exit: Exit::Failed, error: why })
+}
+
+/// What builds by buildah come to, in each mode that this user may ask for.
+async fn buildah(home: &Path, environment: &Environment) -> Vec<Backend> {
+    if let Err(why) = buildah::probe(environment) {
+        return vec![Backend::new("buildah", Err(why))];
+    }
+    let modes: &[(&str, &str)] = match rootless::is_needed() {
+        false => &[("buildah-chroot", "native-chroot")],
+        true => &[("buildah-chroot", "native-chroot"), ("buildah-rootless", "native-rootless")],
+    };
+    let mut backends = Vec::new();
+    for (name, mode) in modes {
+        let tried = trial::by_buildah(home, mode).await;
+        backends.push(Backend::new(name, tried.map(|()| format!("a command ran in a container, by {mode}"))));
+    }
+    backends
 }
 
 /// Shows what is kept.

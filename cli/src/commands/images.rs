@@ -81,7 +81,7 @@ pub(super) async fn obtain(
     }
     let built = Box::pin(build::build(session, |config| check(config).map(|()| true))).await?;
     let built = built.context("the build did not wait for its end")?;
-    let native_only = built.host.as_ref().is_some_and(|host| host.backend == Backend::Native);
+    let native_only = built.host.as_ref().is_some_and(|host| host.backend != Backend::Docker);
     let exported = built.outcome.images.iter().filter(|image| !image.is_within());
     let all = exported.filter_map(|image| Some((image, Place::of_image(image)?))).flat_map(|(image, place)| {
         image.names.iter().map(move |name| Located { name: name.0.clone(), place: place.clone() })

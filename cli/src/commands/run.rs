@@ -26,7 +26,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
     let (image, native_only) = images::one(&session).await?;
     if native_only {
         return Err(anyhow!(
-            "the native backend keeps {}, and no engine knows it: build with --backend docker, or into a repository \
+            "the backend of this host keeps {}, and no engine knows it: build with --backend docker, or into a repository \
              with --repo",
             image.place.name()
         )

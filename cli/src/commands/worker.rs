@@ -156,7 +156,7 @@ async fn capabilities(
         None => {
             let mut all = vec![host.engine.platform()];
             // What an engine elsewhere runs nobody knows.
-            if options.backend == Backend::Native || options.engine.is_here() {
+            if options.backend != Backend::Docker || options.engine.is_here() {
                 let room = data.join("service/tmp");
                 all.extend(tasks.blocking(move || emulation::emulated(&room)).await);
             }

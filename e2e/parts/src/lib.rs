@@ -9,6 +9,7 @@ pub mod other;
 pub mod part;
 pub mod registry;
 pub mod server;
+pub mod user;
 
 pub use etcd::Etcd;
 pub use other::OtherRegistry;

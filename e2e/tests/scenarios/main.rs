@@ -6,6 +6,7 @@ mod bases;
 mod basic;
 mod beside;
 mod bridge;
+mod buildah;
 mod cleanup;
 mod complex;
 mod concurrent;

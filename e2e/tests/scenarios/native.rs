@@ -29,7 +29,7 @@ pub(super) fn base(registry: &Registry) -> Result<String> {
 
 /// Commands of one stage each, and what they are about: every image has a lower stage made by the first, and an upper
 /// one made by the second.
-const IMAGES: [(&str, &str, &str); 18] = [
+pub(super) const IMAGES: [(&str, &str, &str); 18] = [
     ("plain", "echo a > /a", "echo b > /b"),
     ("deleted", "mkdir /d; echo a > /d/a; echo b > /d/b", "rm /d/a"),
     ("deleted-dir", "mkdir -p /d/e; echo a > /d/e/a; echo b > /d/b", "rm -r /d/e"),
@@ -50,7 +50,7 @@ const IMAGES: [(&str, &str, &str); 18] = [
     ("names", "mkdir '/a b'; echo x > '/a b/ö'; echo y > /-n", "n=$(printf 'n%.0s' $(seq 200)); echo z > /$n; rm /-n"),
 ];
 
-fn many(project: &Project, base: &str) -> Result<()> {
+pub(super) fn many(project: &Project, base: &str) -> Result<()> {
     let mut documents = Vec::new();
     for (name, lower, upper) in IMAGES {
         documents.push(format!(
@@ -81,7 +81,7 @@ fn many(project: &Project, base: &str) -> Result<()> {
 }
 
 /// The parts of a config that a user sees; labels of the program name stages, whose times differ.
-fn meaning(registry: &Registry, name: &str, image: &str) -> Result<serde_json::Value> {
+pub(super) fn meaning(registry: &Registry, name: &str, image: &str) -> Result<serde_json::Value> {
     let tag = image.rsplit_once(':').expect("a tag").1;
     let mut config = registry.config(name, tag)?["config"].clone();
     let map = config.as_object_mut().expect("a config");
@@ -109,11 +109,11 @@ fn meaning(registry: &Registry, name: &str, image: &str) -> Result<serde_json::V
     Ok(config)
 }
 
-fn digests(registry: &Registry, name: &str) -> Result<BTreeSet<String>> {
+pub(super) fn digests(registry: &Registry, name: &str) -> Result<BTreeSet<String>> {
     Ok(registry.stages(name)?.into_iter().map(|tag| tag[..56].to_owned()).collect())
 }
 
-fn sources(project: &Project) -> Result<()> {
+pub(super) fn sources(project: &Project) -> Result<()> {
     for (path, text) in [("src/a", "1"), ("src/gone/b", "x"), ("src/sub/c", "c"), ("src/sub/d", "d")] {
         project.write(path, text)?;
     }
@@ -121,7 +121,7 @@ fn sources(project: &Project) -> Result<()> {
     project.link("src/link", "sub/c")
 }
 
-fn changed(project: &Project) -> Result<()> {
+pub(super) fn changed(project: &Project) -> Result<()> {
     project.git(&["rm", "-q", "-r", "src/gone"])?;
     project.write("src/sub/new/e", "e")?;
     project.write("src/sub/c", "changed")?;
@@ -177,7 +177,7 @@ fn images_and_stages_are_those_of_docker() -> Result<()> {
 /// The engine leaves the empty place of the toolbox in every image that ran a command; the native backend does not.
 const TOOLBOX: [&str; 2] = [".werf", ".werf/stapel"];
 
-fn difference(docker: &BTreeMap<String, String>, native: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn difference(docker: &BTreeMap<String, String>, native: &BTreeMap<String, String>) -> Vec<String> {
     let all: BTreeSet<&String> = docker.keys().chain(native.keys()).collect();
     let all = all.into_iter().filter(|path| !TOOLBOX.contains(&path.as_str()));
     let differs = all.filter(|path| docker.get(*path) != native.get(*path));

@@ -34,6 +34,15 @@ pub async fn all(backend: &dyn ContainerBackend, base: &LocalImage) {
 
 /// The suite for a backend that builds no Dockerfiles.
 pub async fn without_dockerfiles(backend: &dyn ContainerBackend, base: &LocalImage, bases: &dyn MakeBase) {
+    workspaces(backend, base).await;
+    let harness = Harness::new(backend, base);
+    config::every_change_on_every_base(&harness, bases).await;
+    config::configs_are_rewritten(&harness, bases).await;
+    config::images_are_forgotten(&harness).await;
+}
+
+/// The part of the suite that is about files and commands.
+pub async fn workspaces(backend: &dyn ContainerBackend, base: &LocalImage) {
     let harness = Harness::new(backend, base);
     sources::owners_by_name_and_number(&harness).await;
     sources::target_is_a_link(&harness).await;
@@ -52,9 +61,6 @@ pub async fn without_dockerfiles(backend: &dyn ContainerBackend, base: &LocalIma
     build::an_empty_base(&harness).await;
     build::a_dropped_workspace_leaves_nothing(&harness).await;
     secrets::secrets_are_seen_and_leave_nothing(&harness).await;
-    config::every_change_on_every_base(&harness, bases).await;
-    config::configs_are_rewritten(&harness, bases).await;
-    config::images_are_forgotten(&harness).await;
 }
 
 /// The part of the suite that is about the host's directories; `host` is an empty one that containers can reach.

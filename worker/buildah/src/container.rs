@@ -14,6 +14,7 @@ use slipway_layers::root::Root;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
+    dockerfile,
     error::{failed, is_missing, system},
     program::Program,
 };
@@ -35,17 +36,19 @@ pub(crate) struct Container {
     alive: Option<Alive>,
     /// Held by what runs in it.
     busy: Arc<Mutex<()>>,
+    /// Whether it is the room of a Dockerfile's build, which makes containers and names of its own.
+    is_build: bool,
 }
 
 impl Container {
-    /// Room for one: the name and the directory of an attempt, without files.
+    /// Room for the build of a Dockerfile: the name and the directory of an attempt, without files.
     pub(crate) fn room(program: &Arc<Program>, attempt: &str) -> Result<Self, BackendError> {
         let name = container_name(attempt)?;
         let alive = Some(Alive::declare(&program.attempts, attempt)?);
         let place = place_of(program, attempt);
         fs::create_dir(&place).map_err(|error| system("make room for a build", error))?;
         let (program, root, busy) = (Arc::clone(program), PathBuf::new(), Arc::default());
-        Ok(Self { program, name, place, root, alive, busy })
+        Ok(Self { program, name, place, root, alive, busy, is_build: true })
     }
 
     /// Makes one on top of an image, with these limits for the processes in it, and mounts its files.
@@ -57,6 +60,7 @@ impl Container {
     ) -> Result<Self, BackendError> {
         let doing = "make a build container";
         let mut made = Self::room(program, attempt)?;
+        made.is_build = false;
         let name = made.name.clone();
         let from = base.map_or(SCRATCH, |base| base.id.as_str());
         let policy = program.policy.to_string_lossy();
@@ -104,9 +108,14 @@ impl Drop for Container {
     fn drop(&mut self) {
         let program = Arc::clone(&self.program);
         let (name, place, alive) = (std::mem::take(&mut self.name), std::mem::take(&mut self.place), self.alive.take());
-        let (owned, busy) = (Arc::clone(&program), Arc::clone(&self.busy));
+        let (owned, busy, is_build) = (Arc::clone(&program), Arc::clone(&self.busy), self.is_build);
         program.in_background(async move {
             let _ended = busy.lock().await;
+            if is_build && let Err(error) = dockerfile::sweep(&owned, &place).await {
+                // What stays is found by the next sweep.
+                tracing::warn!(%error, "something of the build of a Dockerfile stays");
+                return;
+            }
             if remove(&owned, &name, &place).await
                 && let Some(alive) = alive
             {

@@ -36,6 +36,8 @@ use failure::explain;
 use follow::follow;
 
 const DOING: &str = "build a Dockerfile";
+/// The option whose value marks the containers of a build.
+const MARK: &str = "--cni-config-dir";
 /// Files in the directory of a build.
 const TEXT: &str = "Dockerfile";
 const CONTEXT: &str = "context";
@@ -55,10 +57,12 @@ pub(crate) async fn build(
     let room = Container::room(&shared.program, &build.attempt)?;
     unpack(shared, &room, &build.text, context).await?;
     let bases = Bases::name(shared, &build).await?;
-    let memory = Memory::write(&build.attempt, &build.secrets)?;
+    let memory = Memory::write(&build.attempt, &build.secrets, build.agent.is_some())?;
     let arguments = arguments(shared, (&build, network), &bases, &memory, room.place());
     let start = Start {
         place: room.place(),
+        // The program makes a socket of its own for an agent, whose path must be short.
+        temporary: if build.agent.is_some() { memory.place() } else { room.place() },
         cut_off: network.is_cut_off(&shared.program.mode),
         prefix: &[],
         arguments: &arguments,
@@ -86,6 +90,12 @@ async fn label(
 ) -> Result<LocalImage, BackendError> {
     let kept = document::expect(&shared.program, image).await?;
     let mut config = kept.config.clone();
+    // It writes empty lists where nothing is set.
+    let run = &mut config.config;
+    run.cmd = run.cmd.take().filter(|words| !words.is_empty());
+    run.entrypoint = run.entrypoint.take().filter(|words| !words.is_empty());
+    run.volumes = run.volumes.take().filter(|volumes| !volumes.is_empty());
+    run.other.retain(|name, value| name != "OnBuild" || value.as_array().is_some_and(|list| !list.is_empty()));
     config.config.labels.get_or_insert_default().extend(labels.clone());
     document::store(&shared.program, &config, &kept).await
 }
@@ -151,6 +161,8 @@ fn arguments(
     if build.platform != Platform::host() {
         option("--platform", build.platform.to_string().into());
     }
+    // Nobody reads it, but it is told of each container: that is how those of a killed build are known.
+    option(MARK, place.into());
     for (name, file) in [("--file", TEXT), ("--ignorefile", IGNORE), ("--iidfile", ID)] {
         option(name, place.join(file).into());
     }

@@ -51,8 +51,10 @@ pub(crate) struct Enclosed {
 
 /// How a program is started.
 pub(crate) struct Start<'a> {
-    /// Directory for its pipe and temporary files, of the caller's own.
+    /// Directory for its pipe, of the caller's own.
     pub(crate) place: &'a Path,
+    /// Directory for its temporary files.
+    pub(crate) temporary: &'a Path,
     /// Whether it is cut off from every network.
     pub(crate) cut_off: bool,
     /// What goes before the program.
@@ -88,7 +90,7 @@ impl Enclosed {
         words.extend([pipe.into(), if start.cut_off { "yes" } else { "no" }.into()]);
         words.extend(start.prefix.iter().map(OsString::from));
         words.extend(program.line(start.arguments));
-        let mut command = program.process(OsStr::new(&words[0]), start.place);
+        let mut command = program.process(OsStr::new(&words[0]), start.temporary);
         let [input, output, error] = start.streams;
         command.args(&words[1..]).stdin(input).stdout(output).stderr(error).kill_on_drop(false);
         let mut child = command.spawn()?;

@@ -61,9 +61,10 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_as_here() {
-        let merged = merged(&limits("nofile:10:20,core:5,core:0"), limits("core:9,nofile:1024:4096,stack:8:unlimited"));
+        let merged =
+            merged(&limits("nofile:1000:2000,core:5,core:0"), limits("core:9,nofile:1024:4096,stack:8:unlimited"));
         let spelled: Vec<String> = merged.iter().map(spelled).collect();
-        assert_eq!(spelled, ["core=0:0", "nofile=10:20", "stack=8:-1"]);
+        assert_eq!(spelled, ["core=0:0", "nofile=1000:2000", "stack=8:-1"]);
     }
 
     #[test]
@@ -72,7 +73,7 @@ mod tests {
         let said = |text: &str| limits(text).iter().find_map(|limit| above(limit, &own));
         assert_eq!(said("nofile:4096,cpu:7"), None);
         assert!(said("core:1").is_some_and(|why| why.contains("limit core of commands cannot be 1")));
-        assert!(said("nofile:1:unlimited").is_some_and(|why| why.contains("no limit")));
+        assert!(said("nofile:1000:unlimited").is_some_and(|why| why.contains("no limit")));
         assert!(
             may_raise("CapEff:\t0000000001000000\n") && !may_raise("CapEff:\t00000000a80425fb\n") && !may_raise("")
         );

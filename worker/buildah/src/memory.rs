@@ -31,10 +31,10 @@ pub(crate) fn memory_of(attempt: &str) -> PathBuf {
 }
 
 impl Memory {
-    /// Writes secrets; nothing when there are none.
-    pub(crate) fn write(attempt: &str, secrets: &Secrets) -> Result<Self, BackendError> {
+    /// Writes secrets. Without any there is no directory, unless it `is_needed`.
+    pub(crate) fn write(attempt: &str, secrets: &Secrets, is_needed: bool) -> Result<Self, BackendError> {
         let mut made = Self { place: memory_of(attempt), ids: Vec::new() };
-        if secrets.is_empty() {
+        if secrets.is_empty() && !is_needed {
             return Ok(made);
         }
         let doing = "put secrets into memory";
@@ -52,6 +52,11 @@ impl Memory {
         };
         write().map_err(|error| system(doing, error))?;
         Ok(made)
+    }
+
+    /// The directory.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// Where the secret of an id is.
@@ -94,13 +99,13 @@ mod tests {
         let mut secrets = Secrets::none();
         secrets.add("token", b"open".to_vec());
         let attempt = slipway_process::random_id();
-        let memory = Memory::write(&attempt, &secrets).expect("memory");
+        let memory = Memory::write(&attempt, &secrets, false).expect("memory");
         let place = memory_of(&attempt);
         assert_eq!(fs::read(place.join("token")).expect("a secret"), b"open");
         let said: Vec<OsString> = memory.arguments().collect();
         assert_eq!(said, [OsString::from(format!("id=token,src={}/token", place.display()))]);
         drop(memory);
         assert!(!place.exists());
-        assert!(!Memory::write(&attempt, &Secrets::none()).expect("nothing").place.exists());
+        assert!(!Memory::write(&attempt, &Secrets::none(), false).expect("nothing").place.exists());
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
@@ -34,6 +35,8 @@ const PASSED: [&str; 7] = [
     "CONTAINERS_CONF",
     "CONTAINERS_STORAGE_CONF",
 ];
+/// The one that says where a user's things are that need not outlive the machine's running.
+const RUN: &str = "XDG_RUNTIME_DIR";
 /// Where programs are when nobody says so; also those that only root uses often.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Names without a host are Docker's; nothing of the host's own settings counts, so that all hosts build alike.
@@ -227,12 +230,34 @@ fn variables(environment: &Environment) -> io::Result<Vec<(String, String)>> {
     if slipway_layers::userns::inside() {
         // It is told that the namespace is made, and whose it is: else it would take this for the root of the host.
         let (uid, gid) = (outside(&fs::read_to_string(UID_MAP)?), outside(&fs::read_to_string(GID_MAP)?));
+        if environment.non_empty(RUN).is_none() {
+            all.push((RUN.to_owned(), run_directory(&uid)?));
+        }
         for (name, value) in [("CONFIGURED", "done".to_owned()), ("UID", uid), ("GID", gid)] {
             let whose = if name == "CONFIGURED" { "USERNS" } else { "ROOTLESS" };
             all.push((format!("_CONTAINERS_{whose}_{name}"), value));
         }
     }
     Ok(all)
+}
+
+/// The directory of a user for what need not outlive the machine's running, as the program chooses it when it is not told of
+/// one for temporary files: else it would choose another one each time.
+fn run_directory(uid: &str) -> io::Result<String> {
+    let usual = format!("/run/user/{uid}");
+    if Path::new(&usual).is_dir() {
+        return Ok(usual);
+    }
+    let own = format!("/tmp/containers-user-{uid}");
+    match fs::DirBuilder::new().mode(0o700).create(&own) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let about = fs::symlink_metadata(&own)?;
+    if !about.is_dir() || about.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{own} is somebody else's: set {RUN} to a directory of your own")));
+    }
+    Ok(own)
 }
 
 /// Who root is outside of a user namespace, by its map of ids.

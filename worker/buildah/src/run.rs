@@ -177,6 +177,7 @@ impl Run<'_> {
         let network = Network::parse(self.setup.network.as_deref())?;
         let start = Start {
             place: self.container.place(),
+            temporary: self.container.place(),
             cut_off: network.is_cut_off(&program.mode),
             prefix: &[],
             arguments,

@@ -13,6 +13,7 @@ use crate::{
     enclosure::{Enclosed, Start},
     error::system,
     memory::Memory,
+    mode::Mode,
     run::{Network, Run, volume},
 };
 
@@ -36,11 +37,14 @@ pub(crate) async fn open(
     // The secrets in it are to be in no argument and on no disk.
     let mut beginning = Secrets::none();
     beginning.add(BEGINNING, text);
-    let memory = Memory::write(&run.setup.attempt, &beginning)?;
+    let memory = Memory::write(&run.setup.attempt, &beginning, false)?;
     let closed = Marker::DESCRIPTOR;
-    let shell = format!(". {PLACE}; exec {TOOLBOX_BIN}/bash --norc --noprofile -i <&1 {closed}>&-");
+    // What the program complains of on its own error output is none of the user's.
+    let shell = format!(". {PLACE}; exec {TOOLBOX_BIN}/bash --norc --noprofile -i <&1 2>&1 {closed}>&-");
     let mount = volume(&memory.path(BEGINNING), PLACE, true)?;
-    let mut arguments = run.arguments(&shell, true)?;
+    // By `chroot` a command has the terminal itself: what the program would pass on between two, it loses at the end.
+    let relayed = run.container.program().mode != Mode::Chroot;
+    let mut arguments = run.arguments(&shell, relayed)?;
     arguments.splice(1..1, ["--volume".into(), mount]);
     let Terminal { input, output, mut size, .. } = terminal;
     let first = *size.borrow_and_update();
@@ -49,10 +53,11 @@ pub(crate) async fn open(
     let program = run.container.program();
     let start = Start {
         place: run.container.place(),
+        temporary: run.container.place(),
         cut_off: Network::parse(run.setup.network.as_deref())?.is_cut_off(&program.mode),
         prefix: &SESSION,
         arguments: &arguments,
-        streams: [stream()?, stream()?, stream()?],
+        streams: [stream()?, stream()?, if relayed { stream()? } else { Stdio::null() }],
         held: Some(run.container.hold().await),
     };
     let (running, _) = Enclosed::start(program, start).map_err(failed)?;

@@ -39,7 +39,7 @@ pub(crate) async fn sweep(program: &Program) -> Result<u32, BackendError> {
     for attempt in attempts {
         // Alive, or taken by another sweep.
         let Ok(Some(dead)) = take_over(&program.attempts, &attempt) else { continue };
-        if let Err(error) = dockerfile::sweep(program, &attempt).await {
+        if let Err(error) = dockerfile::sweep(program, &place_of(program, &attempt)).await {
             tracing::debug!("{doing}: {error}");
             continue;
         }

@@ -12,14 +12,14 @@ mod trials;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use serde::Serialize;
-use slipway_backend::{ImageBuilder as _, ImageStore as _, Script, Setup};
+use slipway_backend::{ContainerBackend, Script, Setup};
 use slipway_oci::{ConfigChange, Platform};
 use slipway_process::random_id;
 use slipway_toolbox::Places;
 use tokio::sync::mpsc;
 
 use crate::{
-    NativeBackend, rootless,
+    rootless,
     runtime::{Kind, Runtime},
 };
 
@@ -159,7 +159,7 @@ pub async fn check<F: Future<Output = Result<(), String>>>(
 ///
 /// # Errors
 /// The line that failed.
-pub async fn trial(backend: &NativeBackend) -> Result<(), String> {
+pub async fn trial(backend: &dyn ContainerBackend) -> Result<(), String> {
     let setup = Setup {
         attempt: format!("trial-{}", random_id()),
         platform: Platform::host(),

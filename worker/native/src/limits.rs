@@ -24,6 +24,9 @@ const KINDS: [(&str, Resource); 15] = [
     ("stack", Resource::Stack),
 ];
 
+/// Numbers of descriptors that scripts must be able to use: their marker's is high, so that it is no one else's.
+const FEWEST_FILES: u64 = slipway_backend::script::Marker::DESCRIPTOR as u64 + 1;
+
 /// What the commands of one stage may use.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
@@ -67,6 +70,9 @@ impl ProcessLimit {
         let (soft, hard) = (number(soft)?, number(hard)?);
         if hard.is_some_and(|hard| soft.is_none_or(|soft| soft > hard)) {
             return Err(format!("in `{text}` the first limit is above the second, which bounds it"));
+        }
+        if kind == "nofile" && soft.is_some_and(|soft| soft < FEWEST_FILES) {
+            return Err(format!("`{text}` is too few: the scripts of stages need {FEWEST_FILES} open files"));
         }
         Ok(Self { kind: kind.to_owned(), soft, hard })
     }
@@ -123,6 +129,7 @@ mod tests {
         for (text, why) in [
             ("nofile", "KIND:SOFT"),
             ("files:1", "`files` in `files:1` is none of: core, cpu"),
+            ("nofile:100", "need 252 open files"),
             ("core:x", "`x` in `core:x` is no number"),
             ("core:2:1", "above"),
             ("core:-1:1", "above"),

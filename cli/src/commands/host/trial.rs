@@ -10,10 +10,15 @@ use std::{
 use slipway_native::{check::Trial, network, rootless};
 use slipway_process::{Tasks, child::async_command};
 
-use crate::engine::{self, OWN_PROGRAM};
+use crate::{
+    buildah,
+    engine::{self, OWN_PROGRAM},
+};
 
 /// First argument of the process that tries; what, and the home directory, follow.
 const ROLE: &str = "host-trial";
+/// What is tried by buildah.
+const BUILDAH: &str = "buildah";
 /// What it says when all is well.
 const WELL: &str = "ok";
 
@@ -25,9 +30,25 @@ pub(super) async fn run(home: &Path, what: Trial) -> Result<(), String> {
     if !rootless::is_needed() {
         return here(home, what).await;
     }
+    again(home, words(&what)).await
+}
+
+/// Tries a mode of buildah, where builds do.
+///
+/// # Errors
+/// The line that failed.
+pub(super) async fn by_buildah(home: &Path, mode: &str) -> Result<(), String> {
+    if !rootless::is_needed() {
+        return buildah::trial(home, mode).await;
+    }
+    again(home, [BUILDAH, mode]).await
+}
+
+/// Tries it in a process that begins in a user namespace.
+async fn again(home: &Path, what: [&str; 2]) -> Result<(), String> {
     rootless::probe()?;
     let mut again = async_command(OWN_PROGRAM);
-    again.args([rootless::ENTER, OWN_PROGRAM, ROLE]).args(words(&what)).arg(home);
+    again.args([rootless::ENTER, OWN_PROGRAM, ROLE]).args(what).arg(home);
     let ended = again.stdin(Stdio::null()).output().await.map_err(|error| format!("start again: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     match (text(&ended.stdout), text(&ended.stderr)) {
@@ -44,7 +65,11 @@ pub(crate) async fn enter(arguments: impl IntoIterator<Item = OsString>) -> Opti
         return None;
     }
     let words = [arguments.next()?, arguments.next()?].map(|word| word.to_string_lossy().into_owned());
-    let tried = here(&PathBuf::from(arguments.next()?), trial(words)).await;
+    let home = PathBuf::from(arguments.next()?);
+    let tried = match words {
+        [what, mode] if what == BUILDAH => buildah::trial(&home, &mode).await,
+        words => here(&home, trial(words)).await,
+    };
     let said = tried.err().unwrap_or_else(|| WELL.to_owned());
     // Whoever asked may be gone.
     let _ = writeln!(io::stdout(), "{said}");

@@ -1,10 +1,10 @@
-//! What a Dockerfile stands on, under names of the build's own: so nothing of the user's is named anew, and a container
-//! that a killed build has left is known by the name of what it stands on.
+//! What a Dockerfile stands on, under names of the build's own, so that nothing of the user's is named anew; and what a
+//! build leaves when it does not come to its end.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::path::Path;
 
 use serde::Deserialize;
-use slipway_backend::{BackendError, DockerfileBuild};
+use slipway_backend::{BackendError, DockerfileBuild, attempt::attempt_of};
 
 use crate::{
     Shared,
@@ -14,20 +14,20 @@ use crate::{
 
 /// Repository of these names.
 const NAMES: &str = "localhost/slipway-build";
+/// How the program is asked what a container is marked with.
+const MARK: &str = "{{.CNIConfigDir}}";
 
-/// The names, which go with this.
+/// The names.
 pub(super) struct Bases {
-    program: Arc<Program>,
     attempt: String,
     /// How the Dockerfile calls each.
     named: Vec<String>,
 }
 
 impl Bases {
-    /// Pulls what a build stands on, and names it.
+    /// Pulls what a build stands on, and names it. The names go with the room of the build.
     pub(super) async fn name(shared: &Shared, build: &DockerfileBuild) -> Result<Self, BackendError> {
-        let program = Arc::clone(&shared.program);
-        let mut bases = Self { program, attempt: build.attempt.clone(), named: Vec::new() };
+        let mut bases = Self { attempt: build.attempt.clone(), named: Vec::new() };
         for (name, at) in &build.bases {
             // What is found nowhere else is local, under the name that the Dockerfile has.
             let Some(at) = at else { continue };
@@ -46,44 +46,34 @@ impl Bases {
     }
 }
 
-impl Drop for Bases {
-    fn drop(&mut self) {
-        if self.named.is_empty() {
-            return;
-        }
-        let (program, attempt) = (Arc::clone(&self.program), std::mem::take(&mut self.attempt));
-        let owned = Arc::clone(&program);
-        program.in_background(async move {
-            if let Err(error) = sweep(&owned, &attempt).await {
-                tracing::warn!(%error, "names of a Dockerfile's bases stay");
-            }
-        });
-    }
-}
-
 fn own_name(attempt: &str, at: usize) -> String {
     format!("{NAMES}:{attempt}-{at}")
 }
 
 #[derive(Deserialize)]
 struct Found {
-    imagename: String,
     containername: String,
 }
 
-/// Removes what the build of an attempt has left: containers, and names.
-pub(crate) async fn sweep(program: &Program, attempt: &str) -> Result<(), BackendError> {
+/// Removes what the build in the directory `place` has left: containers, and names.
+pub(crate) async fn sweep(program: &Program, place: &Path) -> Result<(), BackendError> {
     let doing = "remove what the build of a Dockerfile has left";
-    let own = format!("{NAMES}:{attempt}-");
     let said = program.ask(doing, &["containers", "--json"]).await?;
     let containers: Option<Vec<Found>> =
         serde_json::from_str(&said).map_err(|error| BackendError::Engine(format!("{doing}: {error}")))?;
-    let ours = containers.iter().flatten().filter(|found| found.imagename.starts_with(&own));
-    let containers: BTreeSet<&str> = ours.map(|found| found.containername.as_str()).collect();
-    if !containers.is_empty() {
-        let which: Vec<&str> = std::iter::once("rm").chain(containers).collect();
-        program.ask(doing, &which).await?;
+    for Found { containername: name } in containers.into_iter().flatten() {
+        // Those of stages are named by their attempts.
+        if attempt_of(&name).is_some() {
+            continue;
+        }
+        // One that is gone meanwhile is nobody's.
+        let answer = program.answer(doing, &["inspect", "--format", MARK, &name]).await?;
+        if Path::new(String::from_utf8_lossy(&answer.said).trim()) == place {
+            program.ask(doing, &["rm", &name]).await?;
+        }
     }
+    let attempt = place.file_name().and_then(|name| name.to_str()?.strip_prefix("attempt-")).unwrap_or_default();
+    let own = format!("{NAMES}:{attempt}-");
     let filter = format!("reference={own}*");
     let listed = list(program, doing, &["--filter", &filter]).await?;
     for name in listed.iter().flat_map(Listed::names).filter(|name| name.starts_with(&own)) {

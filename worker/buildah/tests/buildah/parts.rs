@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use slipway_backend::{
-    ImageBuilder as _, LocalImage, Setup, SpoolDir,
+    ByteStream, ImageBuilder as _, LocalImage, Setup, SpoolDir,
     conformance::{archive, directory, file},
 };
 use slipway_buildah::{BuildahBackend, BuildahOptions, Room, mode};
@@ -90,6 +92,18 @@ impl Buildah {
         Ok((backend, gateway))
     }
 
+    /// The program's own list of its containers.
+    pub(crate) fn containers(&self) -> String {
+        let [root, run] = ["root", "run"].map(|name| self.home.path().join(name));
+        let mut list = slipway_process::child::command("buildah");
+        list.arg("--root").arg(root).arg("--runroot").arg(run);
+        if let Some(driver) = Environment::from_process().get(DRIVER) {
+            list.args(["--storage-driver", driver]);
+        }
+        let output = list.args(["containers", "--noheading"]).output().expect("a list");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Checks that nothing is left but what was made.
     pub(crate) async fn end(self) {
         self.backend.shut_down().await;
@@ -113,6 +127,17 @@ impl Buildah {
             assert!(umount.arg(storage).status().expect("umount").success());
         }
     }
+}
+
+/// A context of one program.
+pub(crate) fn context(name: &str, program: &[u8]) -> ByteStream {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o755);
+    header.set_size(program.len() as u64);
+    builder.append_data(&mut header, name, program).expect("an archive in memory");
+    let bytes = Bytes::from(builder.into_inner().expect("an archive in memory"));
+    stream::iter([Ok(bytes)]).boxed()
 }
 
 async fn base(backend: &BuildahBackend) -> LocalImage {
