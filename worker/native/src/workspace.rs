@@ -295,7 +295,7 @@ impl Workspace for NativeWorkspace {
         let ground = Ground { base: self.base.clone(), layers: self.layers.clone(), room: self.room.take() };
         let open = || self.setup.to.clone().map(|to| early::open(&shared, to));
         let opening = self.opening.take().or_else(open);
-        commit::commit(&shared, ground, &change, opening).await
+        Box::pin(commit::commit(&shared, ground, &change, opening)).await
     }
 }
 
