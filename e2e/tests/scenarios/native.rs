@@ -266,21 +266,6 @@ fn a_command_that_fails_is_named_by_its_line() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn what_is_not_built_yet_is_said() -> Result<()> {
-    if !can_build() {
-        return Ok(());
-    }
-    let project = Project::new("later")?;
-    project.write("Dockerfile", "FROM --platform=linux/s390x scratch\nCOPY Dockerfile /\n")?;
-    project.config("image: app\ndockerfile: Dockerfile\n")?;
-    project.commit("first")?;
-    let run = project.slipway(&["build", "--backend", "native"])?;
-    assert_eq!(run.code, 1, "{}", run.stderr);
-    assert!(run.stderr.contains("not supported yet: --platform=linux/s390x"), "{}", run.stderr);
-    Ok(())
-}
-
 /// Images are the same, however layers lie on each other and whatever runs the commands.
 #[test]
 fn drivers_and_runtimes_make_the_same_images() -> Result<()> {
