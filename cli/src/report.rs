@@ -229,7 +229,7 @@ fn stage(stage: &BuiltStage) -> Stage {
             Source::Copied(origin) => origin.name(),
             Source::Built => "",
         },
-        base_image_pulled: false,
+        base_image_pulled: stage.base_pulled,
         rebuilt: stage.source == Source::Built,
         build_time: seconds(stage.took),
         commit: record.commits.values().next().map(ToString::to_string).unwrap_or_default(),

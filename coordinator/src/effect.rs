@@ -26,11 +26,11 @@ use crate::scheduler::End;
 /// How a job's end looks to the build that wanted it.
 pub(crate) fn job_end(end: &End) -> JobEnd {
     match end {
-        End::Settled(Outcome::Committed(record), took) => {
-            JobEnd::Stored { record: record.clone(), adopted: false, took: *took }
+        End::Settled(Outcome::Committed(record), effort) => {
+            JobEnd::Stored { record: record.clone(), adopted: false, effort: *effort }
         }
-        End::Settled(Outcome::Superseded(record), took) => {
-            JobEnd::Stored { record: record.clone(), adopted: true, took: *took }
+        End::Settled(Outcome::Superseded(record), effort) => {
+            JobEnd::Stored { record: record.clone(), adopted: true, effort: *effort }
         }
         End::Settled(Outcome::Dropped, _) => failed("the job was dropped"),
         End::Summed(_) | End::Delivered => failed("the job ended without a stage"),

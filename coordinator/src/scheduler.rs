@@ -27,6 +27,7 @@ mod workers;
 use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use slipway_protocol::{AttemptId, Failure, Outcome, Report, Uploaded};
+use slipway_stages::build::Effort;
 
 use attempts::Attempts;
 pub use attempts::{Step, Why};
@@ -92,7 +93,7 @@ pub enum Effect {
 #[derive(Clone, PartialEq, Debug)]
 pub enum End {
     /// With a stored stage.
-    Settled(Outcome, Duration),
+    Settled(Outcome, Effort),
     /// With a checksum.
     Summed(slipway_digest::Checksum),
     /// With an image where it runs from.

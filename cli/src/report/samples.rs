@@ -27,7 +27,7 @@ pub(crate) fn stage(number: u64, host: &str, kind: StageKind, source: Source) ->
         size: number << 20,
     };
     let took = if source == Source::Built { Duration::from_millis(1500) } else { Duration::ZERO };
-    BuiltStage { kind, record: record.into(), source, took }
+    BuiltStage { kind, record: record.into(), source, took, base_pulled: source == Source::Built }
 }
 
 /// A platform.

@@ -53,7 +53,7 @@ fn keep(storage: &MemoryStorage, plan: &StagePlan, attempt: &AttemptId) -> Uploa
         parent: plan.parent,
         size: 1,
     });
-    Uploaded { at, image_id: digest, size: 1, took: Duration::ZERO, caches_failed: Vec::new() }
+    Uploaded { at, image_id: digest, size: 1, took: Duration::ZERO, base_pulled: false, caches_failed: Vec::new() }
 }
 
 /// An image without layers that is like no other.
@@ -72,6 +72,7 @@ async fn push(client: &Client, repo: &Repo, attempt: &AttemptId) -> Uploaded {
         image_id: config,
         size: 1,
         took: Duration::ZERO,
+        base_pulled: false,
         caches_failed: Vec::new(),
     }
 }

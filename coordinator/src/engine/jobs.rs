@@ -8,7 +8,7 @@ use slipway_oci::{ImageAt, Platform};
 use slipway_protocol::{Assignment, AttemptId, Desired, Failure, Job, Outcome, Requirements};
 use slipway_stages::{
     Answer, BuildEvent, PlanBase, Question, StageBody, StagePlan,
-    build::{JobEnd, JobKey, StageFailure},
+    build::{Effort, JobEnd, JobKey, StageFailure},
 };
 use slipway_storage::ImportKey;
 
@@ -52,7 +52,7 @@ impl Owner {
             let record = Arc::clone(record);
             return self.build(
                 build,
-                BuildEvent::JobEnded(key, JobEnd::Stored { record, adopted: true, took: Duration::ZERO }),
+                BuildEvent::JobEnded(key, JobEnd::Stored { record, adopted: true, effort: Effort::default() }),
             );
         }
         if let Some(why) = self.runs_nowhere(build) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use slipway_protocol::{AttemptId, Failure, Outcome};
+use slipway_stages::build::Effort;
 
 use super::{
     Effect, End, Scheduler, Subscriber,
@@ -41,7 +42,7 @@ impl Scheduler {
         if matches!(outcome, Outcome::Superseded(_)) {
             self.counters.discarded += 1;
         }
-        let end = End::Settled(outcome.clone(), took);
+        let end = End::Settled(outcome.clone(), Effort { took, base_pulled: uploaded.base_pulled });
         self.end_as(no, outcome.clone(), end, effects);
     }
 

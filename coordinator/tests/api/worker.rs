@@ -156,7 +156,7 @@ impl Worker {
         let annotations = BTreeMap::from([(ATTEMPT_ANNOTATION.to_owned(), attempt.id.clone())]);
         let digest = self.manifest(repo, None, config, layer, annotations).await;
         let at = ImageAt { repo: repo.clone(), digest };
-        Uploaded { at, image_id, size, took: Duration::from_millis(1), caches_failed: Vec::new() }
+        Uploaded { at, image_id, size, took: Duration::from_millis(1), base_pulled: false, caches_failed: Vec::new() }
     }
 
     /// Stores a base image under a tag.

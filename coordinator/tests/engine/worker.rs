@@ -202,7 +202,14 @@ impl ScriptedWorker {
             parent: plan.parent,
             size: 1,
         });
-        Uploaded { at, image_id: digest, size: 1, took: Duration::from_secs(1), caches_failed: Vec::new() }
+        Uploaded {
+            at,
+            image_id: digest,
+            size: 1,
+            took: Duration::from_secs(1),
+            base_pulled: false,
+            caches_failed: Vec::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

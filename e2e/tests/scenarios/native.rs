@@ -279,6 +279,12 @@ fn drivers_and_runtimes_make_the_same_images() -> Result<()> {
     project.commit("first")?;
     let names = || IMAGES.iter().map(|(name, ..)| *name).chain(["git", "imports", "config"]);
     let usual = project.build_with(&["--repo", &registry.repo("usual"), "--backend", "native"], &NO_ENGINE)?;
+    // The base was nowhere here; each stage stands on one that was made here.
+    let images = usual.report["Images"].as_object().expect("images");
+    let stages = images.values().filter_map(|image| image["Stages"].as_array()).flatten();
+    let (bases, others): (Vec<_>, Vec<_>) = stages.partition(|stage| stage["Name"] == "from");
+    assert!(bases.iter().any(|stage| stage["BaseImagePulled"] == true), "{}", usual.report);
+    assert!(others.iter().all(|stage| stage["BaseImagePulled"] == false), "{}", usual.report);
     let mut expected = Vec::new();
     for name in names() {
         expected.push(layers(&registry, "usual", &usual.image(name))?);

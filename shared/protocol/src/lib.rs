@@ -115,6 +115,9 @@ pub struct Uploaded {
     pub size: u64,
     /// Time from the start of the attempt.
     pub took: Duration,
+    /// Whether what the stage stands on had to be fetched for it.
+    #[serde(default)]
+    pub base_pulled: bool,
     /// Cache repositories that failed the worker, and how.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches_failed: Vec<(Repo, String)>,

@@ -19,7 +19,7 @@ use lost::Lost;
 use node::{Node, State, nodes};
 pub use ranks::Durations;
 use ranks::Ranks;
-pub use report::{BuiltImage, BuiltStage, BuiltTarget, ImageIndex, Origin, Source};
+pub use report::{BuiltImage, BuiltStage, BuiltTarget, Effort, ImageIndex, Origin, Source};
 use slipway_config::ImageName;
 use slipway_digest::{Checksum, CommitId};
 use slipway_oci::{ImageAt, Platform};
@@ -72,8 +72,8 @@ pub enum JobEnd {
         record: Arc<StageRecord>,
         /// Whether another build was first and its stage was taken instead.
         adopted: bool,
-        /// How long the job ran.
-        took: Duration,
+        /// What that took.
+        effort: Effort,
     },
     /// It could not be built.
     Failed(StageFailure),
@@ -359,8 +359,8 @@ impl Build {
 
     fn job_ended(&mut self, key: &JobKey, end: JobEnd, wishes: &mut Vec<Wish>) {
         let Some(job) = self.jobs.remove(key) else { return };
-        let (record, adopted, took) = match end {
-            JobEnd::Stored { record, adopted, took } => (record, adopted, took),
+        let (record, adopted, effort) = match end {
+            JobEnd::Stored { record, adopted, effort } => (record, adopted, effort),
             JobEnd::Failed(failure) => return self.job_failed(key, &job, failure, wishes),
             JobEnd::Lost(at, failure) => return self.job_lost(key, job, &at, failure, wishes),
         };
@@ -372,9 +372,9 @@ impl Build {
                 (0, false, Some((_, origin))) => Source::Copied(*origin),
                 _ => Source::Reused,
             };
-            let stored = Progress::StageStored { image: self.name(node), kind, record: record.clone(), source, took };
-            wishes.push(Wish::Tell(stored));
-            self.place(node, kind, Arc::clone(&record), source, if position == 0 { took } else { Duration::ZERO });
+            let (image, took) = (self.name(node), effort.took);
+            wishes.push(Wish::Tell(Progress::StageStored { image, kind, record: record.clone(), source, took }));
+            self.place(node, kind, Arc::clone(&record), source, if position == 0 { effort } else { Effort::default() });
             self.advance(node, wishes);
         }
     }
@@ -434,7 +434,7 @@ impl Build {
                 Step::Found(kind, record) => {
                     let image = self.name(node);
                     wishes.push(Wish::Tell(Progress::StageFound { image, kind, record: record.clone() }));
-                    self.place(node, kind, record, Source::Reused, Duration::ZERO);
+                    self.place(node, kind, record, Source::Reused, Effort::default());
                 }
                 Step::Want(plan) => return self.want(node, plan, wishes),
                 Step::Done(record) => return self.done(node, record, wishes),
@@ -515,9 +515,15 @@ impl Build {
         wishes.push(Wish::Tell(Progress::ImageDone(self.name(node))));
     }
 
-    fn place(&mut self, node: usize, kind: StageKind, record: Arc<StageRecord>, source: Source, took: Duration) {
+    fn place(&mut self, node: usize, kind: StageKind, record: Arc<StageRecord>, source: Source, effort: Effort) {
         self.nodes[node].conveyor.place(kind, Arc::clone(&record));
-        self.nodes[node].stages.push(BuiltStage { kind, record, source, took });
+        self.nodes[node].stages.push(BuiltStage {
+            kind,
+            record,
+            source,
+            took: effort.took,
+            base_pulled: effort.base_pulled,
+        });
     }
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {

@@ -211,6 +211,8 @@ pub enum Root {
 pub trait ImageStore: Send + Sync {
     /// Makes an image of a repository local. Does nothing when it is local already.
     async fn pull(&self, image: &ImageAt) -> Result<LocalImage, BackendError>;
+    /// Whether an image of a repository is local already, as far as that can be told; else it will be pulled.
+    async fn has(&self, image: &ImageAt) -> bool;
     /// The local image that a user's reference names, without asking any registry.
     async fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<LocalImage>, BackendError>;
     /// Stores an image in a repository, untagged, its manifest annotated with `attempt`.

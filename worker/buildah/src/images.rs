@@ -49,6 +49,11 @@ pub(crate) async fn list(program: &Program, doing: &str, which: &[&str]) -> Resu
     listed.map(Option::unwrap_or_default).map_err(|error| BackendError::Engine(format!("{doing}: {error}")))
 }
 
+/// Whether an image was pulled before.
+pub(crate) async fn is_here(program: &Program, image: &ImageAt) -> bool {
+    matches!(inspect(program, &cache_name(&image.digest)).await, Ok(Some(_)))
+}
+
 /// Makes an image of a repository local.
 pub(crate) async fn pull(
     program: &Program,

@@ -200,6 +200,10 @@ impl ImageStore for BuildahBackend {
         images::pull(program, pulls, link.as_ref(), image).await
     }
 
+    async fn has(&self, image: &ImageAt) -> bool {
+        images::is_here(&self.shared.program, image).await
+    }
+
     async fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<LocalImage>, BackendError> {
         images::find(&self.shared.program, reference, platform).await
     }

@@ -73,6 +73,11 @@ pub(crate) async fn pull(
     Ok(pulled)
 }
 
+/// Whether an image was pulled before.
+pub(crate) async fn is_here(engine: &Engine, image: &ImageAt) -> bool {
+    matches!(inspect(engine, &cache_tag(&image.digest)).await, Ok(Some(_)))
+}
+
 fn pull_failed(doing: &str, image: &ImageAt, error: bollard::errors::Error) -> BackendError {
     let text = error.to_string().to_lowercase();
     let gone = is_missing(&error) || text.contains("manifest unknown") || text.contains("not found");

@@ -177,6 +177,10 @@ impl ImageStore for DockerBackend {
         images::pull(&self.engine, &self.pulls, self.link.as_ref(), image).await
     }
 
+    async fn has(&self, image: &ImageAt) -> bool {
+        images::is_here(&self.engine, image).await
+    }
+
     async fn local(&self, reference: &Reference, platform: &Platform) -> Result<Option<LocalImage>, BackendError> {
         images::find(&self.engine, reference, platform).await
     }

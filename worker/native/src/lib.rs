@@ -262,6 +262,10 @@ impl ImageStore for NativeBackend {
         pull::pull(&self.shared, image).await
     }
 
+    async fn has(&self, image: &ImageAt) -> bool {
+        pull::is_here(&self.shared, image).await
+    }
+
     async fn local(&self, _reference: &Reference, _platform: &Platform) -> Result<Option<LocalImage>, BackendError> {
         // Images here have no names that a user gives.
         Ok(None)

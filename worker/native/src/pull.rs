@@ -82,6 +82,11 @@ pub(crate) async fn pull(shared: &Arc<Shared>, at: &ImageAt) -> Result<LocalImag
     shared.tasks.blocking(finish).await.map_err(|error| error::layers(&doing, error))
 }
 
+/// Whether an image was pulled or pushed before, and all of it is still there.
+pub(crate) async fn is_here(shared: &Arc<Shared>, at: &ImageAt) -> bool {
+    matches!(known(shared, at).await, Ok(Some(_)))
+}
+
 fn gone(at: &ImageAt, error: BackendError) -> BackendError {
     match error {
         BackendError::Gone(_) => BackendError::Gone(at.to_string()),

@@ -53,7 +53,7 @@ async fn open(runner: &Runner, caches: &[Repo], input: &ImportInput) -> Result<(
     let image = match &input.image {
         ImportedImage::Stage { id, at, image_id } => {
             let stage = Stored { id: *id, at, image_id };
-            stored::have(runner, caches, stage).await.map_err(|error| failure::stage(&doing, at, error))?
+            stored::have(runner, caches, stage).await.map_err(|error| failure::stage(&doing, at, error))?.0
         }
         ImportedImage::External { image, platform } => {
             let doing = format!("{doing}: fetch the image `{}`", image.reference);

@@ -7,7 +7,7 @@ use slipway_stages::{InstructionInput, StagePlan, StoredStage};
 use super::{
     Runner, failure,
     logs::LogPipe,
-    stage::{base, context, lend, lost_base, order, say_network},
+    stage::{Made, base, context, lend, lost_base, order, say_network},
     stored::{self, Stored},
 };
 
@@ -18,11 +18,12 @@ pub(super) async fn build(
     plan: &StagePlan,
     input: &InstructionInput,
     logs: &LogPipe,
-) -> Result<LocalImage, Failure> {
+) -> Result<Made, Failure> {
     let file = &input.file;
     let doing = format!("build `{}`", file.path);
     // What a `FROM` stands on is one of the parts, or an image from elsewhere that it finds by its name.
-    let below = if input.number == 0 { None } else { base(runner, &assignment.caches, plan).await? };
+    let (below, base_pulled) =
+        if input.number == 0 { (None, false) } else { base(runner, &assignment.caches, plan).await? };
     let mut stages = Vec::with_capacity(input.parts.len());
     for (position, stage) in &input.parts {
         stages.push((*position, have(runner, assignment, stage).await?));
@@ -47,15 +48,17 @@ pub(super) async fn build(
         say_network(file.network.as_deref(), logs).await;
     }
     let built = runner.backend.instruction(build, context, logs.logs()).await;
-    built.map_err(|error| match lost_base(assignment, file, &error) {
+    let image = built.map_err(|error| match lost_base(assignment, file, &error) {
         Some(at) => failure::stage(&doing, at, error),
         None => failure::backend(&doing, error),
-    })
+    })?;
+    Ok(Made { image, base_pulled })
 }
 
 /// A stage that the instruction reads, on this host.
 async fn have(runner: &Runner, assignment: &Assignment, stage: &StoredStage) -> Result<LocalImage, Failure> {
     let StoredStage { id, at, image_id } = stage;
     let found = stored::have(runner, &assignment.caches, Stored { id: *id, at, image_id }).await;
-    found.map_err(|error| failure::stage("fetch a stage of the same Dockerfile", at, error))
+    let (image, _) = found.map_err(|error| failure::stage("fetch a stage of the same Dockerfile", at, error))?;
+    Ok(image)
 }

@@ -39,8 +39,8 @@ pub(super) async fn build(
     let attempt = assignment.attempt.clone();
     let logs = LogPipe::open(&runner.tasks, runner.link.clone(), attempt, progress.clone());
     let built = match &plan.body {
-        StageBody::Copy(original) => Ok(LocalImage { id: original.record.image_id.clone() }),
-        StageBody::Dockerfile(input) => dockerfile(runner, assignment, plan, input, &logs).await,
+        StageBody::Copy(original) => Ok(Made::of(LocalImage { id: original.record.image_id.clone() })),
+        StageBody::Dockerfile(input) => dockerfile(runner, assignment, plan, input, &logs).await.map(Made::of),
         StageBody::Instruction(input) => instruction::build(runner, assignment, plan, input, &logs).await,
         StageBody::Respec(spec) => respec(runner, assignment, plan, spec).await,
         StageBody::Nothing | StageBody::Git(_) | StageBody::Shell { .. } | StageBody::Imports(_) => {
@@ -49,7 +49,7 @@ pub(super) async fn build(
     };
     logs.close().await;
     traces::end(span, built.as_ref().err());
-    let image = built?;
+    let Made { image, base_pulled } = built?;
     failpoint("worker.built");
     progress.step();
     let span = runner.traces.begin("upload", assignment);
@@ -57,7 +57,20 @@ pub(super) async fn build(
     traces::end(span, uploaded.as_ref().err());
     let uploaded = uploaded?;
     failpoint("worker.uploaded");
-    Ok(uploaded)
+    Ok(Uploaded { base_pulled, ..uploaded })
+}
+
+/// What the body of a stage has made.
+pub(super) struct Made {
+    pub(super) image: LocalImage,
+    /// Whether what it stands on had to be fetched.
+    pub(super) base_pulled: bool,
+}
+
+impl Made {
+    fn of(image: LocalImage) -> Self {
+        Self { image, base_pulled: false }
+    }
 }
 
 /// Stores what an earlier attempt has built once more, as this attempt.
@@ -74,7 +87,7 @@ pub(super) async fn upload_again(
     traces::end(span, stored.as_ref().err());
     // Whatever stops it, the next try builds: the image may be what is wrong.
     let uploaded = stored.map_err(|failure| Failure { retryable: true, ..failure })?;
-    Ok(Uploaded { took: result.took + uploaded.took, ..uploaded })
+    Ok(Uploaded { took: result.took + uploaded.took, base_pulled: result.base_pulled, ..uploaded })
 }
 
 /// A stage of a Stapel image: a container on top of the stage below.
@@ -84,8 +97,8 @@ async fn workspace(
     plan: &StagePlan,
     logs: &LogPipe,
     progress: &Progress,
-) -> Result<LocalImage, Failure> {
-    let base = base(runner, &assignment.caches, plan).await?;
+) -> Result<Made, Failure> {
+    let (base, base_pulled) = base(runner, &assignment.caches, plan).await?;
     failpoint("worker.pulled");
     progress.step();
     // In `from` their places are made: nothing is mounted yet.
@@ -137,7 +150,8 @@ async fn workspace(
     failpoint("worker.ran");
     progress.step();
     let committed = workspace.commit(plan.change.clone()).await;
-    committed.map_err(|error| failure::backend("save the build container as an image", error))
+    let image = committed.map_err(|error| failure::backend("save the build container as an image", error))?;
+    Ok(Made { image, base_pulled })
 }
 
 /// How the container of a stage is set up: with what only its commands see.
@@ -248,36 +262,40 @@ async fn hold(runner: &Runner, assignment: &Assignment, plan: &StagePlan) -> Res
 }
 
 /// The image below with another config.
-async fn respec(
-    runner: &Runner,
-    assignment: &Assignment,
-    plan: &StagePlan,
-    spec: &Respec,
-) -> Result<LocalImage, Failure> {
+async fn respec(runner: &Runner, assignment: &Assignment, plan: &StagePlan, spec: &Respec) -> Result<Made, Failure> {
     let doing = "rewrite the config of the image as `imageSpec` says";
-    let base = base(runner, &assignment.caches, plan).await?;
+    let (base, base_pulled) = base(runner, &assignment.caches, plan).await?;
     let Some(base) = base else {
         let nothing = BackendError::Refused("there is no stage below".to_owned());
         return Err(failure::backend(doing, nothing));
     };
     let made = runner.backend.respec(&base, spec, &plan.change.labels).await;
-    made.map_err(|error| failure::backend(doing, error))
+    let image = made.map_err(|error| failure::backend(doing, error))?;
+    Ok(Made { image, base_pulled })
 }
 
-/// The image that a stage stands on.
-pub(super) async fn base(runner: &Runner, caches: &[Repo], plan: &StagePlan) -> Result<Option<LocalImage>, Failure> {
+/// The image that a stage stands on, and whether it had to be fetched.
+pub(super) async fn base(
+    runner: &Runner,
+    caches: &[Repo],
+    plan: &StagePlan,
+) -> Result<(Option<LocalImage>, bool), Failure> {
     match &plan.base {
-        PlanBase::None => Ok(None),
+        PlanBase::None => Ok((None, false)),
         PlanBase::Stage { id, at, image_id } => {
             let found = stored::have(runner, caches, Stored { id: *id, at, image_id }).await;
-            found.map(Some).map_err(|error| failure::stage("fetch the stage below", at, error))
+            let (image, pulled) = found.map_err(|error| failure::stage("fetch the stage below", at, error))?;
+            Ok((Some(image), pulled))
         }
         PlanBase::External(image) => {
             let doing = format!("fetch the base image `{}`", image.reference);
-            imports::external(runner, image, &plan.platform)
-                .await
-                .map(Some)
-                .map_err(|error| failure::backend(&doing, error))
+            // Of an image of the engine alone there is nothing to fetch.
+            let pulled = match &image.at {
+                Some(at) => !runner.backend.has(at).await,
+                None => false,
+            };
+            let found = imports::external(runner, image, &plan.platform).await;
+            Ok((Some(found.map_err(|error| failure::backend(&doing, error))?), pulled))
         }
     }
 }

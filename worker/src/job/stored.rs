@@ -21,15 +21,19 @@ pub(super) struct Stored<'a> {
     pub(super) image_id: &'a BlobDigest,
 }
 
-/// A stage as a local image: by its id when the engine has it, else pulled.
-pub(super) async fn have(runner: &Runner, caches: &[Repo], stage: Stored<'_>) -> Result<LocalImage, BackendError> {
+/// A stage as a local image: by its id when the engine has it, else pulled; and whether it was.
+pub(super) async fn have(
+    runner: &Runner,
+    caches: &[Repo],
+    stage: Stored<'_>,
+) -> Result<(LocalImage, bool), BackendError> {
     let image = LocalImage { id: stage.image_id.clone() };
-    let image = match runner.backend.config(&image).await {
-        Ok(_) => image,
-        Err(_) => pull(runner, caches, stage).await?,
+    let (image, pulled) = match runner.backend.config(&image).await {
+        Ok(_) => (image, false),
+        Err(_) => (pull(runner, caches, stage).await?, true),
     };
     runner.holds.note(&stage.at.digest, &image.id).await;
-    Ok(image)
+    Ok((image, pulled))
 }
 
 /// Where a stage is read from best. A cache that lacks it is given it first.

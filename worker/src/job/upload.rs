@@ -108,5 +108,5 @@ fn uploaded(
 ) -> Uploaded {
     let took = runner.clock.monotonic().saturating_sub(started);
     let caches_failed = runner.caches.failed(&assignment.caches);
-    Uploaded { at, image_id: image.id, size, took, caches_failed }
+    Uploaded { at, image_id: image.id, size, took, base_pulled: false, caches_failed }
 }

@@ -115,6 +115,10 @@ impl ImageStore for Endless {
         std::future::pending().await
     }
 
+    async fn has(&self, _image: &ImageAt) -> bool {
+        false
+    }
+
     async fn local(&self, _: &Reference, _: &Platform) -> Result<Option<LocalImage>, BackendError> {
         refused()
     }

@@ -301,7 +301,14 @@ pub(super) fn class(name: &str) -> Class {
 pub(super) fn uploaded(image: &str) -> Uploaded {
     let digest = BlobDigest::of(image.as_bytes());
     let at = ImageAt { repo: Repo { host: String::new(), path: "p".to_owned() }, digest: digest.clone() };
-    Uploaded { at, image_id: digest, size: 1, took: Duration::from_secs(2), caches_failed: Vec::new() }
+    Uploaded {
+        at,
+        image_id: digest,
+        size: 1,
+        took: Duration::from_secs(2),
+        base_pulled: false,
+        caches_failed: Vec::new(),
+    }
 }
 
 pub(super) fn record() -> StageRecord {

@@ -63,6 +63,18 @@ pub struct BuiltStage {
     pub source: Source,
     /// How long it took to get.
     pub took: Duration,
+    /// Whether what it stands on had to be fetched to build it.
+    #[serde(default)]
+    pub base_pulled: bool,
+}
+
+/// What a job has taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effort {
+    /// How long it ran.
+    pub took: Duration,
+    /// Whether what the stage stands on had to be fetched for it.
+    pub base_pulled: bool,
 }
 
 /// A finished image for one platform. Its last stage is the image.

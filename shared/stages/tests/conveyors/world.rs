@@ -9,7 +9,7 @@ use slipway_paths::{Scope, TreePath};
 use slipway_stages::{
     Answer, BaseImage, Build, BuildEvent, BuildOptions, Graph, Place, PlanBase, Progress, Question, Settings,
     StageBody, StagePlan, StageRecord, Wish,
-    build::{BuildFailure, BuiltImage, JobEnd, JobKey, StageFailure},
+    build::{BuildFailure, BuiltImage, Effort, JobEnd, JobKey, StageFailure},
     facts::{ChangesFact, Foreseen, TreeFact},
 };
 
@@ -212,7 +212,11 @@ impl World {
             size: 1,
         };
         self.stored.push(record.clone());
-        let end = JobEnd::Stored { record: Arc::new(record), adopted: false, took: Duration::from_secs(1) };
+        let end = JobEnd::Stored {
+            record: Arc::new(record),
+            adopted: false,
+            effort: Effort { took: Duration::from_secs(1), base_pulled: false },
+        };
         BuildEvent::JobEnded(key, end)
     }
 
