@@ -71,38 +71,3 @@ fn unknown_images_are_answered_with_near_ones() {
     let Some(project) = project(&[("werf.yaml", WERF)]) else { return };
     project.run(&["plan", "bse"]).ends(2, &["no image matches pattern `bse`", "base"]);
 }
-
-#[test]
-fn what_cannot_be_built_yet_is_refused_where_it_is_needed() {
-    let text = format!("{WERF}---\nimage: cache\ndockerfile: D\nstaged: true\n");
-    let Some(project) = project(&[("werf.yaml", &text)]) else { return };
-    project.run(&["plan"]).ends(3, &["not supported yet: staged", "(image cache)", "werf.yaml:"]);
-    project.run(&["plan", "app", "-o", "json"]).ends(0, &[]);
-}
-
-/// What is read and not built: lines of the meta section, the document of image `a`, and how a refusal calls it.
-const REFUSED: &[(&str, &str, &str)] =
-    &[("build: {staged: true}", "from: b", "build.staged"), ("", "dockerfile: D\nstaged: true", "staged")];
-
-#[test]
-fn every_directive_that_is_not_built_is_refused_by_name() {
-    let Some(project) = project(&[("D", "FROM alpine:3\n")]) else { return };
-    for (meta, document, directive) in REFUSED {
-        let images = format!("image: a\n{document}\n---\nimage: d\nfrom: b\n");
-        let text = format!("project: shop\nconfigVersion: 1\n{meta}\n---\n{images}");
-        project.write("werf.yaml", &text);
-        project.commit();
-        // Loose: that some of them must be allowed is another matter.
-        let run = |words: &[&str]| project.run(&[words, &["--loose-giterminism"]].concat());
-        let line = format!("not supported yet: {directive}{}\n", if meta.is_empty() { " (image a)" } else { "" });
-        for command in ["plan", "build"] {
-            let refused = run(&[command]).ends(3, &[&line, "werf.yaml:"]);
-            assert_eq!(
-                (refused.out.as_str(), refused.err.matches("not supported yet").count()),
-                ("", 1),
-                "{directive}"
-            );
-        }
-        run(&["config", "list"]).prints("a\nd\n");
-    }
-}
