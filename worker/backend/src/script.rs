@@ -42,6 +42,35 @@ pub struct Deletion {
     pub paths: Vec<TreePath>,
 }
 
+/// Files that one stage may delete.
+const MAX_DELETIONS: usize = 1_000_000;
+
+/// Adds files below a directory to those that a workspace deletes before its commands, which have not `ran`.
+///
+/// # Errors
+/// [`BackendError::Refused`] when the commands ran, `root` is not absolute, or a stage deletes more than a million files.
+pub fn postpone(
+    deletions: &mut Vec<Deletion>,
+    root: &str,
+    paths: Vec<TreePath>,
+    ran: bool,
+) -> Result<(), BackendError> {
+    if ran {
+        return Err(BackendError::Refused("files cannot be deleted after the commands ran".to_owned()));
+    }
+    if !root.starts_with('/') {
+        return Err(BackendError::Refused(format!("files below `{root}` cannot be deleted: it is not absolute")));
+    }
+    let waiting: usize = deletions.iter().map(|deletion| deletion.paths.len()).sum();
+    if waiting + paths.len() > MAX_DELETIONS {
+        return Err(BackendError::Refused(format!("more than {MAX_DELETIONS} files are to be deleted in one stage")));
+    }
+    if !paths.is_empty() {
+        deletions.push(Deletion { root: root.to_owned(), paths });
+    }
+    Ok(())
+}
+
 /// Marks the start of a command in the output. The token keeps users' output from being taken for one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Marker {

@@ -12,7 +12,7 @@ use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Moun
 use slipway_backend::{
     BackendError, ByteStream, HostMount, LocalImage, Logs, SECRETS, Script, Setup, Terminal, Workspace,
     output::Output,
-    script::{Deletion, Marker, TOOLBOX_BIN, compose},
+    script::{Deletion, Marker, TOOLBOX_BIN, compose, postpone},
     scrub::Masks,
 };
 use slipway_oci::{ConfigChange, change, config::RunConfig};
@@ -28,9 +28,6 @@ use crate::{
     shell,
     toolbox::Toolbox,
 };
-
-/// Deletions that wait, all together.
-const MAX_DELETIONS: usize = 1_000_000;
 
 /// A workspace on a Docker engine.
 pub(crate) struct DockerWorkspace {
@@ -199,22 +196,7 @@ impl Workspace for DockerWorkspace {
     }
 
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("files cannot be deleted after the commands ran".to_owned()));
-        }
-        if !root.starts_with('/') {
-            return Err(BackendError::Refused(format!("files below `{root}` cannot be deleted: it is not absolute")));
-        }
-        let waiting: usize = self.deletions.iter().map(|deletion| deletion.paths.len()).sum();
-        if waiting + paths.len() > MAX_DELETIONS {
-            return Err(BackendError::Refused(format!(
-                "more than {MAX_DELETIONS} files are to be deleted in one stage"
-            )));
-        }
-        if !paths.is_empty() {
-            self.deletions.push(Deletion { root: root.to_owned(), paths });
-        }
-        Ok(())
+        postpone(&mut self.deletions, root, paths, self.ran)
     }
 
     async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError> {

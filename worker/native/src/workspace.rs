@@ -12,7 +12,7 @@ use futures::TryStreamExt as _;
 use slipway_backend::{
     BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace,
     retar::{self, Rewrite},
-    script::Deletion,
+    script::{Deletion, postpone},
 };
 use slipway_layers::{
     Layer,
@@ -35,8 +35,6 @@ use crate::{
 
 /// Directory of files of several names, parted.
 const PARTED: &str = "parted";
-/// Deletions that wait, all together.
-const MAX_DELETIONS: usize = 1_000_000;
 
 /// A workspace of this backend.
 pub(crate) struct NativeWorkspace {
@@ -239,22 +237,7 @@ impl Workspace for NativeWorkspace {
     }
 
     async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("files cannot be deleted after the commands ran".to_owned()));
-        }
-        if !root.starts_with('/') {
-            return Err(BackendError::Refused(format!("files below `{root}` cannot be deleted: it is not absolute")));
-        }
-        let waiting: usize = self.deletions.iter().map(|deletion| deletion.paths.len()).sum();
-        if waiting + paths.len() > MAX_DELETIONS {
-            return Err(BackendError::Refused(format!(
-                "more than {MAX_DELETIONS} files are to be deleted in one stage"
-            )));
-        }
-        if !paths.is_empty() {
-            self.deletions.push(Deletion { root: root.to_owned(), paths });
-        }
-        Ok(())
+        postpone(&mut self.deletions, root, paths, self.ran)
     }
 
     async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError> {
