@@ -236,7 +236,7 @@ async fn checked(
         upstreams::take(&mut project, &mut images, &home, &environment)?;
         let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
         let graph = graph.renewed(images.clone());
-        giterminism::check(&project, &graph, &contexts)?;
+        giterminism::check(&project, &graph, &contexts, &otherwise)?;
         archives::check(&project, &images)?;
         let contexts = contexts.into_commits();
         let gather = |project: &mut Project| upstreams::for_cluster(project, &images, &contexts, &home);
