@@ -3,10 +3,11 @@
 use crate::{
     Fault,
     graph::Origin,
+    keyword::Keyword,
     lines,
     mount::Mount,
     normal,
-    parse::{Body, Instruction, Keyword},
+    parse::{Body, Instruction},
     scope::Value,
     shown,
     walk::{Open, Walk},

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Fault, parse::Keyword, shown, words};
+use crate::{Fault, keyword::Keyword, shown, words};
 
 /// What escapes in the name of a here-document, whatever the file's escape character is.
 const HEREDOC_ESCAPE: char = '\\';

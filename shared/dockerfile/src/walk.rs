@@ -256,9 +256,7 @@ impl<'a> Walk<'a> {
         }
         match base {
             // Whoever builds it looks for it: no other image of its name will do.
-            Origin::Image(name) if is_foreign && self.outline.is_none() => {
-                text.push_str(&format!(" {}", words::quote(name)))
-            }
+            Origin::Image(name) if is_foreign => text.push_str(&format!(" {}", words::quote(name))),
             base => text.push_str(&format!(" {}", self.named(base))),
         }
         let below = match base {

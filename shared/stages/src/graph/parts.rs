@@ -184,7 +184,8 @@ impl Part {
     fn of(stage: &OutlinedStage) -> Self {
         let instructions = stage.instructions.iter();
         // There is a limit to them, so the numbers of those that there can be fit.
-        let numbered = instructions.filter_map(|own| Some((u16::try_from(own.number).ok()?, own.keyword.to_owned())));
+        let numbered =
+            instructions.filter_map(|own| Some((u16::try_from(own.number).ok()?, own.keyword.name().to_owned())));
         Self { name: stage.name.clone(), instructions: numbered.collect(), base: None, reads: BTreeSet::new() }
     }
 
