@@ -206,6 +206,12 @@ pub(crate) fn opened(word: &str) -> Option<Opener> {
     (!name.is_empty()).then_some(Opener { name, tabs })
 }
 
+/// Whether a command is a single here-document, and nothing else stands on its line.
+pub(crate) fn is_document(command: &str) -> bool {
+    let after = command.split_once("<<").map_or("", |(_, after)| after.trim_start_matches('-'));
+    opened(command).is_some() && words::quoted_words(after, HEREDOC_ESCAPE).len() == 1
+}
+
 /// Reads up to the line that ends the document; `None` when there is none.
 fn heredoc(opener: &Opener, reader: &mut Reader<'_>) -> Option<Heredoc> {
     let mut content = String::new();
