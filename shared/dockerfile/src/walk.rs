@@ -6,8 +6,9 @@ use crate::{
     EXPANSION_LIMIT, Fault, Inputs, Line,
     expand::Lexer,
     graph::{Dockerfile, Origin, Stage},
+    keyword::Keyword,
     outline::{self, Argument, Outline, OutlinedLine},
-    parse::{Body, Instruction, Keyword},
+    parse::{Body, Instruction},
     scope::{Scope, Value},
     shown, words,
 };
