@@ -63,9 +63,11 @@ pub(crate) fn trees(archive: &[u8], one: Option<&str>) -> BTreeMap<String, Vec<S
 
 fn content(text: &[u8], time: u64) -> String {
     let dated = if time > 1 && time < OF_SOURCES { " dated" } else { "" };
-    let shown = String::from_utf8_lossy(text).escape_debug().to_string();
     // Programs and archives by their size.
-    if text.len() > 200 { format!(" {} bytes{dated}", text.len()) } else { format!(" {shown}{dated}") }
+    if text.len() > 200 {
+        return format!(" {} bytes{dated}", text.len());
+    }
+    format!(" {}{dated}", String::from_utf8_lossy(text).escape_debug())
 }
 
 /// What matters of a configuration: one line for each value, lists in their order.
