@@ -11,6 +11,8 @@ pub(crate) struct Crate {
     pub(crate) dev_dependencies: Vec<String>,
     /// Whether the workspace's lints are its own.
     pub(crate) lints: bool,
+    /// Whether examples in its documentation are tests.
+    pub(crate) doctest: bool,
 }
 
 impl Crate {
@@ -47,6 +49,7 @@ fn parse(directory: &str, text: &str) -> Option<Crate> {
         dependencies: Vec::new(),
         dev_dependencies: Vec::new(),
         lints: false,
+        doctest: true,
     };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(header) = line.strip_prefix('[') {
@@ -58,6 +61,7 @@ fn parse(directory: &str, text: &str) -> Option<Crate> {
         let name = || key.split('.').next().unwrap_or(key).to_owned();
         match section.as_str() {
             "package" if key == "name" => parsed.name = value.trim_matches('"').to_owned(),
+            "lib" if key == "doctest" => parsed.doctest = value == "true",
             "lints" => parsed.lints |= key == "workspace" && value == "true",
             "dependencies" | "build-dependencies" => parsed.dependencies.push(name()),
             "dev-dependencies" => parsed.dev_dependencies.push(name()),
@@ -69,10 +73,10 @@ fn parse(directory: &str, text: &str) -> Option<Crate> {
 
 #[test]
 fn a_manifest_is_read() {
-    let text = "[package]\nname = \"x\"\n\n[lints]\nworkspace = true\n\n[dependencies]\na.workspace = true\n\
+    let text = "[package]\nname = \"x\"\n\n[lib]\ndoctest = false\n\n[lints]\nworkspace = true\n\n[dependencies]\na.workspace = true\n\
                 b = { workspace = true }\n# c\n\n[dev-dependencies]\nd.workspace = true\n";
     let parsed = parse("some/x", text).expect("a package");
-    assert_eq!((parsed.name.as_str(), parsed.lints), ("x", true));
+    assert_eq!((parsed.name.as_str(), parsed.lints, parsed.doctest), ("x", true, false));
     assert_eq!(parsed.dependencies, ["a", "b"]);
     assert_eq!(parsed.dev_dependencies, ["d"]);
 }

@@ -3,6 +3,7 @@
 use crate::{
     manifest::{Crate, crates},
     report,
+    tree::{self, TextFile},
 };
 
 /// Crates of `shared/` that touch the outside world. Every other one is of the pure floor: no runtime, network, file
@@ -143,4 +144,29 @@ fn may_use(from: &Crate, to: &str) -> bool {
 fn every_crate_takes_the_workspace_lints() {
     let without = crates().into_iter().filter(|found| !found.lints);
     report("`[lints] workspace = true` is in every crate", without.map(|found| found.manifest()).collect());
+}
+
+/// Looking for examples takes a compiler's run per crate, so that it is done only where there are some.
+#[test]
+fn examples_in_documentation_are_tests() {
+    let fence = |line: &str| {
+        let found = ["//! ```", "/// ```"].iter().find_map(|mark| line.trim().strip_prefix(mark));
+        found.map(|language| language.trim().to_owned())
+    };
+    let sources = tree::files(".rs");
+    let mut wrong = Vec::new();
+    for found in crates() {
+        let inside = format!("{}/src/", found.directory);
+        let own: Vec<&TextFile> = sources.iter().filter(|file| file.path.starts_with(&inside)).collect();
+        let has_examples = own.iter().any(|file| {
+            // Every second fence ends a block.
+            let mut languages = file.text.lines().filter_map(fence).step_by(2);
+            languages.any(|language| matches!(language.as_str(), "" | "rust"))
+        });
+        let is_library = own.iter().any(|file| file.path == format!("{inside}lib.rs"));
+        if is_library && found.doctest != has_examples {
+            wrong.push(found.manifest());
+        }
+    }
+    report("`doctest = false` is in every crate without examples, and in no other", wrong);
 }
