@@ -8,6 +8,7 @@ mod outside;
 mod shared;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,11 +17,13 @@ use std::{
 use anyhow::Context as _;
 use slipway_client::Token;
 use slipway_coordinator::{Engine, EngineOptions, Event, LearnedFile, LocalLink, Submission, scheduler::Options};
+use slipway_digest::StageId;
 use slipway_git::{GitView, Repository};
 use slipway_oci::Repo;
 use slipway_process::{Clock, Panicked, Tasks, caught, random_id};
 use slipway_protocol::{CustomTag, OtherRepos, Requirements, SecretValues};
 use slipway_stages::{Build, BuildOptions, Graph, Settings, build::BuildFailure};
+use slipway_storage::{HostBuild, HostBuilds};
 use slipway_telemetry::{SpanContext, Tracer};
 use slipway_worker::{Agents, Capabilities, Introspect, OneRepository, Stop, Worker};
 use tokio::sync::mpsc;
@@ -146,7 +149,9 @@ async fn agreed(
     let opened = request.interrupted.run_until_cancelled(opened).await;
     let opened = opened.ok_or(BuildError::Build(BuildFailure::Cancelled))?;
     let Some(agreed) = opened.map_err(BuildError::Setup)? else {
-        return run(request, host, None, tasks, tell).await;
+        let known = on_this_host(&request).await.map_err(BuildError::Setup)?;
+        let hidden = known.as_ref().map(|build| Arc::clone(&build.hidden)).unwrap_or_default();
+        return run(request, host, Stages::Alone(hidden), tasks, tell).await;
     };
     let begun = request.interrupted.run_until_cancelled(agreed.begin(&request.settings.project)).await;
     let live = match begun.ok_or(BuildError::Build(BuildFailure::Cancelled)) {
@@ -160,7 +165,7 @@ async fn agreed(
             return Err(error);
         }
     };
-    let mut result = run(request, host, Some(&agreed), tasks, tell).await;
+    let mut result = run(request, host, Stages::Agreed(&agreed), tasks, tell).await;
     if let Ok(outcome) = &result
         && let Err(error) = agreed.end(&live, &outcome.images).await
     {
@@ -170,16 +175,32 @@ async fn agreed(
     result
 }
 
+/// Who may know of the stages besides this build.
+enum Stages<'a> {
+    /// Builds of this host; of these stages a cleanup says that they go.
+    Alone(Arc<HashSet<StageId>>),
+    /// Builds of many hosts.
+    Agreed(&'a Agreed),
+}
+
+/// Lets the cleanups of this host know of a build into a repository.
+async fn on_this_host(request: &BuildRequest) -> anyhow::Result<Option<HostBuild>> {
+    let Some(repo) = &request.repo else { return Ok(None) };
+    let builds = HostBuilds::new(&request.host.service(), repo);
+    let note = format!("{} in process {}", request.settings.project, std::process::id());
+    Ok(Some(builds.begin(&note).await?))
+}
+
 async fn run(
     request: BuildRequest,
     host: &Host,
-    agreed: Option<&Agreed>,
+    stages: Stages<'_>,
     tasks: &Tasks,
     tell: &mut impl FnMut(DisplayEvent),
 ) -> Result<BuildOutcome, BuildError> {
     let git: Arc<dyn GitView> = Arc::new(request.repository.clone());
-    let alone = agreed.is_none();
-    let outside = outside::outside(&request, host, agreed, (&git, tasks));
+    let alone = matches!(stages, Stages::Alone(_));
+    let outside = outside::outside(&request, host, stages, (&git, tasks));
     let recovered = outside.publisher.recover().await;
     recovered
         .with_context(|| format!("finish what interrupted builds left in {}", outside.primary.name()))

@@ -12,9 +12,10 @@ use slipway_native::{
     limits::{Limits, ProcessLimit},
 };
 use slipway_process::{Environment, Tasks};
-use slipway_registry::{Client, Mirror};
+use slipway_registry::{AwsKeys, Client, Mirror};
 
 use crate::{
+    aws,
     choose::{Backend, EngineAddress},
     engine::Engine,
     flags::{backend::BackendFlags, host::Limit, storage::StorageFlags},
@@ -31,6 +32,8 @@ pub(crate) struct RegistryOptions {
     pub(crate) skip_tls_verify: bool,
     /// Where else base images may be pulled from.
     pub(crate) mirrors: Vec<Mirror>,
+    /// What deletes from ECR.
+    pub(crate) aws: Option<AwsKeys>,
 }
 
 impl RegistryOptions {
@@ -43,7 +46,13 @@ impl RegistryOptions {
             insecure: flags.insecure,
             skip_tls_verify: flags.skip_tls_verify,
             mirrors: flags.mirrors.clone(),
+            aws: None,
         }
+    }
+
+    /// The same with the keys that deleting from ECR takes.
+    pub(crate) fn deleting(self, environment: &Environment) -> Self {
+        Self { aws: aws::keys(environment), ..self }
     }
 
     /// The same as a client of registries takes it.
@@ -55,6 +64,8 @@ impl RegistryOptions {
             user_agent: format!("slipway/{}", env!("CARGO_PKG_VERSION")),
             mirrors: self.mirrors,
             vendors: Vec::new(),
+            interfaces: Vec::new(),
+            aws: self.aws,
         }
     }
 }

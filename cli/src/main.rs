@@ -6,6 +6,7 @@
 //! [`output`] (what is told), [`failure`] (exit codes).
 
 mod archives;
+mod aws;
 mod buildah;
 mod capacity;
 mod choose;

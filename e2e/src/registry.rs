@@ -198,6 +198,31 @@ pub fn manifest(repo: &str, tag: &str) -> Result<(String, serde_json::Value)> {
     })
 }
 
+/// A tagged manifest of any registry as it is, for [`put`].
+///
+/// # Errors
+/// When there is none.
+pub fn raw(repo: &str, tag: &str) -> Result<slipway_registry::RawManifest> {
+    block_on(async { client()?.manifest(&repo.parse()?, tag).await?.context("the tag is not there") })
+}
+
+/// Stores a manifest under a tag of any registry, past every program that looks after it.
+///
+/// # Errors
+/// When the registry does not take it.
+pub fn put(repo: &str, tag: &str, manifest: &slipway_registry::RawManifest) -> Result<()> {
+    let (kind, bytes) = (&manifest.media_type, manifest.bytes.clone());
+    block_on(async { Ok(client()?.put_manifest(&repo.parse()?, tag, kind, bytes).await.map(drop)?) })
+}
+
+/// Gives an image of any registry one more tag.
+///
+/// # Errors
+/// When there is no such image.
+pub fn copy_tag(repo: &str, from: &str, to: &str) -> Result<()> {
+    put(repo, to, &raw(repo, from)?)
+}
+
 /// Whether a tag is that of a stage.
 pub fn is_stage(tag: &str) -> bool {
     tag.len() == 70 && tag.as_bytes()[56] == b'-'

@@ -1,5 +1,6 @@
 //! `slipway cleanup` and `slipway purge`: less of a project's repositories.
 
+mod claim;
 mod in_use;
 mod kubernetes;
 mod meter;
@@ -11,8 +12,9 @@ mod report;
 use slipway_cleanup::{Hit, ImageHistory, Reason};
 use slipway_config::{Cleanup, Config};
 use slipway_digest::Millis;
+use slipway_process::failpoint::failpoint;
 use slipway_storage::cleanup::{Done, Plan, Wanted, judge};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::session::Session;
 use crate::{
@@ -23,11 +25,16 @@ use crate::{
     },
     project::Project,
 };
+use claim::Claim;
 use meter::Meter;
-use places::Places;
+use places::{AllListed, Places};
 
 /// How long stages are kept for being new, in hours, unless said otherwise.
 const HOURS: u64 = 2;
+
+/// What is said when no stage is kept for being new.
+const OF_OTHERS: &str = "no stage is kept for being new: a build on another host that runs now may lose stages that it has just stored or \
+                         found, and must then be run again; where builds share records in etcd (--synchronization), it loses none";
 
 /// Cleans up.
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
@@ -44,25 +51,52 @@ async fn clean(session: &Session) -> Result<(), Failure> {
     }
     let places = Places::open(session, &config.project).await?;
     let _lock = places.lock(session).await?;
-    let references = references::find(session, &project, &config).await?;
-    let listed = places.list(session).await?;
-    let (images, hits) = reached(session, &project, &config, (&listed.primary, references)).await?;
-    let (hours, now) = (hours(session, said)?, Millis(session.world.clock.unix_millis()));
-    let mut in_use = in_use::read(session, &places)?;
-    in_use.extend(kubernetes::running(session, said, &places).await?);
-    let wanted = Wanted { images, hits, in_use, hours, now };
-    let meter = Meter::new(session);
-    let last = places.last.as_ref().zip(listed.last.as_ref());
-    let mut plan = judge((&places.primary, &listed.primary), last, &wanted, &|progress| meter.tell(progress)).await?;
+    let (listed, mut plan) = look(session, (&project, &config), &places, None).await?;
     plan.warnings.iter().for_each(|warning| session.printer.warn(warning));
     if session.values.switch(&DRY_RUN) {
         session.printer.data(report::tree(&places, &plan).as_bytes())?;
         return save(session, &report::json(&places, &plan, None));
     }
+    failpoint("cleanup.judged");
+    let claim = Claim::new(session, &places, &plan).await?;
+    // A build that has ended meanwhile may have recorded what it used.
+    if claim.waited || places.list().await? != listed {
+        session.printer.info("Tags have changed meanwhile: what is needed is looked at once more");
+        plan = look(session, (&project, &config), &places, Some(&claim)).await?.1;
+    }
+    drop(listed);
     session.printer.info(&format!("Deleting from {}: {}", places.names(), report::numbers(&plan)));
-    let done = places.work(session, &mut plan, &|progress| meter.tell(progress)).await?;
+    let meter = Meter::new(session);
+    let done = claim.work(session, &places, &mut plan, &|progress| meter.tell(progress)).await?;
     save(session, &report::json(&places, &plan, Some(&done)))?;
     finish(session, &plan, &done)
+}
+
+/// Sees what is there, and what of it is needed. Of what is not claimed then, nothing goes.
+async fn look(
+    session: &Session,
+    (project, config): (&Project, &Config),
+    places: &Places,
+    claim: Option<&Claim>,
+) -> Result<(AllListed, Plan), Failure> {
+    let said = config.cleanup.as_ref();
+    let references = references::find(session, project, config).await?;
+    let listed = places.list().await?;
+    session.printer.info(&format!("{} tags are in {}", listed.len(), places.names()));
+    failpoint("cleanup.listed");
+    let (images, hits) = reached(session, project, config, (&listed.primary, references)).await?;
+    let (hours, now) = (hours(session, said)?, Millis(session.world.clock.unix_millis()));
+    if hours == 0 && claim.is_none() {
+        session.printer.warn(OF_OTHERS);
+    }
+    let mut in_use = in_use::read(session, places)?;
+    in_use.extend(kubernetes::running(session, said, places).await?);
+    let claimed = claim.map(|claim| Arc::clone(&claim.stages));
+    let wanted = Wanted { images, hits, in_use, hours, now, claimed };
+    let meter = Meter::new(session);
+    let last = places.last.as_ref().zip(listed.last.as_ref());
+    let plan = judge((&places.primary, &listed.primary), last, &wanted, &|progress| meter.tell(progress)).await?;
+    Ok((listed, plan))
 }
 
 /// Says what was done; fails when something was not.
@@ -108,12 +142,6 @@ fn hours(session: &Session, said: Option<&Cleanup>) -> Result<u64, Failure> {
             Failure::usage(anyhow::anyhow!("{spelled}: {hours} is no number of hours"))
         })?,
     };
-    if hours == 0 {
-        session.printer.warn(
-            "no stage is kept for being new: a build on another host that runs now may lose stages that it has just stored or \
-             found, and must then be run again",
-        );
-    }
     Ok(hours)
 }
 

@@ -14,26 +14,31 @@ use slipway_storage::{
     RepoStorage, SecondaryRepo, StageStorage,
 };
 
-use super::{BuildRequest, agreed::Agreed, archives::Archives, bases::FoundBases};
+use super::{BuildRequest, Stages, agreed::Agreed, archives::Archives, bases::FoundBases};
 use crate::{choose::Backend, host::Host};
 
 /// What the engine asks and commits to.
 pub(super) fn outside(
     request: &BuildRequest,
     host: &Host,
-    agreed: Option<&Agreed>,
+    stages: Stages<'_>,
     (git, tasks): (&Arc<dyn GitView>, &Tasks),
 ) -> Outside {
     let service = request.host.service();
     let client = host.client.clone();
     let project = &request.settings.project;
     let local = host.engine.stage_storage(project);
+    let (agreed, hidden) = match stages {
+        Stages::Agreed(agreed) => (Some(agreed), Arc::default()),
+        Stages::Alone(hidden) => (None, hidden),
+    };
     let publisher = agreed.map(Agreed::publisher);
     let mut images = None;
     let (primary, records, local): (Arc<dyn StageStorage>, Arc<dyn Records>, _) = match (&request.repo, agreed) {
         (Some(_), Some(agreed)) => (agreed.stages(), agreed.records(project), Some(local)),
         (Some(repo), None) => {
-            let storage = Arc::new(RepoStorage::kept(client.clone(), repo.clone(), &index(request), true));
+            let storage = RepoStorage::kept(client.clone(), repo.clone(), &index(request), true).without(hidden);
+            let storage = Arc::new(storage);
             let records = storage.records(project);
             images = Some(Arc::clone(&storage));
             (storage, Arc::new(records), Some(local))

@@ -46,6 +46,14 @@ pub(crate) const REPORT_PATH: Flag = Flag::text("cleanup-report-path", "FILE", "
     .werf(Werf::Absent)
     .default(".slipway-cleanup-report.json")
     .on(CLEANUP);
+pub(crate) const SECOND_LOOK: Flag = Flag::number(
+    "second-look-after",
+    "SECONDS",
+    "Where builds share records in etcd: how long after stages were given up it is seen whether a tag came back; by default 65, which is \
+     longer than writing a tag may take",
+)
+.werf(Werf::Absent)
+.on(CLEANING);
 pub(crate) const PARALLEL: Flag =
     Flag::switch("parallel", "Send several requests at the same time").short('p').default("true").on(CLEANING);
 pub(crate) const PARALLEL_LIMIT: Flag = Flag::number(
@@ -66,6 +74,7 @@ pub(super) const FLAGS: &[Flag] = &[
     IMAGES_IN_USE,
     SAVE_REPORT,
     REPORT_PATH,
+    SECOND_LOOK,
     PARALLEL,
     PARALLEL_LIMIT,
 ];

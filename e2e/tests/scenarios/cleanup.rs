@@ -1,9 +1,12 @@
-//! Cleaning up repositories, from the command line.
+//! Cleaning up repositories, from the command line; some of it on a registry of another make, too.
+
+mod beside;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::Result;
 use slipway_e2e::{Built, Run, Setup};
+use slipway_parts::OtherRegistry;
 
 /// Keeps the newest image of every branch.
 const NEWEST: &str = "cleanup:\n  keepPolicies:\n  - references: {branch: /.*/}\n    imagesPerReference: {last: 1}\n";
@@ -13,7 +16,9 @@ const IMAGE: &str = "image: app\nfrom: BASE\nfromCacheVersion: VERSION\ngit: [{a
 struct World {
     setup: Setup,
     origin: PathBuf,
-    _place: tempfile::TempDir,
+    /// Where stages are, if not in the registry of the set-up.
+    other: Option<OtherRegistry>,
+    place: tempfile::TempDir,
 }
 
 impl World {
@@ -23,13 +28,38 @@ impl World {
         let origin = place.path().join("origin.git");
         setup.project.git(&["init", "--quiet", "--bare", origin.to_str().expect("UTF-8")])?;
         setup.project.git(&["remote", "add", "origin", origin.to_str().expect("UTF-8")])?;
-        Ok(Some(Self { setup, origin, _place: place }))
+        Ok(Some(Self { setup, origin, other: None, place }))
+    }
+
+    /// The same on a registry of another make.
+    fn elsewhere(name: &str) -> Result<Option<Self>> {
+        let Some(other) = OtherRegistry::start() else { return Ok(None) };
+        Ok(Self::new(name)?.map(|world| Self { other: Some(other), ..world }))
+    }
+
+    fn repo(&self) -> String {
+        match &self.other {
+            Some(other) => format!("{}/{}", other.host(), self.setup.project.name()),
+            None => self.setup.repo(),
+        }
+    }
+
+    /// Builds the commit that is checked out.
+    fn build_again(&self, more: &[&str]) -> Result<Built> {
+        self.setup.project.build(&[&["--repo", &self.repo()], more].concat())
+    }
+
+    /// Deletes a branch of `origin`.
+    fn forget(&self, branch: &str) -> Result<()> {
+        let origin = self.origin.to_str().expect("UTF-8");
+        let reference = format!("refs/heads/{branch}");
+        self.setup.project.git(&["--git-dir", origin, "update-ref", "-d", &reference]).map(drop)
     }
 
     /// Commits a configuration and a file, pushes that to a branch, and builds it.
     fn build(&self, documents: &str, version: &str, branch: &str, more: &[&str]) -> Result<Built> {
         self.commit(documents, version, branch)?;
-        self.setup.project.build(&[&["--repo", &self.setup.repo()], more].concat())
+        self.build_again(more)
     }
 
     fn commit(&self, documents: &str, version: &str, branch: &str) -> Result<()> {
@@ -47,7 +77,7 @@ impl World {
     }
 
     fn cleanup_with(&self, more: &[&str], variables: &[(&str, &str)]) -> Result<Run> {
-        let arguments = ["cleanup", "--repo", &self.setup.repo(), "--without-kube"];
+        let arguments = ["cleanup", "--repo", &self.repo(), "--without-kube", "--second-look-after", "0"];
         self.setup.project.slipway_with(&[&arguments, more].concat(), variables)
     }
 
@@ -58,7 +88,7 @@ impl World {
     }
 
     fn tags(&self) -> Result<BTreeSet<String>> {
-        Ok(slipway_e2e::registry::tags(&self.setup.repo())?.into_iter().collect())
+        Ok(slipway_e2e::registry::tags(&self.repo())?.into_iter().collect())
     }
 
     fn with(&self, prefix: &str) -> Result<usize> {
@@ -76,6 +106,16 @@ const OLD: &str = "--keep-stages-built-within-last-n-hours=0";
 #[test]
 fn fixture_70_the_newest_image_of_a_remote_branch_stays() -> Result<()> {
     let Some(world) = World::new("history")? else { return Ok(()) };
+    the_newest_image_stays(&world)
+}
+
+#[test]
+fn fixture_70_on_a_registry_of_another_make() -> Result<()> {
+    let Some(world) = World::elsewhere("history-elsewhere")? else { return Ok(()) };
+    the_newest_image_stays(&world)
+}
+
+fn the_newest_image_stays(world: &World) -> Result<()> {
     world.commit(IMAGE, "0", "main")?;
     // An empty repository is clean (fixture 69).
     world.cleaned(&[])?;
@@ -108,18 +148,12 @@ fn fixture_70_the_newest_image_of_a_remote_branch_stays() -> Result<()> {
     assert!(tags.contains("second") && !tags.contains("first"), "{tags:?}");
     assert_eq!((world.with("custom-tag-meta-")?, world.with("meta-")?), (1, 1));
     // The next build finds all, and says nothing of what went.
-    let third = world.setup.project.build(&["--repo", &world.setup.repo()])?;
+    let third = world.build_again(&[])?;
     assert!(third.run.built().is_empty() && !third.run.stderr.contains("another program"), "{}", third.run.stderr);
     assert_eq!(third.image("app"), second.image("app"));
 
     // Branches of the clone do not count: without its branch of origin, the image goes.
-    world.setup.project.git(&[
-        "--git-dir",
-        world.origin.to_str().expect("UTF-8"),
-        "update-ref",
-        "-d",
-        "refs/heads/main",
-    ])?;
+    world.forget("main")?;
     world.cleaned(&[OLD])?;
     assert_eq!(world.stages()?, BTreeSet::new());
     assert_eq!((world.with("meta-")?, world.with("custom-tag-meta-")?, world.with("image-stages-")?), (0, 0, 0));
@@ -127,29 +161,20 @@ fn fixture_70_the_newest_image_of_a_remote_branch_stays() -> Result<()> {
     Ok(())
 }
 
-/// Killed anywhere, a cleanup that is run again ends in the same state.
-#[test]
-fn a_killed_cleanup_is_gone_on_with() -> Result<()> {
-    let Some(world) = World::new("killed")? else { return Ok(()) };
-    world.build(IMAGE, "1", "main", &[])?;
-    world.build(IMAGE, "2", "main", &[])?;
-    let before = world.stages()?;
-    for point in ["cleanup.announced", "cleanup.removed", "cleanup.stages", "cleanup.recorded"] {
-        let run = world.cleanup_with(&[OLD], &[("SLIPWAY_FAILPOINT", point)])?;
-        assert!(run.code == 137 || run.code == 0, "{point}: {}", run.stderr);
-        let built = world.setup.project.build(&["--repo", &world.setup.repo()])?;
-        assert!(built.run.built().is_empty(), "{point}: {}", built.run.stderr);
-    }
-    world.cleaned(&[OLD])?;
-    let after = world.stages()?;
-    assert!(after.len() * 2 == before.len() && after.is_subset(&before), "{before:?} {after:?}");
-    Ok(())
-}
-
 /// Artifacts whose files are the same as those that an image was built with stay; others go.
 #[test]
 fn fixture_75_sources_of_the_same_files_stay() -> Result<()> {
     let Some(world) = World::new("imports")? else { return Ok(()) };
+    sources_of_the_same_files_stay(&world)
+}
+
+#[test]
+fn fixture_75_on_a_registry_of_another_make() -> Result<()> {
+    let Some(world) = World::elsewhere("imports-elsewhere")? else { return Ok(()) };
+    sources_of_the_same_files_stay(&world)
+}
+
+fn sources_of_the_same_files_stay(world: &World) -> Result<()> {
     let documents = |out: &str| {
         format!(
             "artifact: made\nfrom: BASE\nfromCacheVersion: VERSION\nshell: {{install: ['echo {out} > /out']}}\n---\n\
@@ -163,10 +188,7 @@ fn fixture_75_sources_of_the_same_files_stay() -> Result<()> {
     let path = list.to_str().expect("UTF-8").to_owned();
     let uses = ["--images-in-use", path.as_str(), OLD];
     // The branch is gone: only what runs stays.
-    let forget = || {
-        let origin = world.origin.to_str().expect("UTF-8");
-        world.setup.project.git(&["--git-dir", origin, "update-ref", "-d", "refs/heads/main"])
-    };
+    let forget = || world.forget("main");
     forget()?;
     world.cleaned(&uses)?;
     assert_eq!(world.stages()?.len(), five);
@@ -187,31 +209,37 @@ fn fixture_75_sources_of_the_same_files_stay() -> Result<()> {
     Ok(())
 }
 
-/// Records that hosts share go with their stages, wherever the cleanup is killed.
+/// Of one stage that three commits had, the record of the newest one stays on each branch; one of a branch that went while it was
+/// cleaned up counts no more the next time.
 #[test]
-fn records_in_etcd_go_with_their_stages() -> Result<()> {
-    let Some(etcd) = slipway_parts::Etcd::one() else { return Ok(()) };
-    let Some(world) = World::new("records")? else { return Ok(()) };
-    let address = etcd.endpoints()[0].replace("http://", "etcd://");
-    let shared = ["--synchronization", address.as_str()];
-    let records = || etcd.ctl(&["get", "", "--prefix", "--keys-only"]).matches("/stage/").count();
-    world.build(IMAGE, "1", "main", &shared)?;
-    let once = (world.stages()?, records());
-    world.build(IMAGE, "2", "main", &shared)?;
-    assert_eq!(records(), 2 * once.1);
-    let both = world.stages()?;
-    let clean = [&shared[..], &[OLD]].concat();
-    for point in ["condemn.condemned", "condemn.doomed", "cleanup.removed"] {
-        let run = world.cleanup_with(&clean, &[("SLIPWAY_FAILPOINT", point)])?;
-        assert_eq!(run.code, 137, "{point}: {}", run.stderr);
-        let built = world.setup.project.build(&[&["--repo", &world.setup.repo()], &shared[..]].concat())?;
-        assert!(built.run.built().is_empty(), "{point}: {}", built.run.stderr);
+fn fixture_72_the_newest_record_stays() -> Result<()> {
+    let Some(world) = World::new("records-of-commits")? else { return Ok(()) };
+    the_newest_record_stays(&world)
+}
+
+#[test]
+fn fixture_72_on_a_registry_of_another_make() -> Result<()> {
+    let Some(world) = World::elsewhere("records-elsewhere")? else { return Ok(()) };
+    the_newest_record_stays(&world)
+}
+
+fn the_newest_record_stays(world: &World) -> Result<()> {
+    let same = "image: app\nfrom: BASE\nshell: {setup: echo VERSION > /same}\n".replace("VERSION", "same");
+    for (version, branch) in [("1", "main"), ("2", "second"), ("3", "third")] {
+        world.build(&same, version, branch, &[])?;
     }
-    world.cleaned(&clean)?;
-    assert_eq!(world.stages()?, both.difference(&once.0).cloned().collect());
-    assert_eq!(records(), once.1);
-    let built = world.setup.project.build(&[&["--repo", &world.setup.repo()], &shared[..]].concat())?;
-    assert!(built.run.built().is_empty(), "{}", built.run.stderr);
+    let stages = world.stages()?;
+    world.cleaned(&[OLD])?;
+    assert_eq!((world.stages()?, world.with("meta-")?), (stages.clone(), 3), "one of each branch");
+    world.setup.project.git(&["push", "--quiet", "--force", "origin", "HEAD:refs/heads/main"])?;
+    world.forget("third")?;
+    // The second branch goes when its name is known and its commits are not looked at yet.
+    let stopped = world.start_cleanup(&[OLD], "cleanup.listed")?;
+    world.forget("second")?;
+    stopped.go_on()?;
+    assert_eq!((world.stages()?, world.with("meta-")?), (stages.clone(), 2));
+    world.cleaned(&[OLD])?;
+    assert_eq!((world.stages()?, world.with("meta-")?), (stages, 1), "the newest of the only branch");
     Ok(())
 }
 
@@ -220,7 +248,7 @@ fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
     let Some(world) = World::new("refusals")? else { return Ok(()) };
     world.commit(IMAGE, "0", "main")?;
     let project = &world.setup.project;
-    let repo = world.setup.repo();
+    let repo = world.repo();
     let nothing = [("KUBECONFIG", "/nowhere"), ("KUBERNETES_SERVICE_HOST", "")];
     let run = project.slipway_with(&["cleanup", "--repo", &repo], &nothing)?;
     assert!(run.code == 2 && run.stderr.contains("give --without-kube"), "{}", run.stderr);

@@ -64,6 +64,11 @@ impl Auth {
         }
     }
 
+    /// What we are known by to the service of a call.
+    pub(crate) async fn credential(&self, call: &Call) -> Result<Option<Credential>, RegistryError> {
+        self.credentials.of(&call.repo).await.map_err(|why| RegistryError::Denied(call.say(why)))
+    }
+
     /// The header to try after a 401 that `registry` answered to `used`.
     ///
     /// # Errors

@@ -24,9 +24,10 @@ use crate::{
     pages,
     recent::Recent,
     resolve,
+    services::{AwsKeys, Services},
     transport::Transport,
     uploads,
-    vendors::Vendor,
+    vendors::{Deletes, Vendor},
 };
 
 /// How a client is set up.
@@ -44,6 +45,10 @@ pub struct Options {
     pub mirrors: Vec<Mirror>,
     /// The services of registries whose hosts do not tell, by `HOST[:PORT]`.
     pub vendors: Vec<(String, Vendor)>,
+    /// Where interfaces of services are that are not where they usually are.
+    pub interfaces: Vec<(Vendor, url::Url)>,
+    /// Keys of Amazon's services: what deletes from ECR is signed with.
+    pub aws: Option<AwsKeys>,
 }
 
 /// A client for all registries, with their tokens. Cheap to clone; clones share connections and tokens.
@@ -55,6 +60,7 @@ pub struct Client {
     mirrors: Arc<Mirrors>,
     mirrored: bool,
     vendors: Arc<[(String, Vendor)]>,
+    services: Arc<Services>,
 }
 
 /// A manifest or index as the registry has it.
@@ -94,10 +100,11 @@ impl Client {
         let connections = Arc::new(Connections::new(&options)?);
         let auth = Auth::new(Arc::clone(&connections), credentials, Arc::clone(&clock));
         let mirrors = Arc::new(Mirrors::new(options.mirrors, Arc::clone(&clock)));
+        let services = Arc::new(Services::new(options.interfaces, options.aws, Arc::clone(&clock)));
         let transport = Transport::new(options.insecure, connections, auth, (Arc::clone(&clock), Arc::clone(&mirrors)));
         let (recent, vendors) = (Arc::new(Recent::new(clock)), options.vendors.into());
         let (transport, held) = (Arc::new(transport), Arc::default());
-        Ok(Self { transport, recent, held, mirrors, mirrored: false, vendors })
+        Ok(Self { transport, recent, held, mirrors, mirrored: false, vendors, services })
     }
 
     /// The same client for images that are pulled: manifests, blobs and what references name come from the first mirror
@@ -293,6 +300,15 @@ impl Client {
     pub(crate) fn vendor(&self, repo: &Repo) -> Vendor {
         let told = self.vendors.iter().find(|(host, _)| *host == repo.host);
         told.map_or_else(|| Vendor::of(&repo.host), |(_, vendor)| *vendor)
+    }
+
+    /// How the service deletes that a repository lies at, as far as that is known.
+    pub fn deletes(&self, repo: &Repo) -> Deletes {
+        self.vendor(repo).deletes()
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
     }
 
     pub(crate) fn transport(&self) -> &Transport {

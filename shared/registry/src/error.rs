@@ -2,7 +2,7 @@
 
 /// A request that did not succeed. The message names the operation, the repository and what the registry said;
 /// never a credential.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     /// A blob, manifest, repository or upload is not there.
     #[error("{0}")]

@@ -11,7 +11,7 @@
 //!    it), `retry` (when again), `answer` (error documents), `scheme` (which addresses may be asked), `connections`
 //!    (TLS, proxies), `recent` (what a late registry may not see yet).
 //! 4. `mirrors`: where else pulls may go; `vendors`: which services are to be spoken to in another way, and `stream` (a blob
-//!    in one request, for those that take no chunks).
+//!    in one request, for those that take no chunks), `services` (what is deleted by another interface than the registry's).
 //! 5. Who we are: `credentials` and `helper` (Docker's config), `challenge` (what a registry wants to see), `auth` and
 //!    `tokens` (showing it); [`login`] puts credentials into Docker's config.
 //!
@@ -42,6 +42,7 @@ mod recent;
 mod resolve;
 mod retry;
 mod scheme;
+mod services;
 mod stream;
 mod tokens;
 mod transport;
@@ -53,5 +54,6 @@ pub use copy::CopyError;
 pub use error::RegistryError;
 pub use manifests::Removed;
 pub use mirrors::{Mirror, MirrorError};
+pub use services::AwsKeys;
 pub use uploads::Upload;
-pub use vendors::Vendor;
+pub use vendors::{Deletes, Vendor};

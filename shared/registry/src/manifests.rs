@@ -134,6 +134,10 @@ pub enum Removed {
 /// Deletes a manifest with all its tags, or a tag alone, as the selector says.
 pub(crate) async fn remove(client: &Client, repo: &Repo, selector: &str) -> Result<Removed, RegistryError> {
     let (call, digest) = manifest_call(Method::DELETE, repo, selector, "delete")?;
+    let vendor = client.vendor(repo);
+    if vendor.deletes_beside() {
+        return client.services().remove(client, call, (selector, digest)).await;
+    }
     let call = call.expect(&[StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::BAD_REQUEST]);
     let status = client.transport().send(&call).await?.status();
     match &digest {

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, header::RETRY_AFTER};
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 
 use crate::RegistryError;
 
@@ -124,6 +124,23 @@ pub(crate) fn retry_after(headers: &HeaderMap, now_unix_millis: u64) -> Option<D
     Some(when.saturating_sub(Duration::from_millis(now_unix_millis)))
 }
 
+/// Whether an interface says that it was asked too often. GitHub says so by 403, too.
+pub(crate) fn is_limited(status: StatusCode, headers: &HeaderMap) -> bool {
+    let nothing_left = || headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0");
+    status == StatusCode::TOO_MANY_REQUESTS
+        || (status == StatusCode::FORBIDDEN && (headers.contains_key(RETRY_AFTER) || nothing_left()))
+}
+
+/// How long an interface that was asked too often wants to be left alone: by `Retry-After`, or by the moment that Docker Hub and GitHub
+/// name, in seconds since the Unix epoch.
+pub(crate) fn limited_until(headers: &HeaderMap, now_unix_millis: u64) -> Option<Duration> {
+    let moment = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    retry_after(headers, now_unix_millis).or_else(|| {
+        let at = moment("x-retry-after").or_else(|| moment("x-ratelimit-reset"))?;
+        Some(Duration::from_secs(at).saturating_sub(Duration::from_millis(now_unix_millis)))
+    })
+}
+
 /// A random number in 0..1.
 fn jitter() -> f64 {
     let id = slipway_process::random_id();
@@ -172,6 +189,26 @@ mod tests {
         assert_eq!(read("soon"), None);
         assert_eq!(read("-1"), None);
         assert_eq!(retry_after(&HeaderMap::new(), 0), None);
+    }
+
+    #[test]
+    fn interfaces_say_in_their_own_ways_that_they_were_asked_too_often() {
+        let headers = |pairs: &[(&'static str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        let now = 1_445_412_470_500;
+        let hub = headers(&[("x-retry-after", "1445412480"), ("x-ratelimit-reset", "1445412490")]);
+        assert!(is_limited(StatusCode::TOO_MANY_REQUESTS, &hub));
+        assert_eq!(limited_until(&hub, now), Some(Duration::from_millis(9500)));
+        let github = headers(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1445412490")]);
+        assert!(is_limited(StatusCode::FORBIDDEN, &github) && !is_limited(StatusCode::NOT_FOUND, &github));
+        assert_eq!(limited_until(&github, now), Some(Duration::from_millis(19_500)));
+        assert!(!is_limited(StatusCode::FORBIDDEN, &headers(&[("x-ratelimit-remaining", "12")])));
+        assert_eq!(
+            limited_until(&headers(&[("retry-after", "3"), ("x-ratelimit-reset", "9")]), now),
+            Some(Duration::from_secs(3))
+        );
+        assert_eq!(limited_until(&HeaderMap::new(), now), None);
     }
 
     #[test]

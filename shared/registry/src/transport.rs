@@ -22,8 +22,11 @@ use crate::{
     auth::Auth,
     call::{Call, Target, root},
     connections::{Connections, Fault, fault, root_cause},
+    credentials::Credential,
     mirrors::Mirrors,
-    retry::{MAX_TRIES, Patience, TRIES_FOR_DOUBT, TRIES_FOR_STRANGERS, Trouble, retry_after},
+    retry::{
+        MAX_TRIES, Patience, TRIES_FOR_DOUBT, TRIES_FOR_STRANGERS, Trouble, is_limited, limited_until, retry_after,
+    },
     scheme::{Scheme, follow, origin_of, same_origin, ways},
     tokens::secrets_of,
 };
@@ -34,6 +37,8 @@ const PROBE: Duration = Duration::from_secs(6);
 /// How long a host that never answered may take to begin its first answer. It is asked once: who is silent for so long
 /// is more likely not there than busy, and somebody waits to hear that.
 const FIRST_CONTACT: Duration = Duration::from_secs(12);
+/// Largest answer of an interface beside the registry's.
+const INTERFACE_LIMIT: usize = 8 * 1024 * 1024;
 /// Hosts whose scheme is remembered; more are forgotten all at once.
 const CAPACITY: usize = 1024;
 
@@ -160,6 +165,47 @@ impl Transport {
         *request.body_mut() = Some(body);
         let response = client.execute(request).await.map_err(|error| self.broken(call, url, &error))?;
         self.judge(call, response, header.as_ref()).await
+    }
+
+    /// What we are known by to the service of a call.
+    pub(crate) async fn credential(&self, call: &Call) -> Result<Option<Credential>, RegistryError> {
+        self.auth.credential(call).await
+    }
+
+    /// Makes a call to another interface of a service than its registry's, at an address that is not the registry's word; proof is
+    /// in the call's headers. Again when that may help.
+    pub(crate) async fn beside(&self, call: &Call) -> Result<Fetched, RegistryError> {
+        let mut patience = Patience::default();
+        loop {
+            match self.beside_once(call).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(trouble) => patience.wait(trouble).await?,
+            }
+        }
+    }
+
+    async fn beside_once(&self, call: &Call) -> Result<Fetched, Trouble> {
+        let Target::At(url) = &call.target else {
+            return Err(RegistryError::Refused(call.say("nobody said where to")).into());
+        };
+        let response = self.request(call, url, call.headers.get(AUTHORIZATION)).await?;
+        let now = self.clock.unix_millis();
+        if is_limited(response.status(), response.headers()) {
+            let error = RegistryError::Unavailable(call.say("the service takes no more requests for the moment"));
+            let retry_after = limited_until(response.headers(), now);
+            return Err(Trouble::Passing { error, retry_after, tries: MAX_TRIES });
+        }
+        let mut response = self.judge(call, response, call.headers.get(AUTHORIZATION)).await?;
+        let body = answer::read(&mut response, INTERFACE_LIMIT).await.map_err(|error| match error {
+            ReadError::TooLarge => {
+                Trouble::Final(RegistryError::Refused(call.say("the answer is longer than such answers are")))
+            }
+            ReadError::Broken(why) => {
+                Trouble::passing(RegistryError::Unavailable(call.say(format_args!("the answer broke off ({why})"))))
+            }
+        })?;
+        let (status, url) = (response.status(), response.url().clone());
+        Ok(Fetched { status, headers: std::mem::take(response.headers_mut()), body, url })
     }
 
     async fn judge(

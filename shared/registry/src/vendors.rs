@@ -3,15 +3,32 @@
 /// Which service a registry is of, as far as that makes a difference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Vendor {
-    /// One that keeps to the specification: Docker distribution, Harbor, GitLab, ACR, Quay, Nexus, Docker Hub, zot.
+    /// One that keeps to the specification: Docker distribution, Harbor, GitLab, ACR, Quay, Nexus, zot.
     #[default]
     Plain,
+    /// Docker Hub.
+    DockerHub,
     /// Amazon's ECR.
     Ecr,
     /// GitHub's container registry.
     Ghcr,
     /// Google's Artifact Registry, and what was before it.
     Google,
+}
+
+/// How a service deletes, as far as that is known of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deletes {
+    /// As its first deletion shows.
+    AsItTurnsOut,
+    /// A manifest by its digest, with all of its tags.
+    Digests,
+    /// The same, and a tag alone by its name.
+    DigestsAndTags,
+    /// A tag alone by its name.
+    Tags,
+    /// A tag alone by its name; then the manifest by its digest, if no tag leads to it.
+    TagsThenDigests,
 }
 
 /// What differs.
@@ -27,11 +44,15 @@ struct Traits {
     tells_progress: bool,
     /// Whether a blob may come in several requests; else in one, which cannot be resumed.
     takes_chunks: bool,
+    /// How it deletes.
+    deletes: Deletes,
+    /// Whether it does so by an interface of its own only.
+    deletes_beside: bool,
 }
 
 const MIB: usize = 1024 * 1024;
 
-const TABLE: [Traits; 4] = [
+const TABLE: [Traits; 5] = [
     Traits {
         vendor: Vendor::Ecr,
         is_of: |host| host == "public.ecr.aws" || (host.contains(".dkr.ecr.") && host.contains(".amazonaws.com")),
@@ -39,6 +60,8 @@ const TABLE: [Traits; 4] = [
         largest: 10 << 20,
         tells_progress: false,
         takes_chunks: true,
+        deletes: Deletes::DigestsAndTags,
+        deletes_beside: true,
     },
     Traits {
         vendor: Vendor::Ghcr,
@@ -47,6 +70,8 @@ const TABLE: [Traits; 4] = [
         largest: 4 << 20,
         tells_progress: true,
         takes_chunks: true,
+        deletes: Deletes::Digests,
+        deletes_beside: true,
     },
     Traits {
         vendor: Vendor::Google,
@@ -55,6 +80,18 @@ const TABLE: [Traits; 4] = [
         largest: u64::MAX,
         tells_progress: false,
         takes_chunks: false,
+        deletes: Deletes::TagsThenDigests,
+        deletes_beside: false,
+    },
+    Traits {
+        vendor: Vendor::DockerHub,
+        is_of: |host| matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io"),
+        chunk: 4 * MIB,
+        largest: 64 << 20,
+        tells_progress: true,
+        takes_chunks: true,
+        deletes: Deletes::Tags,
+        deletes_beside: true,
     },
     Traits {
         vendor: Vendor::Plain,
@@ -63,6 +100,8 @@ const TABLE: [Traits; 4] = [
         largest: 64 << 20,
         tells_progress: true,
         takes_chunks: true,
+        deletes: Deletes::AsItTurnsOut,
+        deletes_beside: false,
     },
 ];
 
@@ -94,6 +133,14 @@ impl Vendor {
         self.row().takes_chunks
     }
 
+    pub(crate) fn deletes(self) -> Deletes {
+        self.row().deletes
+    }
+
+    pub(crate) fn deletes_beside(self) -> bool {
+        self.row().deletes_beside
+    }
+
     fn row(self) -> &'static Traits {
         TABLE.iter().find(|row| row.vendor == self).unwrap_or(&TABLE[TABLE.len() - 1])
     }
@@ -113,6 +160,7 @@ mod tests {
             ("eu.gcr.io", Vendor::Google),
             ("gcr.io:443", Vendor::Google),
             ("ghcr.io", Vendor::Ghcr),
+            ("docker.io", Vendor::DockerHub),
             ("notghcr.io", Vendor::Plain),
             ("notgcr.io", Vendor::Plain),
             ("pkg.dev.example.org", Vendor::Plain),

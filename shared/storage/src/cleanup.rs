@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`listed`] (what the tags say), [`place`] (a repository, and what its images say), [`judge`] (what goes,
 //! by what must stay), [`plan`] (that, as a value), [`remover`] (how one tag is deleted without its siblings), [`work`] (all
-//! that goes, in an order that may be interrupted anywhere).
+//! that goes, in an order that may be interrupted anywhere), [`second`] (whether any of it came back).
 
 pub mod judge;
 pub mod listed;
@@ -10,12 +10,14 @@ pub mod place;
 pub mod plan;
 mod read;
 pub mod remover;
+pub mod second;
 pub mod work;
 
 pub use judge::{InUse, Wanted, judge};
 pub use listed::Listed;
 pub use place::Place;
 pub use plan::{Going, Kind, Plan, Side};
+pub use second::second_look;
 pub use work::{Done, work};
 
 /// How far something has come.

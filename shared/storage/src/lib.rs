@@ -3,12 +3,13 @@
 //! Reading order: this file (the traits), [`repo`] (stages in a registry) on [`tags`] (its tags) and [`index`] (what is kept
 //! of them between builds), [`beside`] (repositories beside the primary one), [`ledger`] (who was
 //! first) and [`journal`] (on one host), [`kv`] (on many), [`publish`] (look → verify → commit → tag), [`records`] (what cleanup and
-//! imports will need) and the [`managed`] images under the [`names`] that werf gives them; [`transfer`] (stages from one repository to another); [`cleanup`] (less of a repository). [`memory`] and [`conformance`] are for tests.
+//! imports will need) and the [`managed`] images under the [`names`] that werf gives them; [`transfer`] (stages from one repository to another); [`cleanup`] (less of a repository), [`host_builds`] (who uses one meanwhile). [`memory`] and [`conformance`] are for tests.
 
 pub mod asked;
 pub mod beside;
 pub mod cleanup;
 pub mod conformance;
+pub mod host_builds;
 pub mod index;
 pub mod journal;
 pub mod kv;
@@ -26,6 +27,7 @@ mod tiny;
 pub mod transfer;
 
 pub use beside::{Beside, CacheRepo, CustomTags, FinalRepo, Indexes, SecondaryRepo};
+pub use host_builds::{Hiding, HostBuild, HostBuilds};
 pub use index::IndexDir;
 pub use journal::JournalLedger;
 pub use ledger::{Committed, Intent, Ledger, Seen, Winners};

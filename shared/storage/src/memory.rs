@@ -31,6 +31,8 @@ struct State {
     /// Attempts that manifests name.
     attempts: HashMap<ImageAt, String>,
     rejected: BTreeSet<StageId>,
+    /// So many tags are never written.
+    late: u32,
 }
 
 impl MemoryStorage {
@@ -53,6 +55,11 @@ impl MemoryStorage {
     /// The image under a tag.
     pub fn tagged(&self, id: StageId) -> Option<ImageAt> {
         self.with(|state| state.tags.get(&id).cloned())
+    }
+
+    /// The next `late` calls that write a tag never come back.
+    pub fn be_late(&self, late: u32) {
+        self.with(|state| state.late = late);
     }
 
     /// Loses an image; its tags stay, as after an accident.
@@ -99,6 +106,14 @@ impl StageStorage for MemoryStorage {
     }
 
     async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError> {
+        let late = self.with(|state| {
+            let late = state.late > 0;
+            state.late = state.late.saturating_sub(1);
+            late
+        });
+        if late {
+            std::future::pending::<()>().await;
+        }
         self.with(|state| match state.tags.get(&stage.id) {
             Some(at) if *at == stage.at => Ok(()),
             Some(at) => {

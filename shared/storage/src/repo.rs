@@ -9,7 +9,7 @@ mod werfs;
 mod whole;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -47,6 +47,8 @@ pub struct RepoStorage {
     kept: Option<Arc<KeptIndex>>,
     /// Whether what is tagged here is looked up here.
     remembers: bool,
+    /// Stages that are not looked at, as they are being deleted.
+    hidden: Arc<HashSet<StageId>>,
     notices: Arc<Notices>,
     /// Who reads a record holds its cell, so that equal look-ups are one request.
     records: Mutex<HashMap<StageId, Arc<AsyncMutex<Remembered>>>>,
@@ -85,9 +87,16 @@ impl RepoStorage {
         Self { remembers: false, ..Self::new(client, repo) }
     }
 
+    /// The same without some stages, which are being deleted.
+    #[must_use]
+    pub fn without(self, hidden: Arc<HashSet<StageId>>) -> Self {
+        Self { hidden, ..self }
+    }
+
     fn with(client: Client, repo: Repo, tags: Arc<TagIndex>, kept: Option<Arc<KeptIndex>>) -> Self {
         let (records, layers, verified) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { client, repo, tags, kept, remembers: true, notices: Arc::default(), records, layers, verified }
+        let (notices, hidden) = (Arc::default(), Arc::default());
+        Self { client, repo, tags, kept, remembers: true, hidden, notices, records, layers, verified }
     }
 
     /// The records that a project keeps beside its stages. They share the stages' listing.
@@ -99,6 +108,13 @@ impl RepoStorage {
     /// The repository.
     pub fn repo(&self) -> &Repo {
         &self.repo
+    }
+
+    /// The stages of a digest as last listed, oldest first, without those that are hidden.
+    fn listed(&self, digest: StageDigest) -> Vec<StageId> {
+        let mut listed = self.tags.stages(digest);
+        listed.retain(|id| !self.hidden.contains(id));
+        listed
     }
 
     /// The stage under a tag; `None`, with a warning, when there is none.
@@ -329,7 +345,7 @@ impl StageStorage for RepoStorage {
         fresh: bool,
     ) -> Result<Vec<StageRecord>, StorageError> {
         // What was known before is looked at while the rest is listed.
-        let known = if fresh { self.tags.stages(digest) } else { Vec::new() };
+        let known = if fresh { self.listed(digest) } else { Vec::new() };
         let refreshed = async { self.tags.refresh(fresh).await.map_err(|error| self.failed(error)) };
         let ((), known) = tokio::try_join!(refreshed, self.read_all(known, fresh))?;
         // Where a build has been recorded it was said.
@@ -337,7 +353,7 @@ impl StageStorage for RepoStorage {
             self.look_for_werfs(&self.tags.all_stages()).await?;
         }
         let mut records = BTreeMap::from_iter(known);
-        let listed = self.tags.stages(digest);
+        let listed = self.listed(digest);
         let new = listed.iter().copied().filter(|id| !records.contains_key(id)).collect();
         records.extend(self.read_all(new, fresh).await?);
         let mut found: Vec<StageRecord> = listed.iter().filter_map(|id| records.remove(id)?).collect();

@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use slipway_digest::{Millis, StageId};
 use slipway_locks::{FileLocks, Lease, LockManager as _};
 use slipway_oci::Repo;
-use slipway_storage::cleanup::{Done, Going, Listed, Place, Plan, Progress, work};
+use slipway_storage::{
+    HostBuilds,
+    cleanup::{Listed, Place},
+};
 
 use crate::{
     commands::session::Session,
@@ -32,13 +34,21 @@ pub(super) struct Places {
     /// Where images run from.
     pub(super) last: Option<Place>,
     /// The records of stages that many hosts share, where there are any.
-    shared: Option<Shared>,
+    pub(super) shared: Option<Shared>,
 }
 
 /// Their tags.
+#[derive(PartialEq, Eq)]
 pub(super) struct AllListed {
     pub(super) primary: Listed,
     pub(super) last: Option<Listed>,
+}
+
+impl AllListed {
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.primary.len() + self.last.as_ref().map_or(0, Listed::len)
+    }
 }
 
 impl Places {
@@ -67,7 +77,7 @@ impl Places {
                 )));
             }
         };
-        let client = client(&registry)?;
+        let client = client(&registry.deleting(environment))?;
         let limit = session.values.number(&PARALLEL_LIMIT).and_then(|limit| usize::try_from(limit).ok());
         let at_once = match (session.values.switch(&PARALLEL), limit) {
             (false, _) => 1,
@@ -76,6 +86,11 @@ impl Places {
         };
         let place = |repo: Repo| Place::new(client.clone(), repo, project, at_once);
         Ok(Self { primary: place(repo), last: flags.others.final_repo.map(place), shared })
+    }
+
+    /// Who uses the primary one, on this host.
+    pub(super) fn builds(&self, session: &Session) -> HostBuilds {
+        HostBuilds::new(&session.home.join("service"), self.primary.repo())
     }
 
     /// Keeps other cleanups of this host out, until the answer is dropped.
@@ -91,14 +106,12 @@ impl Places {
     ///
     /// # Errors
     /// When a repository does not answer; when it is of two projects.
-    pub(super) async fn list(&self, session: &Session) -> Result<AllListed, Failure> {
+    pub(super) async fn list(&self) -> Result<AllListed, Failure> {
         let primary = self.primary.list().await?;
         let last = match &self.last {
             Some(last) => Some(last.list().await?),
             None => None,
         };
-        let tags = primary.len() + last.as_ref().map_or(0, Listed::len);
-        session.printer.info(&format!("{tags} tags are in {}", self.names()));
         if let Some(other) = self.primary.other_project(&primary).await? {
             return Err(Failure::from(anyhow!(
                 "{} holds stages of another project, `{other}`: nobody knows what both need, so nothing is deleted; give each \
@@ -107,36 +120,6 @@ impl Places {
             )));
         }
         Ok(AllListed { primary, last })
-    }
-
-    /// Does what a plan says. Where hosts share records, stages that builds want again stay, and builds that are older than the plan
-    /// are waited for.
-    ///
-    /// # Errors
-    /// When a repository or the records do not answer, or nothing may be deleted.
-    pub(super) async fn work(
-        &self,
-        session: &Session,
-        plan: &mut Plan,
-        told: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<Done, Failure> {
-        let stages: Vec<StageId> = plan.going.iter().filter_map(Going::stage_of_primary).collect();
-        if let Some(shared) = &self.shared {
-            let waiting = |builds: &[String]| {
-                session.printer.info(&format!("Waiting for builds that began before: {}", builds.join("; ")));
-            };
-            let free = shared.ledger().condemn(&stages, &waiting).await?;
-            let wanted = stages.iter().filter(|stage| !free.contains(stage)).copied().collect();
-            plan.spare(&wanted);
-        }
-        let now = Millis(session.world.clock.unix_millis());
-        let done = work((&self.primary, self.last.as_ref()), plan, now, told).await?;
-        if let Some(shared) = &self.shared {
-            let gone: Vec<StageId> = done.removed.iter().filter_map(Going::stage_of_primary).collect();
-            shared.ledger().drop_records(&gone).await?;
-            shared.close().await;
-        }
-        Ok(done)
     }
 
     /// What they are called.

@@ -50,6 +50,33 @@ fn origin_is_asked_and_no_ref_is_written() {
     assert_eq!(repository.fetch_references().unwrap(), now);
 }
 
+/// Between the question for names and the fetch of what they lead to, a branch goes: the others count.
+#[test]
+fn a_branch_that_goes_meanwhile_is_left_out() {
+    let place = tempfile::tempdir().unwrap();
+    let (origin, clone) = (place.path().join("origin"), place.path().join("clone"));
+    git_in(place.path(), &["init", "--quiet", "--initial-branch=main", "origin"]);
+    commit(&origin, 1_600_000_000);
+    git_in(place.path(), &["clone", "--quiet", "origin", "clone"]);
+    git_in(&origin, &["checkout", "--quiet", "-b", "short-lived"]);
+    commit(&origin, 1_600_000_100);
+    git_in(&origin, &["checkout", "--quiet", "--detach", "main"]);
+    // What serves origin deletes the branch when it is asked for the second time.
+    let (script, asked) = (place.path().join("serve"), place.path().join("asked"));
+    let text = format!(
+        "#!/bin/sh\necho >>'{0}'\n[ $(wc -l <'{0}') != 2 ] || git --git-dir='{1}/.git' update-ref -d refs/heads/short-lived\n\
+         exec git-upload-pack \"$@\"\n",
+        asked.display(),
+        origin.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    git_in(&clone, &["config", "remote.origin.uploadpack", script.to_str().unwrap()]);
+    let found = Repository::open(&clone).unwrap().fetch_references().unwrap();
+    assert_eq!(said(&found), [("main".to_owned(), false, 1_600_000_000)]);
+    assert_eq!(std::fs::read_to_string(&asked).unwrap().lines().count(), 3, "names, a fetch in vain, names once more");
+}
+
 #[test]
 fn without_origin_it_is_said() {
     let place = tempfile::tempdir().unwrap();

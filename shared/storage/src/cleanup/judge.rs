@@ -38,6 +38,8 @@ pub struct Wanted {
     pub hours: u64,
     /// The time.
     pub now: Millis,
+    /// Only these stages may go: builds were kept from them, and from no others; `None` = all.
+    pub claimed: Option<Arc<BTreeSet<StageId>>>,
 }
 
 /// An image that runs, or is to run.
@@ -75,6 +77,11 @@ pub async fn judge(
     judge.settle().await?;
     if wanted.hours > 0 {
         judge.keeping.keep_young(wanted.hours, wanted.now);
+        judge.settle().await?;
+    }
+    if let Some(claimed) = &wanted.claimed {
+        let others = listed.stages.iter().filter(|stage| !claimed.contains(stage));
+        others.for_each(|stage| judge.keeping.keep(*stage, Reason::Building));
         judge.settle().await?;
     }
     let indexes = primary.each(&listed.indexes, |tag| judge.count(primary.leads(tag))).await?;

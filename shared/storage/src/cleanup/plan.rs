@@ -140,6 +140,11 @@ impl Plan {
         wanted.iter().for_each(|stage| self.keeping.keep(*stage, Reason::Building));
     }
 
+    /// The stages of the primary repository that go.
+    pub fn stages(&self) -> BTreeSet<StageId> {
+        self.going.iter().filter_map(Going::stage_of_primary).collect()
+    }
+
     /// How many tags of a kind go.
     pub fn number(&self, kind: Kind) -> usize {
         self.going.iter().filter(|going| going.kind == kind).count()

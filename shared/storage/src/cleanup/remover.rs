@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use slipway_oci::{BlobDigest, Repo};
 use slipway_process::{failpoint::failpoint, random_id};
-use slipway_registry::{Client, RegistryError, Removed};
+use slipway_registry::{Client, Deletes, RegistryError, Removed};
 use tokio::sync::Mutex;
 
 use super::{
@@ -37,8 +37,30 @@ pub struct Remover {
 enum Way {
     /// By digest, with all tags.
     Digest,
+    /// The same; a tag alone by its name.
+    DigestOrTag,
     /// By tag.
     Tag,
+    /// By tag, and then by digest what no tag leads to.
+    TagThenDigest,
+}
+
+impl Way {
+    /// That of a service of which it is known.
+    fn known(deletes: Deletes) -> OnceLock<Self> {
+        match deletes {
+            Deletes::AsItTurnsOut => OnceLock::new(),
+            Deletes::Digests => OnceLock::from(Self::Digest),
+            Deletes::DigestsAndTags => OnceLock::from(Self::DigestOrTag),
+            Deletes::Tags => OnceLock::from(Self::Tag),
+            Deletes::TagsThenDigests => OnceLock::from(Self::TagThenDigest),
+        }
+    }
+
+    /// Whether a manifest goes with all tags at once.
+    fn by_digest(self) -> bool {
+        matches!(self, Self::Digest | Self::DigestOrTag)
+    }
 }
 
 /// Why a tag was not deleted.
@@ -54,7 +76,8 @@ impl Remover {
     /// Deletes in this repository.
     pub fn new(place: &Place, side: Side) -> Self {
         let (client, repo) = (place.client.clone(), place.repo.clone());
-        Self { client, repo, side, way: OnceLock::new(), trying: Mutex::new(()) }
+        let way = Way::known(client.deletes(&repo));
+        Self { client, repo, side, way, trying: Mutex::new(()) }
     }
 
     /// Deletes a tag; whether it was there. `known` = the manifest that it leads to. A manifest that is guarded stays.
@@ -62,8 +85,9 @@ impl Remover {
     /// # Errors
     /// When the registry does not delete, or not this.
     pub async fn remove(&self, tag: &str, known: Option<BlobDigest>, guarded: &Guarded) -> Result<bool, Failed> {
+        let way = self.way.get().copied();
         if let Some(digest) = known.filter(|digest| !guarded.has(self.side, digest))
-            && self.way.get() == Some(&Way::Digest)
+            && way.is_some_and(Way::by_digest)
         {
             match self.delete(digest.as_str()).await? {
                 Removed::Done => return Ok(true),
@@ -72,17 +96,30 @@ impl Remover {
                 Removed::Unsupported => return Err(self.refused()),
             }
         }
+        if way == Some(Way::Tag) {
+            // Nothing else goes with it, whatever it leads to.
+            return self.by_tag(tag).await;
+        }
         let there = self.client.head_manifest(&self.repo, tag).await.map_err(|error| self.failed(error))?;
         let Some(digest) = there else { return Ok(false) };
         if guarded.has(self.side, &digest) {
             return self.take_off(tag).await.map(|()| true);
         }
+        self.go(tag, &digest).await.map(|()| true)
+    }
+
+    /// Deletes a tag that leads to a manifest which need not stay.
+    async fn go(&self, tag: &str, digest: &BlobDigest) -> Result<(), Failed> {
         match self.way.get() {
-            Some(Way::Digest) => self.by_digest(&digest).await,
-            Some(Way::Tag) => self.by_tag(tag).await,
-            None => self.find_way(tag, &digest).await,
+            Some(Way::Digest | Way::DigestOrTag) => self.by_digest(digest).await,
+            Some(Way::Tag) => self.by_tag(tag).await.map(drop),
+            Some(Way::TagThenDigest) => {
+                self.by_tag(tag).await?;
+                // It stays while another tag leads to it.
+                self.delete(digest.as_str()).await.map(drop)
+            }
+            None => self.find_way(tag, digest).await,
         }
-        .map(|()| true)
     }
 
     /// The same with a tag of a user's choice; one that leads to a stage that stays is left alone.
@@ -104,9 +141,11 @@ impl Remover {
         }
     }
 
-    async fn by_tag(&self, tag: &str) -> Result<(), Failed> {
+    /// Whether it was there.
+    async fn by_tag(&self, tag: &str) -> Result<bool, Failed> {
         match self.delete(tag).await? {
-            Removed::Done | Removed::Absent => Ok(()),
+            Removed::Done => Ok(true),
+            Removed::Absent => Ok(false),
             Removed::Unsupported => Err(self.refused()),
         }
     }
@@ -114,10 +153,8 @@ impl Remover {
     /// The first deletion shows how the registry does it.
     async fn find_way(&self, tag: &str, digest: &BlobDigest) -> Result<(), Failed> {
         let _turn = self.trying.lock().await;
-        match self.way.get() {
-            Some(Way::Digest) => return self.by_digest(digest).await,
-            Some(Way::Tag) => return self.by_tag(tag).await,
-            None => {}
+        if self.way.get().is_some() {
+            return Box::pin(self.go(tag, digest)).await;
         }
         if self.delete(digest.as_str()).await? != Removed::Unsupported {
             let left = self.client.head_manifest(&self.repo, tag).await.map_err(|error| self.failed(error))?;
@@ -137,9 +174,12 @@ impl Remover {
 
     /// Takes a tag off a manifest that stays.
     async fn take_off(&self, tag: &str) -> Result<(), Failed> {
-        // By digest a registry that has shown that it deletes so: most of those refuse names.
-        if self.way.get() != Some(&Way::Digest) && self.delete(tag).await? == Removed::Done {
-            return Ok(());
+        match self.way.get() {
+            Some(Way::Tag | Way::TagThenDigest | Way::DigestOrTag) => return self.by_tag(tag).await.map(drop),
+            // One that has shown that it deletes by digest: most of those refuse names.
+            Some(Way::Digest) => {}
+            None if self.delete(tag).await? == Removed::Done => return Ok(()),
+            None => {}
         }
         let marks = BTreeMap::from([(REMOVED.to_owned(), random_id())]);
         let put = tiny::put_marked(&self.client, &self.repo, tag, &marks).await;
@@ -161,8 +201,7 @@ impl Remover {
     fn refused(&self) -> Failed {
         Failed::All(StorageError::Denied(format!(
             "the registry {} deletes neither by digest nor by tag: let it delete (docker-registry: `storage: {{delete: {{enabled: \
-             true}}}}`). Services that delete by an interface of their own only are not supported yet: see \
-             docs/reference/registries.md",
+             true}}}}`); docs/reference/registries.md says which services delete in which way",
             self.repo.host
         )))
     }

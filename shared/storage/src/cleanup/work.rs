@@ -3,12 +3,12 @@
 //! next cleanup goes on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 use futures::{StreamExt as _, stream};
-use slipway_digest::Millis;
+use slipway_digest::{Millis, StageId};
 use slipway_oci::BlobDigest;
 use slipway_process::failpoint::failpoint;
 
@@ -20,8 +20,18 @@ use super::{
 use crate::{StorageError, names, records::PROJECT, repo::from_registry, tags::TagIndex, tiny};
 
 /// The points between the steps at which a test may kill the process.
-pub const FAILPOINTS: &[&str] =
-    &["cleanup.announced", "cleanup.removed", "cleanup.tombstone", "cleanup.stages", "cleanup.recorded"];
+pub const FAILPOINTS: &[&str] = &[
+    "cleanup.announced",
+    "cleanup.removed",
+    "cleanup.tombstone",
+    "cleanup.stages",
+    "cleanup.recorded",
+    "cleanup.second",
+];
+
+/// So many tags in a row that the registry does not delete for the moment, each after several tries, are reason enough to leave the
+/// others for the next time.
+const ENOUGH: usize = 8;
 
 /// Under this name the record of a cleanup says when it was, in seconds since the Unix epoch.
 const TIMESTAMP: &str = "lastcleanuptimestamp";
@@ -33,6 +43,37 @@ pub struct Done {
     pub removed: Vec<Going>,
     /// Tags that are still there, and why.
     pub failed: Vec<(Going, String)>,
+    /// How many of the last ones the registry did not delete for the moment.
+    in_a_row: usize,
+}
+
+impl Done {
+    fn removed(&mut self, going: Going) {
+        self.in_a_row = 0;
+        self.removed.push(going);
+    }
+
+    fn failed(&mut self, going: Going, error: &StorageError) {
+        let for_the_moment = matches!(error, StorageError::Unavailable(_));
+        self.in_a_row = if for_the_moment { self.in_a_row + 1 } else { 0 };
+        self.failed.push((going, error.to_string()));
+    }
+
+    /// Stages of the primary repository that are still there after all.
+    pub fn leave(&mut self, back: &BTreeSet<StageId>, why: &str) {
+        let is_back = |going: &Going| going.stage_of_primary().is_some_and(|stage| back.contains(&stage));
+        let (back, removed): (Vec<Going>, Vec<Going>) =
+            std::mem::take(&mut self.removed).into_iter().partition(is_back);
+        self.removed = removed;
+        self.failed.extend(back.into_iter().map(|going| (going, why.to_owned())));
+    }
+
+    /// What was not tried, in the order of the plan.
+    fn leave_the_others(&mut self, plan: &Plan) {
+        let tried = self.removed.len() + self.failed.len();
+        let why = format!("not tried, as the registry did not take the {} before", self.in_a_row);
+        self.failed.extend(plan.going.iter().skip(tried).map(|going| (going.clone(), why.clone())));
+    }
 }
 
 /// Deletes what goes. What cannot be deleted is left for the next time.
@@ -75,13 +116,20 @@ pub async fn work(
         let mut removing = stream::iter(kinds.to_vec()).map(one).buffered(primary.at_once);
         while let Some((going, removed)) = removing.next().await {
             match removed {
-                Ok(_) => done.removed.push(going),
-                Err(Failed::This(error)) => done.failed.push((going, error.to_string())),
+                Ok(_) => done.removed(going),
+                Err(Failed::This(error)) => done.failed(going, &error),
                 Err(Failed::All(error)) => {
                     announce(primary).await?;
                     return Err(error);
                 }
             }
+            if done.in_a_row >= ENOUGH {
+                break;
+            }
+        }
+        if done.in_a_row >= ENOUGH {
+            done.leave_the_others(plan);
+            break;
         }
     }
     announce(primary).await?;

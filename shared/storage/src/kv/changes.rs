@@ -5,6 +5,7 @@ use slipway_digest::StageId;
 use slipway_kv::{Do, Outcome, Txn, When};
 use slipway_process::failpoint::failpoint;
 use slipway_stages::StageRecord;
+use tokio::time::timeout;
 
 use super::{
     ledger::{Digest, KvLedger},
@@ -22,6 +23,8 @@ pub enum Stand {
     Stands(Box<StageRecord>),
     /// It was changed, by us or by another: read the digest again.
     Changed,
+    /// Its tag was not written in time. It may be deleted by now: read the digest again.
+    Late,
 }
 
 impl KvLedger {
@@ -33,7 +36,8 @@ impl KvLedger {
     /// [`StorageError::Gone`] when the image of a stage that was used is lost, and what the repository has to say.
     pub async fn stand(&self, seen: &Digest, kept: &Kept) -> Result<Stand, StorageError> {
         let Some(stage) = kept.stage.as_deref() else { return Ok(Stand::Changed) };
-        match self.place.tag(stage).await {
+        let Ok(tagged) = timeout(self.tag_time, self.place.tag(stage)).await else { return Ok(Stand::Late) };
+        match tagged {
             Ok(()) => {}
             Err(StorageError::Broken { why, .. }) if !kept.tagged => {
                 tracing::warn!("stage {} gets another timestamp: {why}", kept.id);

@@ -2,10 +2,14 @@
 //!
 //! It is *condemned* first: builds that begin from then on take it back, if they want it. When every build that is older has
 //! ended, nobody uses it who has not taken it back; it is marked as being *deleted* then, which nobody takes back, and its image
-//! goes. Last, its record is dropped. Each step compares the record as it was read; whoever is killed between two of them is gone
-//! on with by the next cleanup.
+//! goes. Who was about to write its tag then may do so yet, for so long as [`TAG_TIME`]: after that the repository is looked at
+//! once more. Last, its record is dropped. Each step compares the record as it was read; whoever is killed between two of them
+//! is gone on with by the next cleanup.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use slipway_digest::{StageDigest, StageId};
 use slipway_kv::{Do, Outcome, Revision, Txn, Watched, When};
@@ -18,6 +22,13 @@ use super::{
 };
 use crate::StorageError;
 
+/// The points between the steps at which a test may kill the process.
+pub const FAILPOINTS: &[&str] = &["condemn.condemned", "condemn.waited", "condemn.doomed"];
+
+/// How long the writing of a stage's tag may take. Who has not done it by then reads the record again first; so a tag that
+/// appears later than this after its record was doomed is of nobody who knew of that.
+pub const TAG_TIME: Duration = Duration::from_secs(60);
+
 /// How often in a row somebody else may change a digest.
 const MAX_ROUNDS: u32 = 50;
 
@@ -25,24 +36,42 @@ const MAX_ROUNDS: u32 = 50;
 pub type Waiting<'a> = &'a (dyn Fn(&[String]) + Send + Sync);
 
 impl KvLedger {
-    /// Deletes nothing yet: makes sure that nobody will use these stages. Answers those that may be deleted now; the others
-    /// are wanted again, or not yet tagged.
+    /// Marks stages that are to be deleted, and waits until every build has ended that began before. A build that begins later
+    /// takes back what it wants.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn condemn(&self, stages: &[StageId], waiting: Waiting<'_>) -> Result<BTreeSet<StageId>, StorageError> {
-        let mut by_digest: BTreeMap<StageDigest, Vec<StageId>> = BTreeMap::new();
-        stages.iter().for_each(|stage| by_digest.entry(stage.digest).or_default().push(*stage));
+    pub async fn condemn(&self, stages: &[StageId], waiting: Waiting<'_>) -> Result<(), StorageError> {
         let mut latest = Revision(0);
-        for (digest, ids) in &by_digest {
-            latest = latest.max(self.condemn_of(*digest, ids).await?);
+        for (digest, ids) in by_digest(stages) {
+            latest = latest.max(self.condemn_of(digest, &ids).await?);
         }
         failpoint("condemn.condemned");
         self.wait_for_older(latest, waiting).await?;
         failpoint("condemn.waited");
+        Ok(())
+    }
+
+    /// Takes back what was condemned of these, for it is needed after all.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn spare(&self, stages: &[StageId]) -> Result<(), StorageError> {
+        for (digest, ids) in by_digest(stages) {
+            self.take_back(digest, |kept| ids.contains(&kept.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// From here on nobody takes these stages back, which were condemned. Answers those that may be deleted now; the others are
+    /// wanted again, or not yet tagged.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn doom(&self, stages: &[StageId]) -> Result<BTreeSet<StageId>, StorageError> {
         let mut free = BTreeSet::new();
-        for (digest, ids) in &by_digest {
-            free.extend(self.doom(*digest, ids).await?);
+        for (digest, ids) in by_digest(stages) {
+            free.extend(self.doom_of(digest, &ids).await?);
         }
         failpoint("condemn.doomed");
         Ok(free)
@@ -90,7 +119,7 @@ impl KvLedger {
     }
 
     /// From condemned to deleted; answers the stages that nobody has taken back, and those that have no record.
-    async fn doom(&self, digest: StageDigest, ids: &[StageId]) -> Result<Vec<StageId>, StorageError> {
+    async fn doom_of(&self, digest: StageDigest, ids: &[StageId]) -> Result<Vec<StageId>, StorageError> {
         for _ in 0..MAX_ROUNDS {
             let seen = self.look(digest).await?;
             let condemned =
@@ -103,6 +132,15 @@ impl KvLedger {
             self.rewrite(&seen, &doomed).await?;
         }
         Err(restless(digest))
+    }
+
+    /// Stages whose records were doomed by whoever, and not dropped yet: their images may be gone.
+    ///
+    /// # Errors
+    /// When the store does not answer, or a record cannot be read.
+    pub async fn doomed(&self) -> Result<BTreeSet<StageId>, StorageError> {
+        let all = self.all().await?.into_iter();
+        Ok(all.filter(|kept| kept.state == KeptState::Deleting).map(|kept| kept.id).collect())
     }
 
     /// Drops the records of stages whose images are gone.
@@ -143,9 +181,14 @@ impl KvLedger {
 
     /// What is recorded of a digest that a build wants: what was condemned is taken back first.
     pub(super) async fn read_wanted(&self, digest: StageDigest) -> Result<Digest, StorageError> {
+        self.take_back(digest, |_| true).await
+    }
+
+    /// Takes back what was condemned of a digest, if it `is_wanted`; answers what is recorded then.
+    async fn take_back(&self, digest: StageDigest, is_wanted: impl Fn(&Kept) -> bool) -> Result<Digest, StorageError> {
         loop {
             let seen = self.read(digest).await?;
-            let condemned = seen.kept.iter().filter(|kept| kept.state == KeptState::Condemned);
+            let condemned = seen.kept.iter().filter(|kept| kept.state == KeptState::Condemned && is_wanted(kept));
             let back = |kept: &Kept| Kept { state: kept.was.unwrap_or(KeptState::Listed), was: None, ..kept.clone() };
             let rescued: Vec<Kept> = condemned.map(back).collect();
             if rescued.is_empty() {
@@ -175,6 +218,12 @@ impl KvLedger {
         }
         Err(StorageError::Unavailable(format!("note that build {build} runs: others remove the note; build again")))
     }
+}
+
+fn by_digest(stages: &[StageId]) -> BTreeMap<StageDigest, Vec<StageId>> {
+    let mut sorted: BTreeMap<StageDigest, Vec<StageId>> = BTreeMap::new();
+    stages.iter().for_each(|stage| sorted.entry(stage.digest).or_default().push(*stage));
+    sorted
 }
 
 fn restless(digest: StageDigest) -> StorageError {

@@ -14,6 +14,7 @@ use slipway_stages::StageRecord;
 use super::{
     attach::Standing,
     attempts::Attempts,
+    condemn::TAG_TIME,
     fences::Fences,
     keys::Keys,
     patience::{Patience, failed},
@@ -35,6 +36,8 @@ pub struct KvLedger {
     pub(super) fences: Fences,
     pub(super) attempts: Attempts,
     pub(super) patience: Patience,
+    /// How long the writing of a tag may take.
+    pub(super) tag_time: Duration,
     /// How the repository is attached, as last seen.
     pub(super) standing: Mutex<Option<Standing>>,
     /// What builds are to be told of it.
@@ -76,6 +79,7 @@ impl KvLedger {
             fences,
             attempts,
             patience: Patience::new(LONGEST_WAIT),
+            tag_time: TAG_TIME,
             standing: Mutex::new(None),
             notices: Notices::default(),
         }
@@ -85,6 +89,13 @@ impl KvLedger {
     #[must_use]
     pub fn waiting_at_most(mut self, longest: Duration) -> Self {
         self.patience = Patience::new(longest);
+        self
+    }
+
+    /// The writing of a tag may take this long instead of [`TAG_TIME`].
+    #[must_use]
+    pub fn tagging_within(mut self, time: Duration) -> Self {
+        self.tag_time = time;
         self
     }
 

@@ -37,6 +37,8 @@ pub const FAILPOINTS: &[&str] = &[
 const LOCK_WAIT: Duration = Duration::from_secs(120);
 /// How often in a row somebody else may be faster.
 const MAX_ROUNDS: u32 = 50;
+/// How often the repository may be late with a tag: some minutes in all.
+pub(super) const MAX_LATE: u32 = 5;
 /// Intents that one start deals with; the next start deals with the rest.
 const MAX_RECOVERED: usize = 100;
 /// Looks at an image that is said to be lost, and the pause between them: 12 seconds in all.
@@ -56,6 +58,8 @@ enum Round {
     Done(Box<Verdict>),
     /// Something changed: look again.
     Again,
+    /// The repository did not write a tag in time: look again.
+    Late,
     /// The attempt may not commit.
     Fenced,
 }
@@ -87,11 +91,13 @@ impl SharedPublisher {
         let digest = candidate.record.id.digest;
         let _lease = self.lock(digest).await?;
         failpoint("publish.lock");
-        let mut candidate = candidate.clone();
+        let (mut candidate, mut late) = (candidate.clone(), 0);
         for _ in 0..MAX_ROUNDS {
             match self.round(&candidate, judge).await? {
                 Round::Done(verdict) => return Ok(*verdict),
                 Round::Again => {}
+                Round::Late if late + 1 < MAX_LATE => late += 1,
+                Round::Late => return Err(too_late(&self.ledger, digest)),
                 Round::Fenced => candidate = self.another_attempt(candidate).await?,
             }
         }
@@ -188,6 +194,7 @@ impl SharedPublisher {
                 Ok(Round::Done(Box::new(verdict)))
             }
             Ok(Stand::Changed) => Ok(Round::Again),
+            Ok(Stand::Late) => Ok(Round::Late),
             Err(StorageError::Gone(what)) if kept.tagged => {
                 self.reject_lost(kept.id, &what).await?;
                 Ok(Round::Again)
@@ -279,9 +286,13 @@ impl SharedPublisher {
                 KeptState::Listed | KeptState::Foreign | KeptState::Condemned | KeptState::Deleting => return Ok(None),
                 KeptState::Live | KeptState::Orphan => {}
             }
-            if let Stand::Stands(_) = self.ledger.stand(&seen, kept).await? {
-                tracing::info!("finished the interrupted storing of stage {id}");
-                return Ok(Some(true));
+            match self.ledger.stand(&seen, kept).await? {
+                Stand::Stands(_) => {
+                    tracing::info!("finished the interrupted storing of stage {id}");
+                    return Ok(Some(true));
+                }
+                Stand::Changed => {}
+                Stand::Late => return Err(too_late(&self.ledger, id.digest)),
             }
         }
         Ok(None)
@@ -298,6 +309,15 @@ impl SharedPublisher {
             }
         }
     }
+}
+
+/// The error when a repository was late too often.
+pub(super) fn too_late(ledger: &KvLedger, digest: StageDigest) -> StorageError {
+    let (place, seconds) = (ledger.place.name(), ledger.tag_time.as_secs());
+    StorageError::Unavailable(format!(
+        "write the tag of stage {digest} in {place}: it took longer than {seconds} s, again and again; check that the registry can be \
+         reached, and build again"
+    ))
 }
 
 /// Records whose history is not known everywhere, but that are of the candidate's very commits.

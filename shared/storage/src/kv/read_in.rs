@@ -10,6 +10,7 @@ use super::{
     commit::Commit,
     ledger::{Digest, KvLedger},
     place::Reading,
+    publish::too_late,
     value::{Kept, KeptState},
 };
 use crate::{Candidate, StorageError};
@@ -63,6 +64,7 @@ impl KvLedger {
                 match self.stand(&seen, own).await? {
                     Stand::Stands(stands) => return Ok(Some(stands.id)),
                     Stand::Changed => continue,
+                    Stand::Late => return Err(too_late(self, stage.id.digest)),
                 }
             }
             let same = |kept: &&Kept| {

@@ -6,8 +6,12 @@ use async_trait::async_trait;
 use slipway_digest::{Millis, StageDigest, StageId};
 use slipway_oci::{ImageAt, Platform};
 use slipway_stages::StageRecord;
+use tokio::time::timeout;
 
-use super::{ledger::KvLedger, publish::SharedPublisher};
+use super::{
+    ledger::KvLedger,
+    publish::{MAX_LATE, SharedPublisher, too_late},
+};
 use crate::{Rejects, StageStorage, StorageError};
 
 /// The stages of the ledger, as a storage. Its tags are never listed; of a stage that is looked up, it is seen that it is still
@@ -27,16 +31,12 @@ impl StageStorage for SharedStages {
         platform: &Platform,
         _fresh: bool,
     ) -> Result<Vec<StageRecord>, StorageError> {
-        let mut stages = self.0.read_wanted(digest).await?.usable(platform);
-        let mut standing = Vec::with_capacity(stages.len());
-        for stage in stages.drain(..) {
-            match self.0.place.stands(&stage).await {
-                Ok(()) | Err(StorageError::Broken { .. }) => standing.push(stage),
-                Err(StorageError::Gone(_)) => self.0.notices.deleted(&self.0.repo, stage.id),
-                Err(error) => return Err(error),
+        for _ in 0..MAX_LATE {
+            if let Some(standing) = standing(&self.0, digest, platform).await? {
+                return Ok(standing);
             }
         }
-        Ok(standing)
+        Err(too_late(&self.0, digest))
     }
 
     async fn tag(&self, stage: &StageRecord) -> Result<(), StorageError> {
@@ -60,6 +60,24 @@ impl StageStorage for SharedStages {
         untold.extend(self.0.place.untold());
         untold
     }
+}
+
+/// The stages whose tags stand; `None` when a tag that was missing was not written in time.
+async fn standing(
+    ledger: &KvLedger,
+    digest: StageDigest,
+    platform: &Platform,
+) -> Result<Option<Vec<StageRecord>>, StorageError> {
+    let mut standing = Vec::new();
+    for stage in ledger.read_wanted(digest).await?.usable(platform) {
+        let Ok(stands) = timeout(ledger.tag_time, ledger.place.stands(&stage)).await else { return Ok(None) };
+        match stands {
+            Ok(()) | Err(StorageError::Broken { .. }) => standing.push(stage),
+            Err(StorageError::Gone(_)) => ledger.notices.deleted(&ledger.repo, stage.id),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(standing))
 }
 
 #[async_trait]

@@ -6,10 +6,11 @@ use slipway_cleanup::{Hit, Reason};
 use slipway_config::ReferenceKind;
 use slipway_digest::{CommitId, Encoder, Millis, StageId};
 use slipway_parts::{OtherRegistry, Registry};
+use slipway_registry::Vendor;
 use slipway_stages::labels::{StageLabels, Uses};
 use slipway_storage::{
     CustomTags, ImportKey, Records as _, StageStorage as _, StorageError,
-    cleanup::{Done, InUse, Kind, Place, Plan, Side, Wanted, judge, judge::everything, work},
+    cleanup::{Done, InUse, Kind, Place, Plan, Side, Wanted, judge, judge::everything, second_look, work},
     conformance::{self, Lab as _},
 };
 
@@ -27,6 +28,12 @@ struct World {
 impl World {
     fn new(host: &str) -> Self {
         Self { lab: RegistryLab::new(host, "shop"), last: RegistryLab::new(host, "shop-final") }
+    }
+
+    /// The same at a service of another kind.
+    fn at(vendor: Vendor, host: &str) -> Self {
+        let of = |path| RegistryLab::of(vec![(host.to_owned(), vendor)], host, path);
+        Self { lab: of("shop"), last: of("shop-final") }
     }
 
     fn place(&self) -> Place {
@@ -162,12 +169,51 @@ async fn what_nothing_needs_goes_on_a_registry_of_another_make() {
 #[tokio::test]
 async fn fixture_69_an_empty_repository_is_clean() {
     let Some(registry) = Registry::start() else { return };
-    let world = World::new(registry.host());
+    an_empty_repository_is_clean(&World::new(registry.host())).await;
+}
+
+#[tokio::test]
+async fn fixture_69_on_a_registry_of_another_make() {
+    let Some(registry) = OtherRegistry::start() else { return };
+    an_empty_repository_is_clean(&World::new(registry.host())).await;
+}
+
+async fn an_empty_repository_is_clean(world: &World) {
     assert_eq!(world.run(&[], Wanted::default()).await.removed, []);
     let (one, two) = (world.stage("one", 0, None, &[]).await, world.stage("two", 2, None, &[]).await);
     assert_eq!(world.run(&[], Wanted { hours: 2, ..Wanted::default() }).await.removed, []);
     let tags = world.tags().await;
     assert!([one, two].iter().all(|stage| tags.contains(&stage.to_string())), "{tags:?}");
+}
+
+#[tokio::test]
+async fn fixture_73_custom_tags_go_with_their_stages() {
+    let Some(registry) = Registry::start() else { return };
+    custom_tags_go_with_their_stages(&World::new(registry.host())).await;
+}
+
+#[tokio::test]
+async fn fixture_73_on_a_registry_of_another_make() {
+    let Some(registry) = OtherRegistry::start() else { return };
+    custom_tags_go_with_their_stages(&World::new(registry.host())).await;
+}
+
+async fn custom_tags_go_with_their_stages(world: &World) {
+    let (stays, goes) = (world.stage("stays", 50, None, &[]).await, world.stage("goes", 60, None, &[]).await);
+    let both = (world.lab.repo.clone(), world.lab.repo.clone());
+    let custom = CustomTags::new(world.lab.client.clone(), PROJECT, both, Vec::new());
+    for (tag, stage) in [("v2", stays), ("v1", goes), ("v1-again", goes)] {
+        let digest = world.lab.client.head_manifest(&world.lab.repo, &stage.to_string()).await.unwrap().unwrap();
+        custom.put(tag, (&stage.to_string(), &world.lab.repo.at(digest))).await.unwrap();
+    }
+    world.record(1, stays).await;
+    let records = async || world.tags().await.iter().filter(|tag| tag.starts_with("custom-tag-meta-")).count();
+    assert_eq!(records().await, 3);
+    world.run(&[(1, stays)], Wanted::default()).await;
+    let tags = world.tags().await;
+    assert!(tags.contains("v2") && tags.contains(&stays.to_string()), "{tags:?}");
+    assert!(!tags.contains("v1") && !tags.contains("v1-again") && !tags.contains(&goes.to_string()), "{tags:?}");
+    assert_eq!(records().await, 1);
 }
 
 /// Of a deleted stage, its manifest is looked up and deleted, and that is all.
@@ -186,6 +232,22 @@ async fn a_stage_is_deleted_by_two_requests() {
     let asked = requests() - before;
     // Two for a stage, one for a record; the rest is what the repository as a whole takes.
     assert!(asked <= 30 * 3 + 20, "{asked} requests");
+}
+
+/// A tag that comes back after it was deleted, because somebody was about to write it, is deleted again.
+#[tokio::test]
+async fn a_second_look_deletes_what_came_back() {
+    let Some(registry) = Registry::start() else { return };
+    let world = World::new(registry.host());
+    let (back, gone) = (world.stage("back", 50, None, &[]).await, world.stage("gone", 50, None, &[]).await);
+    let late = world.lab.client.manifest(&world.lab.repo, &back.to_string()).await.unwrap().unwrap();
+    let plan = world.plan(&[], Wanted::default()).await.unwrap();
+    world.work(&plan).await;
+    world.lab.client.put_manifest(&world.lab.repo, &back.to_string(), &late.media_type, late.bytes).await.unwrap();
+    assert!(world.tags().await.contains(&back.to_string()));
+    let deleted = BTreeSet::from([back, gone]);
+    assert_eq!(second_look(&world.place(), &plan.guarded, &deleted).await.unwrap(), deleted);
+    assert!(!world.tags().await.contains(&back.to_string()));
 }
 
 #[tokio::test]
@@ -280,4 +342,58 @@ async fn a_registry_that_does_not_delete_is_named() {
     let error = work((&world.place(), None), &plan, NOW, &|_| ()).await.unwrap_err().to_string();
     assert!(error.contains("deletes neither by digest nor by tag"), "{error}");
     assert!(fake.tags().contains(&stage.to_string()));
+}
+
+/// Google deletes no manifest that has tags: first its tag goes, then the manifest, unless another tag leads to it. As a fake, not
+/// verified against the service.
+#[tokio::test]
+async fn a_manifest_goes_after_its_last_tag_where_a_service_wants_that() {
+    let fake = crate::fake::Fake::default();
+    let tasks = slipway_process::Tasks::new();
+    let host = fake.serve(&tasks).await;
+    fake.keep_tagged();
+    let world = World::at(Vendor::Google, &host);
+    let (goes, shared) = (world.stage("goes", 50, None, &[]).await, world.stage("shared", 50, None, &[]).await);
+    let head = async |tag: &str| world.lab.client.head_manifest(&world.lab.repo, tag).await.unwrap();
+    let (gone, stays) = (head(&goes.to_string()).await.unwrap(), head(&shared.to_string()).await.unwrap());
+    world.lab.tag(&stays, "mine").await;
+    let place = world.place();
+    let listed = place.list().await.unwrap();
+    let wanted = Wanted { now: NOW, ..Wanted::default() };
+    let plan = judge((&place, &listed), None, &wanted, &|_| ()).await.unwrap();
+    let done = work((&place, None), &plan, NOW, &|_| ()).await.unwrap();
+    assert_eq!((done.removed.len(), done.failed.len()), (2, 0), "{done:?}");
+    let tags = fake.tags();
+    assert!(tags.contains(&"mine".to_owned()) && !tags.iter().any(|tag| tag.parse::<StageId>().is_ok()), "{tags:?}");
+    let manifests = fake.manifests();
+    assert!(manifests.contains(&stays.to_string()) && !manifests.contains(&gone.to_string()), "{manifests:?}");
+}
+
+/// What a registry does not delete for the moment is left for the next time, and the others are not tried for ever.
+#[tokio::test]
+async fn what_is_not_deleted_now_is_deleted_the_next_time() {
+    let fake = crate::fake::Fake::default();
+    let tasks = slipway_process::Tasks::new();
+    let host = fake.serve(&tasks).await;
+    let world = World::new(&host);
+    for number in 0..20 {
+        world.stage(&format!("stage {number}"), 50, None, &[]).await;
+    }
+    let place = Place::new(world.lab.client.clone(), world.lab.repo.clone(), PROJECT, 1);
+    let listed = place.list().await.unwrap();
+    let wanted = Wanted { now: NOW, ..Wanted::default() };
+    let plan = judge((&place, &listed), None, &wanted, &|_| ()).await.unwrap();
+    fake.be_busy(true);
+    let done = work((&place, None), &plan, NOW, &|_| ()).await.unwrap();
+    assert_eq!((done.removed.len(), done.failed.len()), (0, 20), "{done:?}");
+    assert!(
+        done.failed[19].1.contains("not tried, as the registry did not take the 8 before"),
+        "{:?}",
+        done.failed[19]
+    );
+    assert_eq!(fake.count("DELETE", "/manifests/"), 8 * 6, "each of eight was tried so often");
+    fake.be_busy(false);
+    let done = work((&place, None), &plan, NOW, &|_| ()).await.unwrap();
+    assert_eq!((done.removed.len(), done.failed.len()), (20, 0), "{done:?}");
+    assert!(!fake.tags().iter().any(|tag| tag.parse::<StageId>().is_ok()));
 }

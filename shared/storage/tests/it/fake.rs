@@ -28,7 +28,19 @@ struct Counted {
     requests: Vec<String>,
     refusal: Option<StatusCode>,
     immutable: bool,
-    keeps_all: bool,
+    deletes: Deleting,
+}
+
+/// What it deletes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Deleting {
+    #[default]
+    Everything,
+    Nothing,
+    /// Nothing for the moment: it may be asked again at once.
+    NothingNow,
+    /// Tags, and manifests that have none.
+    WhatHasNoTags,
 }
 
 impl Fake {
@@ -58,12 +70,29 @@ impl Fake {
 
     /// From now on, nothing can be deleted.
     pub(crate) fn keep_all(&self) {
-        self.state.lock().unwrap().keeps_all = true;
+        self.state.lock().unwrap().deletes = Deleting::Nothing;
+    }
+
+    /// Whether nothing can be deleted for the moment.
+    pub(crate) fn be_busy(&self, busy: bool) {
+        self.state.lock().unwrap().deletes = if busy { Deleting::NothingNow } else { Deleting::Everything };
+    }
+
+    /// From now on, tags can be deleted, and manifests that have none.
+    pub(crate) fn keep_tagged(&self) {
+        self.state.lock().unwrap().deletes = Deleting::WhatHasNoTags;
     }
 
     /// Takes a tag away, as other programs do.
     pub(crate) fn delete_tag(&self, tag: &str) {
         self.state.lock().unwrap().tags.remove(tag);
+    }
+
+    /// The digests of all manifests, sorted.
+    pub(crate) fn manifests(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        let all = state.tags.values().map(|manifest| BlobDigest::of(manifest).to_string());
+        all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
     /// All tags, sorted.
@@ -89,6 +118,23 @@ impl Fake {
     }
 }
 
+impl Counted {
+    fn delete(&mut self, name: &str) -> StatusCode {
+        let is_of = |manifest: &Vec<u8>| BlobDigest::of(manifest).as_str() == name;
+        let has_tags = self.tags.iter().any(|(tag, manifest)| !tag.contains(':') && is_of(manifest));
+        let before = self.tags.len();
+        match self.deletes {
+            Deleting::Nothing => return StatusCode::METHOD_NOT_ALLOWED,
+            Deleting::NothingNow => return StatusCode::TOO_MANY_REQUESTS,
+            Deleting::WhatHasNoTags if has_tags => return StatusCode::BAD_REQUEST,
+            Deleting::WhatHasNoTags | Deleting::Everything => {
+                self.tags.retain(|other, manifest| other != name && !is_of(manifest));
+            }
+        }
+        if self.tags.len() < before { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND }
+    }
+}
+
 async fn answer(State(fake): State<Fake>, request: Request) -> Response {
     // Others get a chance to ask the same in the meantime.
     tokio::task::yield_now().await;
@@ -99,10 +145,11 @@ async fn answer(State(fake): State<Fake>, request: Request) -> Response {
     if let Some(status) = state.refusal {
         return status.into_response();
     }
-    if method == Method::DELETE && state.keeps_all {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
-    }
     let (rest, last) = path.rsplit_once('/').unwrap_or_default();
+    if method == Method::DELETE {
+        let status = state.delete(last);
+        return (status, [(header::RETRY_AFTER, "0")]).into_response();
+    }
     if method == Method::POST {
         return (StatusCode::ACCEPTED, [(header::LOCATION, format!("{path}1"))]).into_response();
     }

@@ -6,6 +6,7 @@ mod beside;
 mod cleanup;
 mod crash;
 mod fake;
+mod host_builds;
 mod index;
 mod kv;
 mod lab;

@@ -11,7 +11,7 @@ use slipway_oci::{
     manifest::{OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST},
 };
 use slipway_parts::Registry;
-use slipway_registry::{Client, Options, RawManifest};
+use slipway_registry::{Client, Options, RawManifest, Vendor};
 use slipway_stages::{StageRecord, labels, labels::StageLabels};
 use slipway_storage::{RepoStorage, StageStorage, conformance::Lab};
 
@@ -36,7 +36,12 @@ pub(crate) struct RegistryLab {
 
 impl RegistryLab {
     pub(crate) fn new(host: &str, path: &str) -> Self {
-        let options = Options { user_agent: "slipway-test".to_owned(), ..Options::default() };
+        Self::of(Vec::new(), host, path)
+    }
+
+    /// The same at a service that is said to be one of these.
+    pub(crate) fn of(vendors: Vec<(String, Vendor)>, host: &str, path: &str) -> Self {
+        let options = Options { user_agent: "slipway-test".to_owned(), vendors, ..Options::default() };
         let repo = Repo { host: host.to_owned(), path: path.to_owned() };
         Self { client: Client::new(options).unwrap(), repo }
     }
