@@ -1,5 +1,7 @@
 //! Commands about the host.
 
+use std::process::Stdio;
+
 use super::harness::{Sandbox, project};
 
 const NO_ENGINE: &str = "unix:///nonexistent/engine.sock";
@@ -108,7 +110,9 @@ fn a_killed_cleanup_or_purge_is_finished_by_the_next() {
         fill();
     }
     // Two at once, cleaning the same.
-    let children: Vec<_> = (0..2).map(|_| sandbox.command(&cleanup).spawn().expect("it starts")).collect();
+    let children: Vec<_> = (0..2)
+        .map(|_| sandbox.command(&cleanup).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
+        .collect();
     for mut child in children {
         assert!(child.wait().expect("it ends").success());
     }
