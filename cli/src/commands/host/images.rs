@@ -113,7 +113,11 @@ impl EngineImages {
             match judge(&image, rules) {
                 Verdict::Stays(why) => account.stays(why, image.bytes),
                 Verdict::Spare => spare.push(image),
-                Verdict::Leftover => drop(self.remove(&image, LEFT, rules, &mut account).await?),
+                Verdict::Leftover => {
+                    if !self.remove(&image, LEFT, rules, &mut account).await? {
+                        account.stays(STANDING, image.bytes);
+                    }
+                }
             }
         }
         self.make_room(spare, allowed, rules, &mut account).await?;

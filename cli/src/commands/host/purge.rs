@@ -222,9 +222,6 @@ async fn of_engine(environment: &Environment, what: &What) -> anyhow::Result<Acc
     loop {
         let (mut standing, before): (Vec<HeldImage>, usize) = (Vec::new(), left.len());
         for image in left {
-            if image.names.is_empty() && image.what == slipway_docker::What::Shared {
-                continue;
-            }
             if what.dry_run || holdings.remove(&image, false).await? == Gone::Gone {
                 failpoint("host-purge-image");
                 let kind = if image.what == slipway_docker::What::Shared {
