@@ -1,7 +1,7 @@
 //! Dockerfiles: what `slipway-dockerfile` has read and typed is done here, stage by stage.
 //!
 //! Reading order: this file (a build as a whole), `stages` (which are built when), `base` and `platforms` (what a stage stands on), `cursor` (how far a stage has come),
-//! `step` (one instruction), `alone` (one instruction as a build of its own), `sending` (what goes to a registry meanwhile), then the instructions:
+//! `step` (one instruction), `alone` and `postponed` (one instruction as a build of its own), `sending` (what goes to a registry meanwhile), then the instructions:
 //! `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
 
 mod alone;
@@ -14,6 +14,7 @@ mod files;
 mod held;
 mod history;
 mod platforms;
+mod postponed;
 mod run;
 mod sending;
 mod stages;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use slipway_backend::{BackendError, ByteStream, InstructionBuild, LocalImage, Logs};
 use slipway_dockerfile::{Origin, Variables, Written};
 
-use super::{Build, at, base, cursor::Cursor, finish, open, platforms, step, step::Place, wrong};
+use super::{Build, base, cursor::Cursor, finish, open, platforms, postponed::Postponed, step, step::Place, wrong};
 use crate::Shared;
 
 /// Does the instruction; output goes to `logs`.
@@ -63,14 +63,12 @@ impl Alone<'_> {
         build.say(&step::head_text(build, &head)).await;
         let (mut cursor, postponed) = base::begin(build, *stage, &head).await?;
         let steps = build.program.triggers(*stage, &postponed).map_err(wrong)?;
-        let foreign = matches!(head.base, Origin::Image(_));
         for written in &steps {
-            // What follows is done by others, who do not see what an image from elsewhere has postponed.
-            if foreign && (written.declares() || written.sets_command()) {
-                let why = "not supported yet: ONBUILD with ARG or CMD in the base image of a staged Dockerfile";
-                return Err(at(written.line, &written.text, BackendError::Refused(why.to_owned())));
-            }
             step::one(build, &mut cursor, &Place { stage: *stage, written, title: written.text.clone() }).await?;
+        }
+        if matches!(head.base, Origin::Image(_)) {
+            // What follows is done by others.
+            Postponed::note(&mut cursor, &steps);
         }
         Ok(cursor)
     }
@@ -86,7 +84,10 @@ impl Alone<'_> {
         };
         let mut cursor = self.on(*stage, base).await?;
         cursor.variables = self.variables(*stage, Some(index), &cursor).await?;
-        cursor.has_command = self.postponed(*stage)?.iter().any(Written::sets_command)
+        let is_lowest = self.chain(*stage)?.len() == 1;
+        let by_base = Postponed::of(&cursor.config).is_some_and(|postponed| is_lowest && postponed.command);
+        cursor.has_command = by_base
+            || self.postponed(*stage)?.iter().any(Written::sets_command)
             || build.program.steps(*stage)[..index].iter().any(Written::sets_command);
         let place = Place { stage: *stage, written, title: written.text.clone() };
         if !written.makes_files() {
@@ -118,9 +119,14 @@ impl Alone<'_> {
     async fn variables(&self, stage: usize, index: Option<usize>, cursor: &Cursor) -> Result<Variables, BackendError> {
         let program = &self.build.program;
         let environment = cursor.config.config.env.as_deref().unwrap_or_default();
-        let Some(beginning) = &self.beginning else { return Ok(program.variables(environment)) };
-        let (config, _) = self.build.shared.image(beginning).await?;
-        let mut variables = program.variables(config.config.env.as_deref().unwrap_or_default());
+        let mut variables = match (Postponed::of(&cursor.config), &self.beginning) {
+            (Some(postponed), _) => postponed.variables(program),
+            (None, None) => return Ok(program.variables(environment)),
+            (None, Some(beginning)) => {
+                let (config, _) = self.build.shared.image(beginning).await?;
+                program.variables(config.config.env.as_deref().unwrap_or_default())
+            }
+        };
         for below in self.chain(stage)? {
             let own = program.steps(below);
             let own = &own[..index.filter(|_| below == stage).unwrap_or(own.len())];

@@ -10,7 +10,9 @@ use super::{
     Build, at,
     config::{ON_BUILD, set_variable},
     cursor::Cursor,
-    platforms, wrong,
+    platforms,
+    postponed::Postponed,
+    wrong,
 };
 use crate::{error, pull, run::PATH};
 
@@ -31,7 +33,8 @@ pub(super) async fn begin(build: &Build, at_stage: usize, head: &Head) -> Result
         }
         Origin::Image(name) => {
             let platform = platforms::of(head, &build.order.platform).map_err(told)?;
-            let (config, layers) = image(build, name, &platform).await.map_err(told)?;
+            let (mut config, layers) = image(build, name, &platform).await.map_err(told)?;
+            Postponed::forget(&mut config);
             build.sending.send(at_stage, &layers);
             on(build, config, (layers, platform))
         }
