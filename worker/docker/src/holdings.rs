@@ -69,6 +69,15 @@ pub struct HeldImage {
     pub known: bool,
     /// Names of the containers that were made of it.
     pub containers: Vec<String>,
+    /// Ids of the images that were made on top of it, whoever has made them.
+    pub carries: BTreeSet<String>,
+}
+
+impl HeldImage {
+    /// Whether nothing stands on it but what is `gone`. Others must not go: the engine would only take their names.
+    pub fn is_free(&self, gone: &BTreeSet<String>) -> bool {
+        self.carries.is_subset(gone)
+    }
 }
 
 /// What became of something that was to go.
@@ -122,11 +131,15 @@ impl Holdings {
     /// When the engine does not list them.
     pub async fn images(&self, old: SystemTime) -> Result<Vec<HeldImage>, BackendError> {
         let users = users(&self.containers().await?);
-        let listed = self.engine.docker.list_images(Some(ListImagesOptions::default())).await;
+        // With those in the middle, which only others stand on.
+        let options = ListImagesOptions { all: true, ..ListImagesOptions::default() };
+        let listed = self.engine.docker.list_images(Some(options)).await;
         let listed = listed.map_err(|error| failed("list the images of the Docker engine", error))?;
         let mut found = Vec::new();
-        for summary in listed {
-            let Some(mut image) = ours(&summary) else { continue };
+        for summary in &listed {
+            let Some(mut image) = ours(summary) else { continue };
+            let upon = listed.iter().filter(|other| other.parent_id == summary.id);
+            image.carries = upon.map(|other| other.id.clone()).collect();
             image.containers = users.get(&summary.id).cloned().unwrap_or_default();
             if let Some(used) = self.engine.uses.last(&image.id) {
                 (image.used, image.known) = (used, true);
@@ -296,6 +309,7 @@ fn ours(summary: &ImageSummary) -> Option<HeldImage> {
         used: UNIX_EPOCH + Duration::from_secs(u64::try_from(summary.created).unwrap_or_default()),
         known: false,
         containers: Vec::new(),
+        carries: BTreeSet::new(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Images and containers of ours in a Docker engine: leftovers go, and what can be fetched again, the longest unused first.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -108,29 +109,29 @@ impl EngineImages {
         let mut images = self.holdings.images(old).await?;
         images.retain(|image| rules.project.is_none() || image.project == rules.project);
         images.sort_by_key(|image| image.used);
-        let mut spare = Vec::new();
+        let (mut left, mut spare) = (Vec::new(), Vec::new());
         for image in images {
             match judge(&image, rules) {
                 Verdict::Stays(why) => account.stays(why, image.bytes),
                 Verdict::Spare => spare.push(image),
-                Verdict::Leftover => {
-                    if !self.remove(&image, LEFT, rules, &mut account).await? {
-                        account.stays(STANDING, image.bytes);
-                    }
-                }
+                Verdict::Leftover => left.push(image),
             }
         }
-        self.make_room(spare, allowed, rules, &mut account).await?;
+        let mut gone = BTreeSet::new();
+        left = self.all(left, LEFT, rules, (&mut gone, &mut account), |_| false).await?;
+        self.make_room(spare, allowed, rules, (&mut gone, &mut account)).await?;
+        // What stood on them may be gone now.
+        left = self.all(left, LEFT, rules, (&mut gone, &mut account), |_| false).await?;
+        left.iter().for_each(|image| account.stays(STANDING, image.bytes));
         Ok(account)
     }
 
-    /// Images stand on each other, and only the uppermost can go: so it is tried again as long as something goes.
     async fn make_room(
         &self,
-        mut spare: Vec<HeldImage>,
+        spare: Vec<HeldImage>,
         allowed: Allowed,
         rules: &Rules,
-        account: &mut Account,
+        (gone, account): (&mut BTreeSet<String>, &mut Account),
     ) -> Result<()> {
         let volume = self.volume();
         let own = spare.iter().map(|image| image.bytes).sum();
@@ -139,29 +140,49 @@ impl EngineImages {
             return Ok(());
         };
         let target = volume.map(|volume| volume.used.saturating_sub(excess));
+        // What an image shares with others stays, so the volume is looked at again.
+        let enough = |freed: u64| match (target, self.volume()) {
+            (Some(target), Some(volume)) if !rules.dry_run && !allowed.is_of_own() => volume.used <= target,
+            _ => freed >= excess,
+        };
+        if enough(0) {
+            return Ok(());
+        }
+        let left = self.all(spare, CACHED, rules, (gone, account), enough).await?;
+        left.iter().filter(|image| !image.is_free(gone)).for_each(|image| account.stays(STANDING, image.bytes));
+        Ok(())
+    }
+
+    /// Removes images until it is `enough`; answers which are left. Images stand on each other, and only the uppermost can
+    /// go: so it is tried again as long as something goes.
+    async fn all(
+        &self,
+        mut images: Vec<HeldImage>,
+        kind: &'static str,
+        rules: &Rules,
+        (gone, account): (&mut BTreeSet<String>, &mut Account),
+        enough: impl Fn(u64) -> bool,
+    ) -> Result<Vec<HeldImage>> {
         let mut freed: u64 = 0;
         loop {
             let (mut left, mut went) = (Vec::new(), false);
-            for image in spare {
-                // What an image shares with others stays, so the volume is looked at again.
-                let enough = match (target, self.volume()) {
-                    (Some(target), Some(volume)) if !rules.dry_run && !allowed.is_of_own() => volume.used <= target,
-                    _ => freed >= excess,
-                };
-                if enough {
-                    return Ok(());
-                }
-                if self.remove(&image, CACHED, rules, account).await? {
-                    (freed, went) = (freed.saturating_add(image.bytes), true);
-                } else {
+            let mut waiting = images.into_iter();
+            while let Some(image) = waiting.next() {
+                if !image.is_free(gone) || !self.remove(&image, kind, rules, account).await? {
                     left.push(image);
+                    continue;
+                }
+                gone.insert(image.id.to_string());
+                (freed, went) = (freed.saturating_add(image.bytes), true);
+                if enough(freed) {
+                    left.extend(waiting);
+                    return Ok(left);
                 }
             }
-            if left.is_empty() || !went {
-                left.iter().for_each(|image| account.stays(STANDING, image.bytes));
-                return Ok(());
+            if !went {
+                return Ok(left);
             }
-            spare = left;
+            images = left;
         }
     }
 
@@ -228,6 +249,7 @@ mod tests {
             used: hours(used),
             known,
             containers: Vec::new(),
+            carries: BTreeSet::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `slipway host purge`: nothing of Slipway is left on this host, or nothing of one project.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
-use slipway_docker::{Gone, HeldImage};
+use slipway_docker::{Gone, HeldImage, What as Use};
 use slipway_layers::store::size_of;
 use slipway_native::rootless;
 use slipway_process::{Environment, Tasks, failpoint::failpoint, random_id};
@@ -218,21 +219,25 @@ async fn of_engine(environment: &Environment, what: &What) -> anyhow::Result<Acc
     }
     let mut left = holdings.images(std::time::SystemTime::UNIX_EPOCH).await?;
     left.retain(|image| what.project.is_none() || image.project == what.project);
+    let mut gone = BTreeSet::new();
     // Images stand on each other, and only the uppermost can go: so it is tried again as long as something goes.
     loop {
         let (mut standing, before): (Vec<HeldImage>, usize) = (Vec::new(), left.len());
         for image in left {
-            if what.dry_run || holdings.remove(&image, false).await? == Gone::Gone {
-                failpoint("host-purge-image");
-                let kind = if image.what == slipway_docker::What::Shared {
-                    "names of images that have others"
-                } else {
-                    "images"
-                };
-                account.gone(kind, image.bytes);
-            } else {
+            // An image that has other names loses ours, and nothing else.
+            let (kind, can_go) = match image.what {
+                Use::Shared => ("names of images that have others", true),
+                _ => ("images", image.is_free(&gone)),
+            };
+            if !can_go || (!what.dry_run && holdings.remove(&image, false).await? != Gone::Gone) {
                 standing.push(image);
+                continue;
             }
+            failpoint("host-purge-image");
+            if image.what != Use::Shared {
+                gone.insert(image.id.to_string());
+            }
+            account.gone(kind, image.bytes);
         }
         if standing.is_empty() || standing.len() == before {
             standing.iter().for_each(|image| account.stays(STANDING, image.bytes));

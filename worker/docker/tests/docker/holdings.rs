@@ -71,7 +71,11 @@ async fn what_is_ours_is_known_and_nothing_else_goes() {
     // A container of somebody keeps its image.
     let user = format!("{project}-user");
     let options = CreateContainerOptions { name: Some(user.clone()), platform: String::new() };
-    let body = ContainerCreateBody { image: Some(cached.id.to_string()), ..ContainerCreateBody::default() };
+    let body = ContainerCreateBody {
+        image: Some(cached.id.to_string()),
+        cmd: Some(vec!["true".to_owned()]),
+        ..ContainerCreateBody::default()
+    };
     engine.docker.create_container(Some(options), body).await.expect("a container");
     let used = own(&holdings, &project).await.remove(0);
     assert_eq!(used.containers, [user]);
