@@ -53,6 +53,17 @@ pub(crate) async fn trial(home: &Path, mode: &str) -> Result<(), String> {
 async fn tried(home: &Path, mode: &str, tasks: &Tasks) -> Result<(), String> {
     let mut environment = Environment::from_process();
     environment.set(mode::VARIABLE, mode);
+    let backend = with_usual(home, environment, tasks).await?;
+    let tried = check::trial(&backend).await;
+    backend.shut_down().await;
+    tried
+}
+
+/// Sets it up as it is when nobody says otherwise.
+///
+/// # Errors
+/// When a part of it does not work.
+pub(crate) async fn with_usual(home: &Path, environment: Environment, tasks: &Tasks) -> Result<BuildahBackend, String> {
     let place = store(home);
     let driver = tasks.blocking(move || Driver::find(None, &place)).await?;
     let client = Client::new(slipway_registry::Options::default()).map_err(|error| error.to_string())?;
@@ -60,10 +71,7 @@ async fn tried(home: &Path, mode: &str, tasks: &Tasks) -> Result<(), String> {
     let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default()).await;
     let gateway = Arc::new(gateway.map_err(|error| error.to_string())?);
     let buildah = usual(home, (client, gateway), driver, (None, environment))?;
-    let backend = BuildahBackend::open(buildah).await.map_err(|error| error.to_string())?;
-    let tried = check::trial(&backend).await;
-    backend.shut_down().await;
-    tried
+    BuildahBackend::open(buildah).await.map_err(|error| error.to_string())
 }
 
 /// Sets it up.

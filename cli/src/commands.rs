@@ -110,8 +110,20 @@ async fn dispatch(matches: &ArgMatches, world: World, early: Arc<Printer>) -> (A
         Ok(desk) => desk,
         Err(failure) => return (early, Err(failure)),
     };
-    let printer = Arc::clone(&desk.printer);
-    (printer, Box::pin(run_one(name, matches, desk)).await)
+    let (printer, clock) = (Arc::clone(&desk.printer), Arc::clone(&desk.world.clock));
+    let (after, interrupted) = (host::auto::After::new(&desk), desk.world.interrupted.clone());
+    let result = match session::running(&desk).await {
+        Ok(running) => {
+            let result = Box::pin(run_one(name, matches, desk)).await;
+            drop(running);
+            result
+        }
+        Err(failure) => Err(failure),
+    };
+    if let Some(after) = after.filter(|_| !interrupted.is_cancelled()) {
+        after.go(clock.as_ref());
+    }
+    (printer, result)
 }
 
 async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<(), Failure> {
@@ -158,7 +170,8 @@ async fn run_one(name: CommandName, matches: &ArgMatches, desk: Desk) -> Result<
         CommandName::ManagedImagesRemove => managed::remove(Session::new(desk, matches)?).await,
         CommandName::HostCheck => Box::pin(host::check(desk)).await,
         CommandName::HostUsage => host::usage(desk).await,
-        CommandName::HostCleanup => host::cleanup(desk).await,
+        CommandName::HostCleanup => Box::pin(host::cleanup::run(desk)).await,
+        CommandName::HostPurge => Box::pin(host::purge::run(desk)).await,
     }
 }
 

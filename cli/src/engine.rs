@@ -30,6 +30,9 @@ use crate::{
 /// This program, to be started again as a sandbox.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// Directory of notes about when images of the Docker engine were used, below that of the program's own things.
+pub(crate) const USED: &str = "used/docker";
+
 /// What manifests of exported images are annotated with: the same for all, so that a second export adds nothing.
 const EXPORT: &str = "export";
 
@@ -254,6 +257,7 @@ async fn docker(options: &HostOptions, gateway: Arc<Gateway>) -> Result<Arc<Dock
         link: gateway,
         spool: SpoolDir(options.tmp.clone().unwrap_or_else(|| service.join("tmp/context"))),
         attempts: service.join("attempts"),
+        uses: service.join(USED),
         toolbox: toolbox(options),
         builder: options.builder,
     };

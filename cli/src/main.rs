@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (start and end of the process), [`commands`] (what can be done), [`flags`] (how it is
 //! said), [`project`], [`giterminism`] and [`templates`] (what is read), [`choose`], [`synchronization`], [`embedded`] and [`cluster`] (who
-//! builds), [`host`] (on what), [`report`], [`export`] and
+//! builds), [`host`] (on what), [`running`] (who does now), [`report`], [`export`] and
 //! [`output`] (what is told), [`failure`] (exit codes).
 
 mod archives;
@@ -32,6 +32,7 @@ mod output;
 mod parts;
 mod project;
 mod report;
+mod running;
 mod secrets;
 mod ssh;
 mod synchronization;

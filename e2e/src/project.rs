@@ -268,6 +268,11 @@ impl Project {
             }
         }
         command.env("SLIPWAY_HOME_DIR", self.home.path());
+        // Disks of machines that test may be full, and tests share the engine.
+        command.env("SLIPWAY_DISABLE_AUTO_HOST_CLEANUP", "1");
+        for kind in ["DOCKER_STORAGE", "LOCAL_CACHE"] {
+            command.env(format!("SLIPWAY_ALLOWED_{kind}_VOLUME_USAGE"), "100");
+        }
         // Workers of a cluster are told when they are started.
         let usual = (!arguments.contains(&"--coordinator")).then(|| "docker".to_owned());
         if let Some(backend) = backend().or(usual) {

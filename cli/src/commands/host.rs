@@ -1,12 +1,26 @@
-//! `slipway host check|df|cleanup`: what this host can do, what is kept on it, and less of it.
+//! `slipway host check|df|cleanup|purge`: what this host can do, what is kept on it, less of it, and nothing.
+//!
+//! Reading order: `findings` and [`trial`] (what this host can do), `usage` (what is kept), `volume` and `account` (what is too
+//! much, and what became of it), [`cleanup`] with `native`, `cache`, `leftovers`, `images` and `buildah` (what it cleans),
+//! [`auto`] (after builds), [`purge`].
 
+mod account;
+pub(crate) mod auto;
+mod buildah;
+mod cache;
+pub(crate) mod cleanup;
 mod findings;
+mod images;
+mod leftovers;
+mod native;
+pub(crate) mod purge;
 pub(crate) mod trial;
 mod usage;
+mod volume;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde::Serialize;
 use slipway_layers::{Store, store::Options};
 use slipway_native::{
@@ -17,19 +31,19 @@ use slipway_process::{Environment, Tasks};
 
 use super::session::Desk;
 use crate::{
-    buildah,
+    buildah as by_buildah,
     choose::EngineAddress,
     embedded, engine,
     failure::{Exit, Failure},
     flags::{
         backend::{RUNTIME, STORAGE_DRIVER},
-        host::{DRY_RUN, HOST_OUTPUT, Limit},
+        host::{HOST_OUTPUT, Limit},
         project::HOME_DIR,
     },
     home,
 };
 use findings::{Backend, Checked};
-use usage::{Cleaned, Kept};
+use usage::Kept;
 
 /// Something that is printed.
 trait Report: Serialize {
@@ -63,7 +77,7 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
         };
         let native = Backend::new(check::mode(), native);
         let mut backends = vec![docker, native];
-        backends.extend(buildah(&home, environment).await);
+        backends.extend(of_buildah(&home, environment).await);
         Checked { backends, findings }
     };
     let checked = desk.world.interrupted.run_until_cancelled(checking).await.ok_or_else(Failure::interrupted)?;
@@ -76,8 +90,8 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
 }
 
 /// What builds by buildah come to, in each mode that this user may ask for.
-async fn buildah(home: &Path, environment: &Environment) -> Vec<Backend> {
-    if let Err(why) = buildah::probe(environment) {
+async fn of_buildah(home: &Path, environment: &Environment) -> Vec<Backend> {
+    if let Err(why) = by_buildah::probe(environment) {
         return vec![Backend::new("buildah", Err(why))];
     }
     let modes: &[(&str, &str)] = match rootless::is_needed() {
@@ -107,34 +121,6 @@ pub(crate) async fn usage(desk: Desk) -> Result<(), Failure> {
     };
     let kept = desk.world.interrupted.run_until_cancelled(Tasks::new().blocking(look)).await;
     print(&desk, &kept.ok_or_else(Failure::interrupted)??)
-}
-
-/// Removes what nobody needs.
-pub(crate) async fn cleanup(desk: Desk) -> Result<(), Failure> {
-    let home = home_of(&desk)?;
-    let limit = Limit::from_values(&desk.values).map_err(Failure::usage)?.bytes(&home);
-    let margin = Limit::margin(&desk.values).map_err(Failure::usage)?.bytes(&home);
-    let dry_run = desk.values.switch(&DRY_RUN);
-    // Files of other ids can be removed only in a namespace that has them.
-    if rootless::is_needed() && engine::store(&home).exists() && rootless::probe().is_ok() {
-        return Err(Failure::from(engine::start_again()));
-    }
-    let clean = move || -> Result<Cleaned, Failure> {
-        let store = engine::store(&home);
-        if !dry_run {
-            slipway_native::network::clear().context("remove the rules of the sandboxes' network")?;
-            slipway_native::sweep_groups();
-        }
-        let reclaimed = match store.exists() {
-            true => {
-                Store::open(&store, &Options { limit: Some(limit) })?.reclaim(limit.saturating_sub(margin), dry_run)?
-            }
-            false => Default::default(),
-        };
-        Ok(Cleaned::new(&store, reclaimed, dry_run))
-    };
-    let cleaned = desk.world.interrupted.run_until_cancelled(Tasks::new().blocking(clean)).await;
-    print(&desk, &cleaned.ok_or_else(Failure::interrupted)??)
 }
 
 fn home_of(desk: &Desk) -> Result<PathBuf, Failure> {

@@ -181,8 +181,9 @@ fn host() -> Command {
         .subcommand(of(
             CommandName::HostCleanup,
             "cleanup",
-            "Remove what dead builds left and the layers that were not used for longest",
+            "Remove what killed builds left, and, where a volume is too full, what was not used for longest",
         ))
+        .subcommand(of(CommandName::HostPurge, "purge", "Delete all that Slipway keeps on this host"))
 }
 
 fn completion() -> Command {

@@ -1,6 +1,11 @@
 //! What the commands that read a project share: flags, printer, project, configuration, selection.
 
-use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::ArgMatches;
@@ -15,15 +20,22 @@ use crate::{
     failure::Failure,
     flags::{
         CommandName, Values,
+        command::PROJECT,
         log::{Level, LogFlags},
-        project::{ProjectFlags, SSH_KEY},
-        resolve, variables,
+        project::{HOME_DIR, ProjectFlags, SSH_KEY},
+        resolve,
+        service::DATA_DIR,
+        variables,
     },
     home,
     output::{Printer, printer::Surroundings, redact::Redactor, trace},
     project::{Project, Reading},
+    running::{self, Running, Word},
     ssh,
 };
+
+/// Who waits longer than this is told for what.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A command under way.
 pub(crate) struct Session {
@@ -174,6 +186,55 @@ impl Session {
         let done = self.world.interrupted.run_until_cancelled(tasks.blocking(work)).await;
         done.unwrap_or_else(|| Err(Failure::interrupted()))
     }
+}
+
+/// Says to those who clean this host that a command uses what is kept on it; `None` = it uses nothing. To be held until the
+/// command ends.
+///
+/// # Errors
+/// When the user gives up waiting for a purge.
+pub(crate) async fn running(desk: &Desk) -> Result<Option<Running>, Failure> {
+    let Ok(home) = home_of(desk) else { return Ok(None) };
+    // What only looks makes nothing.
+    let makes = desk.command.builds() || desk.command == CommandName::Worker;
+    let looks = PROJECT.contains(&desk.command) && home.join("service").is_dir();
+    if !makes && !looks {
+        return Ok(None);
+    }
+    let (command, directory) = (desk.command.words().to_owned(), desk.here.display().to_string());
+    let word = Word { process: std::process::id(), command, directory };
+    let begun = match running::begin(&home, &word, false) {
+        Ok(None) => {
+            let (at, tasks) = (home.clone(), Tasks::new());
+            let waiting = tasks.blocking(move || running::begin(&at, &word, true));
+            desk.world
+                .interrupted
+                .run_until_cancelled(told(desk, &home, waiting))
+                .await
+                .ok_or_else(Failure::interrupted)?
+        }
+        other => other,
+    };
+    // A home that cannot be written is complained of by whoever writes first, and cannot be cleaned either.
+    Ok(begun.unwrap_or_default())
+}
+
+/// Waits, and after a while says for what.
+async fn told<T>(desk: &Desk, home: &Path, waiting: impl Future<Output = T>) -> T {
+    let mut waiting = std::pin::pin!(waiting);
+    match tokio::time::timeout(SILENCE, &mut waiting).await {
+        Ok(done) => done,
+        Err(_) => {
+            desk.printer.info(&format!("Waiting for a purge of {}", home.display()));
+            waiting.await
+        }
+    }
+}
+
+/// Where a command keeps things.
+fn home_of(desk: &Desk) -> Result<PathBuf, Failure> {
+    let flag = if desk.command == CommandName::Worker { DATA_DIR } else { HOME_DIR };
+    home::directory(desk.values.text(&flag).as_deref(), &desk.world.environment)
 }
 
 /// A printer for what is said before flags are known.

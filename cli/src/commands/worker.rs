@@ -10,7 +10,7 @@ use slipway_telemetry::Tracer;
 use slipway_worker::{Agents, Capabilities, Mirrors, Mounts, Setup, Stop, Worker, health};
 use tokio::net::TcpListener;
 
-use super::session::Desk;
+use super::{host::auto, session::Desk};
 use crate::{
     buildah, capacity,
     choose::{self, Backend, EngineAddress, First, NoBackend, Tried, Wanted},
@@ -19,6 +19,7 @@ use crate::{
     flags::{
         backend::BackendFlags,
         cluster as cluster_flags,
+        host::{DISABLE_AUTO, Limits},
         project::TMP_DIR,
         service::{WorkerFlags, checked_name},
         storage::StorageFlags,
@@ -34,6 +35,8 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// Runs jobs until it is interrupted: the first interrupt lets what runs finish, a second one ends at once.
 pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
     let flags = WorkerFlags::from_values(&desk.values).map_err(Failure::usage)?;
+    let cleaned = (!desk.values.switch(&DISABLE_AUTO)).then(|| Limits::from_values(&desk.values)).transpose();
+    let cleaned = cleaned.map_err(Failure::usage)?;
     let world = &desk.world;
     let client = cluster_flags::client(&desk.values, &world.environment, &desk.here, &world.clock);
     let client = client.map_err(Failure::usage)?;
@@ -62,6 +65,10 @@ pub(crate) async fn run(desk: Desk) -> Result<(), Failure> {
             let mounts = engines::mounts(&options, Arc::clone(&world.clock))?;
             let setup = setup(&desk, &flags, (name, &data), (client, (&host, &options), capabilities), mounts, &tasks);
             let worker = Worker::new(Setup { tracer: tracer.clone(), ..setup }, tasks.clone());
+            if let Some(limits) = cleaned {
+                let (cleaned, clock, stop) = (data.clone(), Arc::clone(&world.clock), tasks.token());
+                tasks.spawn(async move { stop.run_until_cancelled(auto::of_worker(cleaned, limits, clock)).await });
+            }
             work(&desk, &flags, worker, health, &tasks).await;
             host.shut_down().await;
             tasks.shut_down().await;

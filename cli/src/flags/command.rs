@@ -91,6 +91,8 @@ pub(crate) enum CommandName {
     HostUsage,
     /// `host cleanup`
     HostCleanup,
+    /// `host purge`
+    HostPurge,
 }
 
 impl CommandName {
@@ -141,6 +143,7 @@ impl CommandName {
             Self::HostCheck => "host check",
             Self::HostUsage => "host df",
             Self::HostCleanup => "host cleanup",
+            Self::HostPurge => "host purge",
         }
     }
 
@@ -254,7 +257,8 @@ const OF_REGISTRIES: &[CommandName] =
 /// Commands that speak to registries.
 pub(crate) const REGISTRIES: &[CommandName] = &joined::<{ BUILD.len() + OF_REGISTRIES.len() }>(BUILD, OF_REGISTRIES);
 /// Commands about this host.
-pub(crate) const HOST: &[CommandName] = &[CommandName::HostCheck, CommandName::HostUsage, CommandName::HostCleanup];
+pub(crate) const HOST: &[CommandName] =
+    &[CommandName::HostCheck, CommandName::HostUsage, CommandName::HostCleanup, CommandName::HostPurge];
 /// Commands that keep things on this host, or look after them.
 pub(crate) const HOMES: &[CommandName] = &joined::<{ PROJECT.len() + HOST.len() + 1 }>(
     &joined::<{ PROJECT.len() + HOST.len() }>(PROJECT, HOST),
@@ -306,4 +310,5 @@ pub(crate) const EVERY: &[CommandName] = &[
     CommandName::HostCheck,
     CommandName::HostUsage,
     CommandName::HostCleanup,
+    CommandName::HostPurge,
 ];

@@ -1,32 +1,79 @@
 //! What is kept on this host, and how much of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     flag::{COMPOSE, CommandName, Flag, HOST, WORKING, Werf, joined},
     resolve::{FlagError, Values},
 };
 
-/// Commands that keep layers of the native backend, or look after them.
-const STORES: &[CommandName] =
-    &joined::<{ WORKING.len() + 2 }>(WORKING, &[CommandName::HostUsage, CommandName::HostCleanup]);
+/// Commands that keep things that are cleaned, and the one that does nothing else.
+const CLEANED: &[CommandName] = &joined::<{ WORKING.len() + 1 }>(WORKING, &[CommandName::HostCleanup]);
+/// The same, and the one that shows what is kept.
+const STORES: &[CommandName] = &joined::<{ CLEANED.len() + 1 }>(CLEANED, &[CommandName::HostUsage]);
+/// Commands that delete on this host.
+const DELETING: &[CommandName] = &[CommandName::HostCleanup, CommandName::HostPurge];
 
 pub(crate) const STORE_LIMIT: Flag = Flag::text(
     "allowed-backend-storage-volume-usage",
     "LIMIT",
-    "What the layers of the native backend may take: a share of their volume in percent, such as 70 or 70%, or an amount, \
-     such as 50GB",
+    "How full the volume of the native backend's layers and of Buildah's images may be, in percent, such as 70 or 70%, or what \
+     they may take, such as 50GB; more is cleaned",
 )
 .default("70")
 .on(STORES);
 pub(crate) const STORE_MARGIN: Flag =
     Flag::text("allowed-backend-storage-volume-usage-margin", "LIMIT", "How far below that a cleanup goes")
         .default("5")
-        .on(&[CommandName::HostCleanup]);
+        .on(CLEANED);
+pub(crate) const DOCKER_LIMIT: Flag = Flag::text(
+    "allowed-docker-storage-volume-usage",
+    "LIMIT",
+    "The same for the images of a Docker engine; as --allowed-backend-storage-volume-usage by default",
+)
+.on(CLEANED);
+pub(crate) const DOCKER_MARGIN: Flag =
+    Flag::text("allowed-docker-storage-volume-usage-margin", "LIMIT", "How far below that a cleanup goes").on(CLEANED);
+pub(crate) const CACHE_LIMIT: Flag = Flag::text(
+    "allowed-local-cache-volume-usage",
+    "LIMIT",
+    "The same for copies of git repositories and blobs of registries in the home directory",
+)
+.default("70")
+.on(CLEANED);
+pub(crate) const CACHE_MARGIN: Flag =
+    Flag::text("allowed-local-cache-volume-usage-margin", "LIMIT", "How far below that a cleanup goes")
+        .default("5")
+        .on(CLEANED);
+pub(crate) const BACKEND_PATH: Flag = Flag::text(
+    "backend-storage-path",
+    "DIR",
+    "Where the Docker engine keeps images, to see how full that volume is; as the engine says by default",
+)
+.on(CLEANED);
+pub(crate) const DOCKER_PATH: Flag =
+    Flag::text("docker-server-storage-path", "DIR", "The same, when that is not given").on(CLEANED);
+pub(crate) const DISABLE_AUTO: Flag = Flag::switch(
+    "disable-auto-host-cleanup",
+    "Do not look after a build whether volumes are too full, and clean this host in the background when they are",
+)
+.on(WORKING);
+pub(crate) const FORCE: Flag = Flag::switch(
+    "force",
+    "host cleanup: also remove images that containers use, with those containers; host purge: do it, for it asks nobody",
+)
+.on(DELETING);
 pub(crate) const DRY_RUN: Flag =
-    Flag::switch("dry-run", "Change nothing, and show what would be done").on(&joined::<{ COMPOSE.len() + 5 }>(
+    Flag::switch("dry-run", "Change nothing, and show what would be done").on(&joined::<{ COMPOSE.len() + 6 }>(
         COMPOSE,
-        &[CommandName::Export, CommandName::Run, CommandName::HostCleanup, CommandName::Cleanup, CommandName::Purge],
+        &[
+            CommandName::Export,
+            CommandName::Run,
+            CommandName::HostCleanup,
+            CommandName::HostPurge,
+            CommandName::Cleanup,
+            CommandName::Purge,
+        ],
     ));
 pub(crate) const HOST_OUTPUT: Flag = Flag::choice("output", &["text", "json"], "Form of what is printed")
     .short('o')
@@ -34,7 +81,63 @@ pub(crate) const HOST_OUTPUT: Flag = Flag::choice("output", &["text", "json"], "
     .werf(Werf::Absent)
     .on(HOST);
 
-pub(super) const FLAGS: &[Flag] = &[STORE_LIMIT, STORE_MARGIN, DRY_RUN, HOST_OUTPUT];
+pub(super) const FLAGS: &[Flag] = &[
+    STORE_LIMIT,
+    STORE_MARGIN,
+    DOCKER_LIMIT,
+    DOCKER_MARGIN,
+    CACHE_LIMIT,
+    CACHE_MARGIN,
+    BACKEND_PATH,
+    DOCKER_PATH,
+    DISABLE_AUTO,
+    FORCE,
+    DRY_RUN,
+    HOST_OUTPUT,
+];
+
+/// Where the Docker engine keeps images, when the user says so.
+pub(crate) fn storage_path(values: &Values) -> Option<PathBuf> {
+    values.text(&BACKEND_PATH).or_else(|| values.text(&DOCKER_PATH)).map(PathBuf::from)
+}
+
+/// How full volumes may be, and how far below that a cleanup goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Limits {
+    /// That of the native backend's layers and Buildah's images.
+    pub(crate) backend: (Limit, Limit),
+    /// That of a Docker engine.
+    pub(crate) docker: (Limit, Limit),
+    /// That of the home directory.
+    pub(crate) cache: (Limit, Limit),
+    /// The flags that say all this, to be given to another process.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Limits {
+    /// What the flags say.
+    ///
+    /// # Errors
+    /// When one of them says no amount.
+    pub(crate) fn from_values(values: &Values) -> Result<Self, FlagError> {
+        let backend = (Limit::from_values(values)?, Limit::margin(values)?);
+        let docker = (Limit::of(values, &DOCKER_LIMIT, backend.0)?, Limit::of(values, &DOCKER_MARGIN, backend.1)?);
+        let (seventy, five) = (Limit::Share(70), Limit::Share(5));
+        let cache = (Limit::of(values, &CACHE_LIMIT, seventy)?, Limit::of(values, &CACHE_MARGIN, five)?);
+        let given = [
+            STORE_LIMIT,
+            STORE_MARGIN,
+            DOCKER_LIMIT,
+            DOCKER_MARGIN,
+            CACHE_LIMIT,
+            CACHE_MARGIN,
+            BACKEND_PATH,
+            DOCKER_PATH,
+        ];
+        let given = given.iter().filter_map(|flag| Some(format!("--{}={}", flag.name, values.text(flag)?)));
+        Ok(Self { backend, docker, cache, arguments: given.collect() })
+    }
+}
 
 /// An amount of disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

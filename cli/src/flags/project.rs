@@ -9,6 +9,10 @@ use crate::{includes::Including, project::Reading};
 /// Commands that write temporary files.
 const HOST: &[CommandName] = &joined::<{ PROJECT.len() + 1 }>(PROJECT, &[CommandName::Worker]);
 
+/// Commands that read a project, or delete what was built for one.
+const NAMED: &[CommandName] =
+    &joined::<{ PROJECT.len() + 2 }>(PROJECT, &[CommandName::HostCleanup, CommandName::HostPurge]);
+
 pub(crate) const DIR: Flag = Flag::text("dir", "DIR", "Project directory; the current one by default").on(PROJECT);
 pub(crate) const GIT_WORK_TREE: Flag = Flag::text(
     "git-work-tree",
@@ -22,9 +26,13 @@ pub(crate) const CONFIG: Flag = Flag::text(
     "Configuration file, relative to the project directory; werf.yaml or werf.yml by default",
 )
 .on(PROJECT);
-pub(crate) const PROJECT_NAME: Flag =
-    Flag::text("project-name", "NAME", "Name of the project, instead of what the configuration says by project")
-        .on(PROJECT);
+pub(crate) const PROJECT_NAME: Flag = Flag::text(
+    "project-name",
+    "NAME",
+    "Name of the project, instead of what the configuration says by project; host: only what was built for it goes",
+)
+.short('N')
+.on(NAMED);
 pub(crate) const CONFIG_TEMPLATES_DIR: Flag = Flag::text(
     "config-templates-dir",
     "DIR",

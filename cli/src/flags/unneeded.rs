@@ -6,19 +6,10 @@ const fn unneeded(flag: Flag) -> Flag {
     flag.support(Support::Unneeded)
 }
 
-const VOLUME: &str = "Limit of the host's automatic cleanup; builds do not clean the host";
 const VENDOR: &str = "Kind of registry; only commands that delete from registries ask for it";
 const TOKEN: &str = "Credentials for the interface of a registry's vendor; only commands that delete ask for them";
 
 pub(super) const FLAGS: &[Flag] = &[
-    unneeded(Flag::switch("disable-auto-host-cleanup", "No automatic cleanup of the host; builds do none")),
-    unneeded(Flag::text("allowed-docker-storage-volume-usage", "LIMIT", VOLUME)),
-    unneeded(Flag::text("allowed-docker-storage-volume-usage-margin", "LIMIT", VOLUME)),
-    unneeded(Flag::text("allowed-backend-storage-volume-usage-margin", "LIMIT", VOLUME)),
-    unneeded(Flag::text("allowed-local-cache-volume-usage", "LIMIT", VOLUME)),
-    unneeded(Flag::text("allowed-local-cache-volume-usage-margin", "LIMIT", VOLUME)),
-    unneeded(Flag::text("docker-server-storage-path", "DIR", VOLUME)),
-    unneeded(Flag::text("backend-storage-path", "DIR", VOLUME)),
     unneeded(Flag::text("repo-container-registry", "VENDOR", VENDOR)),
     unneeded(Flag::text("repo-docker-hub-username", "NAME", TOKEN)),
     unneeded(Flag::text("repo-docker-hub-password", "SECRET", TOKEN).secret()),

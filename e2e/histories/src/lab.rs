@@ -294,6 +294,7 @@ async fn open_backend(
                 link: Arc::clone(&gateway) as Arc<dyn slipway_backend::ImageLink>,
                 spool: SpoolDir(project.home().join("spool")),
                 attempts: project.home().join("attempts"),
+                uses: project.home().join("used"),
                 toolbox: slipway_toolbox::Source::Own(Places::new(Vec::new())),
                 builder: BuilderChoice::Auto,
             };

@@ -19,6 +19,7 @@ mod faults;
 mod git_files;
 mod git_stages;
 mod giterminism;
+mod host_cleanup;
 mod imports;
 mod includes;
 mod interrupted;

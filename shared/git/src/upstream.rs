@@ -7,6 +7,7 @@
 mod address;
 mod call;
 mod checkout;
+mod kept;
 mod submodules;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{GitError, GitView as _, Repository, program::Git};
 pub use address::{Address, AddressError, Login};
 pub use call::Speech;
 pub use checkout::{CheckedOut, checkout};
+pub use kept::{Kept, kept, put_aside};
 
 const PURPOSE: &str = "keep a copy of another git repository";
 /// Where commits that were asked for by name are kept: `refs/slipway/commits/COMMIT`.
@@ -89,10 +91,13 @@ impl Upstream {
     /// [`GitError::Missing`] when the repository does not have it, [`GitError::Program`] when `git` is missing, is refused
     /// or takes too long, [`GitError::Unusable`] when the copy cannot be written.
     pub fn fetch(&self, wanted: &Wanted) -> Result<CommitId, GitError> {
-        if let Wanted::Commit(id) = wanted
-            && self.has(*id)
         {
-            return Ok(*id);
+            let _using = kept::using(&self.directory);
+            if let Wanted::Commit(id) = wanted
+                && self.has(*id)
+            {
+                return Ok(*id);
+            }
         }
         let lock = self.lock()?;
         self.prepare()?;

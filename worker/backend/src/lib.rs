@@ -5,7 +5,7 @@
 //!
 //! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
 //! are wrapped for the toolbox), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
-//! (shells for users), [`attempt`] and [`pulls`] (whose containers are whose, one pull at a time), [`conformance`] (what every backend must do).
+//! (shells for users), [`attempt`], [`pulls`] and [`uses`] (whose containers are whose, one pull at a time, when images were used), [`conformance`] (what every backend must do).
 
 pub mod attempt;
 pub mod conformance;
@@ -18,6 +18,7 @@ pub mod script;
 pub mod scrub;
 mod secrets;
 pub mod terminal;
+pub mod uses;
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 

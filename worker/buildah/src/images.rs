@@ -18,9 +18,9 @@ use crate::{
 /// Names without a host belong to this one.
 pub(crate) const LOCAL: &str = "localhost/";
 /// Repository of the names by which images are known again.
-const CACHE: &str = "localhost/slipway-cache";
+pub(crate) const CACHE: &str = "localhost/slipway-cache";
 /// What the program complains of when something stands on an image.
-const IN_USE: &str = "in use by";
+pub(crate) const IN_USE: &str = "in use by";
 
 /// An image in the program's list.
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@
 //!
 //! Reading order: this file, [`mode`] (how commands are kept from the host), `program` (how it is asked), `container` and
 //! `enclosure` (what is made and runs, and ends with its owner), `workspace` (a stage being built) with `run`, `noise`, `traces`, `shell` and
-//! `commit`; `document` and `images` (images, and their way from and to repositories), `files`, `sweep`, `storage`
+//! `commit`; `document` and `images` (images, and their way from and to repositories), `files`, `sweep`, `holdings` (all that is ours), `storage`
 //! (stages), `toolbox`, `limits`; `dockerfile` (Dockerfiles).
 
 mod commit;
@@ -17,6 +17,7 @@ mod document;
 mod enclosure;
 mod error;
 mod files;
+mod holdings;
 mod images;
 mod limits;
 mod memory;
@@ -47,6 +48,7 @@ use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
 pub use crate::{
+    holdings::HeldImage,
     program::{Room, find},
     storage::BuildahStageStorage,
 };

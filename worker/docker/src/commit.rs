@@ -12,7 +12,10 @@ use bollard::{
 };
 use serde_json::Value;
 use slipway_backend::{BackendError, LocalImage};
-use slipway_oci::config::{Healthcheck, RunConfig};
+use slipway_oci::{
+    BlobDigest,
+    config::{Healthcheck, RunConfig},
+};
 
 use crate::{
     container::Container,
@@ -43,7 +46,8 @@ pub(crate) async fn commit(
         _ if is_missing(&error) => BackendError::Engine(format!("{doing}: the container is gone: {error}")),
         _ => failed(doing, error),
     })?;
-    let id = committed.id.parse().map_err(|error| BackendError::Engine(format!("{doing}: {error}")))?;
+    let id: BlobDigest = committed.id.parse().map_err(|error| BackendError::Engine(format!("{doing}: {error}")))?;
+    container.engine().uses.note(&id);
     Ok(LocalImage { id })
 }
 

@@ -162,7 +162,11 @@ impl Builder<'_> {
 
     async fn found(&self, image: &str) -> Result<LocalImage, BackendError> {
         match self.engine.docker.inspect_image(image).await {
-            Ok(found) => images::local(&found),
+            Ok(found) => {
+                let found = images::local(&found)?;
+                self.engine.uses.note(&found.id);
+                Ok(found)
+            }
             Err(error) if is_missing(&error) => Err(BackendError::Gone(image.to_owned())),
             Err(error) => Err(failed("look at the image of a Dockerfile", error)),
         }

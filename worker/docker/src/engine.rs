@@ -6,7 +6,7 @@ use std::{
 };
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
-use slipway_backend::BackendError;
+use slipway_backend::{BackendError, uses::Uses};
 use slipway_oci::Platform;
 use slipway_process::Tasks;
 use tokio::{runtime::Handle, time::timeout};
@@ -34,6 +34,8 @@ pub(crate) struct Engine {
     pub(crate) platform: Platform,
     /// Lock files of running attempts.
     pub(crate) attempts: PathBuf,
+    /// When images were used.
+    pub(crate) uses: Uses,
     /// Where it listens.
     pub(crate) address: Address,
 }
@@ -59,7 +61,7 @@ impl Engine {
     pub(crate) async fn connect(
         host: Option<&str>,
         certificates: Option<&Path>,
-        attempts: PathBuf,
+        (attempts, uses): (PathBuf, PathBuf),
     ) -> Result<Self, BackendError> {
         let doing = format!("connect to the Docker engine at {}", host.unwrap_or(DEFAULT_HOST));
         let agree = async {
@@ -73,7 +75,8 @@ impl Engine {
         let platform =
             Platform { os: version.os.unwrap_or(own.os), arch: version.arch.unwrap_or(own.arch), variant: None };
         let address = Address::new(host, certificates);
-        Ok(Self { docker, cleanups: Tasks::new(), runtime: Handle::current(), platform, attempts, address })
+        let (cleanups, uses) = (Tasks::new(), Uses::new(uses));
+        Ok(Self { docker, cleanups, runtime: Handle::current(), platform, attempts, uses, address })
     }
 
     /// Starts work that goes on when its starter is dropped.

@@ -51,13 +51,17 @@ pub(crate) async fn pull(
     if image.repo.host.is_empty() {
         // In the local storage, images go by their ids.
         let found = inspect(engine, image.digest.as_str()).await?;
-        return local(&found.ok_or_else(|| BackendError::Gone(image.to_string()))?);
+        let found = local(&found.ok_or_else(|| BackendError::Gone(image.to_string()))?)?;
+        engine.uses.note(&found.id);
+        return Ok(found);
     }
     let pull = pulls.of(&image.digest);
     let _one = pull.lock().await;
     let cached = cache_tag(&image.digest);
     if let Some(found) = inspect(engine, &cached).await? {
-        return local(&found);
+        let found = local(&found)?;
+        engine.uses.note(&found.id);
+        return Ok(found);
     }
     let door = link.pull_door(image).await?;
     let reference = door.reference();
@@ -68,6 +72,7 @@ pub(crate) async fn pull(
     let untag = Untag { engine: engine.clone(), reference };
     let found = inspect(engine, &untag.reference).await?.ok_or_else(|| BackendError::Gone(image.to_string()))?;
     let pulled = local(&found)?;
+    engine.uses.note(&pulled.id);
     tag(engine, &pulled, CACHE, &cached[CACHE.len() + 1..]).await?;
     untag.now().await;
     Ok(pulled)
@@ -94,6 +99,7 @@ pub(crate) async fn push(
 ) -> Result<Pushed, BackendError> {
     // The door's tag may be the image's only one, and with its last tag an image goes.
     let kept = format!("id-{}", hex_of(&image.id));
+    engine.uses.note(&image.id);
     tag(engine, image, CACHE, &kept).await?;
     let door = link.push_door(to, attempt).await?;
     let reference = door.reference();

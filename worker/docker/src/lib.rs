@@ -2,7 +2,8 @@
 //!
 //! Reading order: this file, `engine` (the connection), `container` (what is made, and gone with its owner),
 //! `workspace` (a stage being built) with `place`, `run`, `shell` and `commit`, `toolbox` (what build containers run with),
-//! `images` (pull, push, names), `respec` (another config over the same layers), `files`, `dockerfile`, `sweep`, `storage` (stages in the engine itself).
+//! `images` (pull, push, names), `respec` (another config over the same layers), `files`, `dockerfile`, `sweep`, `holdings` (all that is ours in an engine),
+//! `storage` (stages in the engine itself).
 //!
 //! Nothing that is asked of the engine outlives its asker: containers, temporary names and running builds are given up
 //! when the future or value that owns them is dropped, in the background; [`DockerBackend::shut_down`] waits for that.
@@ -15,6 +16,7 @@ mod dockerfile;
 mod engine;
 mod error;
 mod files;
+mod holdings;
 mod images;
 mod place;
 mod respec;
@@ -44,7 +46,11 @@ use slipway_toolbox::Source;
 
 use crate::{dockerfile::Builder, engine::Engine, error::failed, workspace::DockerWorkspace};
 
-pub use crate::{engine::probe, storage::DockerStageStorage};
+pub use crate::{
+    engine::probe,
+    holdings::{Gone, HeldImage, Holdings, What},
+    storage::DockerStageStorage,
+};
 
 /// Repository of the empty images that workspaces without a base stand on; one tag per platform.
 const SCRATCH: &str = "slipway-scratch";
@@ -74,6 +80,8 @@ pub struct DockerOptions {
     pub spool: SpoolDir,
     /// Directory of the lock files of running attempts, the same for all processes of a home directory.
     pub attempts: PathBuf,
+    /// Directory of notes about when images were used, the same for all processes of a home directory.
+    pub uses: PathBuf,
     /// What build containers run with.
     pub toolbox: Source,
     /// What builds Dockerfiles.
@@ -96,8 +104,8 @@ impl DockerBackend {
     /// # Errors
     /// When the engine does not answer, or the address is malformed.
     pub async fn connect(options: DockerOptions) -> Result<Self, BackendError> {
-        let DockerOptions { host, certificates, link, spool, attempts, toolbox, builder } = options;
-        let engine = Engine::connect(host.as_deref(), certificates.as_deref(), attempts).await?;
+        let DockerOptions { host, certificates, link, spool, attempts, uses, toolbox, builder } = options;
+        let engine = Engine::connect(host.as_deref(), certificates.as_deref(), (attempts, uses)).await?;
         let toolbox = Arc::new(toolbox::Toolbox::new(engine.clone(), toolbox, spool.clone()));
         Ok(Self { engine, link, spool, toolbox, pulls: Pulls::default(), builder })
     }
@@ -206,7 +214,10 @@ impl ImageStore for DockerBackend {
 impl ImageBuilder for DockerBackend {
     async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError> {
         let (base, base_config) = match base {
-            Some(base) => (base.clone(), images::config(&self.engine, base).await?.config),
+            Some(base) => {
+                self.engine.uses.note(&base.id);
+                (base.clone(), images::config(&self.engine, base).await?.config)
+            }
             None => (self.scratch(&setup.platform).await?, RunConfig::default()),
         };
         Ok(Box::new(DockerWorkspace {

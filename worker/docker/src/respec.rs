@@ -50,7 +50,10 @@ pub(crate) async fn make(
     let loaded = engine.docker.import_image(options, bollard::body_full(archive.into()), None);
     loaded.try_for_each(|_| async { Ok(()) }).await.map_err(|error| failed(doing, error))?;
     match images::inspect(engine, image.id.as_str()).await? {
-        Some(_) => Ok(image),
+        Some(_) => {
+            engine.uses.note(&image.id);
+            Ok(image)
+        }
         None => Err(BackendError::Refused(format!(
             "{doing}: not supported yet by an engine that keeps images in containerd; switch its `containerd-snapshotter` off"
         ))),

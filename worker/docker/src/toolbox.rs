@@ -32,7 +32,7 @@ use crate::{
 /// Where the toolbox is mounted.
 const MOUNT: &str = "/.werf/stapel";
 /// Repository of the images that are made here.
-const OWN_REPOSITORY: &str = "slipway-toolbox";
+pub(crate) const OWN_REPOSITORY: &str = "slipway-toolbox";
 
 /// The toolbox of one engine.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The backend on a real engine, with a base made of the host's static busybox, and real registries of the tests' own.
 
+#[path = "docker/holdings.rs"]
+mod holdings;
 #[path = "docker/parts.rs"]
 mod parts;
 #[path = "docker/session.rs"]

@@ -8,10 +8,18 @@ use slipway_layers::store::{Inventory, Reclaimed, Tally, size_of};
 use super::Report;
 
 /// How many, and how much.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub(super) struct Amount {
-    number: u64,
-    bytes: u64,
+    pub(super) number: u64,
+    pub(super) bytes: u64,
+}
+
+impl Amount {
+    /// One more.
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.number += 1;
+        self.bytes += bytes;
+    }
 }
 
 impl From<Tally> for Amount {
@@ -113,6 +121,7 @@ pub(super) struct Cleaned {
     shared: Amount,
     leftovers: Amount,
     stages: u64,
+    layers_in_use: Amount,
 }
 
 impl Cleaned {
@@ -124,15 +133,24 @@ impl Cleaned {
             shared: reclaimed.shared.into(),
             leftovers: reclaimed.leftovers.into(),
             stages: reclaimed.stages,
+            layers_in_use: Amount::default(),
         }
     }
-}
 
-impl Report for Cleaned {
-    fn text(&self) -> String {
+    /// With the layers that stay, whatever they take.
+    pub(super) fn with_use(self, used: Tally) -> Self {
+        Self { layers_in_use: used.into(), ..self }
+    }
+
+    /// As text.
+    pub(super) fn text(&self) -> String {
         let done = if self.dry_run { "would be removed" } else { "removed" };
+        let used = match self.layers_in_use {
+            Amount { number: 0, .. } => String::new(),
+            Amount { number, bytes } => format!("; {number} layers ({}) stay, for builds use them", size(bytes)),
+        };
         format!(
-            "{done} from {}: {} layers ({}), {} directories that builds share ({}), {} that dead builds left ({}), {} stages that lack a layer\n",
+            "{done} from {}: {} layers ({}), {} directories that builds share ({}), {} that dead builds left ({}), {} stages that lack a layer{used}\n",
             self.store,
             self.layers.number,
             size(self.layers.bytes),
@@ -146,7 +164,7 @@ impl Report for Cleaned {
 }
 
 /// A number of bytes for people.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mut unit = "B";
     let (mut whole, mut tenths) = (bytes, 0);
     for larger in ["KiB", "MiB", "GiB", "TiB"] {

@@ -176,12 +176,9 @@ fn names_variables_and_letters_are_unique_in_a_command() {
 
 #[test]
 fn what_is_accepted_without_effect_is_noted() {
-    let variables = [("WERF_ALLOWED_LOCAL_CACHE_VOLUME_USAGE".to_owned(), "20".to_owned())];
+    let variables = [("WERF_DEV_BRANCH".to_owned(), "mine".to_owned())];
     let values = resolve_with(CommandName::Build, &[], &variables).expect("valid");
-    assert_eq!(
-        values.notes,
-        [
-            "WERF_ALLOWED_LOCAL_CACHE_VOLUME_USAGE has no effect: limit of the host's automatic cleanup; builds do not clean the host"
-        ]
-    );
+    let expected =
+        "WERF_DEV_BRANCH has no effect: branch for the snapshots of --dev; none is needed, nothing is written";
+    assert_eq!(values.notes, [expected]);
 }

@@ -72,6 +72,7 @@ impl Engine {
             link: Arc::new(Direct { doors: Arc::clone(&doors) }),
             spool: SpoolDir(home.path().join("spool")),
             attempts: home.path().join("attempts"),
+            uses: home.path().join("used"),
             toolbox,
             builder,
         };
