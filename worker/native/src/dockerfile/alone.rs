@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use slipway_backend::{BackendError, ByteStream, InstructionBuild, LocalImage, Logs};
-use slipway_dockerfile::{Origin, Variables, Written};
+use slipway_backend::{
+    BackendError, ByteStream, InstructionBuild, LocalImage, Logs,
+    dockerfile::{check_postponed, platform_of, wrong},
+};
+use slipway_dockerfile::Variables;
 
-use super::{Build, at, base, cursor::Cursor, finish, open, platforms, step, step::Place, wrong};
+use super::{Build, base, cursor::Cursor, finish, open, step, step::Place};
 use crate::Shared;
 
 /// Does the instruction; output goes to `logs`.
@@ -63,13 +66,8 @@ impl Alone<'_> {
         build.say(&step::head_text(build, &head)).await;
         let (mut cursor, postponed) = base::begin(build, *stage, &head).await?;
         let steps = build.program.triggers(*stage, &postponed).map_err(wrong)?;
-        let foreign = matches!(head.base, Origin::Image(_));
         for written in &steps {
-            // What follows is done by others, who do not see what an image from elsewhere has postponed.
-            if foreign && (written.declares() || written.sets_command()) {
-                let why = "not supported yet: ONBUILD with ARG or CMD in the base image of a staged Dockerfile";
-                return Err(at(written.line, &written.text, BackendError::Refused(why.to_owned())));
-            }
+            check_postponed(&head, written)?;
             step::one(build, &mut cursor, &Place { stage: *stage, written, title: written.text.clone() }).await?;
         }
         Ok(cursor)
@@ -86,8 +84,7 @@ impl Alone<'_> {
         };
         let mut cursor = self.on(*stage, base).await?;
         cursor.variables = self.variables(*stage, Some(index), &cursor).await?;
-        cursor.has_command = self.postponed(*stage)?.iter().any(Written::sets_command)
-            || build.program.steps(*stage)[..index].iter().any(Written::sets_command);
+        cursor.has_command = build.program.has_command(*stage, index).map_err(wrong)?;
         let place = Place { stage: *stage, written, title: written.text.clone() };
         if !written.makes_files() {
             build.say(&place.title).await;
@@ -107,9 +104,8 @@ impl Alone<'_> {
 
     async fn on(&self, stage: usize, image: &LocalImage) -> Result<Cursor, BackendError> {
         let (config, layers) = self.build.shared.image(image).await?;
-        let lowest = self.chain(stage)?.first().copied().unwrap_or(stage);
-        let head = self.build.program.head(lowest).map_err(wrong)?;
-        let platform = platforms::of(&head, &self.build.order.platform)?;
+        let head = self.build.program.lowest(stage).map_err(wrong)?;
+        let platform = platform_of(&head, &self.build.order.platform)?;
         Ok(base::on(self.build, config, (layers, platform)))
     }
 
@@ -120,36 +116,7 @@ impl Alone<'_> {
         let environment = cursor.config.config.env.as_deref().unwrap_or_default();
         let Some(beginning) = &self.beginning else { return Ok(program.variables(environment)) };
         let (config, _) = self.build.shared.image(beginning).await?;
-        let mut variables = program.variables(config.config.env.as_deref().unwrap_or_default());
-        for below in self.chain(stage)? {
-            let own = program.steps(below);
-            let own = &own[..index.filter(|_| below == stage).unwrap_or(own.len())];
-            let postponed = self.postponed(below)?;
-            for written in postponed.iter().chain(own).filter(|written| written.sets_variables()) {
-                program.expand(written, &mut variables).map_err(wrong)?;
-            }
-        }
-        Ok(variables)
-    }
-
-    /// The stages that a stage stands on, the lowest first, and itself.
-    fn chain(&self, stage: usize) -> Result<Vec<usize>, BackendError> {
-        let mut chain = vec![stage];
-        while let Some(top) = chain.last()
-            && let Origin::Stage(below) = self.build.program.head(*top).map_err(wrong)?.base
-        {
-            chain.push(below);
-        }
-        chain.reverse();
-        Ok(chain)
-    }
-
-    /// What the stage below another, of this Dockerfile, has postponed for it.
-    fn postponed(&self, stage: usize) -> Result<Vec<Written>, BackendError> {
-        let program = &self.build.program;
-        let Origin::Stage(below) = program.head(stage).map_err(wrong)?.base else { return Ok(Vec::new()) };
-        let texts: Vec<String> =
-            program.steps(below).iter().filter_map(|written| written.postpones().map(str::to_owned)).collect();
-        program.triggers(stage, &texts).map_err(wrong)
+        let begun = config.config.env.as_deref().unwrap_or_default();
+        program.replayed(stage, index, begun).map_err(wrong)
     }
 }
