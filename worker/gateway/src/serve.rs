@@ -6,6 +6,7 @@ use axum::{body::Body, response::Response};
 use http::{Method, Request, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use slipway_backend::STEADY_HOST;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -121,8 +122,9 @@ async fn dispatch(shared: &Shared, parts: &Parts, body: Body) -> Response {
     }
 }
 
-/// A page in a browser can send requests here under a name of its own; engines use the address they were given.
+/// A page in a browser can send requests here under a name of its own; engines use the address they were given, or
+/// a name that no page can have.
 fn is_own_host(shared: &Shared, parts: &Parts) -> bool {
     let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    host.is_some_and(|host| host.parse() == Ok(shared.address))
+    host.is_some_and(|host| host == STEADY_HOST || host.parse() == Ok(shared.address))
 }

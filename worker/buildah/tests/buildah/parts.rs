@@ -68,7 +68,8 @@ impl Buildah {
         let client = Client::new(Options { user_agent: "test".to_owned(), ..Options::default() });
         let client = client.map_err(|error| error.to_string())?;
         let tasks = Tasks::new();
-        let options = slipway_gateway::Options::default();
+        // Also a small layer is on its way up before it has come whole.
+        let options = slipway_gateway::Options { chunk_bytes: 4096, ..slipway_gateway::Options::default() };
         let gateway = Gateway::start(client.clone(), tasks, home.join("blobs"), options).await;
         let gateway = Arc::new(gateway.map_err(|error| error.to_string())?);
         let options = BuildahOptions {
@@ -90,6 +91,11 @@ impl Buildah {
         };
         let backend = BuildahBackend::open(options).await.map_err(|error| error.to_string())?;
         Ok((backend, gateway))
+    }
+
+    /// Another process on the same storage, whose gateway is elsewhere.
+    pub(crate) async fn again(&self) -> (BuildahBackend, Arc<Gateway>) {
+        Self::at(self.home.path().to_owned(), "").await.expect("another process")
     }
 
     /// The program's own list of its containers.
