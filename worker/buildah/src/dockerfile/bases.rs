@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use slipway_backend::{BackendError, DockerfileBuild, attempt::attempt_of};
+use slipway_backend::{BackendError, DockerfileBuild, LocalImage, attempt::attempt_of};
 
 use crate::{
     Shared,
@@ -27,16 +27,31 @@ pub(super) struct Bases {
 impl Bases {
     /// Pulls what a build stands on, and names it. The names go with the room of the build.
     pub(super) async fn name(shared: &Shared, build: &DockerfileBuild) -> Result<Self, BackendError> {
-        let mut bases = Self { attempt: build.attempt.clone(), named: Vec::new() };
+        let mut bases = Self::none(&build.attempt);
         for (name, at) in &build.bases {
             // What is found nowhere else is local, under the name that the Dockerfile has.
             let Some(at) = at else { continue };
             let image = pull(&shared.program, &shared.pulls, shared.link.as_ref(), at).await?;
-            let own = own_name(&bases.attempt, bases.named.len());
-            bases.named.push(name.clone());
-            tag(&shared.program, &image, &own).await?;
+            bases.add(&shared.program, name, &image).await?;
         }
         Ok(bases)
+    }
+
+    /// No names yet.
+    pub(super) fn none(attempt: &str) -> Self {
+        Self { attempt: attempt.to_owned(), named: Vec::new() }
+    }
+
+    /// Gives an image a name, and answers it.
+    pub(super) async fn add(
+        &mut self,
+        program: &Program,
+        called: &str,
+        image: &LocalImage,
+    ) -> Result<String, BackendError> {
+        let own = own_name(&self.attempt, self.named.len());
+        self.named.push(called.to_owned());
+        tag(program, image, &own).await.map(|()| own)
     }
 
     /// What the program is told of them.
