@@ -94,11 +94,11 @@ pub(crate) struct Wanted {
 /// Which backend is tried first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum First {
-    /// A Docker engine: what is built is among its images.
+    /// This host.
     #[default]
-    Docker,
-    /// This host: what is built goes to a repository.
     Native,
+    /// A Docker engine, which is to run what is built.
+    Docker,
 }
 
 impl Wanted {
@@ -232,12 +232,12 @@ pub(crate) fn choose(asked: &Asked, address: &EngineAddress, tried: &Tried) -> R
             Err(problem) => Err(NoBackend::Absent(format!("this host cannot build by buildah: {problem}"))),
         },
         Asked::Any(first) => match (first, docker(), native()) {
-            (First::Native, _, Ok(())) => choice(Backend::Native, "chosen automatically: stages go to a repository"),
+            (First::Native, _, Ok(())) => choice(Backend::Native, "chosen automatically"),
             (First::Native, Ok(()), Err(_)) => choice(
                 Backend::Docker,
                 "chosen automatically: the engine answers, and this host cannot build by itself",
             ),
-            (First::Docker, Ok(()), _) => choice(Backend::Docker, "chosen automatically: the engine answers"),
+            (First::Docker, Ok(()), _) => choice(Backend::Docker, "chosen automatically: the engine is to run it"),
             (First::Docker, Err(_), Ok(())) => {
                 choice(Backend::Native, "chosen automatically: no Docker engine answers")
             }
@@ -347,7 +347,7 @@ mod tests {
     fn the_flag_wins_over_the_variable_over_the_probe() {
         let no_engine = "no container engine answers: tried the Docker engine at unix:///var/run/docker.sock";
         for (backend, mode, docker, native, expected) in [
-            ("", "", true, true, "docker: chosen automatically: the engine answers"),
+            ("", "", true, true, "docker: chosen automatically: the engine is to run it"),
             ("", "", false, true, "native: chosen automatically: no Docker engine answers"),
             ("", "", false, false, no_engine),
             ("docker", "", true, true, "docker: chosen by --backend"),
@@ -386,9 +386,9 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_to_a_repository_is_built_here_first() {
+    fn what_no_engine_is_to_run_is_built_here_first() {
         for (docker, native, expected) in [
-            (None, Some(Ok(())), "native: chosen automatically: stages go to a repository"),
+            (None, Some(Ok(())), "native: chosen automatically"),
             (
                 Some(Ok(())),
                 Some(Err("no root".to_owned())),
@@ -410,10 +410,10 @@ mod tests {
 
     #[test]
     fn a_build_begins_with_where_it_runs_and_why() {
-        let choice = Choice { backend: Backend::Docker, why: "chosen automatically: the engine answers".to_owned() };
+        let choice = Choice { backend: Backend::Docker, why: "chosen by --backend".to_owned() };
         assert_eq!(
             announcement(&choice, &address(), "/home/x", "shop", None),
-            "Backend docker at unix:///var/run/docker.sock (chosen automatically: the engine answers); stages are kept in \
+            "Backend docker at unix:///var/run/docker.sock (chosen by --backend); stages are kept in \
              the local storage, images shop:* of that engine (no --repo)"
         );
         let choice = Choice { backend: Backend::Native, why: "chosen by --backend".to_owned() };

@@ -5,11 +5,15 @@ pub(crate) mod disk;
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use slipway_config::{DockerfileImage, ImageKind, StapelImage};
+use slipway_config::{DockerfileImage, Image, ImageKind, StapelImage};
 use slipway_digest::CommitId;
 use slipway_git::{Dirty, DirtyKind, GitError, GitView as _, Repository};
+use slipway_oci::Platform;
 use slipway_paths::{ContextFilter, PathFilter, Scope, TreePath};
-use slipway_stages::Graph;
+use slipway_stages::{
+    Graph,
+    graph::{UNKNOWN, foreseen_arguments},
+};
 
 use crate::{failure::Failure, project::Project};
 
@@ -20,6 +24,8 @@ pub(crate) const HINT: &str = "Only committed files are built, so that the same 
 Commit the files, or add --dev to build the work tree as it is while you work.";
 /// Most files that a message names.
 const NAMED: usize = 100;
+/// The whole context, as a source.
+const EVERYTHING: &str = ".";
 
 /// A file of the commit, compared with the work tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,19 +68,24 @@ fn covers(dirty: &Dirty, path: &TreePath) -> bool {
 ///
 /// # Errors
 /// Names every such file.
-pub(crate) fn check(project: &Project, graph: &Graph, contexts: &Contexts) -> Result<(), Failure> {
+pub(crate) fn check(
+    project: &Project,
+    graph: &Graph,
+    contexts: &Contexts,
+    otherwise: &Platform,
+) -> Result<(), Failure> {
     if project.dirty.is_empty() {
         return Ok(());
     }
     let mut used: BTreeSet<Dirty> = BTreeSet::new();
     for (image, platform) in graph.targets().iter().enumerate().map(|(n, target)| (graph.image(n), &target.platform)) {
-        let platform = platform.as_ref().map(ToString::to_string).unwrap_or_default();
+        let platform = platform.as_ref().unwrap_or(otherwise).to_string();
         let doing = || format!("check that the files of image {} are committed", image.name());
         let found = match &image.kind {
             ImageKind::Stapel(stapel) => Ok(mappings(project, stapel)),
             ImageKind::Dockerfile(dockerfile) => {
                 let commit = contexts.commit(image.name()).unwrap_or(project.commit);
-                context(project, dockerfile, &platform, commit).map(|mut used| {
+                context(project, (image, dockerfile), &platform, commit).map(|mut used| {
                     used.retain(|dirty| !contexts.takes(image.name(), &dirty.path));
                     used
                 })
@@ -103,12 +114,12 @@ fn mappings(project: &Project, stapel: &StapelImage) -> Vec<Dirty> {
 /// context.
 fn context(
     project: &Project,
-    image: &DockerfileImage,
+    (image, dockerfile): (&Image, &DockerfileImage),
     platform: &str,
     commit: CommitId,
 ) -> Result<Vec<Dirty>, GitError> {
-    let file = project.prefix.join(image.dockerfile.as_bytes());
-    let base = project.prefix.join(image.context.as_bytes());
+    let file = project.prefix.join(dockerfile.dockerfile.as_bytes());
+    let base = project.prefix.join(dockerfile.context.as_bytes());
     let beside = beside(&file);
     let read = |path: &TreePath| project.repository.read(commit, path);
     let own_rules = read(&beside)?;
@@ -128,13 +139,17 @@ fn context(
     let ignore = rules.map(|bytes| slipway_dockerfile::ignore_patterns(&String::from_utf8_lossy(&bytes)));
     let Some(bytes) = read(&file)? else { return Ok(used) };
     let text = String::from_utf8_lossy(&bytes);
-    let inputs = slipway_dockerfile::inputs(&file.to_string(), &text, image.target.as_deref(), &image.args, platform);
+    let args = foreseen_arguments(image, dockerfile);
+    let inputs = slipway_dockerfile::inputs(&file.to_string(), &text, dockerfile.target.as_deref(), &args, platform);
     // What is wrong with the Dockerfile itself is for the build to say.
     let Ok(inputs) = inputs else { return Ok(used) };
-    let sources: Vec<String> = inputs.lines.into_iter().filter_map(|line| line.sources).flatten().collect();
+    let mut sources: Vec<String> = inputs.lines.into_iter().filter_map(|line| line.sources).flatten().collect();
+    // What a dependency names may be anything.
+    sources.iter_mut().filter(|source| source.contains(UNKNOWN)).for_each(|source| *source = EVERYTHING.to_owned());
     if !sources.is_empty() {
         let filter = ContextFilter { base, ignore: ignore.unwrap_or_default(), sources: Some(sources) };
-        used.extend(inside(&project.dirty, &Scope::Context(filter)));
+        let scope = project.repository.followed(commit, &Scope::Context(filter))?;
+        used.extend(inside(&project.dirty, &scope));
     }
     Ok(used)
 }

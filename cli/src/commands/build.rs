@@ -21,7 +21,7 @@ use crate::{
     cluster::{self, ClusterRequest},
     custom_tags, embedded, emulation,
     failure::{Exit, Failure},
-    flags::{building::ADD_CUSTOM_TAG, introspect::FOLLOW},
+    flags::{CommandName, building::ADD_CUSTOM_TAG, introspect::FOLLOW},
     follow, giterminism, history,
     host::HostOptions,
     introspect::Introspector,
@@ -35,6 +35,10 @@ use crate::{
 use backend::{agent, backend};
 use flags::Flags;
 use request::{Asked, Own, Parts, cluster_request, request, show_mode, show_plan};
+
+/// What to do with images that no engine and no registry knows.
+const KEPT_HERE: &str = "The images are kept on this host: `slipway export IMAGE --tag NAME:TAG --to docker` gives one to a Docker engine, \
+and --repo builds into a registry";
 
 /// A finished build.
 pub(super) struct Built {
@@ -155,6 +159,9 @@ async fn build_within(
     let outcome = built.map_err(|error| failed(&session.printer, error, &files))?;
     let took = session.world.clock.monotonic().saturating_sub(start);
     tell(session, &flags, (&outcome, took), &commit)?;
+    if session.command == CommandName::Build && host.as_ref().is_some_and(|host| host.backend == Backend::Native) {
+        session.printer.info(KEPT_HERE);
+    }
     Ok(Some(Built { outcome, host }))
 }
 
@@ -236,7 +243,7 @@ async fn checked(
         upstreams::take(&mut project, &mut images, &home, &environment)?;
         let contexts = giterminism::Contexts::take(&mut project, &images, &home)?;
         let graph = graph.renewed(images.clone());
-        giterminism::check(&project, &graph, &contexts)?;
+        giterminism::check(&project, &graph, &contexts, &otherwise)?;
         archives::check(&project, &images)?;
         let contexts = contexts.into_commits();
         let gather = |project: &mut Project| upstreams::for_cluster(project, &images, &contexts, &home);

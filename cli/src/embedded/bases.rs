@@ -21,6 +21,8 @@ pub(super) struct FoundBases {
     pub(super) client: Client,
     pub(super) images: Arc<dyn ImageStore>,
     pub(super) archives: Archives,
+    /// Whether the images are those of a Docker engine.
+    pub(super) engine: bool,
 }
 
 #[async_trait]
@@ -41,14 +43,16 @@ impl Bases for FoundBases {
             return if is_local {
                 found(None)
             } else {
-                Err(missing(text, platform, "the local engine does not have it"))
+                Err(self.missing(text, platform, &format!("{} does not have it", self.here())))
             };
         }
         if !is_local {
             return match self.client.resolve(&reference, platform).await {
                 Ok(Some(at)) => found(Some(at)),
-                Ok(None) => Err(missing(text, platform, "neither its registry nor the local engine has it")),
-                Err(error) => Err(missing(text, platform, &error.to_string())),
+                Ok(None) => {
+                    Err(self.missing(text, platform, &format!("neither its registry nor {} has it", self.here())))
+                }
+                Err(error) => Err(self.missing(text, platform, &error.to_string())),
             };
         }
         match self.resolve_soon(&reference, platform).await {
@@ -67,6 +71,21 @@ impl FoundBases {
         local.map(|image| image.is_some()).map_err(|error| format!("look for {reference} in the local engine: {error}"))
     }
 
+    /// What has images on this host.
+    fn here(&self) -> &'static str {
+        if self.engine { "the local engine" } else { "this host" }
+    }
+
+    fn missing(&self, reference: &str, platform: &Platform, why: &str) -> String {
+        let advice = match self.engine {
+            true => "check the name, or log in with `docker login`",
+            false => {
+                "check the name, log in with `docker login`, or build with --backend docker when only a Docker engine has it"
+            }
+        };
+        format!("unable to fetch base image {reference} for {platform}: {why}; {advice}")
+    }
+
     async fn resolve_soon(&self, reference: &Reference, platform: &Platform) -> Result<ImageAt, String> {
         match tokio::time::timeout(PATIENCE, self.client.resolve(reference, platform)).await {
             Ok(Ok(Some(at))) => Ok(at),
@@ -75,10 +94,4 @@ impl FoundBases {
             Err(_) => Err(format!("its registry did not answer within {} s", PATIENCE.as_secs())),
         }
     }
-}
-
-fn missing(reference: &str, platform: &Platform, why: &str) -> String {
-    format!(
-        "unable to fetch base image {reference} for {platform}: {why}; check the name, or log in with `docker login`"
-    )
 }

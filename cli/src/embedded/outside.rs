@@ -15,7 +15,7 @@ use slipway_storage::{
 };
 
 use super::{BuildRequest, agreed::Agreed, archives::Archives, bases::FoundBases};
-use crate::host::Host;
+use crate::{choose::Backend, host::Host};
 
 /// What the engine asks and commits to.
 pub(super) fn outside(
@@ -58,6 +58,7 @@ pub(super) fn outside(
     let custom_tags = custom_tags(request, &client);
     let client = client.pulling();
     let archives = Archives::new(request.directory.clone(), tasks.clone());
+    let is_engine = request.host.backend == Backend::Docker;
     Outside {
         git: Arc::clone(git),
         primary,
@@ -65,7 +66,7 @@ pub(super) fn outside(
         images,
         beside,
         custom_tags,
-        bases: Arc::new(FoundBases { client, images: host.engine.images(), archives }),
+        bases: Arc::new(FoundBases { client, images: host.engine.images(), archives, engine: is_engine }),
         records,
         history: history(request),
         publisher: Arc::new(publisher),

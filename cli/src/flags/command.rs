@@ -149,6 +149,11 @@ impl CommandName {
         EVERY.iter().copied().find(|command| command.words() == words)
     }
 
+    /// Whether it has an engine run what it builds.
+    pub(crate) fn runs_images(self) -> bool {
+        self == Self::Run || COMPOSE.contains(&self)
+    }
+
     /// Whether it builds images, or looks for them as a build does.
     pub(crate) fn builds(self) -> bool {
         BUILDERS.contains(&self)

@@ -4,6 +4,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use slipway_e2e::{Part, Project, Registry, Run, engine, require, takes_engine_images};
 
+use crate::giterminism::refused;
+
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 /// Every type of import on a Stapel image and on a Dockerfile image that stands on the dependency.
@@ -40,7 +42,9 @@ fn dependencies_hand_over_every_kind_of_name() -> Result<()> {
     }
     let (registry, project) = (Registry::start()?, Project::new("handed")?);
     project.config(&HANDED.replace("VERSION", "1"))?;
-    project.write("Dockerfile", STANDS_ON_DEP)?;
+    project.write("Dockerfile", format!("{STANDS_ON_DEP}COPY linked/name.txt /name\n"))?;
+    project.write("files/name.txt", "first")?;
+    project.link("linked", "files")?;
     project.commit("first")?;
     let repo = registry.repo("handed");
     let built = project.build(&["--repo", &repo])?;
@@ -65,6 +69,14 @@ fn dependencies_hand_over_every_kind_of_name() -> Result<()> {
     stages.sort();
     assert_eq!(stages, ["dep/setup", "file/dockerfile", "user/dependenciesBeforeSetup", "user/setup"]);
     assert_eq!(engine::sh(&second.image("file"), "cat /dep")?, "2\n");
+
+    // A file is used though it is known only later what the Dockerfile stands on, and though a link leads to it.
+    project.write("files/name.txt", "third")?;
+    refused(&project.slipway(&["build", "--repo", &repo])?, " - files/name.txt\n");
+    project.commit("third")?;
+    let third = project.build(&["--repo", &repo])?;
+    assert_eq!(third.run.built(), ["file/dockerfile"]);
+    assert_eq!(engine::sh(&third.image("file"), "cat /name")?, "third");
     Ok(())
 }
 

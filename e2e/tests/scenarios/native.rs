@@ -199,9 +199,17 @@ fn without_an_engine_stages_are_kept_on_the_host() -> Result<()> {
         base(&registry)?
     ))?;
     project.commit("first")?;
-    // Chosen by itself, when no engine answers.
-    let first = project.build_with(&[], &[NO_ENGINE[0], ("SLIPWAY_BACKEND", "")])?;
-    assert!(first.run.stderr.contains("Backend native at "), "{}", first.run.stderr);
+    // It goes first where it can build, but for what an engine is to run.
+    let automatic = [("SLIPWAY_BACKEND", "")];
+    let first = project.build_with(&[], &automatic)?;
+    assert!(first.run.stderr.contains(" (chosen automatically; "), "{}", first.run.stderr);
+    assert!(
+        first.run.stderr.contains("Backend native at ") && first.run.stderr.contains("--to docker"),
+        "{}",
+        first.run.stderr
+    );
+    let run = project.slipway_with(&["run", "app", "--dry-run", "--require-built-images"], &automatic)?;
+    assert!(run.stderr.contains(" (chosen automatically: the engine is to run it)"), "{}", run.stderr);
     assert_eq!(first.run.built().len(), 3, "{}", first.run.stderr);
     let second = project.build_with(&["--backend", "native"], &NO_ENGINE)?;
     assert!(second.run.built().is_empty() && second.run.reused().len() == 3, "{}", second.run.stderr);

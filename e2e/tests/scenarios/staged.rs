@@ -177,12 +177,29 @@ fn postponed(project: &Project, base: &str, repo: &str) -> Result<()> {
     let built = without_engine(project, &["--repo", repo])?;
     assert_eq!(built.run.built(), ["below/dockerfile", "app/FROM", "app/ENV2", "app/RUN3"], "{}", built.run.stderr);
     assert_eq!(engine::sh(&built.image("app"), "cat /by /said")?, "of the context\nbelow-x above\n");
-    // What those behind it would have to know is refused.
-    project.write("Below", format!("{below}ONBUILD CMD x\n"))?;
-    project.commit("a command")?;
-    let refused = project.slipway(&["build", "--repo", repo, "--backend", backend()])?;
-    assert_eq!(refused.code, 1, "{}", refused.stderr);
-    assert!(refused.stderr.contains("not supported yet: ONBUILD with ARG or CMD"), "{}", refused.stderr);
+    // Arguments and a command of it count for those behind it, as in a build of the whole.
+    project
+        .write("Below", format!("{below}ONBUILD ARG GIVEN=default\nONBUILD ENV A=postponed\nONBUILD CMD [\"x\"]\n"))?;
+    project.write(
+        "Dockerfile",
+        "ARG BELOW\nFROM $BELOW AS one\nENTRYPOINT [\"e\"]\nRUN echo $GIVEN $A > /said\nFROM one\nENV GIVEN=$GIVEN-$A\n\
+         WORKDIR /$GIVEN\nRUN echo $GIVEN > /again\n",
+    )?;
+    let mut seen = Vec::new();
+    for (staged, repo) in [("true", repo), ("false", &format!("{repo}-whole"))] {
+        project.config(&format!(
+            "image: below\nfinal: false\ndockerfile: Below\n---\nimage: app\ndockerfile: Dockerfile\nstaged: {staged}\n\
+             args: {{GIVEN: given}}\n\
+             dependencies: [{{image: below, imports: [{{type: ImageName, targetBuildArg: BELOW}}]}}]\n"
+        ))?;
+        project.commit("an argument and a command")?;
+        let image = without_engine(project, &["--repo", repo])?.image("app");
+        let files = engine::sh(&image, "cat /said /again")?;
+        let config = engine::config(&image)?;
+        seen.push((files, ["Cmd", "Entrypoint", "Env", "WorkingDir"].map(|field| config[field].clone())));
+    }
+    assert_eq!(seen[0].0, "given postponed\ngiven-postponed\n");
+    assert_eq!(seen[0], seen[1]);
     Ok(())
 }
 
@@ -213,5 +230,27 @@ fn fixture_50_a_staged_dockerfile_is_built_for_every_platform() -> Result<()> {
         let part = &built.report["Images"][format!("apple/stage/linux-{architecture}")]["TargetPlatform"];
         assert_eq!(*part, format!("linux/{architecture}"));
     }
+    let arm = built.report["ImagesByPlatform"]["apple"]["linux/arm64"]["DockerImageName"].as_str().expect("a name");
+    of_another_platform(&registry, &project, arm)
+}
+
+/// A part that stands on an image which is of another platform only, as in a build of the whole.
+fn of_another_platform(registry: &Registry, project: &Project, arm: &str) -> Result<()> {
+    project.write(
+        "Dockerfile",
+        format!("FROM --platform=linux/arm64 {arm} AS foreign\nENV B=c\nCOPY src/amd64 /own\nFROM scratch\nCOPY --from=foreign / /\n"),
+    )?;
+    let mut seen = Vec::new();
+    for staged in [true, false] {
+        project.config(&format!("image: apple\ndockerfile: Dockerfile\nstaged: {staged}\n"))?;
+        project.commit("foreign")?;
+        let repo = format!("foreign-{staged}");
+        let built = without_engine(project, &["--repo", &registry.repo(&repo)])?;
+        let tag = built.report["Images"]["apple"]["DockerTag"].as_str().expect("a tag").to_owned();
+        let config = registry.config(&repo, &tag)?;
+        seen.push(["architecture", "rootfs"].map(|field| config[field].clone()));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0][0], "amd64");
     Ok(())
 }

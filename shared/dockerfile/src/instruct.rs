@@ -3,10 +3,11 @@
 use crate::{
     Fault,
     graph::Origin,
+    keyword::Keyword,
     lines,
     mount::Mount,
     normal,
-    parse::{Body, Instruction, Keyword},
+    parse::{Body, Instruction},
     scope::Value,
     shown,
     walk::{Open, Walk},
@@ -151,6 +152,7 @@ impl Walk<'_> {
             };
             text.push_str(&format!(" --{}={shown}", flag.name));
         }
+        let has_parents = instruction.flags.iter().any(|flag| flag.name == "parents");
         let mut sources = Vec::new();
         for (number, item) in list.iter().enumerate() {
             let is_source = number + 1 < list.len();
@@ -162,7 +164,8 @@ impl Walk<'_> {
             let word = normal::word(&self.lexer, item, &open.scope).map_err(fault)?;
             text.push_str(&format!(" {}", word.text));
             if is_source {
-                sources.extend(context_source(word.value, instruction.keyword));
+                let source = context_source(word.value, instruction.keyword);
+                sources.extend(source.map(|source| if has_parents { before_double_star(&source) } else { source }));
             }
         }
         text.push_str(&normal::heredocs(&instruction.heredocs));
@@ -215,6 +218,15 @@ impl Walk<'_> {
         }
         Ok((fields.join(","), (binds && from_context).then_some(source)))
     }
+}
+
+/// The directory below which a source of `--parents` selects something: there `**` stands for any number of directories.
+fn before_double_star(source: &str) -> String {
+    let mut segments: Vec<&str> = source.split('/').collect();
+    let Some(first) = segments.iter().position(|segment| segment.contains("**")) else { return source.to_owned() };
+    segments.truncate(first);
+    segments.push(EVERYTHING);
+    segments.join("/")
 }
 
 /// The context files that one source selects; none when it lies elsewhere.

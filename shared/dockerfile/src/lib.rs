@@ -4,7 +4,7 @@
 //! from the same parse. The rules are those of BuildKit's Dockerfile frontend.
 //!
 //! Reading order: [`inputs`] is the door. Below it: `lines` (physical lines to logical ones, here-documents),
-//! `words` (splitting one line), `parse` (instructions), `graph` (stages and how they are named), `scope` and
+//! `words` (splitting one line), `keyword` and `parse` (instructions), `graph` (stages and how they are named), `scope` and
 //! `expand` (variables; `pattern` for `${x#p}`), `walk` (everything that a target needs), `instruct` (one instruction), `normal` (hashed
 //! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s; [`outline`] and `replay` are for one that takes one
 //! instruction at a time. `target` tells whose programs commands are. `ignore` reads a `.dockerignore`.
@@ -15,6 +15,7 @@ mod expand;
 mod graph;
 mod ignore;
 mod instruct;
+mod keyword;
 mod lines;
 mod mount;
 mod normal;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use graph::Origin;
 pub use ignore::ignore_patterns;
+pub use keyword::Keyword;
 pub use outline::{Argument, INSTRUCTIONS_LIMIT, Outline, OutlinedInstruction, OutlinedLine, OutlinedStage, outline};
 pub use program::{Given, Head, Program, Variables};
 pub use step::{

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Fault, parse::Keyword, shown, words};
+use crate::{Fault, keyword::Keyword, shown, words};
 
 /// What escapes in the name of a here-document, whatever the file's escape character is.
 const HEREDOC_ESCAPE: char = '\\';
@@ -204,6 +204,12 @@ pub(crate) fn opened(word: &str) -> Option<Opener> {
     }
     let name = words::unquoted(rest, HEREDOC_ESCAPE)?;
     (!name.is_empty()).then_some(Opener { name, tabs })
+}
+
+/// Whether a command is a single here-document, and nothing else stands on its line.
+pub(crate) fn is_document(command: &str) -> bool {
+    let after = command.split_once("<<").map_or("", |(_, after)| after.trim_start_matches('-'));
+    opened(command).is_some() && words::quoted_words(after, HEREDOC_ESCAPE).len() == 1
 }
 
 /// Reads up to the line that ends the document; `None` when there is none.

@@ -5,8 +5,9 @@
 
 use crate::{
     expand::Lexer,
+    keyword::Keyword,
     lines::Heredoc,
-    parse::{Instruction, Keyword},
+    parse::Instruction,
     scope::{Scope, Value},
     words,
 };

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::{
     DockerfileError, Fault, Line,
     graph::{Dockerfile, Origin},
-    parse::{self, Instruction, Keyword},
+    keyword::Keyword,
+    parse::{self, Instruction},
     step::Written,
     walk,
 };
@@ -44,8 +45,8 @@ pub struct OutlinedStage {
 pub struct OutlinedInstruction {
     /// Its number in its stage, from 1; `ARG` counts.
     pub number: usize,
-    /// Its name in capitals.
-    pub keyword: &'static str,
+    /// What it is.
+    pub keyword: Keyword,
     /// The line on which it begins.
     pub line: u32,
     /// What it says and reads.
@@ -138,5 +139,5 @@ pub(crate) fn stage(
 }
 
 fn outlined(index: usize, instruction: &Instruction, text: OutlinedLine) -> OutlinedInstruction {
-    OutlinedInstruction { number: index + 1, keyword: instruction.keyword.name(), line: instruction.line, text }
+    OutlinedInstruction { number: index + 1, keyword: instruction.keyword, line: instruction.line, text }
 }

@@ -3,66 +3,11 @@
 use crate::{
     Fault, STAGES_LIMIT, TEXT_LIMIT,
     graph::{Dockerfile, Stage},
+    keyword::Keyword,
     lines::{self, Heredoc, LogicalLine},
     shown,
     words::{self, Flag, Json},
 };
-
-/// What an instruction is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Keyword {
-    Add,
-    Arg,
-    Cmd,
-    Copy,
-    Entrypoint,
-    Env,
-    Expose,
-    From,
-    Healthcheck,
-    Label,
-    Maintainer,
-    Onbuild,
-    Run,
-    Shell,
-    Stopsignal,
-    User,
-    Volume,
-    Workdir,
-}
-
-const KEYWORDS: [(&str, Keyword); 18] = [
-    ("ADD", Keyword::Add),
-    ("ARG", Keyword::Arg),
-    ("CMD", Keyword::Cmd),
-    ("COPY", Keyword::Copy),
-    ("ENTRYPOINT", Keyword::Entrypoint),
-    ("ENV", Keyword::Env),
-    ("EXPOSE", Keyword::Expose),
-    ("FROM", Keyword::From),
-    ("HEALTHCHECK", Keyword::Healthcheck),
-    ("LABEL", Keyword::Label),
-    ("MAINTAINER", Keyword::Maintainer),
-    ("ONBUILD", Keyword::Onbuild),
-    ("RUN", Keyword::Run),
-    ("SHELL", Keyword::Shell),
-    ("STOPSIGNAL", Keyword::Stopsignal),
-    ("USER", Keyword::User),
-    ("VOLUME", Keyword::Volume),
-    ("WORKDIR", Keyword::Workdir),
-];
-
-impl Keyword {
-    /// The keyword that `word` spells in any case.
-    pub(crate) fn read(word: &str) -> Option<Self> {
-        KEYWORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, keyword)| *keyword)
-    }
-
-    /// Its name in capitals.
-    pub(crate) fn name(self) -> &'static str {
-        KEYWORDS.iter().find(|(_, keyword)| *keyword == self).map_or("", |(name, _)| name)
-    }
-}
 
 /// One instruction.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -287,5 +232,5 @@ fn healthcheck(rest: &str) -> Result<Body, String> {
 }
 
 fn known() -> String {
-    KEYWORDS.map(|(name, _)| name).join(", ")
+    Keyword::ALL.map(Keyword::name).join(", ")
 }

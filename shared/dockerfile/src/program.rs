@@ -82,6 +82,14 @@ impl Variables {
         };
         self.declared.iter().map(|name| (name.as_str(), value(name))).collect()
     }
+
+    /// Declares an argument; without a value, an earlier one stays.
+    pub fn declare(&mut self, name: &str, value: Option<&str>) {
+        self.scope.declare(name, value.map_or(Value::Unset, |value| Value::Set(value.to_owned())));
+        if !self.declared.iter().any(|known| known == name) {
+            self.declared.push(name.to_owned());
+        }
+    }
 }
 
 impl Program {
@@ -232,11 +240,7 @@ impl Program {
             }
             Step::Arg(pairs) => {
                 for (name, value) in pairs {
-                    let value = value.clone().map_or(Value::Unset, Value::Set);
-                    variables.scope.declare(name, value);
-                    if !variables.declared.contains(name) {
-                        variables.declared.push(name.clone());
-                    }
+                    variables.declare(name, value.as_deref());
                 }
             }
             _ => {}

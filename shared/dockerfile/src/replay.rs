@@ -21,14 +21,26 @@ impl Program {
         Ok(postponed.iter().chain(&self.steps(stage)[..index]).any(Written::sets_command))
     }
 
-    /// The variables in force before the instruction `index` of the stage at a position, or at its end (`None`). `begun` is the
-    /// environment of the image that the `FROM` of the lowest stage has made: arguments had their values when they were
-    /// declared, so everything that sets a variable is done once more from there.
+    /// Whether the stage at a position stands on no other.
+    ///
+    /// # Errors
+    /// As [`Program::head`].
+    pub fn is_lowest(&self, stage: usize) -> Result<bool, DockerfileError> {
+        self.chain(stage).map(|chain| chain.len() == 1)
+    }
+
+    /// The variables in force before the instruction `index` of the stage at a position, or at its end (`None`); `variables` =
+    /// those behind the `FROM` of the lowest stage. Arguments had their values when they were declared, so everything that sets
+    /// a variable is done once more from there.
     ///
     /// # Errors
     /// As [`Program::expand`].
-    pub fn replayed(&self, stage: usize, index: Option<usize>, begun: &[String]) -> Result<Variables, DockerfileError> {
-        let mut variables = self.variables(begun);
+    pub fn replayed(
+        &self,
+        stage: usize,
+        index: Option<usize>,
+        mut variables: Variables,
+    ) -> Result<Variables, DockerfileError> {
         for below in self.chain(stage)? {
             let own = self.steps(below);
             let own = &own[..index.filter(|_| below == stage).unwrap_or(own.len())];

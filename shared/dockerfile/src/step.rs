@@ -15,9 +15,10 @@ pub use mounts::{Mount, MountKind, Sharing};
 pub use run::{Network, Process, Run};
 
 use crate::{
+    keyword::Keyword,
     lines::Heredoc,
     normal,
-    parse::{Body, Instruction, Keyword},
+    parse::{Body, Instruction},
     words::{self, Json},
 };
 use flags::Flags;

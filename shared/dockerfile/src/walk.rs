@@ -6,8 +6,9 @@ use crate::{
     EXPANSION_LIMIT, Fault, Inputs, Line,
     expand::Lexer,
     graph::{Dockerfile, Origin, Stage},
+    keyword::Keyword,
     outline::{self, Argument, Outline, OutlinedLine},
-    parse::{Body, Instruction, Keyword},
+    parse::{Body, Instruction},
     scope::{Scope, Value},
     shown, words,
 };
@@ -256,9 +257,7 @@ impl<'a> Walk<'a> {
         }
         match base {
             // Whoever builds it looks for it: no other image of its name will do.
-            Origin::Image(name) if is_foreign && self.outline.is_none() => {
-                text.push_str(&format!(" {}", words::quote(name)))
-            }
+            Origin::Image(name) if is_foreign => text.push_str(&format!(" {}", words::quote(name))),
             base => text.push_str(&format!(" {}", self.named(base))),
         }
         let below = match base {

@@ -3,7 +3,7 @@
 //! All calls block: run them on a blocking pool.
 //!
 //! Reading order: this page (what can be asked), [`repository`] (opening and resolving), `node` (one entry of a tree,
-//! submodules included), `tree`, `changes`, `archive`, `read` and `history` (one answer each), [`worktree`] (what is not
+//! submodules included), `tree`, `changes`, `archive`, `read` and `history` (one answer each), `sources` (where a Dockerfile's sources lead), [`worktree`] (what is not
 //! committed), [`dev`] (a commit made of what is not committed), [`overlay`] (a commit with single files from disk) and
 //! [`included`] (one with files of other repositories); `store`
 //! holds the objects of such commits; [`submodules`] (repositories inside of repositories), [`transfer`] (commits on their way to other repositories), [`upstream`] (copies of
@@ -25,6 +25,7 @@ mod program;
 mod read;
 mod references;
 pub mod repository;
+mod sources;
 mod store;
 pub mod submodules;
 pub mod transfer;
@@ -189,7 +190,8 @@ pub trait GitView: Send + Sync {
     fn commit(&self, id: CommitId) -> Result<CommitInfo, GitError>;
     /// The content of a file, symbolic links followed inside the commit; `None` = no such file.
     fn read(&self, at: CommitId, path: &TreePath) -> Result<Option<Vec<u8>>, GitError>;
-    /// What `scope` holds at a commit. Submodules are descended into when their commit is at hand.
+    /// What `scope` holds at a commit. Submodules are descended into when their commit is at hand. Sources of a context are followed
+    /// over symbolic links.
     fn tree(&self, at: CommitId, scope: &Scope) -> Result<TreeSummary, GitError>;
     /// What changed inside `scope`, sorted by path. Costs the difference, not the tree.
     fn changes(&self, from: CommitId, to: CommitId, scope: &Scope) -> Result<Vec<Change>, GitError>;

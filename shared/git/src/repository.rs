@@ -1,6 +1,7 @@
 //! One git repository, opened.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::Write,
     os::unix::ffi::OsStrExt as _,
@@ -14,7 +15,7 @@ use slipway_paths::{Scope, TreePath};
 
 use crate::{
     ArchiveOptions, Change, CommitInfo, GitError, GitView, Trail, TreeSummary, archive, changes, history, node::Source,
-    read, submodules, tree,
+    read, sources, submodules, tree,
 };
 
 /// Bytes of decoded objects that one call keeps: neighbouring trees are stored as differences of each other.
@@ -119,6 +120,14 @@ impl Repository {
     /// [`GitError::Missing`] for an unknown commit, others when the repository cannot be read.
     pub fn trail(&self, at: CommitId, path: &TreePath) -> Result<Option<Trail>, GitError> {
         read::trail(&self.source(at)?, path)
+    }
+
+    /// `scope` with the symbolic links that sources of a context lead over, and what those lead to, as further sources.
+    ///
+    /// # Errors
+    /// As [`GitView::tree`].
+    pub fn followed(&self, at: CommitId, scope: &Scope) -> Result<Scope, GitError> {
+        sources::followed(&self.source(at)?, scope).map(Cow::into_owned)
     }
 
     /// The paths of all files of `scope`, relative to its base, sorted.

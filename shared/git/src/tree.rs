@@ -8,6 +8,7 @@ use slipway_paths::{Matcher, Scope, TreePath};
 use crate::{
     FileMode, GitError, PathKind, TreeFile, TreeSummary,
     node::{Node, NodeKind, Source},
+    sources,
 };
 
 /// Which files a walk takes.
@@ -96,11 +97,12 @@ pub(crate) fn summary(source: &Rc<Source>, scope: &Scope) -> Result<TreeSummary,
     Ok(TreeSummary { base: base.as_ref().map(kind), files: files.len() as u64, checksum })
 }
 
-/// All selected files.
+/// All selected files; sources of a context are followed over links.
 pub(crate) fn files(source: &Rc<Source>, scope: &Scope) -> Result<Vec<TreeFile>, GitError> {
     let mut files = Vec::new();
     if let Some(base) = Node::find(source, scope.base())? {
-        walk(&base, &Selection::new(scope, None)?, &mut |path, met| {
+        let scope = sources::followed(source, scope)?;
+        walk(&base, &Selection::new(&scope, None)?, &mut |path, met| {
             if let Met::File(mode, node) = met {
                 files.push(TreeFile { path: path.clone(), mode, blob: node.blob() });
             }

@@ -2,7 +2,7 @@
 
 mod parts;
 
-pub use parts::PartsError;
+pub use parts::{PartsError, UNKNOWN, foreseen_arguments};
 
 use std::{
     collections::{BTreeSet, HashMap},

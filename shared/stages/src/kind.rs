@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+pub use slipway_dockerfile::Keyword;
+
 /// One step of a conveyor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum StageKind {
@@ -38,78 +40,6 @@ pub enum StageKind {
     Instruction(u16, Keyword),
     /// `imageSpec`.
     ImageSpec,
-}
-
-/// What an instruction of a staged Dockerfile is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub enum Keyword {
-    /// `ADD`
-    Add,
-    /// `CMD`
-    Cmd,
-    /// `COPY`
-    Copy,
-    /// `ENTRYPOINT`
-    Entrypoint,
-    /// `ENV`
-    Env,
-    /// `EXPOSE`
-    Expose,
-    /// `FROM`, and what the base has postponed by `ONBUILD`
-    From,
-    /// `HEALTHCHECK`
-    Healthcheck,
-    /// `LABEL`
-    Label,
-    /// `MAINTAINER`
-    Maintainer,
-    /// `ONBUILD`
-    Onbuild,
-    /// `RUN`
-    Run,
-    /// `SHELL`
-    Shell,
-    /// `STOPSIGNAL`
-    Stopsignal,
-    /// `USER`
-    User,
-    /// `VOLUME`
-    Volume,
-    /// `WORKDIR`
-    Workdir,
-}
-
-/// Every instruction with its name.
-const KEYWORDS: [(Keyword, &str); 17] = [
-    (Keyword::Add, "ADD"),
-    (Keyword::Cmd, "CMD"),
-    (Keyword::Copy, "COPY"),
-    (Keyword::Entrypoint, "ENTRYPOINT"),
-    (Keyword::Env, "ENV"),
-    (Keyword::Expose, "EXPOSE"),
-    (Keyword::From, "FROM"),
-    (Keyword::Healthcheck, "HEALTHCHECK"),
-    (Keyword::Label, "LABEL"),
-    (Keyword::Maintainer, "MAINTAINER"),
-    (Keyword::Onbuild, "ONBUILD"),
-    (Keyword::Run, "RUN"),
-    (Keyword::Shell, "SHELL"),
-    (Keyword::Stopsignal, "STOPSIGNAL"),
-    (Keyword::User, "USER"),
-    (Keyword::Volume, "VOLUME"),
-    (Keyword::Workdir, "WORKDIR"),
-];
-
-impl Keyword {
-    /// The instruction that a name in capitals is of.
-    pub fn of(name: &str) -> Option<Self> {
-        KEYWORDS.iter().find(|(_, known)| *known == name).map(|(keyword, _)| *keyword)
-    }
-
-    /// Its name in capitals.
-    pub fn name(self) -> &'static str {
-        KEYWORDS[self as usize].1
-    }
 }
 
 /// Every kind with its name, but for instructions.
@@ -185,6 +115,8 @@ fn instruction(text: &str) -> Option<StageKind> {
     let keyword = Keyword::of(name)?;
     let number = &text[name.len()..];
     match keyword {
+        // It makes no stage.
+        Keyword::Arg => None,
         Keyword::From => number.is_empty().then_some(StageKind::Instruction(0, keyword)),
         _ => {
             let number = number.parse().ok().filter(|parsed: &u16| *parsed > 0 && parsed.to_string() == number)?;
@@ -205,8 +137,8 @@ mod tests {
             assert_eq!(kind.name(), name);
             assert_eq!(name.parse(), Ok(kind));
         }
-        for (keyword, name) in KEYWORDS {
-            assert_eq!((keyword.name(), Keyword::of(name)), (name, Some(keyword)));
+        for keyword in Keyword::ALL {
+            assert_eq!(Keyword::of(keyword.name()), Some(keyword));
         }
     }
 

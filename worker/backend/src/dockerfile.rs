@@ -1,17 +1,20 @@
 //! What instructions of a Dockerfile make of an image's config: the same with every builder that does them one by one.
 //!
-//! Reading order: this file ([`Draft`]), `config` (instructions that change nothing else), [`history`].
+//! Reading order: this file ([`Draft`]), `config` (instructions that change nothing else), [`history`], `postponed` (what an
+//! instruction alone must know of those before it).
 
 mod config;
 pub mod history;
+mod postponed;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use slipway_dockerfile::{DockerfileError, Head, Origin, Variables, Written};
+use slipway_dockerfile::{DockerfileError, Head, Variables};
 use slipway_oci::{ImageConfig, Platform, RunConfig};
 
 use crate::BackendError;
+pub use postponed::{Postponed, has_command, variables_before};
 
 /// Where programs are looked for when an image does not say.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -152,18 +155,6 @@ pub fn platform_of(head: &Head, own: &Platform) -> Result<Platform, BackendError
     let Some(text) = &head.platform else { return Ok(own.clone()) };
     let asked: Platform = text.parse().map_err(|error| BackendError::Refused(format!("--platform={text}: {error}")))?;
     Ok(if (&asked.os, &asked.arch) == (&own.os, &own.arch) { own.clone() } else { asked })
-}
-
-/// Refuses what an image from elsewhere has postponed when those who do the instructions behind it would have to see it.
-///
-/// # Errors
-/// When it is `ARG` or `CMD`.
-pub fn check_postponed(head: &Head, written: &Written) -> Result<(), BackendError> {
-    if !matches!(head.base, Origin::Image(_)) || !(written.declares() || written.sets_command()) {
-        return Ok(());
-    }
-    let why = "not supported yet: ONBUILD with ARG or CMD in the base image of a staged Dockerfile";
-    Err(at(written.line, &written.text, BackendError::Refused(why.to_owned())))
 }
 
 /// What is wrong with a text is the user's to mend.

@@ -58,7 +58,9 @@ pub(super) async fn backend(
         NoBackend::Absent(_) => Failure::from(error),
     };
     let staged = graph.images().iter().find_map(Image::part);
-    let first = if flags.repo.is_some() || staged.is_some() { First::Native } else { First::Docker };
+    // What stays on this host and is run by an engine must be among its images.
+    let is_run = flags.repo.is_none() && session.command.runs_images();
+    let first = if is_run && staged.is_none() { First::Docker } else { First::Native };
     let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment, first);
     let asked = wanted.asked().map_err(refused)?;
     let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked);

@@ -1,10 +1,7 @@
 //! `COPY` and `ADD`.
 
 use super::{Expand, flags::Flags};
-use crate::{
-    lines,
-    parse::{Instruction, Keyword},
-};
+use crate::{keyword::Keyword, lines, parse::Instruction};
 
 /// Files that go into an image.
 #[derive(Clone, PartialEq, Eq, Debug)]

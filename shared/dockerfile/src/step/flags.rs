@@ -1,10 +1,6 @@
 //! The flags of one instruction, taken one by one.
 
-use crate::{
-    parse::{Instruction, Keyword},
-    shown,
-    words::Flag,
-};
+use crate::{keyword::Keyword, parse::Instruction, shown, words::Flag};
 
 /// What is left of the flags.
 pub(crate) struct Flags {

@@ -85,7 +85,7 @@ impl Run {
         };
         match self.heredocs.as_slice() {
             [] => by_shell(line.clone()),
-            [only] if lines::opened(line).is_some() => {
+            [only] if lines::is_document(line) => {
                 if !only.content.starts_with("#!") {
                     return by_shell(only.content.clone());
                 }

@@ -45,6 +45,16 @@ const CASES: &[(&str, &[&str])] = &[
         "FROM a\nCOPY --chown=1:2 ./x y* /dst/\nADD z /",
         &["base a", "FROM a", "COPY --chown=1:2 ./x y* /dst/ <- [\"./x\", \"y*\"]", "ADD z / <- [\"z\"]"],
     ),
+    // `**` is one only with --parents
+    (
+        "FROM a\nCOPY --parents src/**/*.go **/x l/./y /\nCOPY src/**/*.go /",
+        &[
+            "base a",
+            "FROM a",
+            "COPY --parents=\"\" src/**/*.go **/x l/./y / <- [\"src/.\", \".\", \"l/./y\"]",
+            "COPY src/**/*.go / <- [\"src/**/*.go\"]",
+        ],
+    ),
     ("FROM a\nCOPY [\"a b\", \"c\"]", &["base a", "FROM a", "COPY \"a b\" c <- [\"a b\"]"]),
     (
         "FROM a\nADD https://host.example/f git@host.example:r.git x /d/\nADD http://host.example/g /",

@@ -80,6 +80,8 @@ fn what_is_run_may_be_a_document() {
     assert_eq!(arguments("RUN <<E\nx $BASE\n\ty\nE"), ["sh", "-c", "x $BASE\n\ty\n"]);
     assert_eq!(arguments("RUN <<-E\n\tx\n\tE"), ["sh", "-c", "x\n"]);
     assert_eq!(arguments("RUN cat <<E > f\nx\nE"), ["sh", "-c", "cat <<E > f\nx\nE"]);
+    assert_eq!(arguments("RUN <<E cat > f\nx\nE"), ["sh", "-c", "<<E cat > f\nx\nE"]);
+    assert_eq!(arguments("RUN << 'E'\nx\nE"), ["sh", "-c", "x\n"]);
     let script = process("RUN <<E\n#!/bin/p\nx\nE");
     assert_eq!(script.arguments, ["/dev/pipes/E"]);
     assert_eq!(script.script, Some(("/dev/pipes/E".to_owned(), "#!/bin/p\nx\n".to_owned())));

@@ -24,32 +24,61 @@ pub struct CheckedOut {
 }
 
 /// Checks out what `wanted` names (a branch, a tag, a commit; the default branch when `None`) into the empty directory
-/// `to`, with its `.git`. Blocks. Filters of the user's configuration are not run; submodules are refused.
+/// `to`, with its `.git`. Blocks. Filters of the user's configuration are not run; submodules are refused. `admit` is asked for the bytes
+/// of what was fetched, and for those of the files before they are written.
 ///
 /// # Errors
-/// [`GitError::Missing`] when the repository does not have it, [`GitError::Program`] when `git` is
+/// What `admit` says, [`GitError::Missing`] when the repository does not have it, [`GitError::Program`] when `git` is
 /// missing or is refused, [`GitError::Unusable`] when it has submodules, or `to` cannot be written.
-pub fn checkout(address: &Address, wanted: Option<&str>, to: &Path, speech: &Speech) -> Result<CheckedOut, GitError> {
+pub fn checkout(
+    address: &Address,
+    wanted: Option<&str>,
+    to: &Path,
+    speech: &Speech,
+    admit: &mut dyn FnMut(u64) -> Result<(), GitError>,
+) -> Result<CheckedOut, GitError> {
     let directory = to.join(".git");
     let unusable = |error: std::io::Error| GitError::Unusable(format!("{PURPOSE}: write {}: {error}", to.display()));
     fs::create_dir(&directory).map_err(unusable)?;
     Git::bare(&directory, PURPOSE).args(["init", "--quiet", "--bare", "--template=", "."]).run(b"")?;
     fetch(&directory, address, wanted, speech)?;
+    admit(size_of(&directory.join("objects")).map_err(unusable)?)?;
+    let listed = Git::bare(&directory, PURPOSE).args(["ls-tree", "-r", "-l", "-z", KEPT]).run(b"")?;
+    let has_submodules = || GitError::Unusable(format!("{address} has submodules: they are not supported yet here"));
+    admit(size_of_files(&listed).ok_or_else(has_submodules)?)?;
     Git::bare(&directory, PURPOSE).args(["config", "core.bare", "false"]).run(b"")?;
-    let git = || {
-        // Nothing but the files: no filters that speak to servers.
-        let git = Git::new(&directory, to, PURPOSE);
-        git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null")
-    };
-    git().args(["checkout", "--quiet", "--force", "--detach", KEPT]).run(b"")?;
-    let listed = git().args(["ls-files", "--stage"]).run(b"")?;
-    if listed.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"160000 ")) {
-        let why = format!("{address} has submodules: they are not supported yet here");
-        return Err(GitError::Unusable(why));
-    }
+    // Nothing but the files: no filters that speak to servers.
+    let git = Git::new(&directory, to, PURPOSE).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    git.args(["checkout", "--quiet", "--force", "--detach", KEPT]).run(b"")?;
     let repository = Repository::open(&directory)?;
     let id = repository.resolve(&format!("{KEPT}^{{commit}}"))?;
     Ok(CheckedOut { id, time: repository.commit(id)?.time })
+}
+
+/// The bytes of all files of a directory and those below it.
+fn size_of(directory: &Path) -> std::io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let data = entry.metadata()?;
+        size += if data.is_dir() { size_of(&entry.path())? } else { data.len() };
+    }
+    Ok(size)
+}
+
+/// The bytes of all files of a listing by `ls-tree -l -z`; `None` = a submodule is among them.
+fn size_of_files(listed: &[u8]) -> Option<u64> {
+    let mut size: u64 = 0;
+    for line in listed.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+        let before = line.split(|byte| *byte == b'\t').next().unwrap_or_default();
+        let before = String::from_utf8_lossy(before);
+        let mut words = before.split_whitespace();
+        if words.next() == Some("160000") {
+            return None;
+        }
+        size = size.saturating_add(words.nth(2).and_then(|word| word.parse().ok()).unwrap_or_default());
+    }
+    Some(size)
 }
 
 /// Fetches into [`KEPT`] what is wanted: a branch goes before a tag.

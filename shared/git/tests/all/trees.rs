@@ -83,6 +83,67 @@ fn a_scope_is_what_its_base_and_globs_say() {
 }
 
 #[test]
+fn sources_of_a_context_are_followed_over_links() {
+    let Some(project) = project() else { return };
+    let head = project
+        .write("app/data/a.txt", "a")
+        .write("app/data/sub/b.txt", "b")
+        .write("app/other.md", "o")
+        .write("app/we[i]rd", "w")
+        .write("app/l/plain.txt", "p")
+        .link("app/data/inner", "../other.md")
+        .link("app/link", "data")
+        .link("app/again", "link")
+        .link("app/absolute", "/data/sub")
+        .link("app/out", "../../app/other.md")
+        .link("app/round", "round")
+        .link("app/nowhere", "gone")
+        .link("app/l/file.txt", "../data/a.txt")
+        .link("app/l/weird", "../we[i]rd")
+        .commit();
+    let repository = project.open();
+    let scope = |sources: &[&str], ignore: &[&str]| {
+        let own = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        Scope::Context(ContextFilter { base: path("app"), ignore: own(ignore), sources: Some(own(sources)) })
+    };
+    let list = |sources: &[&str], ignore: &[&str]| {
+        let files = repository.list(head, &scope(sources, ignore)).expect("a list");
+        files.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    for (source, expected) in [
+        ("data/sub", "data/sub/b.txt"),
+        // A link in a directory that is copied is copied as one.
+        ("data", "data/a.txt data/inner data/sub/b.txt"),
+        ("link", "data/a.txt data/inner data/sub/b.txt link"),
+        ("again", "again data/a.txt data/inner data/sub/b.txt link"),
+        ("link/sub/b.txt", "data/sub/b.txt link"),
+        ("again/*.txt", "again data/a.txt link"),
+        ("link/inn*", "data/inner link other.md"),
+        ("absolute", "absolute data/sub/b.txt"),
+        // No link leads out of the context.
+        ("out", "out"),
+        ("round", "round"),
+        ("nowhere/x", "nowhere"),
+        ("l/*.txt", "data/a.txt l/file.txt l/plain.txt"),
+        ("*/weird", "l/weird we[i]rd"),
+        ("../link/a.txt", "data/a.txt link"),
+        ("none*", ""),
+    ] {
+        assert_eq!(list(&[source], &[]), expected, "{source}");
+    }
+    assert!(repository.list(head, &scope(&["["], &[])).is_err());
+    assert_eq!(list(&["link"], &["data/sub"]), "data/a.txt data/inner link");
+    let checksum = |at| repository.tree(at, &scope(&["again/a.txt"], &[])).expect("a tree").checksum;
+    let changed = project.write("app/data/a.txt", "changed").commit();
+    let elsewhere = project.write("app/data/sub/b.txt", "changed").commit();
+    assert_ne!(checksum(head), checksum(changed));
+    assert_eq!(checksum(changed), checksum(elsewhere));
+    // What is not there may come to be.
+    let followed = repository.followed(head, &scope(&["nowhere/x"], &[])).expect("a scope");
+    assert!(followed.keeps(&path("gone/x")) && !followed.keeps(&path("gone/y")));
+}
+
+#[test]
 fn changes_are_of_files_modes_and_types() {
     let Some(project) = project() else { return };
     let from = project

@@ -132,7 +132,8 @@ fn a_commit_is_checked_out_alone() {
     let checked = |url: &str, wanted: Option<&str>, to: &str, speech: &Speech| {
         let to = home.path().join(to);
         fs::create_dir(&to).expect("a directory");
-        slipway_git::checkout(&Address::new(url, true).expect("an address"), wanted, &to, speech).map(|out| out.id)
+        let address = Address::new(url, true).expect("an address");
+        slipway_git::checkout(&address, wanted, &to, speech, &mut |_| Ok(())).map(|out| out.id)
     };
     assert_eq!(checked(&url, None, "default", &Speech::default()).expect("files"), second);
     assert_eq!(checked(&named, Some("main"), "branch", &pinned).expect("files"), second);
@@ -144,6 +145,18 @@ fn a_commit_is_checked_out_alone() {
         let error = checked(&url, Some(wanted), wanted.trim_start_matches('-'), &pinned).expect_err(wanted);
         assert!(error.to_string().contains("is not in the git repository"), "{wanted}: {error}");
     }
+    // Room is asked for before files are written.
+    let (to, address) = (home.path().join("full"), Address::new(&url, true).expect("an address"));
+    fs::create_dir(&to).expect("a directory");
+    let mut asked = Vec::new();
+    let mut admit = |bytes| {
+        asked.push(bytes);
+        if asked.len() < 2 { Ok(()) } else { Err(GitError::Unusable("full".to_owned())) }
+    };
+    let refused = slipway_git::checkout(&address, None, &to, &Speech::default(), &mut admit);
+    assert_eq!(refused.expect_err("no room").to_string(), "full");
+    assert!(asked[0] > 0 && asked[1] == "first#!/bin/shsecond".len() as u64, "{asked:?}");
+    assert_eq!(fs::read_dir(&to).expect("a directory").count(), 1, "only its .git");
 }
 
 #[test]

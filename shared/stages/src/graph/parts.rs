@@ -11,8 +11,15 @@ use slipway_oci::Platform;
 
 use super::{Graph, Target};
 
-/// Before what a dependency hands over is known, something stands for it that names no stage.
-const UNKNOWN: &str = "dependency.invalid/of/this/build";
+/// Before what a dependency hands over is known, this stands for it: it names no stage and no file.
+pub const UNKNOWN: &str = "dependency.invalid/of/this/build";
+
+/// The build arguments of a Dockerfile before its dependencies are built: [`UNKNOWN`] stands for what they hand over.
+pub fn foreseen_arguments(image: &Image, dockerfile: &DockerfileImage) -> BTreeMap<String, String> {
+    let handed = image.dependencies.iter().flat_map(|dependency| &dependency.imports);
+    let handed = handed.map(|import| (import.target.clone(), UNKNOWN.to_owned()));
+    dockerfile.args.clone().into_iter().chain(handed).collect()
+}
 
 /// Why a staged Dockerfile cannot be taken apart.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -118,9 +125,7 @@ impl Split {
         platforms: impl Iterator<Item = &'p Option<Platform>>,
         otherwise: &Platform,
     ) -> Result<Self, String> {
-        let mut args = dockerfile.args.clone();
-        let handed = image.dependencies.iter().flat_map(|dependency| &dependency.imports);
-        args.extend(handed.map(|import| (import.target.clone(), UNKNOWN.to_owned())));
+        let args = foreseen_arguments(image, dockerfile);
         let (mut reached, mut stages) = (BTreeMap::new(), BTreeMap::new());
         let mut target = None;
         for platform in platforms {
@@ -179,7 +184,8 @@ impl Part {
     fn of(stage: &OutlinedStage) -> Self {
         let instructions = stage.instructions.iter();
         // There is a limit to them, so the numbers of those that there can be fit.
-        let numbered = instructions.filter_map(|own| Some((u16::try_from(own.number).ok()?, own.keyword.to_owned())));
+        let numbered =
+            instructions.filter_map(|own| Some((u16::try_from(own.number).ok()?, own.keyword.name().to_owned())));
         Self { name: stage.name.clone(), instructions: numbered.collect(), base: None, reads: BTreeSet::new() }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use slipway_backend::{
     BackendError, ByteStream, DockerfileBuild, InstructionBuild, LocalImage, Logs, Secrets,
-    dockerfile::{Draft, at, check_postponed, history, platform_of, scratch, wrong},
+    dockerfile::{Draft, Postponed, at, has_command, history, platform_of, scratch, variables_before, wrong},
 };
 use slipway_dockerfile::{
     Content, Files, Head, Network as Asked, Origin, Program, Run, Source, Step, Variables, Written,
@@ -130,7 +130,9 @@ impl Alone<'_> {
             Origin::Image(name) => {
                 self.say(&format!("FROM {name}")).await;
                 let image = self.image(&head, name).await.map_err(|error| at(head.line, "FROM", error))?;
-                Cursor::on(expect(&self.shared.program, &image).await?, self.program.variables(&[]))
+                let mut kept = expect(&self.shared.program, &image).await?;
+                Postponed::forget(&mut kept.config);
+                Cursor::on(kept, self.program.variables(&[]))
             }
         };
         let postponed = cursor.draft.begin().map_err(|error| at(head.line, "FROM", error))?;
@@ -138,9 +140,13 @@ impl Alone<'_> {
             let environment = cursor.draft.config.config.env.as_deref().unwrap_or_default();
             cursor.draft.variables = self.program.variables(environment);
         }
-        for written in &self.program.triggers(stage, &postponed).map_err(wrong)? {
-            check_postponed(&head, written)?;
+        let steps = self.program.triggers(stage, &postponed).map_err(wrong)?;
+        for written in &steps {
             self.one(&mut cursor, written).await?;
+        }
+        if matches!(head.base, Origin::Image(_)) {
+            // What follows is done by others.
+            Postponed::note(&mut cursor.draft, &steps);
         }
         Ok(cursor)
     }
@@ -159,7 +165,7 @@ impl Alone<'_> {
         let kept = expect(&self.shared.program, base).await?;
         let variables = self.variables(stage, Some(index), &kept.config).await?;
         let mut cursor = Cursor::on(kept, variables);
-        cursor.draft.has_command = self.program.has_command(stage, index).map_err(wrong)?;
+        cursor.draft.has_command = has_command(&self.program, (stage, index), &cursor.draft.config).map_err(wrong)?;
         self.one(&mut cursor, &written).await?;
         Ok(cursor)
     }
@@ -171,10 +177,11 @@ impl Alone<'_> {
         index: Option<usize>,
         config: &ImageConfig,
     ) -> Result<Variables, BackendError> {
-        let environment = |config: &ImageConfig| config.config.env.clone().unwrap_or_default();
-        let Some(beginning) = &self.order.beginning else { return Ok(self.program.variables(&environment(config))) };
-        let begun = environment(&expect(&self.shared.program, beginning).await?.config);
-        self.program.replayed(stage, index, &begun).map_err(wrong)
+        let beginning = match &self.order.beginning {
+            Some(image) => Some(expect(&self.shared.program, image).await?.config),
+            None => None,
+        };
+        variables_before(&self.program, (stage, index), config, beginning.as_ref()).map_err(wrong)
     }
 
     async fn say(&self, line: &str) {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use slipway_backend::{
     BackendError, ByteStream, InstructionBuild, LocalImage, Logs,
-    dockerfile::{check_postponed, platform_of, wrong},
+    dockerfile::{Postponed, has_command, platform_of, variables_before, wrong},
 };
-use slipway_dockerfile::Variables;
+use slipway_dockerfile::{Origin, Variables};
 
 use super::{Build, base, cursor::Cursor, finish, open, step, step::Place};
 use crate::Shared;
@@ -67,8 +67,11 @@ impl Alone<'_> {
         let (mut cursor, postponed) = base::begin(build, *stage, &head).await?;
         let steps = build.program.triggers(*stage, &postponed).map_err(wrong)?;
         for written in &steps {
-            check_postponed(&head, written)?;
             step::one(build, &mut cursor, &Place { stage: *stage, written, title: written.text.clone() }).await?;
+        }
+        if matches!(head.base, Origin::Image(_)) {
+            // What follows is done by others.
+            Postponed::note(&mut cursor.draft, &steps);
         }
         Ok(cursor)
     }
@@ -84,7 +87,7 @@ impl Alone<'_> {
         };
         let mut cursor = self.on(*stage, base).await?;
         cursor.variables = self.variables(*stage, Some(index), &cursor).await?;
-        cursor.has_command = build.program.has_command(*stage, index).map_err(wrong)?;
+        cursor.has_command = has_command(&build.program, (*stage, index), &cursor.config).map_err(wrong)?;
         let place = Place { stage: *stage, written, title: written.text.clone() };
         if !written.makes_files() {
             build.say(&place.title).await;
@@ -112,11 +115,10 @@ impl Alone<'_> {
     /// The variables in force before the instruction at a place of a stage, or at its end. Arguments had their values when they
     /// were declared, so everything that sets a variable is done once more.
     async fn variables(&self, stage: usize, index: Option<usize>, cursor: &Cursor) -> Result<Variables, BackendError> {
-        let program = &self.build.program;
-        let environment = cursor.config.config.env.as_deref().unwrap_or_default();
-        let Some(beginning) = &self.beginning else { return Ok(program.variables(environment)) };
-        let (config, _) = self.build.shared.image(beginning).await?;
-        let begun = config.config.env.as_deref().unwrap_or_default();
-        program.replayed(stage, index, begun).map_err(wrong)
+        let beginning = match &self.beginning {
+            Some(image) => Some(self.build.shared.image(image).await?.0),
+            None => None,
+        };
+        variables_before(&self.build.program, (stage, index), &cursor.config, beginning.as_ref()).map_err(wrong)
     }
 }

@@ -2,7 +2,7 @@
 
 use slipway_backend::{
     BackendError, LocalImage,
-    dockerfile::{Draft, at, platform_of, scratch, wrong},
+    dockerfile::{Draft, Postponed, at, platform_of, scratch, wrong},
 };
 use slipway_digest::StageId;
 use slipway_dockerfile::{Head, Origin};
@@ -28,7 +28,8 @@ pub(super) async fn begin(build: &Build, at_stage: usize, head: &Head) -> Result
         }
         Origin::Image(name) => {
             let platform = platform_of(head, &build.order.platform).map_err(told)?;
-            let (config, layers) = image(build, name, &platform).await.map_err(told)?;
+            let (mut config, layers) = image(build, name, &platform).await.map_err(told)?;
+            Postponed::forget(&mut config);
             build.sending.send(at_stage, &layers);
             on(build, config, (layers, platform))
         }

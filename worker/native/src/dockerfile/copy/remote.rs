@@ -63,7 +63,7 @@ pub(super) async fn make(
             Ok(Item { unpack, ..item(here.join(name.as_bytes()), &name, time, None) })
         }
         Word::Git(git) => {
-            let out = checkout(shared, &git, place, step).await?;
+            let out = checkout((shared, allowance), &git, place, step).await?;
             let known = format!("{}:{}:{}", out.id, git.subdir.as_deref().unwrap_or(""), step.keep_git_dir);
             let time = Time { seconds: out.time, nanos: 0 };
             let subdir = subdir(place, &git).map_err(BackendError::Refused)?;
@@ -170,7 +170,7 @@ fn told(error: FetchError) -> BackendError {
 
 /// Checks a commit out below `place`.
 async fn checkout(
-    shared: &Arc<Shared>,
+    (shared, allowance): (&Arc<Shared>, &Arc<Mutex<Allowance>>),
     git: &Git,
     place: &Path,
     step: &Files,
@@ -182,8 +182,13 @@ async fn checkout(
     };
     let speech = Speech { pinned, ..Speech::default() };
     let (wanted, to, keep) = (git.wanted.clone(), place.to_owned(), step.keep_git_dir);
+    let allowance = Arc::clone(allowance);
+    let mut admit = move |bytes| {
+        let admitted = allowance.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+        admitted.map_err(|error| GitError::Write(io::Error::other(error)))
+    };
     let out = shared.tasks.blocking(move || -> Result<slipway_git::CheckedOut, GitError> {
-        let out = slipway_git::checkout(&address, wanted.as_deref(), &to, &speech)?;
+        let out = slipway_git::checkout(&address, wanted.as_deref(), &to, &speech, &mut admit)?;
         if !keep {
             let gone = fs::remove_dir_all(to.join(".git"));
             gone.map_err(|error| GitError::Unusable(format!("remove {}: {error}", to.join(".git").display())))?;
@@ -193,6 +198,7 @@ async fn checkout(
     let out = out.await.map_err(|error| match error {
         // Of a host that is away nobody knows.
         GitError::Program(why) => BackendError::Engine(why),
+        GitError::Write(error) => error::system("check out a git repository", error),
         other => BackendError::Refused(other.to_string()),
     })?;
     match &step.checksum {
