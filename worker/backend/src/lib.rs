@@ -320,8 +320,8 @@ pub trait ImageLink: Send + Sync {
 /// A one-time address on loopback. Closed when dropped.
 #[async_trait]
 pub trait Door: Send + Sync {
-    /// What the engine is told to push or pull: `127.0.0.1:PORT/TOKEN/NAME:TAG` (or `@DIGEST`). With that address as its proxy it may
-    /// be told [`STEADY_HOST`] instead.
+    /// What the engine is told to push or pull: `127.0.0.1:PORT/TOKEN/NAME:TAG` (or `@DIGEST`). With `http://TOKEN:x@127.0.0.1:PORT`
+    /// as its proxy it may be told `STEADY_HOST/ANYTHING/NAME:TAG` instead.
     fn reference(&self) -> String;
     /// After a push: stores the manifest that came through, and tells what was stored.
     async fn pushed(&self) -> Result<Pushed, BackendError>;

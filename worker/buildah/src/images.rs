@@ -49,8 +49,8 @@ pub(crate) async fn list(program: &Program, doing: &str, which: &[&str]) -> Resu
     listed.map(Option::unwrap_or_default).map_err(|error| BackendError::Engine(format!("{doing}: {error}")))
 }
 
-/// A door as the program is told of it. It remembers which layers a host has, whatever the repository: under the address of a
-/// gateway, which each process has anew, it would send all of them again.
+/// A door as the program is told of it. It remembers which layers a host has: under the address of a gateway, which each process
+/// has anew, it would send all of them again.
 struct Way {
     reference: String,
     proxy: String,
@@ -59,8 +59,10 @@ struct Way {
 impl Way {
     fn through(door: &dyn Door) -> Self {
         let reference = door.reference();
-        let (address, rest) = reference.split_once('/').unwrap_or((&reference, ""));
-        Self { reference: format!("{STEADY_HOST}/{rest}"), proxy: format!("http://{address}") }
+        let mut parts = reference.splitn(3, '/');
+        let mut part = || parts.next().unwrap_or_default();
+        let (address, token, rest) = (part(), part(), part());
+        Self { reference: format!("{STEADY_HOST}/door/{rest}"), proxy: format!("http://{token}:x@{address}") }
     }
 }
 
