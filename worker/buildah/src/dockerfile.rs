@@ -53,13 +53,13 @@ pub(crate) async fn build(
     logs: Logs,
 ) -> Result<LocalImage, BackendError> {
     // What is wrong with the text is told by our own reader of it: the program's tells no line.
-    read(&build)?;
+    let program = read(&build)?;
     let network = Network::parse(build.network.as_deref())?;
     shared.check_network(network)?;
     let room = Container::room(&shared.program, &build.attempt)?;
     write(&room, &build.text)?;
     unpack(shared, &room, context).await?;
-    let bases = Bases::name(shared, &build).await?;
+    let bases = Bases::name(shared, &build, &program).await?;
     let memory = Memory::write(&build.attempt, &build.secrets, build.agent.is_some())?;
     let words = arguments::whole(shared, (&build, network), (&bases, &memory), room.place());
     let ended = interpret(shared, (&build, network), (&room, &memory), (words, 0), logs).await?;

@@ -298,7 +298,7 @@ impl Alone<'_> {
         }
         self.say(&written.text).await;
         let below = self.so_far(cursor).await?;
-        let name = self.names.add(&self.shared.program, "", &below).await?;
+        let name = self.names.add(&self.shared.program, Vec::new(), &below).await?;
         write(&self.room, &format!("FROM {name}\n{}\n", task.lines.join("\n")))?;
         self.lay(&task.contents)?;
         let context = self.context.get_mut().unwrap_or_else(PoisonError::into_inner).take();
@@ -365,7 +365,7 @@ impl Alone<'_> {
                 .await?
             }
         };
-        self.names.add(&self.shared.program, from, &image).await
+        self.names.add(&self.shared.program, Vec::new(), &image).await
     }
 
     /// A stage that was built before.
