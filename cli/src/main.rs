@@ -25,6 +25,7 @@ mod home;
 mod host;
 mod includes;
 mod introspect;
+mod memory;
 mod outcome;
 mod output;
 mod parts;
@@ -60,6 +61,8 @@ fn main() -> ExitCode {
     if let Some(code) = sandbox.or_else(|| slipway_native::check::enter(std::env::args_os())) {
         return code;
     }
+    // It takes more memory then, and works.
+    drop(memory::settle(std::env::args_os()));
     // Another provider can only be there when the same one was installed twice.
     drop(rustls::crypto::ring::default_provider().install_default());
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {

@@ -16,21 +16,21 @@ use slipway_stages::{
 
 pub(crate) use custom_tags::custom_tags;
 pub(crate) use indexes::indexed;
-pub(crate) use publish::{Published, publish};
+pub(crate) use publish::{Published, Rising, publish};
 pub(crate) use record::record;
 pub(crate) use reject::reject;
 pub(crate) use undelivered::{Undelivered, undelivered};
 
 use crate::scheduler::End;
 
-/// How a job's end looks to the build that wanted it.
-pub(crate) fn job_end(end: &End) -> JobEnd {
+/// How a job's end looks to the build that wanted it; `stands` says whether its stage, if it has one, is visible to others.
+pub(crate) fn job_end(end: &End, stands: bool) -> JobEnd {
     match end {
         End::Settled(Outcome::Committed(record), effort) => {
-            JobEnd::Stored { record: record.clone(), adopted: false, effort: *effort }
+            JobEnd::Stored { record: record.clone(), stands, adopted: false, effort: *effort }
         }
         End::Settled(Outcome::Superseded(record), effort) => {
-            JobEnd::Stored { record: record.clone(), adopted: true, effort: *effort }
+            JobEnd::Stored { record: record.clone(), stands, adopted: true, effort: *effort }
         }
         End::Settled(Outcome::Dropped, _) => failed("the job was dropped"),
         End::Summed(_) | End::Delivered => failed("the job ended without a stage"),
@@ -59,5 +59,5 @@ fn stage_failure(failure: &Failure) -> StageFailure {
 }
 
 fn failed(why: &str) -> JobEnd {
-    JobEnd::Failed(StageFailure { why: why.to_owned(), exit: None, line: None, tail: Vec::new() })
+    JobEnd::Failed(StageFailure::of(why.to_owned()))
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything reaches it as a message. It never waits: what takes time is a task that sends its result back.
 
+mod ahead;
 mod builds;
 mod commits;
 mod deliveries;
@@ -26,7 +27,7 @@ use slipway_process::{Clock, Tasks, caught};
 use slipway_protocol::{AttemptId, Desired, HandedSecret, Hidden, Job, Report, Requirements, SecretValues};
 use slipway_stages::{
     Answer, Build, BuildEvent, Progress, Question, StageKind, StageRecord, Wish,
-    build::{BuildFailure, BuiltImage, JobKey},
+    build::{BuildFailure, BuiltImage, Fall, JobKey},
 };
 use slipway_telemetry::{SpanContext, Tracer};
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +35,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     answer,
     effect::{self, Published, Undelivered},
-    engine::{builds::Builds, commits::Commits, desk::Desk, jobs::WantedStage, settled::Settled, traces::Traces},
+    engine::{
+        ahead::Ahead, builds::Builds, commits::Commits, desk::Desk, jobs::WantedStage, settled::Settled, traces::Traces,
+    },
     outside::Outside,
     scheduler::{
         self, Effect, Scheduler,
@@ -118,6 +121,8 @@ pub(crate) enum Message {
     /// No record answers the question: a worker must read the files.
     Unrecorded(BuildId, Question),
     Published(AttemptId, Published),
+    /// A stage that was committed before stands, or does not.
+    Risen(ImageAt, Result<(), Fall>),
     Sync(Report, oneshot::Sender<Desired>),
     /// Where log lines of an attempt go: to every build that waits for it. `None` = that is not known yet.
     LogRoutes(AttemptId, oneshot::Sender<Option<Vec<LogRoute>>>),
@@ -168,6 +173,7 @@ impl Engine {
             subscribers: HashMap::new(),
             jobs: HashMap::new(),
             settled: Settled::default(),
+            ahead: Ahead::default(),
             commits: Commits::default(),
             traces: Traces::new(tracer),
             drained: Vec::new(),
@@ -261,6 +267,7 @@ struct Owner {
     subscribers: HashMap<scheduler::Subscriber, Subscriber>,
     jobs: HashMap<scheduler::Key, JobEntry>,
     settled: Settled,
+    ahead: Ahead,
     commits: Commits,
     traces: Traces,
     drained: Vec<oneshot::Sender<()>>,
@@ -276,7 +283,7 @@ impl Owner {
                 self.handle(message);
             }
             self.look_at_clock();
-            if self.scheduler.is_idle() {
+            if self.scheduler.is_idle() && self.ahead.is_empty() {
                 for waiting in self.drained.drain(..) {
                     // Who no longer waits need not know.
                     let _ = waiting.send(());
@@ -317,6 +324,7 @@ impl Owner {
             }
             Message::Unrecorded(build, question) => self.want_checksum(build, question),
             Message::Published(attempt, published) => self.published(attempt, published),
+            Message::Risen(at, risen) => self.risen(&at, &risen),
             Message::Sync(report, reply) => {
                 let worker = report.worker.clone();
                 let held = report.attempts.iter().map(|(attempt, _)| attempt.clone()).collect();

@@ -3,14 +3,21 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::join_all;
-use slipway_digest::{Millis, StageId};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
+use slipway_digest::{Millis, StageDigest, StageId};
 use slipway_git::{GitError, GitView};
 use slipway_oci::Repo;
 use slipway_process::Tasks;
 use slipway_protocol::{AttemptId, Failure, Outcome, Uploaded};
-use slipway_stages::{Commits, Question, StagePlan, StageRecord, select};
-use slipway_storage::{Candidate, Judge, StorageError, Verdict};
+use slipway_stages::{
+    Commits, Question, StagePlan, StageRecord,
+    build::{Fall, StageFailure},
+    select,
+};
+use slipway_storage::{Begun, Candidate, Judge, Remaining, StorageError, Verdict};
 
 use crate::outside::Outside;
 
@@ -18,15 +25,20 @@ use crate::outside::Outside;
 pub(crate) enum Published {
     /// A stage stands: this one or another that was first.
     Settled(Outcome),
+    /// This one is committed, and may be built upon; it stands when what remains is done.
+    Ahead(Arc<StageRecord>, Rising),
     /// It could not be published.
     Failed(Failure),
     /// The same, because the upload is not there any more.
     Vanished(Failure),
 }
 
+/// What lets a committed stage stand; or why it does not.
+pub(crate) type Rising = BoxFuture<'static, Result<(), Fall>>;
+
 /// Publishes what an attempt has uploaded.
 pub(crate) async fn publish(
-    outside: &Outside,
+    outside: &Arc<Outside>,
     tasks: &Tasks,
     plan: &StagePlan,
     attempt: &AttemptId,
@@ -44,30 +56,60 @@ pub(crate) async fn publish(
         size: uploaded.size,
     };
     let candidate = Candidate { record, not_before: plan.not_before, attempt: attempt.id.clone() };
-    let judge = Ancestry {
+    let judge = Arc::new(Ancestry {
         git: Arc::clone(&outside.git),
         tasks: tasks.clone(),
         wanted: plan.commits.clone(),
         not_before: plan.not_before,
-    };
-    let published = match outside.publisher.admit(&attempt.id).await {
-        Ok(()) => outside.publisher.publish(&candidate, &judge).await,
+    });
+    let begun = match outside.publisher.admit(&attempt.id).await {
+        Ok(()) => outside.publisher.begin(candidate, judge).await,
         Err(error) => Err(error),
     };
-    match published {
-        Ok(Verdict::Won(record)) => {
-            mirror(outside, &record, caches_failed).await;
-            Published::Settled(Outcome::Committed(Arc::new(record)))
+    match begun {
+        Ok(Begun::Committed(record, remaining)) => {
+            Published::Ahead(Arc::new(*record), rising(Arc::clone(outside), remaining, caches_failed))
         }
-        Ok(Verdict::Lost(record)) => {
-            // It will not commit: its leave is of no use, and does no harm should it stay.
-            if let Err(error) = outside.publisher.dismiss(&attempt.id).await {
-                tracing::debug!("take back the leave of attempt {attempt}: {error}");
+        Ok(Begun::Done(verdict)) => match *verdict {
+            Verdict::Won(record) => {
+                mirror(outside, &record, caches_failed).await;
+                Published::Settled(Outcome::Committed(Arc::new(record)))
             }
-            Published::Settled(Outcome::Superseded(Arc::new(record)))
-        }
-        Err(error) => failed(outside, plan, &error),
+            Verdict::Lost(record) => {
+                // It will not commit: its leave is of no use, and does no harm should it stay.
+                if let Err(error) = outside.publisher.dismiss(&attempt.id).await {
+                    tracing::debug!("take back the leave of attempt {attempt}: {error}");
+                }
+                Published::Settled(Outcome::Superseded(Arc::new(record)))
+            }
+        },
+        Err(error) => failed(outside, plan.digest, &error),
     }
+}
+
+/// What is left of publishing after the commit.
+fn rising(outside: Arc<Outside>, remaining: Remaining, caches_failed: Vec<(Repo, String)>) -> Rising {
+    let rising = async move {
+        match remaining.await {
+            Ok(Verdict::Won(record)) => {
+                mirror(&outside, &record, caches_failed).await;
+                Ok(())
+            }
+            Ok(Verdict::Lost(other)) => {
+                Err(Fall::Again(format!("the older stage {} of another host stands", other.id)))
+            }
+            Err(error) => {
+                let why = format!("publish to {}: {error}", outside.primary.name());
+                match error {
+                    StorageError::Gone(_) | StorageError::Broken { .. } | StorageError::Unavailable(_) => {
+                        Err(Fall::Again(why))
+                    }
+                    StorageError::Denied(_) | StorageError::Fenced(_) => Err(Fall::Failed(StageFailure::of(why))),
+                }
+            }
+        }
+    };
+    rising.boxed()
 }
 
 /// Gives a stored stage its tag in the caches, where its worker has brought it.
@@ -79,10 +121,10 @@ async fn mirror(outside: &Outside, record: &StageRecord, failed: Vec<(Repo, Stri
     join_all(caches.iter().map(|cache| cache.tag(record))).await;
 }
 
-fn failed(outside: &Outside, plan: &StagePlan, error: &StorageError) -> Published {
+fn failed(outside: &Outside, digest: StageDigest, error: &StorageError) -> Published {
     let failure = Failure {
         retryable: error.is_retryable(),
-        why: format!("publish stage {} to {}: {error}", plan.digest, outside.primary.name()),
+        why: format!("publish stage {digest} to {}: {error}", outside.primary.name()),
         exit: None,
         line: None,
         tail: Vec::new(),

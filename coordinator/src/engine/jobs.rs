@@ -50,14 +50,12 @@ impl Owner {
         let just = self.settled.find(&name, self.clock.monotonic()).filter(|_| !self.scheduler.knows(&name));
         if let Some(record) = just {
             let record = Arc::clone(record);
-            return self.build(
-                build,
-                BuildEvent::JobEnded(key, JobEnd::Stored { record, adopted: true, effort: Effort::default() }),
-            );
+            let stands = self.ahead.leans(build, &record.at);
+            let end = JobEnd::Stored { record, stands, adopted: true, effort: Effort::default() };
+            return self.build(build, BuildEvent::JobEnded(key, end));
         }
         if let Some(why) = self.runs_nowhere(build) {
-            let failure = StageFailure { why, exit: None, line: None, tail: Vec::new() };
-            return self.build(build, BuildEvent::JobEnded(key, JobEnd::Failed(failure)));
+            return self.build(build, BuildEvent::JobEnded(key, JobEnd::Failed(StageFailure::of(why))));
         }
         let about = vec![
             (keys::IMAGE, image.to_string()),
@@ -146,6 +144,9 @@ impl Owner {
         let Some(entry) = self.jobs.get(attempt.job.as_str()) else { return };
         let Job::Stage(plan) = &entry.job else { return };
         let plan = Arc::clone(plan);
+        if self.ahead.is_below(&plan) {
+            return self.ahead.park(attempt, uploaded);
+        }
         let (outside, tasks, broken) = (Arc::clone(&entry.outside), self.tasks.clone(), attempt.clone());
         let doing = format!("publish stage {}", plan.digest);
         let mut span = self.traces.commit(&attempt);
@@ -168,6 +169,7 @@ impl Owner {
     pub(super) fn published(&mut self, attempt: AttemptId, published: Published) {
         match published {
             Published::Settled(outcome) => self.schedule(scheduler::Event::Settled(attempt, outcome)),
+            Published::Ahead(record, rising) => self.committed(attempt, record, rising),
             Published::Failed(failure) => self.schedule(scheduler::Event::Unpublished(attempt, failure)),
             Published::Vanished(failure) => {
                 tracing::warn!("what attempt {attempt} had uploaded has vanished: {}", failure.why);
@@ -186,14 +188,19 @@ impl Owner {
         let entry = self.jobs.remove(key);
         self.traces.ended(subscribers, key, end);
         self.rerouted();
-        if let scheduler::End::Settled(Outcome::Committed(record) | Outcome::Superseded(record), _) = end {
+        let stored = match end {
+            scheduler::End::Settled(Outcome::Committed(record) | Outcome::Superseded(record), _) => Some(record),
+            _ => None,
+        };
+        if let Some(record) = stored {
             self.settled.note(key, record, self.clock.monotonic());
         }
         for number in subscribers {
             match self.subscribers.remove(number) {
                 Some(Subscriber::Build(build, of_build)) => {
                     self.builds.forget_stage(build, key);
-                    self.build(build, BuildEvent::JobEnded(of_build, effect::job_end(end)));
+                    let stands = stored.is_none_or(|record| self.ahead.leans(build, &record.at));
+                    self.build(build, BuildEvent::JobEnded(of_build, effect::job_end(end, stands)));
                 }
                 Some(Subscriber::Question(build, question)) => match (end, &entry) {
                     (scheduler::End::Summed(sum), Some(entry)) => {
@@ -294,7 +301,7 @@ fn requirements(plan: &StagePlan, asked: Requirements) -> Requirements {
 
 /// Images that a stage is made from. Of those that are not ours nobody knows the size: no job waits for a worker that
 /// has one, but it is preferred.
-fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
+pub(super) fn near(plan: &StagePlan, base_size: u64) -> Vec<Near> {
     let near = |at: &ImageAt, bytes: u64| Near { image: at.digest.clone(), bytes };
     let base = match &plan.base {
         PlanBase::Stage { at, .. } => Some(near(at, base_size)),

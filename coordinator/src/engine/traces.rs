@@ -162,6 +162,7 @@ impl Traces {
 pub(super) fn published(span: &mut Span, published: &Published) {
     match published {
         Published::Settled(outcome) => span.set(keys::OUTCOME, outcome_name(outcome)),
+        Published::Ahead(..) => span.set(keys::OUTCOME, "committed"),
         Published::Vanished(_) => {
             span.fail();
             span.set(keys::OUTCOME, "vanished");

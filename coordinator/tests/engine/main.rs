@@ -1,5 +1,6 @@
 //! The engine as a whole: builds go in, a scripted worker does their jobs, stages come out in a storage in memory.
 
+mod ahead;
 mod faults;
 mod worker;
 mod world;
@@ -52,7 +53,11 @@ struct Running {
 
 impl Lab {
     fn new(script: impl Fn((Option<StageKind>, u32)) -> Act + Send + 'static) -> Self {
-        let (world, tasks) = (World::new(), Tasks::new());
+        Self::over(World::new(), script)
+    }
+
+    fn over(world: World, script: impl Fn((Option<StageKind>, u32)) -> Act + Send + 'static) -> Self {
+        let tasks = Tasks::new();
         let engine = engine(&tasks, Options { back_off: Duration::ZERO, ..Options::embedded() });
         let worker = ScriptedWorker::start(&tasks, &engine, &world.storage, script);
         Self { world, engine, worker, _tasks: tasks }

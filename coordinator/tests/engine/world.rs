@@ -12,7 +12,7 @@ use slipway_oci::{Platform, Repo};
 use slipway_paths::{Scope, TreePath};
 use slipway_process::{Clock, SystemClock};
 use slipway_stages::{BaseImage, Build, BuildOptions, Graph, Settings};
-use slipway_storage::{JournalLedger, MemoryRecords, MemoryStorage, Publisher};
+use slipway_storage::{JournalLedger, MemoryRecords, MemoryStorage, Publisher, StageStorage};
 
 /// A repository of unrelated commits, with one file.
 struct OneFile;
@@ -73,18 +73,24 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::over(|storage| Arc::new(storage))
+    }
+
+    /// With a storage that does more than keep stages.
+    pub(crate) fn over(wrap: impl FnOnce(MemoryStorage) -> Arc<dyn StageStorage>) -> Self {
         let home = tempfile::tempdir().expect("a directory for the ledger");
         let storage = MemoryStorage::new("memory");
+        let primary = wrap(storage.clone());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(None));
         let publisher = Publisher::new(
-            Arc::new(storage.clone()),
+            Arc::clone(&primary),
             Arc::new(JournalLedger::new(&home.path().join("ledger"), "memory")),
             Arc::new(FileLocks::new(home.path().join("locks"))),
             clock,
         );
         let outside = Outside {
             git: Arc::new(OneFile),
-            primary: Arc::new(storage.clone()),
+            primary,
             local: None,
             images: None,
             beside: Default::default(),

@@ -3,6 +3,8 @@
 //! Pure: [`Build::apply`] takes what happened and answers with what should happen. It owns the conveyors and the
 //! facts; it does no IO and never waits.
 
+mod ahead;
+mod job;
 mod lost;
 mod node;
 mod ranks;
@@ -15,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+use ahead::Ahead;
+pub use job::{Fall, JobEnd, JobKey, StageFailure};
 use lost::Lost;
 use node::{Node, State, nodes};
 pub use ranks::Durations;
@@ -47,53 +51,6 @@ pub struct BuildOptions {
     pub schedule: Schedule,
 }
 
-/// Equal jobs have equal keys: two images that want the same stage share one.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
-pub struct JobKey(pub Arc<str>);
-
-impl JobKey {
-    fn of(plan: &StagePlan) -> Self {
-        // Equal digests are one stage only when the commits are equal too, and when it may be as old.
-        let key = format!("{}@{} {} after {}", plan.digest, plan.platform, plan.content, plan.not_before.0);
-        // Others may not see where it is copied from: what fails there is no failure of theirs.
-        Self(match original(plan) {
-            Some(original) => format!("{key} from {}", original.record.at).into(),
-            None => key.into(),
-        })
-    }
-}
-
-/// How a job ended.
-#[derive(Clone, PartialEq, Debug)]
-pub enum JobEnd {
-    /// The stage is stored and tagged.
-    Stored {
-        /// What is stored.
-        record: Arc<StageRecord>,
-        /// Whether another build was first and its stage was taken instead.
-        adopted: bool,
-        /// What that took.
-        effort: Effort,
-    },
-    /// It could not be built.
-    Failed(StageFailure),
-    /// It could not be built because a stored stage that it needs is not there any more.
-    Lost(ImageAt, StageFailure),
-}
-
-/// Why a stage could not be built.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-pub struct StageFailure {
-    /// What was being done and what went wrong.
-    pub why: String,
-    /// Exit code of the user's command.
-    pub exit: Option<i64>,
-    /// Line of `werf.yaml` (or of the Dockerfile) that was running.
-    pub line: Option<u32>,
-    /// Last lines of output.
-    pub tail: Vec<String>,
-}
-
 /// What happened.
 #[derive(Clone, PartialEq, Debug)]
 pub enum BuildEvent {
@@ -107,6 +64,10 @@ pub enum BuildEvent {
     Rejected(ImageAt, Result<(), String>),
     /// A job ended.
     JobEnded(JobKey, JobEnd),
+    /// A stage that a job has stored is visible to others.
+    Stands(ImageAt),
+    /// A stage that a job has stored is not the stored one after all.
+    Fell(ImageAt, Fall),
     /// The user gives up.
     Cancelled,
 }
@@ -259,6 +220,7 @@ pub struct Build {
     /// Questions under way, with the images that wait for them.
     asked: HashMap<Question, Vec<usize>>,
     jobs: BTreeMap<JobKey, JobState>,
+    ahead: Ahead,
     lost: Lost,
     over: bool,
 }
@@ -280,6 +242,7 @@ impl Build {
             finished: HashMap::new(),
             asked: HashMap::new(),
             jobs: BTreeMap::new(),
+            ahead: Ahead::default(),
             lost: Lost::default(),
             over: false,
         };
@@ -324,6 +287,8 @@ impl Build {
             BuildEvent::SourceLost(question, at, why) => self.source_lost(&question, &at, why, &mut wishes),
             BuildEvent::Rejected(at, result) => self.rejected(&at, result, &mut wishes),
             BuildEvent::JobEnded(key, end) => self.job_ended(&key, end, &mut wishes),
+            BuildEvent::Stands(at) => self.ahead.stands(&at),
+            BuildEvent::Fell(at, fall) => self.fell(&at, fall, &mut wishes),
             BuildEvent::Cancelled => self.end(Err(BuildFailure::Cancelled), &mut wishes),
         }
         self.start_ready(&mut wishes);
@@ -360,7 +325,10 @@ impl Build {
     fn job_ended(&mut self, key: &JobKey, end: JobEnd, wishes: &mut Vec<Wish>) {
         let Some(job) = self.jobs.remove(key) else { return };
         let (record, adopted, effort) = match end {
-            JobEnd::Stored { record, adopted, effort } => (record, adopted, effort),
+            JobEnd::Stored { record, stands, adopted, effort } => {
+                self.ahead.note(&record, stands);
+                (record, adopted, effort)
+            }
             JobEnd::Failed(failure) => return self.job_failed(key, &job, failure, wishes),
             JobEnd::Lost(at, failure) => return self.job_lost(key, job, &at, failure, wishes),
         };
@@ -527,7 +495,7 @@ impl Build {
     }
 
     fn finish_if_done(&mut self, wishes: &mut Vec<Wish>) {
-        if !self.over && self.turns.all_done() {
+        if !self.over && self.turns.all_done() && self.ahead.is_empty() {
             let keys: Vec<_> = (0..self.nodes.len()).map(|node| self.unforeseen(node)).collect();
             let mut built: Vec<BuiltImage> = self.graph.images().iter().map(BuiltImage::new).collect();
             for ((target, node), key) in self.graph.targets().iter().zip(&mut self.nodes).zip(keys) {

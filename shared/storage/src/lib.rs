@@ -32,7 +32,7 @@ pub use ledger::{Committed, Intent, Ledger, Seen, Winners};
 pub use ledger_records::{LedgerRecords, Rejects};
 pub use managed::ManagedImages;
 pub use memory::MemoryStorage;
-pub use publish::{HostPublisher, Judge, Publisher, Recovered, Verdict};
+pub use publish::{Begun, HostPublisher, Judge, Publisher, Recovered, Remaining, Verdict};
 pub use records::{ImportKey, MemoryRecords, Records, RepoRecords};
 pub use repo::RepoStorage;
 

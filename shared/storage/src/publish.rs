@@ -15,7 +15,7 @@ use slipway_process::Clock;
 use slipway_registry::Client;
 use slipway_stages::StageRecord;
 
-pub use host::{FAILPOINTS, HostPublisher};
+pub use host::{Begun, FAILPOINTS, HostPublisher, Remaining};
 
 use crate::{Candidate, Ledger, StageStorage, StorageError, asked::AskedPublisher, kv::SharedPublisher};
 
@@ -137,6 +137,20 @@ impl Publisher {
             Way::Host(publisher) => publisher.publish(candidate, judge).await,
             Way::Shared(publisher) => publisher.publish(candidate, judge).await,
             Way::Asked(publisher) => publisher.publish(candidate, judge).await,
+        }
+    }
+
+    /// The same, as far as a stage is committed and what stands on it may be built. Where others finish what this process leaves,
+    /// it goes to the end.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn begin(&self, candidate: Candidate, judge: Arc<dyn Judge>) -> Result<Begun, StorageError> {
+        match &self.0 {
+            Way::Host(publisher) => publisher.begin(candidate, judge).await,
+            Way::Shared(_) | Way::Asked(_) => {
+                self.publish(&candidate, judge.as_ref()).await.map(|verdict| Begun::Done(Box::new(verdict)))
+            }
         }
     }
 

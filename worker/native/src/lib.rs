@@ -37,6 +37,7 @@ mod run;
 pub mod runtime;
 pub mod sandbox;
 pub mod shell;
+mod standby;
 mod storage;
 mod stubs;
 pub mod toolbox;
@@ -65,6 +66,7 @@ use crate::{
     limits::Limits,
     network::{Commands, HelperFor, Networks},
     runtime::Runtime,
+    standby::Standby,
     workspace::NativeWorkspace,
 };
 
@@ -118,6 +120,8 @@ pub(crate) struct Shared {
     helper: OnceCell<Result<HelperFor, String>>,
     /// Set when sandboxes turned out to have no network of their own here.
     no_network: std::sync::OnceLock<()>,
+    /// For the next command.
+    standby: Standby,
     /// Instructions of Dockerfiles that are being done.
     turns: dockerfile::Turns,
     clock: Arc<dyn Clock>,
@@ -165,6 +169,7 @@ impl NativeBackend {
             addresses,
             helper,
             no_network,
+            standby: Standby::default(),
             turns: dockerfile::Turns::default(),
             clock,
             tasks,
@@ -190,6 +195,7 @@ impl NativeBackend {
     /// # Errors
     /// When the disk fails.
     pub async fn shut_down(&self) -> Result<(), BackendError> {
+        self.shared.standby.close();
         // What serves a network is a task too.
         self.shared.networks.release();
         self.shared.tasks.wait().await;

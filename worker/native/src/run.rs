@@ -28,7 +28,7 @@ use crate::{
     rootless,
     runtime::Runtime,
     sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings, User},
-    stubs, toolbox,
+    standby, stubs, toolbox,
     workspace::Room,
 };
 
@@ -151,14 +151,48 @@ pub(crate) struct Prepared {
     /// `/etc/resolv.conf`; `None` = the host's.
     names: Option<String>,
     surroundings: Surroundings,
+    /// The network mode that was asked for.
+    mode: Option<String>,
 }
 
-/// Starts a sandbox in the network that is asked for. Its output goes to the terminal, or comes by pipes.
+impl Prepared {
+    /// Whether it still waits: somebody may have ended it.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.guard.running.as_ref().is_some_and(Running::is_alive)
+    }
+
+    /// Name servers may be others than when it was made.
+    async fn renamed(mut self) -> std::io::Result<Self> {
+        if let Some((Line { cable: Some(cable), .. }, ..)) = &mut self.guard.rest {
+            self.names = Some(cable.names(&self.guard.shared.tasks).await?);
+        }
+        Ok(self)
+    }
+}
+
+/// A sandbox in the network that is asked for: the one that waits, or a new one. Its output goes to the terminal, or comes by
+/// pipes.
 pub(crate) async fn prepare(
     shared: &Arc<Shared>,
     network: Option<&str>,
     terminal: Option<OwnedFd>,
 ) -> Result<Prepared, BackendError> {
+    let waiting = if terminal.is_none() { shared.standby.take(network) } else { None };
+    if let Some(waiting) = waiting
+        && let Ok(prepared) = waiting.renamed().await
+    {
+        return Ok(prepared);
+    }
+    make(shared, network, terminal).await
+}
+
+/// Starts a sandbox in the network that is asked for.
+pub(crate) async fn make(
+    shared: &Arc<Shared>,
+    network: Option<&str>,
+    terminal: Option<OwnedFd>,
+) -> Result<Prepared, BackendError> {
+    let mode = network.map(str::to_owned);
     let line = line(shared, wanted(network)?).await?;
     let (network, names) = (line.network(), line.names.clone());
     let (owned, limits) = (Arc::clone(shared), Arc::clone(shared));
@@ -179,7 +213,7 @@ pub(crate) async fn prepare(
     let started = shared.tasks.blocking(begin).await;
     let ((running, spoken), surroundings) = started.map_err(|error| error::system(STARTING, error))?;
     let guard = Guard { shared: Arc::clone(shared), running: Some(running), rest: Some((line, group, None)) };
-    Ok(Prepared { guard, spoken, names, surroundings })
+    Ok(Prepared { guard, spoken, names, surroundings, mode })
 }
 
 /// Says to a sandbox what it is to do in a room; without a terminal, what comes out of it is answered, too. The plan is made
@@ -189,8 +223,8 @@ pub(crate) async fn start(
     room: Arc<Room>,
     plan: impl FnOnce(&Shared, &Room) -> Result<Plan, BackendError> + Send + 'static,
 ) -> Result<(Guard, Option<Spoken>), BackendError> {
-    let Prepared { mut guard, spoken, names, surroundings } = prepared;
-    let (owned, tasks) = (Arc::clone(&guard.shared), guard.shared.tasks.clone());
+    let Prepared { mut guard, spoken, names, surroundings, mode } = prepared;
+    let (owned, shared) = (Arc::clone(&guard.shared), Arc::clone(&guard.shared));
     let interactive = spoken.is_none();
     if let Some((.., place)) = &mut guard.rest {
         *place = Some(Arc::clone(&room));
@@ -227,7 +261,11 @@ pub(crate) async fn start(
         }
         Ok(guard)
     };
-    Ok((tasks.blocking(tell).await?, spoken))
+    let guard = shared.tasks.blocking(tell).await?;
+    if !interactive {
+        standby::renew(&shared, mode);
+    }
+    Ok((guard, spoken))
 }
 
 /// A running sandbox; when it is given up, it is ended in the background, and only then its network and room given back.

@@ -15,6 +15,7 @@ mod keeper;
 mod mounts;
 mod outer;
 mod rights;
+mod search;
 mod seen;
 mod start;
 

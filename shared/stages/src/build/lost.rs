@@ -60,7 +60,7 @@ impl Lost {
     }
 
     /// Counts a loss; whether it can be put up with.
-    fn note(&mut self, at: &ImageAt) -> bool {
+    pub(super) fn note(&mut self, at: &ImageAt) -> bool {
         if !self.images.contains(at) {
             self.images.push(at.clone());
         }
@@ -132,7 +132,7 @@ impl Build {
     }
 
     /// The record of a placed stage, and the first image that has it.
-    fn record_of(&self, at: &ImageAt) -> Option<(usize, Arc<StageRecord>)> {
+    pub(super) fn record_of(&self, at: &ImageAt) -> Option<(usize, Arc<StageRecord>)> {
         self.nodes.iter().enumerate().find_map(|(node, state)| {
             let found = state.conveyor.placed().iter().find(|placed| placed.record.at == *at)?;
             Some((node, Arc::clone(&found.record)))
@@ -142,16 +142,21 @@ impl Build {
     /// Takes a lost stage away from every image that has it, with all that stands on it.
     fn take_away(&mut self, at: &ImageAt, why: &str, wishes: &mut Vec<Wish>) {
         let Some((node, record)) = self.record_of(at) else { return };
-        let mut gone = BTreeSet::from([record.id]);
+        self.cut_all(record.id, wishes);
+        self.lost.pending.push(at.clone());
+        let image = self.name(node);
+        wishes.push(Wish::Reject { image, record, why: why.to_owned() });
+    }
+
+    /// Takes a stage away from every image that has it, with all that stands on it.
+    pub(super) fn cut_all(&mut self, stage: StageId, wishes: &mut Vec<Wish>) {
+        let mut gone = BTreeSet::from([stage]);
         while let Some((node, place)) = self.standing_on(&gone) {
             let removed = self.nodes[node].conveyor.placed()[place..].iter().map(|placed| placed.record.id);
             gone.extend(removed);
             self.cut(node, place, wishes);
         }
         gone.iter().for_each(|id| self.facts.forget_stored(id.digest));
-        self.lost.pending.push(at.clone());
-        let image = self.name(node);
-        wishes.push(Wish::Reject { image, record, why: why.to_owned() });
     }
 
     /// An image and its lowest stage that is gone or stands on one that is.
@@ -164,7 +169,7 @@ impl Build {
         })
     }
 
-    /// Takes the stages of an image from `place` on away; whatever it waits for, it starts anew.
+    /// Takes the stages of an image from `place` on away.
     fn cut(&mut self, node: usize, place: usize, wishes: &mut Vec<Wish>) {
         self.nodes[node].conveyor.truncate(place);
         self.nodes[node].stages.truncate(place);
@@ -173,6 +178,11 @@ impl Build {
                 finished.remove(name);
             }
         }
+        self.call_off(node, wishes);
+    }
+
+    /// Whatever an image waits for, it starts anew when it may.
+    pub(super) fn call_off(&mut self, node: usize, wishes: &mut Vec<Wish>) {
         if let State::InJob(key, _) = self.set_state(node, State::Waiting)
             && let Some(job) = self.jobs.get_mut(&key)
         {

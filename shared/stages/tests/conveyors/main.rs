@@ -1,5 +1,6 @@
 //! Which stages are built and which are found, as projects and their history change.
 
+mod ahead;
 mod foreseen;
 mod handed_over;
 mod imports;

@@ -9,7 +9,7 @@ use slipway_paths::{Scope, TreePath};
 use slipway_stages::{
     Answer, BaseImage, Build, BuildEvent, BuildOptions, Graph, Place, PlanBase, Progress, Question, Settings,
     StageBody, StagePlan, StageRecord, Wish,
-    build::{BuildFailure, BuiltImage, Effort, JobEnd, JobKey, StageFailure},
+    build::{BuildFailure, BuiltImage, Effort, Fall, JobEnd, JobKey, StageFailure},
     facts::{ChangesFact, Foreseen, TreeFact},
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) contexts: BTreeMap<ImageName, CommitId>,
     /// Stages whose images are lost: who needs one of them fails.
     pub lost: Vec<ImageAt>,
+    /// Stages are visible to others only some time after they are stored, in this order: those that do not become so say why.
+    pub(crate) ahead: Option<Vec<Option<Fall>>>,
     /// Whether images are looked for by their keys first.
     foresees: bool,
     /// Which stages images of a key had.
@@ -150,7 +152,12 @@ impl World {
                         });
                     }
                     Wish::Run { key, plan, .. } => {
-                        events.push(self.run_or_lose(key, &plan));
+                        let end = self.run_or_lose(key, &plan);
+                        let later = self.stands_or_falls(&end);
+                        // Last of all: whatever can be done without it is done before.
+                        let place = if stands_on_what_is_ahead(&plan, &events) { 0 } else { events.len() };
+                        events.insert(place, end);
+                        events.splice(0..0, later);
                         outcome.plans.push(plan.as_ref().clone());
                     }
                     Wish::Reject { record, .. } => {
@@ -163,12 +170,28 @@ impl World {
                     Wish::Tell(Progress::StageFound { image, kind, .. }) => {
                         outcome.reused.push(format!("{image}/{kind}"));
                     }
-                    Wish::Tell(_) | Wish::Drop(_) => {}
-                    Wish::Finished(result) => outcome.result = result,
+                    Wish::Drop(key) => {
+                        events.retain(|event| !matches!(event, BuildEvent::JobEnded(ended, _) if *ended == key));
+                    }
+                    Wish::Tell(_) => {}
+                    Wish::Finished(result) => {
+                        let ahead = events.iter().any(|event| matches!(event, BuildEvent::Stands(_)));
+                        assert!(result.is_err() || !ahead, "the build ended before its stages stood");
+                        outcome.result = result;
+                    }
                 }
             }
         }
         outcome
+    }
+
+    /// What is said later of a stage that has just been stored.
+    fn stands_or_falls(&mut self, end: &BuildEvent) -> Option<BuildEvent> {
+        let BuildEvent::JobEnded(_, JobEnd::Stored { record, stands: false, .. }) = end else { return None };
+        let fall = self.ahead.as_mut().and_then(|falls| (!falls.is_empty()).then(|| falls.remove(0))).flatten();
+        let Some(fall) = fall else { return Some(BuildEvent::Stands(record.at.clone())) };
+        self.stored.retain(|stored| stored.at != record.at);
+        Some(BuildEvent::Fell(record.at.clone(), fall))
     }
 
     fn run_or_lose(&mut self, key: JobKey, plan: &StagePlan) -> BuildEvent {
@@ -214,6 +237,7 @@ impl World {
         self.stored.push(record.clone());
         let end = JobEnd::Stored {
             record: Arc::new(record),
+            stands: self.ahead.is_none(),
             adopted: false,
             effort: Effort { took: Duration::from_secs(1), base_pulled: false },
         };
@@ -305,4 +329,20 @@ pub(crate) fn commands(plan: &StagePlan) -> Vec<&str> {
         | StageBody::Instruction(_)
         | StageBody::Copy(_) => Vec::new(),
     }
+}
+
+/// Whether a stage is made of one of which is still to be said whether it stands: it is not published before.
+fn stands_on_what_is_ahead(plan: &StagePlan, events: &[BuildEvent]) -> bool {
+    let base = match &plan.base {
+        PlanBase::Stage { at, .. } => Some(at),
+        PlanBase::None | PlanBase::External(_) => None,
+    };
+    let imported = match &plan.body {
+        StageBody::Imports(inputs) => inputs.iter().filter_map(|input| input.image.at()).collect(),
+        _ => Vec::new(),
+    };
+    let ahead = |of: &ImageAt| {
+        events.iter().any(|event| matches!(event, BuildEvent::Stands(at) | BuildEvent::Fell(at, _) if at == of))
+    };
+    base.into_iter().chain(imported).any(ahead)
 }

@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use slipway_digest::{Millis, StageDigest};
 use slipway_locks::{Lease, LockError, LockManager};
 use slipway_oci::Repo;
@@ -50,11 +51,32 @@ pub struct HostPublisher {
     holder: Option<Client>,
 }
 
-/// How one attempt at publishing ended.
-enum Round {
+/// How far publishing has come.
+pub enum Begun {
+    /// To its end.
     Done(Box<Verdict>),
+    /// The stage is committed, with the timestamp that it keeps: what stands on it may be built, and not published, until what
+    /// remains is done.
+    Committed(Box<StageRecord>, Remaining),
+}
+
+/// What makes a committed stage visible to others. It ends with the stage, with an earlier one of another host, or with an error:
+/// then the stage was never stored. [`StorageError::Gone`] and [`StorageError::Broken`] have rejected it, and it can be built anew; of others
+/// the intent is kept.
+pub type Remaining = BoxFuture<'static, Result<Verdict, StorageError>>;
+
+/// How one attempt at committing ended.
+enum Round {
+    /// A suitable stage was there.
+    Found(Box<StageRecord>),
+    Committed(Box<StageRecord>),
     /// Somebody else committed in between.
     Overtaken,
+}
+
+/// What became of a committed stage.
+enum Shown {
+    Stands(Box<Verdict>),
     /// The tag was refused, most likely because another host took the name in the same millisecond.
     Refused(StorageError),
 }
@@ -94,10 +116,14 @@ impl HostPublisher {
         failpoint("publish.lock");
         let mut refusals = 0;
         for _ in 0..MAX_ROUNDS {
-            match self.round(candidate, judge).await? {
-                Round::Done(verdict) => return Ok(*verdict),
-                Round::Overtaken => {}
-                Round::Refused(error) => {
+            let stage = match self.round(candidate, judge).await? {
+                Round::Found(suitable) => return Ok(Verdict::Lost(*suitable)),
+                Round::Overtaken => continue,
+                Round::Committed(stage) => stage,
+            };
+            match self.make_visible(&stage, candidate, judge).await? {
+                Shown::Stands(verdict) => return Ok(*verdict),
+                Shown::Refused(error) => {
                     refusals += 1;
                     if refusals >= MAX_REFUSALS {
                         return Err(error);
@@ -106,10 +132,34 @@ impl HostPublisher {
                 }
             }
         }
-        Err(StorageError::Unavailable(format!(
-            "store stage {digest} in {}: others changed it {MAX_ROUNDS} times in a row; build again",
-            self.storage.name()
-        )))
+        Err(self.overtaken(digest))
+    }
+
+    /// The same as far as the commit; what remains is handed over, to be run to its end. It holds the lock of the digest.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn begin(&self, candidate: Candidate, judge: Arc<dyn Judge>) -> Result<Begun, StorageError> {
+        let digest = candidate.record.id.digest;
+        let lease = self.lock(digest).await?;
+        failpoint("publish.lock");
+        for _ in 0..MAX_ROUNDS {
+            let stage = match self.round(&candidate, judge.as_ref()).await? {
+                Round::Found(suitable) => return Ok(Begun::Done(Box::new(Verdict::Lost(*suitable)))),
+                Round::Overtaken => continue,
+                Round::Committed(stage) => stage,
+            };
+            let (publisher, committed) = (self.clone(), stage.clone());
+            let remaining = async move {
+                let _lease = lease;
+                match publisher.make_visible(&committed, &candidate, judge.as_ref()).await? {
+                    Shown::Stands(verdict) => Ok(*verdict),
+                    Shown::Refused(error) => Err(error),
+                }
+            };
+            return Ok(Begun::Committed(stage, remaining.boxed()));
+        }
+        Err(self.overtaken(digest))
     }
 
     /// Finishes or takes back what killed processes had committed but not tagged. To be called on start; what others
@@ -145,7 +195,7 @@ impl HostPublisher {
         failpoint("publish.look");
         if let Some(suitable) = judge.choose(&stored).await? {
             self.let_go(&candidate.record);
-            return Ok(Round::Done(Box::new(Verdict::Lost(suitable))));
+            return Ok(Round::Found(Box::new(suitable)));
         }
         self.storage.verify(&candidate.record.at).await?;
         failpoint("publish.verify");
@@ -155,10 +205,10 @@ impl HostPublisher {
         let held = self.holder.as_ref().and_then(|client| client.held_manifest(&at.repo, &at.digest));
         let committed = self.ledger.commit(candidate, held, seen, Millis(self.clock.unix_millis())).await?;
         failpoint("publish.commit");
-        match committed {
-            Committed::LookAgain => Ok(Round::Overtaken),
-            Committed::Won(stage) => self.make_visible(&stage, candidate, judge).await,
-        }
+        Ok(match committed {
+            Committed::LookAgain => Round::Overtaken,
+            Committed::Won(stage) => Round::Committed(stage),
+        })
     }
 
     /// From the commit to a stage that may be used.
@@ -167,13 +217,13 @@ impl HostPublisher {
         stage: &StageRecord,
         candidate: &Candidate,
         judge: &dyn Judge,
-    ) -> Result<Round, StorageError> {
+    ) -> Result<Shown, StorageError> {
         match self.storage.tag(stage).await {
             Ok(()) => {}
             // The commit was never used: a later one may replace it.
             Err(error @ StorageError::Broken { .. }) => {
                 self.ledger.reject(stage.id, &error.to_string()).await?;
-                return Ok(Round::Refused(error));
+                return Ok(Shown::Refused(error));
             }
             Err(StorageError::Gone(what)) => {
                 self.ledger.reject(stage.id, "its image was lost before it was tagged").await?;
@@ -192,7 +242,7 @@ impl HostPublisher {
             // A host that shares no ledger with this one took the same moment, and thereby the same tag: what stands there
             // now is as good, and ours was never used.
             if let Some(suitable) = judge.choose(&stored).await? {
-                return Ok(Round::Done(Box::new(Verdict::Lost(suitable))));
+                return Ok(Shown::Stands(Box::new(Verdict::Lost(suitable))));
             }
             return Err(StorageError::Broken {
                 what: format!("stage {} in {}", stage.id, self.storage.name()),
@@ -204,7 +254,14 @@ impl HostPublisher {
         failpoint("publish.clear");
         let won = chosen.id == stage.id;
         let verdict = if won { Verdict::Won(chosen) } else { Verdict::Lost(chosen) };
-        Ok(Round::Done(Box::new(verdict)))
+        Ok(Shown::Stands(Box::new(verdict)))
+    }
+
+    fn overtaken(&self, digest: StageDigest) -> StorageError {
+        StorageError::Unavailable(format!(
+            "store stage {digest} in {}: others changed it {MAX_ROUNDS} times in a row; build again",
+            self.storage.name()
+        ))
     }
 
     /// What stands in the storage now and is not older than the candidate's parent.

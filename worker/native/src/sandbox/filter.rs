@@ -5,19 +5,21 @@
 
 use std::{collections::BTreeMap, io};
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-};
 use serde_json::{Value, json};
 
+use super::search::{self, Answer};
+
 /// Flags of `clone` that make namespaces.
-const NAMESPACES: u64 = 0x7E02_0000;
+const NAMESPACES: u32 = 0x7E02_0000;
 /// Values of `personality` that change nothing of importance.
-const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+const PERSONALITIES: [u32; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// A system call: its name, and its number here.
 type Call = (&'static str, i64);
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// How calls fail that are not known here, and those that are forbidden.
+const UNKNOWN: u16 = 38;
+const FORBIDS: u16 = 1;
 
 /// Calls by the names of their numbers.
 macro_rules! calls {
@@ -26,24 +28,36 @@ macro_rules! calls {
 
 /// Sets the filter, for good and for all that is started from here.
 pub(super) fn set() -> io::Result<()> {
-    let failed = |error: seccompiler::Error| io::Error::other(error.to_string());
-    seccompiler::apply_filter(&allowed().map_err(io::Error::other)?).map_err(failed)?;
-    // Of two filters that refuse, the later one's answer counts.
-    seccompiler::apply_filter(&forbidden().map_err(io::Error::other)?).map_err(failed)
+    let program = search::program(&ranges()).ok_or_else(|| io::Error::other("the filter is too long"))?;
+    seccompiler::apply_filter(&program).map_err(|error| io::Error::other(error.to_string()))
 }
 
-fn allowed() -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: Rules = ALLOWED.iter().chain(ALLOWED_HERE).map(|(_, number)| (*number, Vec::new())).collect();
-    let plain = SeccompCmpOp::MaskedEq(NAMESPACES);
-    rules.insert(libc::SYS_clone, vec![argument(plain, 0)?]);
-    let equal = |value| argument(SeccompCmpOp::Eq, value);
-    rules.insert(libc::SYS_personality, PERSONALITIES.into_iter().map(equal).collect::<Result<_, _>>()?);
-    filter(rules, SeccompAction::Errno(errno(libc::ENOSYS)), SeccompAction::Allow)
-}
-
-fn forbidden() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules = FORBIDDEN.iter().map(|(_, number)| (*number, Vec::new())).collect();
-    filter(rules, SeccompAction::Allow, SeccompAction::Errno(errno(libc::EPERM)))
+/// What becomes of calls, by number: each answer holds from its number to the next one's.
+fn ranges() -> Vec<(u32, Answer)> {
+    let known = |calls: &[&[Call]], answer: Answer| -> Vec<(u32, Answer)> {
+        let numbers = calls.iter().copied().flatten().filter_map(|(_, number)| u32::try_from(*number).ok());
+        numbers.map(|number| (number, answer.clone())).collect()
+    };
+    let mut answers: BTreeMap<u32, Answer> = known(&[ALLOWED, ALLOWED_HERE], Answer::Allowed).into_iter().collect();
+    answers.extend(known(&[FORBIDDEN], Answer::Fails(FORBIDS)));
+    answers.extend(known(&[&[("SYS_clone", libc::SYS_clone)]], Answer::Without(NAMESPACES, UNKNOWN)));
+    let personalities = Answer::OneOf(PERSONALITIES.to_vec(), UNKNOWN);
+    answers.extend(known(&[&[("SYS_personality", libc::SYS_personality)]], personalities));
+    let mut ranges: Vec<(u32, Answer)> = Vec::new();
+    let mut add = |number: u32, answer: Answer| match ranges.last() {
+        Some((_, last)) if *last == answer => {}
+        Some(_) | None => ranges.push((number, answer)),
+    };
+    let mut next = 0;
+    for (number, answer) in answers {
+        if number > next {
+            add(next, Answer::Fails(UNKNOWN));
+        }
+        add(number, answer);
+        next = number + 1;
+    }
+    add(next, Answer::Fails(UNKNOWN));
+    ranges
 }
 
 /// The filter in the words of the OCI specification.
@@ -52,7 +66,7 @@ pub(super) fn describe() -> Value {
         let all = calls.iter().copied().flatten();
         all.map(|(name, _)| name.strip_prefix("SYS_").unwrap_or(name)).collect()
     };
-    let argument = |value: u64, rest: Value| {
+    let argument = |value: u32, rest: Value| {
         let mut argument = json!({ "index": 0, "value": value });
         if let (Some(argument), Value::Object(rest)) = (argument.as_object_mut(), rest) {
             argument.extend(rest);
@@ -68,19 +82,6 @@ pub(super) fn describe() -> Value {
     let personalities = PERSONALITIES.map(|value| argument(value, json!({ "op": "SCMP_CMP_EQ" })));
     rules.extend(personalities.map(|arguments| permitted_one("personality", arguments)));
     json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": libc::ENOSYS, "syscalls": rules })
-}
-
-fn argument(operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(0, SeccompCmpArgLen::Qword, operator, value)?])
-}
-
-fn filter(rules: Rules, others: SeccompAction, these: SeccompAction) -> Result<BpfProgram, seccompiler::BackendError> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    SeccompFilter::new(rules, others, these, arch)?.try_into()
-}
-
-fn errno(number: i32) -> u32 {
-    number.unsigned_abs()
 }
 
 /// Calls that are known and not permitted.
@@ -431,11 +432,44 @@ const ALLOWED_HERE: &[Call] = &[];
 mod tests {
     use super::*;
 
+    #[cfg(target_arch = "x86_64")]
     #[test]
-    fn the_filters_compile_and_are_short_enough() {
-        for program in [allowed().expect("a program"), forbidden().expect("a program")] {
-            // The kernel's limit.
-            assert!(program.len() < 4096, "{}", program.len());
+    fn every_call_gets_its_answer() {
+        const HERE: u32 = 0xc000_003e;
+        let program = search::program(&ranges()).expect("a program");
+        assert!(program.len() < 300, "{}", program.len());
+        let is_in = |calls: &[Call], number: i64| calls.iter().any(|(_, known)| *known == number);
+        for number in (0..1000_u32).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
+            let known = i64::from(number);
+            let expected = if is_in(ALLOWED, known) || is_in(ALLOWED_HERE, known) {
+                0x7fff_0000
+            } else if is_in(FORBIDDEN, known) {
+                0x0005_0001
+            } else {
+                0x0005_0026
+            };
+            if known != libc::SYS_clone && known != libc::SYS_personality {
+                assert_eq!(search::answer(&program, HERE, number, 0), expected, "{number}");
+            }
         }
+        let number = |call: i64| u32::try_from(call).expect("a number");
+        let answer = |call: i64, first: u64| search::answer(&program, HERE, number(call), first);
+        assert_eq!(answer(libc::SYS_clone, 0x0100_0011), 0x7fff_0000);
+        for namespace in [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+            assert_eq!(answer(libc::SYS_clone, namespace | 0x11), 0x0005_0026, "{namespace:x}");
+        }
+        assert_eq!(answer(libc::SYS_personality, 8), 0x7fff_0000);
+        assert_eq!(answer(libc::SYS_personality, 4), 0x0005_0026);
+        assert_eq!(search::answer(&program, HERE ^ 2, 0, 0), 0x8000_0000, "another architecture");
+    }
+
+    #[test]
+    fn no_call_has_two_answers() {
+        let mut all: Vec<i64> =
+            [ALLOWED, ALLOWED_HERE, FORBIDDEN].concat().into_iter().map(|(_, number)| number).collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
     }
 }

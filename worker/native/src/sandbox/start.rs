@@ -14,6 +14,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, memfd_create},
     io::Errno,
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
@@ -117,6 +118,12 @@ fn hand_over(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<
 }
 
 impl Running {
+    /// Whether it has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        // Somebody who has ended it has closed his end: then it is readable.
+        poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
+    }
+
     /// Says what it is to do, on a root: the first of `mounts`, which what parts are seen of follows.
     pub(crate) fn tell(&self, mounts: &[BorrowedFd<'_>], spec: &Spec, script: &[u8]) -> io::Result<()> {
         let description = in_memory("slipway-spec", &serde_json::to_vec(spec)?)?;

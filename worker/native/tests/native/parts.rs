@@ -104,11 +104,16 @@ impl Native {
 
     /// Another backend on the same store, as in another process.
     pub(crate) async fn again(&self) -> NativeBackend {
+        self.again_by(program()).await
+    }
+
+    /// The same, whose sandboxes are started from this program.
+    pub(crate) async fn again_by(&self, program: PathBuf) -> NativeBackend {
         let wanted = Environment::from_process().get(DRIVER).map(str::to_owned);
         let driver = Driver::find(wanted.as_deref(), &self.store()).expect("a driver");
         let of = (None, driver);
         let options = options(self.store(), of, Commands::Own, Limits::default(), Addresses::Far);
-        NativeBackend::open(options).await.expect("a backend")
+        NativeBackend::open(NativeOptions { program, ..options }).await.expect("a backend")
     }
 
     /// Where the store is.

@@ -1,5 +1,8 @@
 //! What commands in a sandbox can see and do, and what is left of them.
 
+use std::path::Path;
+
+use rustix::process::{Pid, Signal};
 use slipway_backend::{BackendError, conformance::Harness};
 
 use crate::parts::Native;
@@ -218,5 +221,57 @@ async fn a_file_changes_by_the_name_that_is_used() {
     };
     assert_eq!((modes("a").await, modes("d/c").await), (Some(0o644), Some(0o644)));
     assert_eq!(modes("b").await, Some(0o600));
+    native.end().await;
+}
+
+/// Processes that were started from a program.
+fn processes(program: &Path) -> Vec<i32> {
+    let all = std::fs::read_dir("/proc").expect("a listing").flatten();
+    let numbers = all.filter_map(|found| found.file_name().to_str()?.parse().ok());
+    let is_it = |number: &i32| std::fs::read_link(format!("/proc/{number}/exe")).is_ok_and(|exe| exe == program);
+    numbers.filter(is_it).collect()
+}
+
+async fn waiting(program: &Path) -> Vec<i32> {
+    loop {
+        let found = processes(program);
+        if found.len() >= 2 {
+            return found;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// It waits from the second command on, is what the next one runs in, and is no loss when somebody ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_waits_for_the_next_command() {
+    let Some(native) = Native::start().await else { return };
+    let place = tempfile::tempdir().expect("a directory");
+    // What is started from a copy is of this test.
+    let program = place.path().join("slipway-sandbox");
+    std::fs::copy(crate::parts::program(), &program).expect("a copy");
+    let backend = native.again_by(program.clone()).await;
+    let harness = Harness::new(&backend, &native.base);
+    assert_eq!(said(&harness, "echo one").await, ["one"]);
+    assert!(processes(&program).is_empty(), "who runs one command needs one sandbox");
+    assert_eq!(said(&harness, "echo two").await, ["two"]);
+    let waits = waiting(&program).await;
+    assert_eq!(said(&harness, "echo three").await, ["three"]);
+    let next = waiting(&program).await;
+    assert!(
+        next.iter().all(|number| !waits.contains(number)),
+        "the third ran in the one that waited: {waits:?} {next:?}"
+    );
+    for number in &next {
+        // One of them may have ended with the other.
+        let _ = rustix::process::kill_process(Pid::from_raw(*number).expect("a process"), Signal::KILL);
+    }
+    while !processes(&program).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(said(&harness, "echo four").await, ["four"]);
+    waiting(&program).await;
+    backend.shut_down().await.expect("an end");
+    assert!(processes(&program).is_empty());
     native.end().await;
 }
