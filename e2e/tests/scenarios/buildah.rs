@@ -73,7 +73,9 @@ impl Drop for Storage {
 /// A few images of every kind.
 fn few(project: &Project, base: &str) -> Result<()> {
     // Where a base has no `/run`, buildah's interpreter leaves an empty one.
-    let dockerfile = format!("ARG BASE={base}\nFROM ${{BASE}}\nCOPY src /srv\nRUN echo b > /b; rm /bin/vi; mkdir -p /run\nUSER app\n");
+    let dockerfile = format!(
+        "ARG BASE={base}\nFROM ${{BASE}}\nCOPY src /srv\nRUN echo b > /b; rm /bin/vi; mkdir -p /run\nUSER app\n"
+    );
     project.write("Dockerfile", dockerfile)?;
     let app = format!(
         "image: app\nfrom: {base}\ngit:\n- {{add: /src, to: /srv/app, owner: app, stageDependencies: {{setup: [a]}}}}\n\

@@ -65,6 +65,19 @@ async fn images_go_to_a_repository_and_come_back() {
     buildah.end().await;
 }
 
+/// When the program stumbles over itself, it is asked once more, and a command runs once all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stumble_ends_nothing() {
+    let Some((buildah, place)) = Buildah::stumbling().await else { return };
+    let harness = Harness::new(&buildah.backend, &buildah.base);
+    let image = harness.built(&buildah.base, &[(1, "echo ran >> /ran")]).await;
+    assert_eq!(harness.text(&image, "/ran").await, "ran\n");
+    for kind in ["from", "mount", "run", "commit", "pull", "tag"] {
+        assert!(place.path().join(format!("stumbling-{kind}")).is_dir(), "it was not asked to {kind}");
+    }
+    buildah.end().await;
+}
+
 /// A process sends no layer to a repository that another one has sent there, wherever its gateway listens.
 #[tokio::test(flavor = "multi_thread")]
 async fn layers_are_sent_once() {

@@ -18,7 +18,7 @@ use slipway_dockerfile::{
     Content, Files, Head, Network as Asked, Origin, Program, Run, Source, Step, Variables, Written,
 };
 use slipway_native::place;
-use slipway_oci::{ImageConfig, Platform, Reference};
+use slipway_oci::{BlobDigest, ImageConfig, Platform, Reference};
 use slipway_process::random_id;
 
 use super::{arguments, bases::Bases, failure::explain_one, interpret, made, read, spelled, unpack, write};
@@ -65,9 +65,7 @@ pub(crate) async fn instruct(
     let now = shared.now();
     let config = cursor.config(&alone.order.file.labels, &now);
     let image = document::store(&shared.program, &config, &cursor.manifest()).await?;
-    for passed in alone.passing.drain(..).filter(|passed| *passed != image) {
-        commit::forget(&shared.program, passed);
-    }
+    alone.passing.retain(|passed| *passed != image);
     Ok(image)
 }
 
@@ -107,8 +105,14 @@ struct Alone<'a> {
     /// The context, until it is unpacked.
     context: Mutex<Option<ByteStream>>,
     logs: Logs,
-    /// Images that were only on the way to the last one.
+    /// Images that are only on the way to the last one: they go with this.
     passing: Vec<LocalImage>,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.passing.drain(..).for_each(|passed| commit::forget(&self.shared.program, passed));
+    }
 }
 
 impl Alone<'_> {
@@ -210,7 +214,8 @@ impl Alone<'_> {
     /// Makes a directory for what follows: the program would not have it owned by the image's user.
     async fn enter(&mut self, cursor: &mut Cursor, written: &Written, path: &str) -> Result<(), BackendError> {
         self.say(&written.text).await;
-        let below = self.so_far(cursor).await?;
+        let (below, is_passing) = self.so_far(cursor).await?;
+        self.passing.extend(is_passing.then(|| below.clone()));
         let container =
             Container::create(&self.shared.program, &format!("workdir-{}", random_id()), Some(&below), &[]).await?;
         let by = cursor.draft.enter(path);
@@ -230,12 +235,16 @@ impl Alone<'_> {
         Ok(())
     }
 
-    /// The image of what is done so far.
-    async fn so_far(&mut self, cursor: &Cursor) -> Result<LocalImage, BackendError> {
+    /// The image of what is done so far, and whether it was made for this: most often it is the one that is stood on.
+    async fn so_far(&self, cursor: &Cursor) -> Result<(LocalImage, bool), BackendError> {
         let config = cursor.config(&BTreeMap::new(), &self.shared.now());
+        if let Some(kept) = &cursor.layers
+            && kept.image.id == BlobDigest::of(&config.to_bytes())
+        {
+            return Ok((kept.image.clone(), false));
+        }
         let image = document::store(&self.shared.program, &config, &cursor.manifest()).await?;
-        self.passing.push(image.clone());
-        Ok(image)
+        Ok((image, true))
     }
 
     /// Takes the layers of what was made.
@@ -297,8 +306,12 @@ impl Alone<'_> {
             self.shared.check_network(network).map_err(told)?;
         }
         self.say(&written.text).await;
-        let below = self.so_far(cursor).await?;
+        let (below, is_passing) = self.so_far(cursor).await?;
         let name = self.names.add(&self.shared.program, Vec::new(), &below).await?;
+        if is_passing {
+            // It goes with that name.
+            images::kept(&self.shared.program, &below).await;
+        }
         write(&self.room, &format!("FROM {name}\n{}\n", task.lines.join("\n")))?;
         self.lay(&task.contents)?;
         let context = self.context.get_mut().unwrap_or_else(PoisonError::into_inner).take();
