@@ -27,8 +27,8 @@ impl Backend {
     /// Whether it can do one instruction of a Dockerfile alone.
     pub(crate) fn does_instructions(self) -> bool {
         match self {
-            Self::Docker | Self::Buildah => false,
-            Self::Native => true,
+            Self::Docker => false,
+            Self::Native | Self::Buildah => true,
         }
     }
 }
@@ -283,7 +283,7 @@ pub(crate) fn check_staged(choice: &mut Choice, asked: &Asked, image: &ImageName
     if !choice.backend.does_instructions() {
         return Err(NoBackend::Refused(format!(
             "not supported yet: image {image} is `staged`, and the {} backend ({}) builds Dockerfiles as a whole only: use --backend \
-             native, or `staged: false`",
+             native or buildah, or `staged: false`",
             choice.backend, choice.why
         )));
     }

@@ -6,12 +6,15 @@ use anyhow::{Context as _, Result};
 use slipway_e2e::{Built, Project, Registry, Run, cluster::wait, engine, processes, tree};
 use slipway_process::{Environment, child::command};
 
-use super::native::{IMAGES, NO_ENGINE, base, can_build, changed, difference, digests, many, meaning, sources};
+use super::native::{IMAGES, Image, NO_ENGINE, base, can_build, changed, difference, digests, many, meaning, sources};
 
 /// Asks for what takes long, too.
 const ALL: &str = "SLIPWAY_TEST_BUILDAH";
 /// Where buildah's own settings are.
 const SETTINGS: &str = "CONTAINERS_STORAGE_CONF";
+
+/// Files that are none, without devices.
+const SPECIALS: Image = ("specials", "mkfifo /p", "rm /p; mkdir /p");
 
 /// A storage of buildah's for one test.
 struct Storage {
@@ -70,7 +73,9 @@ impl Drop for Storage {
 /// A few images of every kind.
 fn few(project: &Project, base: &str) -> Result<()> {
     // Where a base has no `/run`, buildah's interpreter leaves an empty one.
-    let dockerfile = format!("FROM {base}\nCOPY src /srv\nRUN echo b > /b; rm /bin/vi; mkdir -p /run\nUSER app\n");
+    let dockerfile = format!(
+        "ARG BASE={base}\nFROM ${{BASE}}\nCOPY src /srv\nRUN echo b > /b; rm /bin/vi; mkdir -p /run\nUSER app\n"
+    );
     project.write("Dockerfile", dockerfile)?;
     let app = format!(
         "image: app\nfrom: {base}\ngit:\n- {{add: /src, to: /srv/app, owner: app, stageDependencies: {{setup: [a]}}}}\n\
@@ -87,7 +92,9 @@ fn few(project: &Project, base: &str) -> Result<()> {
 /// What [`few`] makes, or what natively built images are held against Docker's by when all is asked for.
 fn images(project: &Project, base: &str) -> Result<Vec<&'static str>> {
     if Environment::from_process().non_empty(ALL) == Some("all") {
-        many(project, base)?;
+        // Commands of buildah's may make no devices.
+        let images = IMAGES.map(|image| if image.0 == SPECIALS.0 { SPECIALS } else { image });
+        many(project, base, &images)?;
         return Ok(IMAGES.iter().map(|(name, ..)| *name).chain(["git", "imports", "config"]).collect());
     }
     few(project, base)?;
@@ -142,6 +149,64 @@ fn images_and_stages_are_those_of_docker_and_native() -> Result<()> {
     let differing = difference(&tree::files(&native.image(first))?, &tree::files(&buildah.image(first))?);
     assert!(differing.is_empty(), "{}", differing.join("\n"));
     assert_eq!(storage.ask(&["containers", "--noheading"])?, "", "containers are left");
+    engine::forget_labelled(project.name())
+}
+
+/// Every kind of instruction, in parts that stand on each other and read each other's files. Where a base has no `/run`, buildah's
+/// interpreter leaves an empty one.
+fn instructions(base: &str) -> String {
+    format!(
+        "ARG OUTER=outer\nFROM {base} AS tools\nARG OUTER\nARG INNER='two words'\nENV SAID=$INNER-$OUTER\n\
+         RUN mkdir -p /run /tools && echo \"$INNER $SAID\" > /tools/said\nONBUILD RUN echo postponed > /postponed\nONBUILD LABEL on=build\n\
+         FROM tools AS work\nUSER app\nWORKDIR /deep/work\nWORKDIR here\nCOPY --chown=app:77 --chmod=640 src/a src/sub/ ./\n\
+         RUN --mount=type=bind,from=tools,source=/tools,target=/mnt --mount=type=tmpfs,target=/scratch \\\n  \
+         cat /mnt/said a > both && echo \"$INNER\" && touch /scratch/x\n\
+         RUN <<EOT\necho \"line $SAID\" > lines\necho \"more: 'x'\" >> lines\nEOT\n\
+         SHELL [\"/bin/sh\", \"-e\", \"-c\"]\nENV SAID=last INNER=env\nARG INNER=late\nRUN echo \"$SAID $INNER\" > last\nRUN [\"/bin/sh\", \"-c\", \"echo $0 > zero\", \"it's\"]\n\
+         FROM {base}\nCOPY --from=work /deep /deep\nCOPY --from=0 /tools/said /copied\nCOPY src/link /link\nCOPY <<one <<'two' /docs/\n$PATH\none\n$PATH\ntwo\n\
+         ADD --chown=7:8 <<three /added\nx\nthree\nRUN rm -r /tmp /bin/vi; mkdir -p /run\nEXPOSE 80 90/udp\nVOLUME /data\nLABEL a=\"b c\"\n\
+         HEALTHCHECK --interval=5s CMD true\nSTOPSIGNAL SIGTERM\nENTRYPOINT [\"x\"]\nCMD y z\nONBUILD RUN echo later\n"
+    )
+}
+
+/// Instructions as stages: digests, files and configs are those of native, and each takes what the other has made.
+#[test]
+fn stages_of_dockerfiles_are_those_of_native() -> Result<()> {
+    if Environment::from_process().non_empty(ALL).is_none() {
+        slipway_parts::skip("buildah", "a Dockerfile of all instructions takes long: scripts/test-buildah runs it");
+        return Ok(());
+    }
+    let Some(storage) = Storage::new()? else { return Ok(()) };
+    let (registry, project) = (Registry::start()?, Project::new("staged")?);
+    sources(&project)?;
+    project.write("Dockerfile", instructions(&base(&registry)?))?;
+    project.config("image: app\ndockerfile: Dockerfile\nstaged: true\n")?;
+    project.commit("first")?;
+    let repos = ["native", "buildah"].map(|backend| registry.repo(backend));
+    let native = project.build_with(&["--repo", &repos[0], "--backend", "native"], &NO_ENGINE)?;
+    let buildah = storage.build(&project, &["--repo", &repos[1]])?;
+    assert_eq!(native.run.built().len(), buildah.run.built().len(), "{}", buildah.run.stderr);
+    assert_eq!(digests(&registry, "native")?, digests(&registry, "buildah")?);
+    let (expected, found) = (native.image("app"), buildah.image("app"));
+    let differing = difference(&tree::files(&expected)?, &tree::files(&found)?);
+    assert!(differing.is_empty(), "{}\n{}", differing.join("\n"), buildah.run.stderr);
+    assert_eq!(meaning(&registry, "native", &expected)?, meaning(&registry, "buildah", &found)?);
+    let again = project.build_with(&["--repo", &repos[1], "--backend", "native"], &NO_ENGINE)?;
+    assert!(again.run.built().is_empty(), "{}", again.run.stderr);
+    let again = storage.build(&project, &["--repo", &repos[0]])?;
+    assert!(again.run.built().is_empty(), "{}", again.run.stderr);
+    // And builds on it.
+    project.write("src/a", "2")?;
+    project.commit("second")?;
+    let buildah = storage.build(&project, &["--repo", &repos[0]])?;
+    let native = project.build_with(&["--repo", &repos[1], "--backend", "native"], &NO_ENGINE)?;
+    assert_eq!(native.run.built(), buildah.run.built());
+    let differing = difference(&tree::files(&native.image("app"))?, &tree::files(&buildah.image("app"))?);
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    // Nothing is left of what was made on the way.
+    assert_eq!(storage.ask(&["containers", "--noheading"])?, "", "containers are left");
+    let names = storage.ask(&["images", "--all", "--format", "{{.Name}}"])?;
+    assert!(!names.lines().any(|name| name == "<none>" || name.contains("slipway-build")), "{names}");
     engine::forget_labelled(project.name())
 }
 

@@ -136,7 +136,7 @@ fn fixture_42_keys_that_are_named_are_in_an_agent_for_run() -> Result<()> {
     let second = project.build_with(&["--repo", &setup.repo(), "--ssh-key", &other], &variables)?;
     assert!(second.run.built().is_empty(), "{}", second.run.stderr);
     // An id that nobody gave.
-    write(project, "RUN --mount=type=ssh,id=other,required true\n")?;
+    write(project, "RUN --mount=type=ssh,id=other,required=true true\n")?;
     project.commit("second")?;
     let refused = project.slipway_with(&["build", "--repo", &setup.repo(), "--ssh-key", &file], &variables)?;
     assert!(refused.code == 1 && refused.stderr.contains("`ssh: other` in werf.yaml"), "{}", refused.stderr);

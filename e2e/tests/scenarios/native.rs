@@ -29,7 +29,7 @@ pub(super) fn base(registry: &Registry) -> Result<String> {
 
 /// Commands of one stage each, and what they are about: every image has a lower stage made by the first, and an upper
 /// one made by the second.
-pub(super) const IMAGES: [(&str, &str, &str); 18] = [
+pub(super) const IMAGES: [Image; 18] = [
     ("plain", "echo a > /a", "echo b > /b"),
     ("deleted", "mkdir /d; echo a > /d/a; echo b > /d/b", "rm /d/a"),
     ("deleted-dir", "mkdir -p /d/e; echo a > /d/e/a; echo b > /d/b", "rm -r /d/e"),
@@ -50,9 +50,12 @@ pub(super) const IMAGES: [(&str, &str, &str); 18] = [
     ("names", "mkdir '/a b'; echo x > '/a b/ö'; echo y > /-n", "n=$(printf 'n%.0s' $(seq 200)); echo z > /$n; rm /-n"),
 ];
 
-pub(super) fn many(project: &Project, base: &str) -> Result<()> {
+/// A name, and what its lower and its upper stage run.
+pub(super) type Image = (&'static str, &'static str, &'static str);
+
+pub(super) fn many(project: &Project, base: &str, images: &[Image]) -> Result<()> {
     let mut documents = Vec::new();
-    for (name, lower, upper) in IMAGES {
+    for (name, lower, upper) in images {
         documents.push(format!(
             "image: {name}\nfrom: {base}\nshell:\n  install:\n  - |\n    {lower}\n  setup:\n  - |\n    {upper}\n"
         ));
@@ -136,7 +139,7 @@ fn images_and_stages_are_those_of_docker() -> Result<()> {
     let (registry, project) = (Registry::start()?, Project::new("equal")?);
     let base = base(&registry)?;
     sources(&project)?;
-    many(&project, &base)?;
+    many(&project, &base, &IMAGES)?;
     project.commit("first")?;
     let (by_docker, by_native) = (registry.repo("docker"), registry.repo("native"));
     for step in ["first", "second"] {
@@ -283,7 +286,7 @@ fn drivers_and_runtimes_make_the_same_images() -> Result<()> {
     let (registry, project) = (Registry::start()?, Project::new("drivers")?);
     let base = base(&registry)?;
     sources(&project)?;
-    many(&project, &base)?;
+    many(&project, &base, &IMAGES)?;
     project.commit("first")?;
     let names = || IMAGES.iter().map(|(name, ..)| *name).chain(["git", "imports", "config"]);
     let usual = project.build_with(&["--repo", &registry.repo("usual"), "--backend", "native"], &NO_ENGINE)?;

@@ -6,7 +6,7 @@
 //! Reading order: [`inputs`] is the door. Below it: `lines` (physical lines to logical ones, here-documents),
 //! `words` (splitting one line), `keyword` and `parse` (instructions), `graph` (stages and how they are named), `scope` and
 //! `expand` (variables; `pattern` for `${x#p}`), `walk` (everything that a target needs), `instruct` (one instruction), `normal` (hashed
-//! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s; [`outline`] is for one that takes one
+//! lines), `mount` (`RUN --mount`). What a builder does is [`Program`], of [`Step`]s; [`outline`] and `replay` are for one that takes one
 //! instruction at a time. `target` tells whose programs commands are. `ignore` reads a `.dockerignore`.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ mod outline;
 mod parse;
 mod pattern;
 mod program;
+mod replay;
 mod scope;
 mod step;
 mod target;

@@ -143,6 +143,11 @@ impl Program {
         self.begin(at).map_err(|fault| fault.of(&self.name))
     }
 
+    /// What the `FROM` of the stage at a position names, its variables not expanded.
+    pub fn written_base(&self, at: usize) -> &str {
+        &self.file.stages[at].image
+    }
+
     fn begin(&self, at: usize) -> Result<Head, Fault> {
         let stage = &self.file.stages[at];
         let fault = |why: String| Fault::new(stage.line, why);

@@ -4,11 +4,12 @@
 //! protocol: images come from and go to repositories through the [`ImageLink`] it was given.
 //!
 //! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
-//! are wrapped for the toolbox), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
+//! are wrapped for the toolbox), [`dockerfile`] (what instructions make of a config), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
 //! (shells for users), [`attempt`], [`pulls`] and [`uses`] (whose containers are whose, one pull at a time, when images were used), [`conformance`] (what every backend must do).
 
 pub mod attempt;
 pub mod conformance;
+pub mod dockerfile;
 pub mod instructions;
 mod mount;
 pub mod output;
@@ -248,7 +249,7 @@ pub trait ImageBuilder: Send + Sync {
     ) -> Result<LocalImage, BackendError> {
         let _ = (build, context, logs);
         Err(BackendError::Refused(
-            "not supported yet: instructions of a Dockerfile as stages (`staged: true`) with this backend; use the native one"
+            "not supported yet: instructions of a Dockerfile as stages (`staged: true`) with this backend; use native or buildah"
                 .to_owned(),
         ))
     }
@@ -303,6 +304,10 @@ pub trait Workspace: Send {
     async fn commit(self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError>;
 }
 
+/// The host of all doors for an engine that takes the address of one as its proxy. It is the same at any time, so that an engine
+/// remembers what it has sent there; no name is ever found below `invalid`.
+pub const STEADY_HOST: &str = "gateway.slipway.invalid";
+
 /// How a backend that can only push and pull by tag, with credentials of its own, reaches repositories: the gateway.
 #[async_trait]
 pub trait ImageLink: Send + Sync {
@@ -316,7 +321,8 @@ pub trait ImageLink: Send + Sync {
 /// A one-time address on loopback. Closed when dropped.
 #[async_trait]
 pub trait Door: Send + Sync {
-    /// What the engine is told to push or pull: `127.0.0.1:PORT/TOKEN/NAME:TAG` (or `@DIGEST`).
+    /// What the engine is told to push or pull: `127.0.0.1:PORT/TOKEN/NAME:TAG` (or `@DIGEST`). With `http://TOKEN:x@127.0.0.1:PORT`
+    /// as its proxy it may be told `STEADY_HOST/ANYTHING/NAME:TAG` instead.
     fn reference(&self) -> String;
     /// After a push: stores the manifest that came through, and tells what was stored.
     async fn pushed(&self) -> Result<Pushed, BackendError>;

@@ -6,7 +6,7 @@ use slipway_oci::{ImageConfig, config::RunConfig};
 
 use crate::{
     container::Container,
-    document::{self, of_id},
+    document::{self, Kept, of_id},
     program::Program,
 };
 
@@ -20,6 +20,17 @@ pub(crate) async fn commit(
     wanted: RunConfig,
     now: String,
 ) -> Result<LocalImage, BackendError> {
+    let kept = layers(container).await?;
+    let wanted = next(base, &kept.config, wanted, now);
+    let stored = document::store(container.program(), &wanted, &kept.manifest).await?;
+    if stored != kept.image {
+        forget(container.program(), kept.image);
+    }
+    Ok(stored)
+}
+
+/// An image with the files of a container, whose config is the program's own.
+pub(crate) async fn layers(container: &Container) -> Result<Kept, BackendError> {
     let (program, doing) = (container.program(), "commit a stage");
     let policy = program.policy.to_string_lossy();
     let arguments =
@@ -27,12 +38,7 @@ pub(crate) async fn commit(
     let said = program.ask(doing, &arguments).await?;
     let made = of_id(said.lines().last().unwrap_or_default());
     let made = made.map_err(|why| BackendError::Engine(format!("{doing}: {why}")))?;
-    let kept = document::expect(program, &made).await?;
-    let stored = document::store(program, &next(base, &kept.config, wanted, now), &kept).await?;
-    if stored != made {
-        forget(program, made);
-    }
-    Ok(stored)
+    document::expect(program, &made).await
 }
 
 /// The config of the image on top of `base`, with the layers of what was made.
@@ -49,7 +55,7 @@ fn next(base: &ImageConfig, made: &ImageConfig, config: RunConfig, now: String) 
 }
 
 /// Removes an image that was only on the way to another, in the background: its layers stay with that one.
-fn forget(program: &std::sync::Arc<Program>, image: LocalImage) {
+pub(crate) fn forget(program: &std::sync::Arc<Program>, image: LocalImage) {
     let owned = std::sync::Arc::clone(program);
     program.in_background(async move {
         let removed = owned.answer("remove an image", &["rmi", image.id.as_str()]).await;

@@ -1,21 +1,23 @@
-//! Dockerfile builds, by the program's own interpreter and with its own layer cache.
+//! Dockerfile builds, by the program's own interpreter and with its own layer cache; and single instructions, for which
+//! it is given what our own reader makes of them.
+//!
+//! Reading order: this file (a build as a whole), `arguments`, `bases`, `follow`, `failure`; `alone`, `spelled` and `steps` (one instruction).
 
+mod alone;
+mod arguments;
 mod bases;
 mod failure;
 mod follow;
+mod spelled;
+mod steps;
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fs, io,
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ffi::OsString, fs, io, process::Stdio, sync::Arc};
 
 use futures::TryStreamExt as _;
-use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, output::Output, scrub::Masks};
-use slipway_dockerfile::{DockerfileError, Given};
+use slipway_backend::{
+    BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, dockerfile::wrong, output::Output, scrub::Masks,
+};
+use slipway_dockerfile::{Given, Program};
 use slipway_layers::root::Root;
 use slipway_native::place;
 use slipway_oci::Platform;
@@ -27,17 +29,16 @@ use crate::{
     document::{self, of_id},
     enclosure::{Enclosed, Start},
     error::system,
-    memory::{Memory, agent},
-    run::{Network, isolation},
+    memory::Memory,
+    run::Network,
 };
+pub(crate) use alone::instruct;
 use bases::Bases;
 pub(crate) use bases::sweep;
 use failure::explain;
-use follow::follow;
+use follow::{Ended, follow};
 
 const DOING: &str = "build a Dockerfile";
-/// The option whose value marks the containers of a build.
-const MARK: &str = "--cni-config-dir";
 /// Files in the directory of a build.
 const TEXT: &str = "Dockerfile";
 const CONTEXT: &str = "context";
@@ -51,14 +52,31 @@ pub(crate) async fn build(
     context: ByteStream,
     logs: Logs,
 ) -> Result<LocalImage, BackendError> {
-    check(&build)?;
+    // What is wrong with the text is told by our own reader of it: the program's tells no line.
+    let program = read(&build)?;
     let network = Network::parse(build.network.as_deref())?;
     shared.check_network(network)?;
     let room = Container::room(&shared.program, &build.attempt)?;
-    unpack(shared, &room, &build.text, context).await?;
-    let bases = Bases::name(shared, &build).await?;
+    write(&room, &build.text)?;
+    unpack(shared, &room, context).await?;
+    let bases = Bases::name(shared, &build, &program).await?;
     let memory = Memory::write(&build.attempt, &build.secrets, build.agent.is_some())?;
-    let arguments = arguments(shared, (&build, network), &bases, &memory, room.place());
+    let words = arguments::whole(shared, (&build, network), (&bases, &memory), room.place());
+    let ended = interpret(shared, (&build, network), (&room, &memory), (words, 0), logs).await?;
+    if !ended.status.success() {
+        return Err(explain(&build.text, ended));
+    }
+    label(shared, &made(&room)?, &build.labels).await
+}
+
+/// Has the program do what stands in the room; `steps` = how many there are when nobody wants to read of them, else 0.
+async fn interpret(
+    shared: &Arc<Shared>,
+    (build, network): (&DockerfileBuild, Network),
+    (room, memory): (&Container, &Memory),
+    (arguments, steps): (Vec<OsString>, usize),
+    logs: Logs,
+) -> Result<Ended, BackendError> {
     let start = Start {
         place: room.place(),
         // The program makes a socket of its own for an agent, whose path must be short.
@@ -71,14 +89,13 @@ pub(crate) async fn build(
     };
     let (running, streams) = Enclosed::start(&shared.program, start).map_err(|error| system(DOING, error))?;
     let output = Output::new(logs, None, &Masks::of(&build.secrets));
-    let ended = follow(running, streams, output).await.map_err(|error| system(DOING, error))?;
-    drop(memory);
-    if !ended.status.success() {
-        return Err(explain(&build.text, ended));
-    }
+    follow(running, streams, output, steps).await.map_err(|error| system(DOING, error))
+}
+
+/// The image that the program has made in a room.
+fn made(room: &Container) -> Result<LocalImage, BackendError> {
     let id = fs::read_to_string(room.place().join(ID)).map_err(|error| system(DOING, error))?;
-    let image = of_id(&id).map_err(|why| BackendError::Engine(format!("{DOING}: {why}")))?;
-    label(shared, &image, &build.labels).await
+    of_id(&id).map_err(|why| BackendError::Engine(format!("{DOING}: {why}")))
 }
 
 /// The image with labels: the program would make a step of its own of each. What it has made stays, for later builds to
@@ -97,30 +114,27 @@ async fn label(
     run.volumes = run.volumes.take().filter(|volumes| !volumes.is_empty());
     run.other.retain(|name, value| name != "OnBuild" || value.as_array().is_some_and(|list| !list.is_empty()));
     config.config.labels.get_or_insert_default().extend(labels.clone());
-    document::store(&shared.program, &config, &kept).await
+    document::store(&shared.program, &config, &kept.manifest).await
 }
 
-/// What is wrong with the text is told by our own reader of it: the program's tells no line.
-fn check(build: &DockerfileBuild) -> Result<(), BackendError> {
+/// The text as our own reader of it has it.
+fn read(build: &DockerfileBuild) -> Result<Program, BackendError> {
     let platform = build.platform.to_string();
     let machine = Platform::host().to_string();
     let given = Given { target: build.target.as_deref(), args: &build.args, platform: &platform, machine: &machine };
-    let wrong = |error: DockerfileError| {
-        BackendError::Refused(match error.line {
-            0 => format!("the Dockerfile cannot be built: {}", error.message),
-            line => format!("the Dockerfile cannot be built (line {line}): {}", error.message),
-        })
-    };
-    slipway_dockerfile::Program::read(TEXT, &build.text, &given).map(drop).map_err(wrong)
+    Program::read(TEXT, &build.text, &given).map_err(wrong)
 }
 
-/// Puts the text and the context into the directory of the build. What the context leaves out it does not hold any more.
-async fn unpack(shared: &Arc<Shared>, room: &Container, text: &str, context: ByteStream) -> Result<(), BackendError> {
+/// Puts a text into the directory of the build.
+fn write(room: &Container, text: &str) -> Result<(), BackendError> {
+    fs::write(room.place().join(TEXT), text).map_err(|error| system("make room for the build of a Dockerfile", error))
+}
+
+/// Puts the context into the directory of the build. What it leaves out it does not hold any more.
+async fn unpack(shared: &Arc<Shared>, room: &Container, context: ByteStream) -> Result<(), BackendError> {
     let directory = room.place().to_owned();
-    let text = text.to_owned();
     let unpack = move || -> Result<(), BackendError> {
         let write = || -> io::Result<Root> {
-            fs::write(directory.join(TEXT), text)?;
             fs::write(directory.join(IGNORE), "")?;
             fs::create_dir(directory.join(CONTEXT))?;
             Root::open(&directory.join(CONTEXT))
@@ -139,43 +153,4 @@ async fn unpack(shared: &Arc<Shared>, room: &Container, text: &str, context: Byt
     });
     let ended = || BackendError::Engine("the build context was not unpacked: the backend is shutting down".to_owned());
     unpacked.await.ok().flatten().ok_or_else(ended)?
-}
-
-/// What the program is told.
-fn arguments(
-    shared: &Shared,
-    (build, network): (&DockerfileBuild, Network),
-    bases: &Bases,
-    memory: &Memory,
-    place: &Path,
-) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec!["build".into()];
-    words.extend(isolation(&shared.program.mode));
-    words.extend(network.arguments(&shared.program.mode));
-    // Layers of earlier builds serve again; of a build that failed no container stays.
-    let fixed = ["--format", "docker", "--layers", "--force-rm", "--pull=never", "--identity-label=false"];
-    words.extend(fixed.map(OsString::from));
-    let mut option = |name: &str, value: OsString| words.extend([OsString::from(name), value]);
-    option("--signature-policy", shared.program.policy.clone().into());
-    // For its own it needs not be told, and would complain of arguments that nobody uses.
-    if build.platform != Platform::host() {
-        option("--platform", build.platform.to_string().into());
-    }
-    // Nobody reads it, but it is told of each container: that is how those of a killed build are known.
-    option(MARK, place.into());
-    for (name, file) in [("--file", TEXT), ("--ignorefile", IGNORE), ("--iidfile", ID)] {
-        option(name, place.join(file).into());
-    }
-    if let Some(target) = &build.target {
-        option("--target", target.into());
-    }
-    let pair = |(name, value): (&String, &String)| OsString::from(format!("{name}={value}"));
-    build.args.iter().map(pair).for_each(|arg| option("--build-arg", arg));
-    build.add_hosts.iter().for_each(|host| option("--add-host", host.into()));
-    shared.limits.iter().for_each(|limit| option("--ulimit", limit.into()));
-    bases.arguments().for_each(|base| option("--build-context", base.into()));
-    memory.arguments().for_each(|secret| option("--secret", secret));
-    build.agent.iter().flat_map(agent).for_each(|agent| option("--ssh", agent));
-    words.push(PathBuf::from(place).join(CONTEXT).into());
-    words
 }

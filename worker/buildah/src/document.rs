@@ -77,16 +77,22 @@ pub(crate) fn of_id(id: &str) -> Result<LocalImage, String> {
     whole.parse().map(|id| LocalImage { id }).map_err(|error| format!("`{id}` is no id of an image: {error}"))
 }
 
-/// Makes an image with the layers of another and this config.
-pub(crate) async fn store(
-    program: &Program,
-    config: &ImageConfig,
-    layers_of: &Kept,
-) -> Result<LocalImage, BackendError> {
+/// The manifest of an image without layers.
+pub(crate) fn no_layers() -> Value {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": { "mediaType": "application/vnd.docker.container.image.v1+json" },
+        "layers": [],
+    })
+}
+
+/// Makes an image with the layers of a manifest, which are here, and this config.
+pub(crate) async fn store(program: &Program, config: &ImageConfig, layers: &Value) -> Result<LocalImage, BackendError> {
     let doing = "write the config of an image";
     let bytes = config.to_bytes();
     let id = BlobDigest::of(&bytes);
-    let mut manifest = layers_of.manifest.clone();
+    let mut manifest = layers.clone();
     manifest["config"]["digest"] = json!(id.as_str());
     manifest["config"]["size"] = json!(bytes.len());
     let write = || -> std::io::Result<tempfile::TempDir> {

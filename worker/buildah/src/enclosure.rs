@@ -30,7 +30,7 @@ const UNSHARE: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child=KILL", "
 const NO_NETWORK: &str = "--net";
 /// The first process: `$1` is the pipe, `$2` whether the loopback is to be set up, the rest the program.
 const KEEPER: &str = r#"exec 8<&0 9<"$1"; loopback=$2; shift 2
-[ "$loopback" = no ] || ip link set lo up 2>/dev/null
+[ "$loopback" = no ] || { ip link set lo up; mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /sys; } 2>/dev/null
 { exec 8<&-; read -r _ <&9; kill -s KILL -- -1; } </dev/null >/dev/null 2>&1 &
 watch=$!
 "$@" <&8 8<&- 9<&- &

@@ -5,7 +5,7 @@
 //! is named `slipway-cache:id-ID`.
 
 use serde::Deserialize;
-use slipway_backend::{BackendError, ImageLink, LocalImage, Pushed, pulls::Pulls};
+use slipway_backend::{BackendError, Door, ImageLink, LocalImage, Pushed, STEADY_HOST, pulls::Pulls};
 use slipway_layers::codec::Compression;
 use slipway_oci::{BlobDigest, ImageAt, Platform, Reference, Repo};
 
@@ -49,6 +49,23 @@ pub(crate) async fn list(program: &Program, doing: &str, which: &[&str]) -> Resu
     listed.map(Option::unwrap_or_default).map_err(|error| BackendError::Engine(format!("{doing}: {error}")))
 }
 
+/// A door as the program is told of it. It remembers which layers a host has: under the address of a gateway, which each process
+/// has anew, it would send all of them again.
+struct Way {
+    reference: String,
+    proxy: String,
+}
+
+impl Way {
+    fn through(door: &dyn Door) -> Self {
+        let reference = door.reference();
+        let mut parts = reference.splitn(3, '/');
+        let mut part = || parts.next().unwrap_or_default();
+        let (address, token, rest) = (part(), part(), part());
+        Self { reference: format!("{STEADY_HOST}/door/{rest}"), proxy: format!("http://{token}:x@{address}") }
+    }
+}
+
 /// Whether an image was pulled before.
 pub(crate) async fn is_here(program: &Program, image: &ImageAt) -> bool {
     matches!(inspect(program, &cache_name(&image.digest)).await, Ok(Some(_)))
@@ -73,11 +90,11 @@ pub(crate) async fn pull(
         return Ok(found.image);
     }
     let door = link.pull_door(image).await?;
-    let reference = door.reference();
+    let Way { reference, proxy } = Way::through(door.as_ref());
     let doing = format!("pull {image}");
     let (policy, from) = (program.policy.to_string_lossy(), format!("docker://{reference}"));
     let arguments = ["pull", "--quiet", "--signature-policy", &policy, "--tls-verify=false", &from];
-    let answer = program.answer(&doing, &arguments).await?;
+    let answer = program.through(Some(&proxy), &doing, &arguments).await?;
     if let Some(complaint) = answer.complaint {
         return Err(if is_missing(&complaint) { gone() } else { failed(&doing, &complaint) });
     }
@@ -98,13 +115,14 @@ pub(crate) async fn push(
 ) -> Result<Pushed, BackendError> {
     let door = link.push_door(to, attempt).await?;
     let doing = format!("push an image to {to}");
-    let (policy, reference) = (program.policy.to_string_lossy(), format!("docker://{}", door.reference()));
+    let way = Way::through(door.as_ref());
+    let (policy, reference) = (program.policy.to_string_lossy(), format!("docker://{}", way.reference));
     let mut arguments = vec!["push", "--quiet", "--signature-policy", &policy, "--tls-verify=false"];
     if compression == Compression::Zstd {
         arguments.extend(["--compression-format", "zstd"]);
     }
     arguments.extend([image.id.as_str(), &reference]);
-    let answer = program.answer(&doing, &arguments).await?;
+    let answer = program.through(Some(&way.proxy), &doing, &arguments).await?;
     // What the door has to say of a failure is nearer to its cause.
     let pushed = match (door.pushed().await, answer.complaint) {
         (Ok(pushed), None) => pushed,

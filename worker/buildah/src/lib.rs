@@ -36,8 +36,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use slipway_backend::{
-    BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageLink, ImageStore, LocalImage, Logs,
-    Pushed, Root, Setup, SpoolDir, Tools, Workspace, pulls::Pulls,
+    BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageLink, ImageStore, InstructionBuild,
+    LocalImage, Logs, Pushed, Root, Setup, SpoolDir, Tools, Workspace, pulls::Pulls,
 };
 use slipway_layers::{Store, codec::Compression, store::Options};
 use slipway_native::{driver::Driver, limits::ProcessLimit};
@@ -251,6 +251,15 @@ impl ImageBuilder for BuildahBackend {
         dockerfile::build(&self.shared, build, context, logs).await
     }
 
+    async fn instruction(
+        &self,
+        build: InstructionBuild,
+        context: ByteStream,
+        logs: Logs,
+    ) -> Result<LocalImage, BackendError> {
+        dockerfile::instruct(&self.shared, build, context, logs).await
+    }
+
     async fn respec(
         &self,
         base: &LocalImage,
@@ -258,7 +267,7 @@ impl ImageBuilder for BuildahBackend {
         labels: &BTreeMap<String, String>,
     ) -> Result<LocalImage, BackendError> {
         let kept = document::expect(&self.shared.program, base).await?;
-        document::store(&self.shared.program, &respec::apply(&kept.config, respec, labels), &kept).await
+        document::store(&self.shared.program, &respec::apply(&kept.config, respec, labels), &kept.manifest).await
     }
 }
 

@@ -7,7 +7,7 @@ const ENDS: [&str; 4] = [
     "Error: while running runtime: exit status ",
     "exit status ",
 ];
-/// The line that a Dockerfile's build ends with: who asked for the build is told the same as its error.
+/// The line that what a Dockerfile's build ends with begins with: who asked for the build is told the same as its error.
 const REPORT: &str = "Error: building at STEP ";
 /// More than a line before a number takes.
 const LONGEST: usize = 128;
@@ -20,6 +20,8 @@ pub(crate) struct Noise {
     held: Vec<u8>,
     /// Where the line begins that is not whole yet.
     line: usize,
+    /// Whether a line of it is the report: what follows belongs to that, for an instruction may have several lines.
+    reports: bool,
 }
 
 impl Noise {
@@ -29,10 +31,12 @@ impl Noise {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.held.extend_from_slice(piece);
             let line = &self.held[self.line..];
-            if !may_be(line) {
+            let may_be = if self.reports { self.held.len() <= LONGEST_REPORT } else { may_be(line) };
+            if !may_be {
                 clean.append(&mut self.held);
-                self.line = 0;
+                (self.line, self.reports) = (0, false);
             } else if line.ends_with(b"\n") {
+                self.reports |= line.starts_with(REPORT.as_bytes());
                 self.line = self.held.len();
             }
         }
@@ -41,7 +45,7 @@ impl Noise {
 
     /// What is left when the command has ended as it should.
     pub(crate) fn release(&mut self) -> Vec<u8> {
-        self.line = 0;
+        (self.line, self.reports) = (0, false);
         std::mem::take(&mut self.held)
     }
 }
@@ -88,6 +92,11 @@ mod tests {
             (vec!["exit status 1\nmore\n"], "exit status 1\nmore\n", ""),
             (vec!["exit status one\n"], "exit status one\n", ""),
             (vec!["no end"], "no end", ""),
+            (
+                vec!["a\nError: building at STEP \"RUN x\n", "y\": z\n"],
+                "a\n",
+                "Error: building at STEP \"RUN x\ny\": z\n",
+            ),
             (vec!["a\nError: buil", "ding at STEP \"RUN x\": y\n"], "a\n", "Error: building at STEP \"RUN x\": y\n"),
         ] {
             assert_eq!(through(&pieces), (clean.to_owned(), held.to_owned()), "{pieces:?}");

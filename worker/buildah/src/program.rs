@@ -35,6 +35,8 @@ const PASSED: [&str; 7] = [
     "CONTAINERS_CONF",
     "CONTAINERS_STORAGE_CONF",
 ];
+/// Variables of the proxy for registries.
+const PROXIES: [&str; 2] = ["HTTP_PROXY", "HTTPS_PROXY"];
 /// The one that says where a user's things are that need not outlive the machine's running.
 const RUN: &str = "XDG_RUNTIME_DIR";
 /// Where programs are when nobody says so; also those that only root uses often.
@@ -149,10 +151,20 @@ impl Program {
 
     /// The same, for who wants to know what was complained of.
     pub(crate) async fn answer(&self, doing: &str, arguments: &[&str]) -> Result<Answer, BackendError> {
+        self.through(None, doing, arguments).await
+    }
+
+    /// The same with a proxy for all that it asks of registries.
+    pub(crate) async fn through(
+        &self,
+        proxy: Option<&str>,
+        doing: &str,
+        arguments: &[&str],
+    ) -> Result<Answer, BackendError> {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let mut pause = PAUSE;
         for attempt in 1.. {
-            let Output { status, stdout, stderr } = self.once(doing, &arguments).await?;
+            let Output { status, stdout, stderr } = self.once(proxy, doing, &arguments).await?;
             let complaint = String::from_utf8_lossy(&stderr).into_owned();
             if status.success() {
                 return Ok(Answer { said: stdout, complaint: None });
@@ -167,11 +179,14 @@ impl Program {
         Err(BackendError::Engine(format!("{doing}: it was tried too often")))
     }
 
-    async fn once(&self, doing: &str, arguments: &[OsString]) -> Result<Output, BackendError> {
+    async fn once(&self, proxy: Option<&str>, doing: &str, arguments: &[OsString]) -> Result<Output, BackendError> {
         let mut line = self.line(arguments).into_iter();
         let program = line.next().unwrap_or_default();
         let mut command = self.process(&program, &self.spool);
         command.args(line);
+        if let Some(proxy) = proxy {
+            command.envs(PROXIES.map(|name| (name, proxy)));
+        }
         // In a task: when the asker goes away, it is still seen through.
         let task = self.tasks.spawn(async move { command.output().await });
         let ended = || BackendError::Engine(format!("{doing}: the backend is shutting down"));

@@ -39,11 +39,13 @@ pub(crate) async fn open(
     beginning.add(BEGINNING, text);
     let memory = Memory::write(&run.setup.attempt, &beginning, false)?;
     let closed = Marker::DESCRIPTOR;
-    // What the program complains of on its own error output is none of the user's.
-    let shell = format!(". {PLACE}; exec {TOOLBOX_BIN}/bash --norc --noprofile -i <&1 2>&1 {closed}>&-");
-    let mount = volume(&memory.path(BEGINNING), PLACE, true)?;
-    // By `chroot` a command has the terminal itself: what the program would pass on between two, it loses at the end.
+    // By `chroot` the program puts pipes between; the terminal itself is there all the same. What it would pass on between
+    // two, it loses at the end.
     let relayed = run.container.program().mode != Mode::Chroot;
+    // What the program complains of on its own error output is none of the user's.
+    let streams = if relayed { "<&1 2>&1" } else { "</dev/tty >/dev/tty 2>&1" };
+    let shell = format!(". {PLACE}; exec {TOOLBOX_BIN}/bash --norc --noprofile -i {streams} {closed}>&-");
+    let mount = volume(&memory.path(BEGINNING), PLACE, true)?;
     let mut arguments = run.arguments(&shell, relayed)?;
     arguments.splice(1..1, ["--volume".into(), mount]);
     let Terminal { input, output, mut size, .. } = terminal;

@@ -65,6 +65,46 @@ async fn images_go_to_a_repository_and_come_back() {
     buildah.end().await;
 }
 
+/// When the program stumbles over itself, it is asked once more, and a command runs once all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stumble_ends_nothing() {
+    let Some((buildah, place)) = Buildah::stumbling().await else { return };
+    let harness = Harness::new(&buildah.backend, &buildah.base);
+    let image = harness.built(&buildah.base, &[(1, "echo ran >> /ran")]).await;
+    assert_eq!(harness.text(&image, "/ran").await, "ran\n");
+    for kind in ["from", "mount", "run", "commit", "pull", "tag"] {
+        assert!(place.path().join(format!("stumbling-{kind}")).is_dir(), "it was not asked to {kind}");
+    }
+    buildah.end().await;
+}
+
+/// A process sends no layer to a repository that another one has sent there, wherever its gateway listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_are_sent_once() {
+    let Some(buildah) = Buildah::start().await else { return };
+    let Some(registry) = Registry::start() else { return };
+    let to = Repo { host: registry.host().to_owned(), path: "made".to_owned() };
+    let sent = || registry.server().log().matches("http.request.method=PUT").count();
+    // Unlike any other's, for the program remembers layers of all storages.
+    let own: String = (0..1000).map(|_| slipway_process::random_id()).collect();
+    let harness = Harness::new(&buildah.backend, &buildah.base);
+    let below = harness.filled(&[file("below", &own)]).await;
+    buildah.backend.push(&below, &to, "attempt").await.expect("a push");
+    for turn in ["first", "second"] {
+        let (process, gateway) = buildah.again().await;
+        let harness = Harness::new(&process, &buildah.base);
+        let mut workspace = harness.open(Some(&below)).await;
+        workspace.extract(archive(&[file(turn, turn)]), "/", None, None).await.expect("files go in");
+        let image = workspace.commit(ConfigChange::default()).await.expect("an image");
+        let before = sent();
+        process.push(&image, &to, "attempt").await.expect("a push");
+        assert_eq!(sent() - before, 3, "a layer, a config and a manifest: {}", registry.server().log());
+        process.shut_down().await;
+        gateway.shut_down().await;
+    }
+    buildah.end().await;
+}
+
 /// What a command of a Dockerfile may read is in no image and no output, and a build that is given up leaves no container.
 #[tokio::test(flavor = "multi_thread")]
 async fn dockerfiles_have_secrets_and_leave_nothing() {

@@ -3,9 +3,11 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Method, Request, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use slipway_backend::STEADY_HOST;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -98,17 +100,23 @@ async fn respond(shared: &Shared, parts: Parts, body: Body) -> Response {
 }
 
 async fn dispatch(shared: &Shared, parts: &Parts, body: Body) -> Response {
-    if !is_own_host(shared, parts) {
-        return answer::nothing_here();
-    }
+    let own = match asked_host(shared, parts) {
+        Some(Host::Address) => None,
+        // A name that never changes has the token elsewhere.
+        Some(Host::Steady) => token_of_proxy(parts),
+        None => return answer::nothing_here(),
+    };
     match route::parse(parts.uri.path()) {
         None => answer::nothing_here(),
         Some(Route::Ping) if matches!(parts.method, Method::GET | Method::HEAD) => answer::empty(StatusCode::OK),
         Some(Route::Ping) => answer::wrong_method(),
         Some(Route::Door { token, name, place }) => {
-            let Some(door) = shared.door(token).filter(|door| door.name == name) else {
-                return answer::nothing_here();
+            // Through a proxy there is this one door, whatever the engine remembers of others.
+            let door = match &own {
+                Some(token) => shared.door(token),
+                None => shared.door(token).filter(|door| door.name == name),
             };
+            let Some(door) = door else { return answer::nothing_here() };
             let answered = async {
                 match door.inside {
                     // Large futures: kept off the connection's own.
@@ -121,8 +129,27 @@ async fn dispatch(shared: &Shared, parts: &Parts, body: Body) -> Response {
     }
 }
 
-/// A page in a browser can send requests here under a name of its own; engines use the address they were given.
-fn is_own_host(shared: &Shared, parts: &Parts) -> bool {
-    let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    host.is_some_and(|host| host.parse() == Ok(shared.address))
+/// How an engine calls this gateway.
+enum Host {
+    /// By its address.
+    Address,
+    /// By the name of all gateways, as their proxy.
+    Steady,
+}
+
+/// A page in a browser can send requests here under a name of its own; engines use the address they were given, or a name
+/// that no page can have.
+fn asked_host(shared: &Shared, parts: &Parts) -> Option<Host> {
+    let host = parts.headers.get(header::HOST)?.to_str().ok()?;
+    if host == STEADY_HOST {
+        return Some(Host::Steady);
+    }
+    (host.parse() == Ok(shared.address)).then_some(Host::Address)
+}
+
+/// The door's token as the user of a proxy.
+fn token_of_proxy(parts: &Parts) -> Option<String> {
+    let given = parts.headers.get(header::PROXY_AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let text = String::from_utf8(STANDARD.decode(given).ok()?).ok()?;
+    text.split_once(':').map(|(user, _)| user.to_owned())
 }

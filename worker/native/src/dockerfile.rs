@@ -1,20 +1,17 @@
 //! Dockerfiles: what `slipway-dockerfile` has read and typed is done here, stage by stage.
 //!
 //! Reading order: this file (a build as a whole), `stages` (which are built when), `base` and `platforms` (what a stage stands on), `cursor` (how far a stage has come),
-//! `step` (one instruction), `alone` and `postponed` (one instruction as a build of its own), `sending` (what goes to a registry meanwhile), then the instructions:
-//! `config` (all that change the config alone), `workdir`, `files`, `run`; `cache` (what was done before).
+//! `step` (one instruction), `alone` (one instruction as a build of its own), `sending` (what goes to a registry meanwhile), then the instructions that make files (what others do is [`slipway_backend::dockerfile`]):
+//! `workdir`, `files`, `run`; `cache` (what was done before).
 
 mod alone;
 mod base;
 mod cache;
-mod config;
 mod copy;
 mod cursor;
 mod files;
 mod held;
-mod history;
 mod platforms;
-mod postponed;
 mod run;
 mod sending;
 mod stages;
@@ -29,8 +26,8 @@ use std::{
     },
 };
 
-use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, output::shortened, scrub::Masks};
-use slipway_dockerfile::{DockerfileError, Given, Program};
+use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, dockerfile::wrong, scrub::Masks};
+use slipway_dockerfile::{Given, Program};
 use slipway_layers::store::Work;
 use slipway_oci::Platform;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
@@ -158,25 +155,5 @@ impl Build {
             ended.unwrap_or_else(|| Err(BackendError::Engine("the build context was not unpacked".to_owned())))
         };
         self.context.place.get_or_try_init(unpack).await.map(|(place, _)| place.clone())
-    }
-}
-
-/// What is wrong with the text is the user's to mend.
-fn wrong(error: DockerfileError) -> BackendError {
-    BackendError::Refused(match error.line {
-        0 => format!("the Dockerfile cannot be built: {}", error.message),
-        line => format!("the Dockerfile cannot be built (line {line}): {}", error.message),
-    })
-}
-
-/// An error of an instruction, with the place where it stands.
-fn at(line: u32, text: &str, error: BackendError) -> BackendError {
-    let text = shortened(text);
-    let place = |why: &str| format!("the Dockerfile cannot be built (line {line}): {text}: {why}");
-    match error {
-        BackendError::Refused(why) => BackendError::Refused(place(&why)),
-        BackendError::Engine(why) => BackendError::Engine(place(&why)),
-        BackendError::NoSpace(why) => BackendError::NoSpace(place(&why)),
-        BackendError::Command { .. } | BackendError::Gone(_) => error,
     }
 }

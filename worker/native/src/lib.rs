@@ -2,7 +2,7 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
-//! `delete` and `accounts` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
+//! `delete` and `accounts`, `owner` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
 //! `kept`, `allowance`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
 //! What is public beside the backend is what another one that works in a directory needs too.
@@ -26,6 +26,7 @@ mod kept;
 pub mod limits;
 pub mod network;
 mod overlay;
+mod owner;
 pub mod pipe;
 pub mod place;
 pub mod probe;

@@ -15,7 +15,7 @@ use slipway_paths::TreePath;
 
 use crate::{
     accounts::{Account, resolve},
-    error,
+    error, owner,
 };
 
 /// Links that may follow each other, as in the kernel.
@@ -131,6 +131,49 @@ pub(crate) fn make(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Resul
         Some(stat) => parent.set_time(b".", time_of(&stat)),
         None => Ok(()),
     }
+}
+
+/// Whether a directory is there, at the end of links. Blocks.
+///
+/// # Errors
+/// When links lead in a circle, or the disk fails.
+pub fn is_directory(root: &Root, path: &str) -> io::Result<bool> {
+    let real = real_path(root, &TreePath::new(path).map_err(io::Error::other)?)?;
+    let found = root.look(real.as_bytes())?;
+    Ok(found.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
+}
+
+/// Makes a directory for what follows, owned by the user of an image when it names one, where it is missing. Blocks.
+///
+/// # Errors
+/// When something else is there, the user is unknown, or the disk fails.
+pub fn directory(root: &Root, directory: &str, user: &str) -> Result<(), BackendError> {
+    let owner = if user.is_empty() { (0, 0) } else { owner::of(root, user)? };
+    ensure(root, directory, owner)
+}
+
+/// Makes a directory of the image, and those above it, where they are missing. Blocks.
+pub(crate) fn ensure(root: &Root, directory: &str, owner: (u32, u32)) -> Result<(), BackendError> {
+    let system = |error| error::system(&format!("make the directory {directory}"), error);
+    let refused = || BackendError::Refused(format!("{directory} is no directory of the image"));
+    let path = TreePath::new(directory).map_err(|error| BackendError::Refused(format!("{directory}: {error}")))?;
+    let real = real_path(root, &path).map_err(|_| refused())?;
+    match root.look(real.as_bytes()).map_err(system)? {
+        Some(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => Ok(()),
+        Some(_) => Err(refused()),
+        None => make_all(root, &real, owner).map_err(|error| match error.kind() {
+            io::ErrorKind::NotADirectory => refused(),
+            _ => system(error),
+        }),
+    }
+}
+
+/// Makes a directory and those above it, all of one owner.
+fn make_all(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Result<()> {
+    if let Some(above) = path.parent().filter(|above| !above.is_root()) {
+        make_all(root, &above, owner)?;
+    }
+    make(root, path, owner)
 }
 
 /// When a file was modified.

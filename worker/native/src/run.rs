@@ -11,6 +11,7 @@ use std::{
 
 use slipway_backend::{
     BackendError, HostMount, Logs, SECRETS, Script, Setup, Tools,
+    dockerfile::PATH,
     output::{Output, Stream},
     script::{Marker, TOOLBOX_BIN, compose},
     scrub::Masks,
@@ -31,8 +32,6 @@ use crate::{
     workspace::Room,
 };
 
-/// Where programs are looked for when the image does not say.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The name of the machine that builds.
 const HOSTNAME: &str = "slipway";
 /// The script is read to its end before anything of it runs.

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use slipway_backend::{BackendError, DockerfileBuild, attempt::attempt_of};
+use slipway_backend::{BackendError, DockerfileBuild, LocalImage, attempt::attempt_of};
+use slipway_dockerfile::Origin;
 
 use crate::{
     Shared,
@@ -21,29 +22,63 @@ const MARK: &str = "{{.CNIConfigDir}}";
 pub(super) struct Bases {
     attempt: String,
     /// How the Dockerfile calls each.
-    named: Vec<String>,
+    named: Vec<Vec<String>>,
 }
 
 impl Bases {
     /// Pulls what a build stands on, and names it. The names go with the room of the build.
-    pub(super) async fn name(shared: &Shared, build: &DockerfileBuild) -> Result<Self, BackendError> {
-        let mut bases = Self { attempt: build.attempt.clone(), named: Vec::new() };
+    pub(super) async fn name(
+        shared: &Shared,
+        build: &DockerfileBuild,
+        program: &slipway_dockerfile::Program,
+    ) -> Result<Self, BackendError> {
+        let mut bases = Self::none(&build.attempt);
         for (name, at) in &build.bases {
             // What is found nowhere else is local, under the name that the Dockerfile has.
             let Some(at) = at else { continue };
             let image = pull(&shared.program, &shared.pulls, shared.link.as_ref(), at).await?;
-            let own = own_name(&bases.attempt, bases.named.len());
-            bases.named.push(name.clone());
-            tag(&shared.program, &image, &own).await?;
+            bases.add(&shared.program, calls(program, name), &image).await?;
         }
         Ok(bases)
+    }
+
+    /// No names yet.
+    pub(super) fn none(attempt: &str) -> Self {
+        Self { attempt: attempt.to_owned(), named: Vec::new() }
+    }
+
+    /// Gives an image a name of the build's own, and answers it. `calls` = how the Dockerfile calls it.
+    pub(super) async fn add(
+        &mut self,
+        program: &Program,
+        calls: Vec<String>,
+        image: &LocalImage,
+    ) -> Result<String, BackendError> {
+        let own = own_name(&self.attempt, self.named.len());
+        self.named.push(calls);
+        tag(program, image, &own).await.map(|()| own)
     }
 
     /// What the program is told of them.
     pub(super) fn arguments(&self) -> impl Iterator<Item = String> {
         let named = self.named.iter().enumerate();
-        named.map(|(at, name)| format!("{name}=container-image://{}", own_name(&self.attempt, at)))
+        let all = named.flat_map(|(at, calls)| calls.iter().map(move |call| (at, call)));
+        all.map(|(at, call)| format!("{call}=container-image://{}", own_name(&self.attempt, at)))
     }
+}
+
+/// How a Dockerfile calls an image: by its name, and as a `FROM` has it before its variables are expanded, for there some
+/// versions of the program look.
+fn calls(program: &slipway_dockerfile::Program, name: &str) -> Vec<String> {
+    let mut calls = vec![name.to_owned()];
+    for stage in 0..=program.target() {
+        let written = program.written_base(stage);
+        let same = program.head(stage).is_ok_and(|head| head.base == Origin::Image(name.to_owned()));
+        if same && !written.contains('=') && !calls.iter().any(|call| call == written) {
+            calls.push(written.to_owned());
+        }
+    }
+    calls
 }
 
 fn own_name(attempt: &str, at: usize) -> String {

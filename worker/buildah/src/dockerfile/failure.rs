@@ -2,6 +2,7 @@
 
 use slipway_backend::{
     BackendError,
+    dockerfile::at,
     instructions::{instructions, squeezed},
     output::shortened,
 };
@@ -15,6 +16,8 @@ const AT_STEP: &str = "Error: building at STEP \"";
 const REASON: &str = "\": ";
 /// What stands before the exit code of a failed command.
 const EXIT: &str = "exit status ";
+/// What every refusal begins with.
+const CANNOT: &str = "the Dockerfile cannot be built";
 /// What tells of the network or the machine, not of the Dockerfile: another try may help.
 const PASSING: [&str; 8] = [
     "dial tcp",
@@ -27,20 +30,44 @@ const PASSING: [&str; 8] = [
     "no space left on device",
 ];
 
-/// What became of a failed build as an error.
+/// What became of a failed build of a text as an error.
 pub(super) fn explain(text: &str, ended: Ended) -> BackendError {
+    explain_by(ended, |step| {
+        let all = instructions(text);
+        let same = |found: &str| squeezed(found) == squeezed(step) || first_word_is_all(found, step);
+        all.iter().find(|(_, found)| same(found)).map(|(line, _)| *line)
+    })
+}
+
+/// The same of a build of one instruction, as it is written on a line.
+pub(super) fn explain_one(line: u32, text: &str, ended: Ended) -> BackendError {
+    match explain_by(ended, |_| None) {
+        BackendError::Command { exit, tail, .. } => {
+            BackendError::Command { command: Some(shortened(text)), exit, line: Some(line), tail }
+        }
+        BackendError::Refused(why) => {
+            let why = why.strip_prefix(CANNOT).and_then(|why| why.strip_prefix(": ")).unwrap_or(&why).to_owned();
+            at(line, text, BackendError::Refused(why))
+        }
+        other => at(line, text, other),
+    }
+}
+
+/// `line` tells where an instruction stands, when it can.
+fn explain_by(ended: Ended, line: impl FnOnce(&str) -> Option<u32>) -> BackendError {
     let Ended { complaint, tail, status } = ended;
     let doing = "build a Dockerfile";
-    let found = complaint.lines().rev().find_map(|line| line.strip_prefix(AT_STEP)?.split_once(REASON));
+    // What it calls the instruction may have several lines.
+    let starts = complaint.rmatch_indices(AT_STEP).map(|(start, _)| start);
+    let mut at_lines = starts.filter(|start| *start == 0 || complaint[..*start].ends_with('\n'));
+    let found = at_lines.next().and_then(|start| complaint[start + AT_STEP.len()..].split_once(REASON));
     let is_of_machine = is_passing(&complaint) || PASSING.iter().any(|part| complaint.contains(part));
     let Some((step, why)) = found else {
         // It was killed, or did not come as far as the first instruction.
         let said = if complaint.trim().is_empty() { format!("Error: it ended with {status}") } else { complaint };
         return failed(doing, &said);
     };
-    let all = instructions(text);
-    let same = |found: &str| squeezed(found) == squeezed(step) || first_word_is_all(found, step);
-    let line = all.iter().find(|(_, found)| same(found)).map(|(line, _)| *line);
+    let line = line(step);
     if let Some(exit) = why.rsplit_once(EXIT).and_then(|(_, code)| code.trim().parse().ok()) {
         return BackendError::Command { command: Some(shortened(step)), exit, line, tail };
     }
@@ -48,7 +75,7 @@ pub(super) fn explain(text: &str, ended: Ended) -> BackendError {
         return failed(doing, &complaint);
     }
     let at = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-    BackendError::Refused(format!("the Dockerfile cannot be built{at}: {}", told(why)))
+    BackendError::Refused(format!("{CANNOT}{at}: {}", told(why)))
 }
 
 /// Whether the program names an instruction by its first word alone, as it does with what it does not know.
@@ -65,10 +92,24 @@ fn told(why: &str) -> String {
     {
         return format!("the image has no secret `{id}`: list it under `secrets` in werf.yaml");
     }
+    if let Some((_, rest)) = why.split_once("no ssh with id ")
+        && let Some((id, _)) = rest.split_once(" found")
+    {
+        return format!("the image has no ssh agent `{id}`: `ssh: {id}` in werf.yaml gives it one");
+    }
+    if why.contains("should have syntax id=id") {
+        return "this buildah reads `required` of a mount only with a value: write `required=true`".to_owned();
+    }
     if why.contains("Unknown instruction") {
         return "this buildah takes a line of a here-document for an instruction: write it without one, or build with \
                 --backend docker or native"
             .to_owned();
+    }
+    if (why.contains("COPY") || why.contains("ADD")) && why.contains("only supports the") {
+        return format!(
+            "this buildah knows not all of its flags ({}): build with --backend docker or native",
+            why.trim()
+        );
     }
     if why.contains("only supports the --mount flag") {
         return "this buildah knows no other flag of RUN than --mount: build with --backend docker or native"
@@ -104,6 +145,7 @@ mod tests {
                 "(line 5): copier: stat",
             ),
             ("Error: building at STEP \"HI \": Build error: Unknown instruction: \"HI\" &x", "(line 7): this buildah"),
+            ("Error: building at STEP \"RUN x\": ssh required but no ssh with id own found", "`ssh: own` in werf.yaml"),
             ("Error: building at STEP \"RUN x\": secret required but no secret with id nope found", "no secret `nope`"),
         ] {
             let refused = explained(complaint);

@@ -5,6 +5,7 @@ use std::{io, process::ExitStatus};
 use slipway_backend::output::{Output, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::steps::Steps;
 use crate::{
     enclosure::{Enclosed, Streams},
     noise::Noise,
@@ -25,19 +26,19 @@ pub(super) struct Ended {
     pub(super) tail: Vec<String>,
 }
 
-/// Follows a build to its end.
-pub(super) async fn follow(running: Enclosed, streams: Streams, mut output: Output) -> io::Result<Ended> {
+/// Follows a build to its end, and takes out what it says of its steps when that is so many of ours.
+pub(super) async fn follow(running: Enclosed, streams: Streams, mut output: Output, steps: usize) -> io::Result<Ended> {
     let Streams { output: Some(mut out), error: Some(mut err), .. } = streams else {
         return Err(io::Error::other("it was started without pipes"));
     };
-    let (mut noise, mut complaint) = (Noise::default(), Vec::new());
+    let (mut noise, mut complaint, mut steps) = (Noise::default(), Vec::new(), Steps::new(steps));
     let (mut of_out, mut of_err) = (vec![0; PIECE], vec![0; PIECE]);
     let (mut out_open, mut err_open) = (true, true);
     while out_open || err_open {
         tokio::select! {
             read = read(&mut out, &mut of_out), if out_open => match read? {
                 [] => out_open = false,
-                bytes => output.push(Stream::Out, bytes).await,
+                bytes => output.push(Stream::Out, &steps.push(bytes)).await,
             },
             read = read(&mut err, &mut of_err), if err_open => match read? {
                 [] => err_open = false,
@@ -49,6 +50,7 @@ pub(super) async fn follow(running: Enclosed, streams: Streams, mut output: Outp
             },
         }
     }
+    output.push(Stream::Out, &steps.release()).await;
     let status = running.ended().await?;
     if status.success() {
         output.push(Stream::Err, &noise.release()).await;

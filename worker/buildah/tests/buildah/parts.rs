@@ -1,6 +1,6 @@
 //! What the tests stand on: a backend with a storage of its own, and a base.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -24,6 +24,16 @@ pub(crate) const MODE: &str = "SLIPWAY_TEST_BUILDAH_MODE";
 /// Names the runtime of `native-rootless`.
 pub(crate) const RUNTIME: &str = "SLIPWAY_TEST_RUNTIME";
 
+/// Stumbles once over each kind of request.
+const STUMBLING: &str = r#"#!/bin/sh
+for word; do case $word in from|mount|run|commit|push|pull|tag) kind=$word; break ;; esac; done
+if [ -n "$kind" ] && mkdir "$0-$kind" 2>/dev/null; then
+    echo 'Error: sealing memfd copy: Device or resource busy' >&2
+    exit 1
+fi
+exec buildah "$@"
+"#;
+
 /// A backend of its own.
 pub(crate) struct Buildah {
     pub(crate) backend: BuildahBackend,
@@ -40,8 +50,22 @@ impl Buildah {
 
     /// The same with limits of the processes of commands.
     pub(crate) async fn within(limits: &str) -> Option<Self> {
+        Self::by("buildah", limits).await
+    }
+
+    /// The same by a program that stumbles when it is asked for something for the first time, as buildah does now and then.
+    pub(crate) async fn stumbling() -> Option<(Self, tempfile::TempDir)> {
+        let place = tempfile::tempdir().expect("a directory");
+        let program = place.path().join("stumbling");
+        let mut file = std::fs::File::options();
+        let file = file.write(true).create_new(true).mode(0o755).open(&program);
+        file.and_then(|mut file| file.write_all(STUMBLING.as_bytes())).expect("a script");
+        Some((Self::by(program.to_str().expect("a UTF-8 path"), "").await?, place))
+    }
+
+    async fn by(program: &str, limits: &str) -> Option<Self> {
         let home = tempfile::tempdir().expect("a directory");
-        match Self::at(home.path().to_owned(), limits).await {
+        match Self::at(program, home.path().to_owned(), limits).await {
             Ok((backend, gateway)) => {
                 let base = base(&backend).await;
                 Some(Self { backend, base, gateway, home })
@@ -53,7 +77,7 @@ impl Buildah {
         }
     }
 
-    async fn at(home: PathBuf, limits: &str) -> Result<(BuildahBackend, Arc<Gateway>), String> {
+    async fn at(program: &str, home: PathBuf, limits: &str) -> Result<(BuildahBackend, Arc<Gateway>), String> {
         let environment = Environment::from_process();
         if rootless::is_needed() {
             return Err("only root, or a user in a namespace, can mount".to_owned());
@@ -68,11 +92,12 @@ impl Buildah {
         let client = Client::new(Options { user_agent: "test".to_owned(), ..Options::default() });
         let client = client.map_err(|error| error.to_string())?;
         let tasks = Tasks::new();
-        let options = slipway_gateway::Options::default();
+        // Also a small layer is on its way up before it has come whole.
+        let options = slipway_gateway::Options { chunk_bytes: 4096, ..slipway_gateway::Options::default() };
         let gateway = Gateway::start(client.clone(), tasks, home.join("blobs"), options).await;
         let gateway = Arc::new(gateway.map_err(|error| error.to_string())?);
         let options = BuildahOptions {
-            program: PathBuf::from("buildah"),
+            program: PathBuf::from(program),
             mode,
             driver,
             room: Some(Room { root: home.join("root"), run: home.join("run") }),
@@ -90,6 +115,11 @@ impl Buildah {
         };
         let backend = BuildahBackend::open(options).await.map_err(|error| error.to_string())?;
         Ok((backend, gateway))
+    }
+
+    /// Another process on the same storage, whose gateway is elsewhere.
+    pub(crate) async fn again(&self) -> (BuildahBackend, Arc<Gateway>) {
+        Self::at("buildah", self.home.path().to_owned(), "").await.expect("another process")
     }
 
     /// The program's own list of its containers.

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use slipway_backend::{BackendError, ByteStream, InstructionBuild, LocalImage, Logs};
-use slipway_dockerfile::{Origin, Variables, Written};
+use slipway_backend::{
+    BackendError, ByteStream, InstructionBuild, LocalImage, Logs,
+    dockerfile::{Postponed, has_command, platform_of, variables_before, wrong},
+};
+use slipway_dockerfile::{Origin, Variables};
 
-use super::{Build, base, cursor::Cursor, finish, open, platforms, postponed::Postponed, step, step::Place, wrong};
+use super::{Build, base, cursor::Cursor, finish, open, step, step::Place};
 use crate::Shared;
 
 /// Does the instruction; output goes to `logs`.
@@ -68,7 +71,7 @@ impl Alone<'_> {
         }
         if matches!(head.base, Origin::Image(_)) {
             // What follows is done by others.
-            Postponed::note(&mut cursor, &steps);
+            Postponed::note(&mut cursor.draft, &steps);
         }
         Ok(cursor)
     }
@@ -84,11 +87,7 @@ impl Alone<'_> {
         };
         let mut cursor = self.on(*stage, base).await?;
         cursor.variables = self.variables(*stage, Some(index), &cursor).await?;
-        let is_lowest = self.chain(*stage)?.len() == 1;
-        let by_base = Postponed::of(&cursor.config).is_some_and(|postponed| is_lowest && postponed.command);
-        cursor.has_command = by_base
-            || self.postponed(*stage)?.iter().any(Written::sets_command)
-            || build.program.steps(*stage)[..index].iter().any(Written::sets_command);
+        cursor.has_command = has_command(&build.program, (*stage, index), &cursor.config).map_err(wrong)?;
         let place = Place { stage: *stage, written, title: written.text.clone() };
         if !written.makes_files() {
             build.say(&place.title).await;
@@ -108,54 +107,18 @@ impl Alone<'_> {
 
     async fn on(&self, stage: usize, image: &LocalImage) -> Result<Cursor, BackendError> {
         let (config, layers) = self.build.shared.image(image).await?;
-        let lowest = self.chain(stage)?.first().copied().unwrap_or(stage);
-        let head = self.build.program.head(lowest).map_err(wrong)?;
-        let platform = platforms::of(&head, &self.build.order.platform)?;
+        let head = self.build.program.lowest(stage).map_err(wrong)?;
+        let platform = platform_of(&head, &self.build.order.platform)?;
         Ok(base::on(self.build, config, (layers, platform)))
     }
 
     /// The variables in force before the instruction at a place of a stage, or at its end. Arguments had their values when they
     /// were declared, so everything that sets a variable is done once more.
     async fn variables(&self, stage: usize, index: Option<usize>, cursor: &Cursor) -> Result<Variables, BackendError> {
-        let program = &self.build.program;
-        let environment = cursor.config.config.env.as_deref().unwrap_or_default();
-        let mut variables = match (Postponed::of(&cursor.config), &self.beginning) {
-            (Some(postponed), _) => postponed.variables(program),
-            (None, None) => return Ok(program.variables(environment)),
-            (None, Some(beginning)) => {
-                let (config, _) = self.build.shared.image(beginning).await?;
-                program.variables(config.config.env.as_deref().unwrap_or_default())
-            }
+        let beginning = match &self.beginning {
+            Some(image) => Some(self.build.shared.image(image).await?.0),
+            None => None,
         };
-        for below in self.chain(stage)? {
-            let own = program.steps(below);
-            let own = &own[..index.filter(|_| below == stage).unwrap_or(own.len())];
-            let postponed = self.postponed(below)?;
-            for written in postponed.iter().chain(own).filter(|written| written.sets_variables()) {
-                program.expand(written, &mut variables).map_err(wrong)?;
-            }
-        }
-        Ok(variables)
-    }
-
-    /// The stages that a stage stands on, the lowest first, and itself.
-    fn chain(&self, stage: usize) -> Result<Vec<usize>, BackendError> {
-        let mut chain = vec![stage];
-        while let Some(top) = chain.last()
-            && let Origin::Stage(below) = self.build.program.head(*top).map_err(wrong)?.base
-        {
-            chain.push(below);
-        }
-        chain.reverse();
-        Ok(chain)
-    }
-
-    /// What the stage below another, of this Dockerfile, has postponed for it.
-    fn postponed(&self, stage: usize) -> Result<Vec<Written>, BackendError> {
-        let program = &self.build.program;
-        let Origin::Stage(below) = program.head(stage).map_err(wrong)?.base else { return Ok(Vec::new()) };
-        let texts: Vec<String> =
-            program.steps(below).iter().filter_map(|written| written.postpones().map(str::to_owned)).collect();
-        program.triggers(stage, &texts).map_err(wrong)
+        variables_before(&self.build.program, (stage, index), &cursor.config, beginning.as_ref()).map_err(wrong)
     }
 }

@@ -1,23 +1,16 @@
 //! What a stage stands on.
 
-use slipway_backend::{BackendError, LocalImage};
+use slipway_backend::{
+    BackendError, LocalImage,
+    dockerfile::{Draft, Postponed, at, platform_of, scratch, wrong},
+};
 use slipway_digest::StageId;
 use slipway_dockerfile::{Head, Origin};
 use slipway_layers::Layer;
-use slipway_oci::{ImageConfig, Platform, Reference, RunConfig};
+use slipway_oci::{ImageConfig, Platform, Reference};
 
-use super::{
-    Build, at,
-    config::{ON_BUILD, set_variable},
-    cursor::Cursor,
-    platforms,
-    postponed::Postponed,
-    wrong,
-};
-use crate::{error, pull, run::PATH};
-
-/// Fields that an engine notes of the container that it has committed: nothing of what is made here.
-const FOREIGN: [&str; 5] = ["container", "container_config", "docker_version", "id", "parent"];
+use super::{Build, cursor::Cursor};
+use crate::{error, pull};
 
 /// The beginning of a stage, and what its base has postponed for it.
 pub(super) async fn begin(build: &Build, at_stage: usize, head: &Head) -> Result<(Cursor, Vec<String>), BackendError> {
@@ -25,33 +18,23 @@ pub(super) async fn begin(build: &Build, at_stage: usize, head: &Head) -> Result
     let mut cursor = match &head.base {
         Origin::Stage(below) => {
             let below = build.stages.get(*below).await;
-            Cursor { has_command: false, ..Cursor::clone(&below) }
+            let mut cursor = Cursor::clone(&below);
+            cursor.has_command = false;
+            cursor
         }
         Origin::Scratch => {
-            let platform = platforms::of(head, &build.order.platform).map_err(told)?;
-            on(build, empty(&platform), (Vec::new(), platform))
+            let platform = platform_of(head, &build.order.platform).map_err(told)?;
+            on(build, scratch(&platform), (Vec::new(), platform))
         }
         Origin::Image(name) => {
-            let platform = platforms::of(head, &build.order.platform).map_err(told)?;
+            let platform = platform_of(head, &build.order.platform).map_err(told)?;
             let (mut config, layers) = image(build, name, &platform).await.map_err(told)?;
             Postponed::forget(&mut config);
             build.sending.send(at_stage, &layers);
             on(build, config, (layers, platform))
         }
     };
-    let config = &mut cursor.config.config;
-    let postponed = config.other.remove(ON_BUILD).map(serde_json::from_value::<Option<Vec<String>>>);
-    let postponed = match postponed {
-        None => Vec::new(),
-        Some(Ok(list)) => list.unwrap_or_default(),
-        Some(Err(error)) => {
-            let why = format!("what the base image has postponed by ONBUILD cannot be read: {error}");
-            return Err(told(BackendError::Refused(why)));
-        }
-    };
-    if config.env("PATH").is_none() {
-        set_variable(config, "PATH", PATH);
-    }
+    let postponed = cursor.begin().map_err(told)?;
     // The variables of a stage below, its arguments among them, go on.
     if !matches!(head.base, Origin::Stage(_)) {
         cursor.variables = build.program.variables(cursor.config.config.env.as_deref().unwrap_or_default());
@@ -102,23 +85,8 @@ async fn stored(build: &Build, name: &str) -> Result<Option<LocalImage>, Backend
 }
 
 /// A stage that has come as far as an image.
-pub(super) fn on(build: &Build, mut config: ImageConfig, (layers, platform): (Vec<Layer>, Platform)) -> Cursor {
-    FOREIGN.iter().for_each(|field| drop(config.other.remove(*field)));
-    let history = config.other.remove("history").and_then(|list| list.as_array().cloned()).unwrap_or_default();
-    let created = config.created.clone().filter(|_| !layers.is_empty());
-    let variables = build.program.variables(&[]);
-    Cursor { config, layers, platform, variables, created, has_command: false, history }
-}
-
-/// An image with nothing in it.
-fn empty(platform: &Platform) -> ImageConfig {
-    ImageConfig {
-        architecture: platform.arch.clone(),
-        os: platform.os.clone(),
-        variant: platform.variant.clone(),
-        config: RunConfig { working_dir: "/".to_owned(), ..RunConfig::default() },
-        ..ImageConfig::default()
-    }
+pub(super) fn on(build: &Build, config: ImageConfig, (layers, platform): (Vec<Layer>, Platform)) -> Cursor {
+    Cursor { draft: Draft::on(config, build.program.variables(&[])), layers, platform }
 }
 
 /// The files that a `from` leads to: those of a stage or of an image.

@@ -13,7 +13,6 @@ mod chosen;
 mod copier;
 mod find;
 mod mode;
-pub(super) mod owner;
 mod remote;
 mod sum;
 mod word;
@@ -47,7 +46,7 @@ use crate::{
     allowance::{Admitted, Allowance},
     commit,
     driver::Tree,
-    error,
+    error, owner,
     workspace::{Room, look_like, lowers},
 };
 

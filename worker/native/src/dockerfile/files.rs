@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use slipway_backend::BackendError;
-use slipway_dockerfile::{Files, Source};
+use slipway_backend::{BackendError, dockerfile::history};
+use slipway_dockerfile::Files;
 use slipway_layers::root::Root;
 
 use super::{
@@ -12,7 +12,6 @@ use super::{
     copy::{self, Ground, Selected},
     cursor::Cursor,
     held::Held,
-    history::LAYERED,
     step::Place,
 };
 use crate::{commit, error, stubs::Places, workspace::Room};
@@ -25,7 +24,7 @@ pub(super) async fn put(
     files: &Files,
 ) -> Result<(), BackendError> {
     let selected = select(build, place, files).await.map_err(|error| place.told(error))?;
-    let by = format!("{}{LAYERED}", made_by(files));
+    let by = history::files(files);
     if files.link {
         return apart(build, cursor, place, (files, selected, &by)).await;
     }
@@ -77,20 +76,6 @@ async fn select(build: &Build, place: &Place<'_>, files: &Files) -> Result<Selec
         None => Ground::Layers(Vec::new()),
     };
     copy::select(&build.shared, files, ground, build.room_name()).await
-}
-
-/// What the history calls it.
-fn made_by(files: &Files) -> String {
-    let source = |source: &Source| match source {
-        Source::Path(path) => path.clone(),
-        Source::Content(content) => format!("<<{}", content.name),
-    };
-    let mut words = vec![if files.add { "ADD" } else { "COPY" }.to_owned()];
-    words.extend(files.chown.iter().map(|owner| format!("--chown={owner}")));
-    words.extend(files.chmod.iter().map(|mode| format!("--chmod={mode}")));
-    words.extend(files.sources.iter().map(source));
-    words.push(files.to.clone());
-    words.join(" ")
 }
 
 /// What is read of a part of the context.

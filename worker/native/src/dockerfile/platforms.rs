@@ -2,19 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use slipway_backend::BackendError;
-use slipway_dockerfile::{Head, Origin, Program};
+use slipway_backend::{
+    BackendError,
+    dockerfile::{at, platform_of},
+};
+use slipway_dockerfile::{Origin, Program};
 use slipway_oci::Platform;
 
-use super::at;
 use crate::{Shared, emulation, error};
-
-/// What a stage on an image is of: what its `FROM` says, else what is built for. The same platform by another name is that.
-pub(super) fn of(head: &Head, own: &Platform) -> Result<Platform, BackendError> {
-    let Some(text) = &head.platform else { return Ok(own.clone()) };
-    let asked: Platform = text.parse().map_err(|error| BackendError::Refused(format!("--platform={text}: {error}")))?;
-    Ok(if (&asked.os, &asked.arch) == (&own.os, &own.arch) { own.clone() } else { asked })
-}
 
 /// Refuses commands that this host cannot run before any other runs.
 pub(super) async fn check(shared: &Arc<Shared>, program: &Program, own: &Platform) -> Result<(), BackendError> {
@@ -24,7 +19,7 @@ pub(super) async fn check(shared: &Arc<Shared>, program: &Program, own: &Platfor
         let Ok(head) = program.head(position) else { continue };
         let platform = match &head.base {
             Origin::Stage(below) => known.get(below).unwrap_or(own).clone(),
-            Origin::Scratch | Origin::Image(_) => of(&head, own).unwrap_or_else(|_| own.clone()),
+            Origin::Scratch | Origin::Image(_) => platform_of(&head, own).unwrap_or_else(|_| own.clone()),
         };
         if let Some(written) = program.steps(position).iter().find(|written| written.runs()) {
             runs(shared, &platform).await.map_err(|error| at(written.line, &written.text, error))?;

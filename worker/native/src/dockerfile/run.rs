@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use slipway_backend::{
     BackendError,
+    dockerfile::history,
     output::{Output, shortened},
 };
 use slipway_dockerfile::{Network, Process, Run};
@@ -18,13 +19,13 @@ use super::{
     cache::{self, Key},
     cursor::Cursor,
     held::Held,
-    history, platforms,
+    platforms,
     step::Place,
-    workdir::ensure,
 };
 use crate::{
     accounts::person,
     commit,
+    place::ensure,
     run::{self as sandbox, Plan},
     sandbox::Confided,
     stubs::Places,
@@ -39,7 +40,7 @@ pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, r
     let process = run.process(&cursor.shell());
     let by = history::run(&process.arguments, &cursor.variables);
     let mounts = Mounts::of(build, cursor, place, run).await?;
-    let variables = variables(cursor);
+    let variables = cursor.seen();
     let network = network(build, run);
     let mut key = Key::new("run", cursor);
     key.list(process.arguments.iter().map(String::as_str));
@@ -51,19 +52,6 @@ pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, r
     let command = Started { process, variables, network };
     cache::through(build, cursor, place, (key, &by), async |cursor| command.start(build, cursor, place, &mounts).await)
         .await
-}
-
-/// What a command sees of the image's variables and of the arguments: of one name, whichever came last.
-fn variables(cursor: &Cursor) -> BTreeMap<String, String> {
-    let own = cursor.config.config.env.iter().flatten().filter_map(|entry| entry.split_once('='));
-    let mut all: BTreeMap<String, String> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    for (name, value) in cursor.variables.arguments() {
-        if let Some(value) = value {
-            all.insert(name.to_owned(), value.to_owned());
-        }
-    }
-    all.retain(|name, value| !name.is_empty() && !name.contains('\0') && !value.contains('\0'));
-    all
 }
 
 /// The network of a command: that of the build, unless it names its own.
@@ -113,7 +101,7 @@ impl Started {
         let (owned, below, start_at) = (Arc::clone(&shared), layers.clone(), directory.clone());
         let make = move || {
             let room = Arc::new(Room::make(&owned, &below, &room, &places)?);
-            ensure(&room, &start_at, (0, 0))?;
+            ensure(&room.tree.root, &start_at, (0, 0))?;
             Ok(room)
         };
         let hosts = hosts(&build.order.add_hosts)?;

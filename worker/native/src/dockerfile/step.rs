@@ -1,9 +1,12 @@
 //! One stage, and one instruction of it.
 
-use slipway_backend::BackendError;
+use slipway_backend::{
+    BackendError,
+    dockerfile::{at, wrong},
+};
 use slipway_dockerfile::{Head, Origin, Step, Written};
 
-use super::{Build, at, base, config, cursor::Cursor, files, run, workdir, wrong};
+use super::{Build, base, cursor::Cursor, files, run, workdir};
 
 /// Where an instruction stands: what is told of it.
 pub(super) struct Place<'a> {
@@ -68,7 +71,7 @@ pub(super) async fn one(build: &Build, cursor: &mut Cursor, place: &Place<'_>) -
         Step::Files(files) => files::put(build, cursor, place, &files).await,
         Step::Workdir(path) => workdir::enter(build, cursor, place, &path).await,
         other => {
-            config::apply(cursor, &other);
+            cursor.apply(&other);
             Ok(())
         }
     }

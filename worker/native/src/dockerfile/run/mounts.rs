@@ -9,12 +9,12 @@ use std::{
 };
 
 use rustix::fs::{FileType, OFlags, fstat};
-use slipway_backend::{BackendError, HostMount};
+use slipway_backend::{BackendError, HostMount, dockerfile::joined};
 use slipway_dockerfile::{Mount, MountKind, Run};
 use slipway_layers::{Layer, copy::Names, root::Root, store::Work};
 
 use super::{
-    super::{Build, base, cache::Key, cursor::Cursor, files, step::Place, workdir::joined},
+    super::{Build, base, cache::Key, cursor::Cursor, files, step::Place},
     agent::Door,
     caches::{Cache, Taken},
 };

@@ -1,12 +1,12 @@
 //! The history of an image, in the words of BuildKit.
 
 use serde_json::{Value, json};
-use slipway_dockerfile::Variables;
+use slipway_dockerfile::{Files, Source, Variables};
 
 /// Whose words these are.
 const COMMENT: &str = "buildkit.dockerfile.v0";
 /// What follows an instruction that made a layer.
-pub(super) const LAYERED: &str = " # buildkit";
+const LAYERED: &str = " # buildkit";
 
 /// One entry.
 pub(super) fn entry(created: Option<&str>, by: &str, is_empty: bool) -> Value {
@@ -29,7 +29,7 @@ pub(super) fn dated(mut entry: Value, created: &str) -> Value {
 }
 
 /// What a `RUN` is called: the arguments in force come before the command.
-pub(super) fn run(arguments: &[String], variables: &Variables) -> String {
+pub fn run(arguments: &[String], variables: &Variables) -> String {
     let declared: Vec<String> = variables
         .arguments()
         .into_iter()
@@ -38,6 +38,20 @@ pub(super) fn run(arguments: &[String], variables: &Variables) -> String {
     let count = (!declared.is_empty()).then(|| format!("|{}", declared.len()));
     let words: Vec<String> = count.into_iter().chain(declared).chain(arguments.iter().cloned()).collect();
     format!("RUN {}{LAYERED}", words.join(" "))
+}
+
+/// What a `COPY` or an `ADD` is called.
+pub fn files(files: &Files) -> String {
+    let source = |source: &Source| match source {
+        Source::Path(path) => path.clone(),
+        Source::Content(content) => format!("<<{}", content.name),
+    };
+    let mut words = vec![if files.add { "ADD" } else { "COPY" }.to_owned()];
+    words.extend(files.chown.iter().map(|owner| format!("--chown={owner}")));
+    words.extend(files.chmod.iter().map(|mode| format!("--chmod={mode}")));
+    words.extend(files.sources.iter().map(source));
+    words.push(files.to.clone());
+    format!("{}{LAYERED}", words.join(" "))
 }
 
 /// A list as Go's `%q` writes it.

@@ -7,18 +7,24 @@ use slipway_dockerfile::{Command, Health, Step};
 use slipway_oci::{Healthcheck, RunConfig, change::ports};
 
 use super::{
-    cursor::Cursor,
+    Draft, ON_BUILD,
     history::{self, quoted},
 };
 
-/// Field of a config with what is postponed.
-pub(super) const ON_BUILD: &str = "OnBuild";
+impl Draft {
+    /// Does an instruction that makes no layer; others are left alone.
+    pub fn apply(&mut self, step: &Step) {
+        if let Some(by) = apply(self, step) {
+            self.note(&by);
+        }
+    }
+}
 
-/// Does an instruction that makes no layer; others are left alone.
-pub(super) fn apply(cursor: &mut Cursor, step: &Step) {
-    let shell = cursor.shell();
-    let config = &mut cursor.config.config;
-    let by = match step {
+/// How it is called in the history; `None` = it is not in there.
+fn apply(draft: &mut Draft, step: &Step) -> Option<String> {
+    let shell = draft.shell();
+    let config = &mut draft.config.config;
+    Some(match step {
         Step::Env(pairs) => {
             pairs.iter().for_each(|(name, value)| set_variable(config, name, value));
             format!("ENV{}", listed(pairs))
@@ -36,7 +42,7 @@ pub(super) fn apply(cursor: &mut Cursor, step: &Step) {
         }
         Step::Cmd(command) => {
             let list = command.arguments(&shell);
-            cursor.has_command = true;
+            draft.has_command = true;
             let by = format!("CMD {}", quoted(&list));
             config.cmd = Some(list);
             by
@@ -46,13 +52,13 @@ pub(super) fn apply(cursor: &mut Cursor, step: &Step) {
             let by = format!("ENTRYPOINT {}", quoted(&list));
             config.entrypoint = Some(list);
             // That of the base was for its entrypoint.
-            if !cursor.has_command {
+            if !draft.has_command {
                 config.cmd = None;
             }
             by
         }
         Step::Shell(list) => {
-            cursor.set_shell(list);
+            draft.set_shell(list);
             format!("SHELL [{}]", list.join(" "))
         }
         Step::Healthcheck(health) => healthcheck(config, health.as_ref(), &shell),
@@ -70,16 +76,15 @@ pub(super) fn apply(cursor: &mut Cursor, step: &Step) {
             format!("STOPSIGNAL {name}")
         }
         Step::Maintainer(name) => {
-            cursor.config.other.insert("author".to_owned(), Value::from(name.clone()));
+            draft.config.other.insert("author".to_owned(), Value::from(name.clone()));
             format!("MAINTAINER {name}")
         }
         Step::Onbuild(text) => {
             postpone(config, text);
-            return;
+            return None;
         }
-        Step::Run(_) | Step::Files(_) | Step::Workdir(_) => return,
-    };
-    cursor.note(&by);
+        Step::Run(_) | Step::Files(_) | Step::Workdir(_) => return None,
+    })
 }
 
 fn listed(pairs: &[(String, String)]) -> String {

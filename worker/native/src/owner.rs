@@ -7,7 +7,7 @@ use crate::accounts::{Account, resolve, user};
 
 /// The user and group that `text` names, as `USER` or `USER:GROUP`, by the image's own files. Without a group it is a
 /// named user's own, or the number of the user.
-pub(in super::super) fn of(image: &Root, text: &str) -> Result<(u32, u32), BackendError> {
+pub(crate) fn of(image: &Root, text: &str) -> Result<(u32, u32), BackendError> {
     let (name, group) = match text.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (text, None),
