@@ -112,7 +112,6 @@ impl Builder {
     /// Kills so many builds at moments of chance; every fifth, from the first on, is of the large project.
     fn kill_by_chance(&self, rounds: usize) -> Result<()> {
         let seed = u64::from_str_radix(&slipway_process::random_id()[..8], 16)?;
-        eprintln!("seed {seed}");
         let mut state = seed | 1;
         for round in 0..rounds {
             let is_wide = round % 5 == 0;
