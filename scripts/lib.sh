@@ -3,6 +3,9 @@
 
 set -euo pipefail
 
+# Disks of machines that test and measure may be full: nothing is cleaned meanwhile, nor in an engine that others use as well.
+export SLIPWAY_DISABLE_AUTO_HOST_CLEANUP=1 SLIPWAY_ALLOWED_DOCKER_STORAGE_VOLUME_USAGE=100
+
 started=()
 scratch=$(mktemp -d)
 
