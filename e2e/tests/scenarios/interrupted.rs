@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use slipway_e2e::{Listener, Part, Project, Registry, Run, engine, require};
 
 use super::native::{base, can_build};
@@ -128,7 +128,8 @@ impl Builder {
             thread::sleep(Duration::from_millis((state >> 33) % longest));
             child.kill()?;
             Run::wait(child)?;
-            self.recovers(&project, (&repo, count), round, &format!("seed {seed}, round {round}"))?;
+            let what = format!("seed {seed}, round {round}");
+            self.recovers(&project, (&repo, count), round, &what).with_context(|| what.clone())?;
             self.forget(&project)?;
         }
         Ok(())
