@@ -322,7 +322,7 @@ pub trait ImageLink: Send + Sync {
 #[async_trait]
 pub trait Door: Send + Sync {
     /// What the engine is told to push or pull: `127.0.0.1:PORT/TOKEN/NAME:TAG` (or `@DIGEST`). With `http://TOKEN:x@127.0.0.1:PORT`
-    /// as its proxy it may be told `STEADY_HOST/ANYTHING/NAME:TAG` instead.
+    /// as its proxy it may be told `STEADY_HOST/TOKEN/NAME:TAG` instead, and ask there for what it remembers of other tokens.
     fn reference(&self) -> String;
     /// After a push: stores the manifest that came through, and tells what was stored.
     async fn pushed(&self) -> Result<Pushed, BackendError>;

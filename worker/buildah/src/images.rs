@@ -62,7 +62,8 @@ impl Way {
         let mut parts = reference.splitn(3, '/');
         let mut part = || parts.next().unwrap_or_default();
         let (address, token, rest) = (part(), part(), part());
-        Self { reference: format!("{STEADY_HOST}/door/{rest}"), proxy: format!("http://{token}:x@{address}") }
+        // An image's name is its own: another process would take it off an image that has come meanwhile.
+        Self { reference: format!("{STEADY_HOST}/{token}/{rest}"), proxy: format!("http://{token}:x@{address}") }
     }
 }
 

@@ -20,6 +20,8 @@ use crate::{
 const DOING: &str = "open a shell in a stage";
 /// Gives the program the terminal, so that it is told when its size changes; of util-linux.
 const SESSION: [&str; 3] = ["setsid", "--ctty", "--wait"];
+/// The same where the program must read nothing of what is typed: it would keep it from the shell.
+const UNREAD: [&str; 7] = ["setsid", "--ctty", "--wait", "sh", "-c", "exec \"$@\" </dev/null", "sh"];
 /// The script that a shell begins with, in memory and in the container.
 const BEGINNING: &str = "beginning";
 const PLACE: &str = "/.werf/shell";
@@ -57,7 +59,7 @@ pub(crate) async fn open(
         place: run.container.place(),
         temporary: run.container.place(),
         cut_off: Network::parse(run.setup.network.as_deref())?.is_cut_off(&program.mode),
-        prefix: &SESSION,
+        prefix: if relayed { &SESSION } else { &UNREAD },
         arguments: &arguments,
         streams: [stream()?, stream()?, if relayed { stream()? } else { Stdio::null() }],
         held: Some(run.container.hold().await),
