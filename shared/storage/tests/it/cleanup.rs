@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::http::StatusCode;
 use slipway_cleanup::{Hit, Reason};
 use slipway_config::ReferenceKind;
 use slipway_digest::{CommitId, Encoder, Millis, StageId};
@@ -372,6 +373,10 @@ async fn a_manifest_goes_after_its_last_tag_where_a_service_wants_that() {
 /// What a registry does not delete for the moment is left for the next time, and the others are not tried for ever.
 #[tokio::test]
 async fn what_is_not_deleted_now_is_deleted_the_next_time() {
+    tokio::join!(deleted_later(StatusCode::TOO_MANY_REQUESTS), deleted_later(StatusCode::SERVICE_UNAVAILABLE));
+}
+
+async fn deleted_later(answer: StatusCode) {
     let fake = crate::fake::Fake::default();
     let tasks = slipway_process::Tasks::new();
     let host = fake.serve(&tasks).await;
@@ -383,7 +388,7 @@ async fn what_is_not_deleted_now_is_deleted_the_next_time() {
     let listed = place.list().await.unwrap();
     let wanted = Wanted { now: NOW, ..Wanted::default() };
     let plan = judge((&place, &listed), None, &wanted, &|_| ()).await.unwrap();
-    fake.be_busy(true);
+    fake.be_busy(Some(answer));
     let done = work((&place, None), &plan, NOW, &|_| ()).await.unwrap();
     assert_eq!((done.removed.len(), done.failed.len()), (0, 20), "{done:?}");
     assert!(
@@ -392,7 +397,7 @@ async fn what_is_not_deleted_now_is_deleted_the_next_time() {
         done.failed[19]
     );
     assert_eq!(fake.count("DELETE", "/manifests/"), 8 * 6, "each of eight was tried so often");
-    fake.be_busy(false);
+    fake.be_busy(None);
     let done = work((&place, None), &plan, NOW, &|_| ()).await.unwrap();
     assert_eq!((done.removed.len(), done.failed.len()), (20, 0), "{done:?}");
     assert!(!fake.tags().iter().any(|tag| tag.parse::<StageId>().is_ok()));

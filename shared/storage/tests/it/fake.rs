@@ -38,7 +38,7 @@ enum Deleting {
     Everything,
     Nothing,
     /// Nothing for the moment: it may be asked again at once.
-    NothingNow,
+    NothingNow(StatusCode),
     /// Tags, and manifests that have none.
     WhatHasNoTags,
 }
@@ -73,9 +73,9 @@ impl Fake {
         self.state.lock().unwrap().deletes = Deleting::Nothing;
     }
 
-    /// Whether nothing can be deleted for the moment.
-    pub(crate) fn be_busy(&self, busy: bool) {
-        self.state.lock().unwrap().deletes = if busy { Deleting::NothingNow } else { Deleting::Everything };
+    /// Nothing can be deleted for the moment, and this is answered; `None` = it can again.
+    pub(crate) fn be_busy(&self, answer: Option<StatusCode>) {
+        self.state.lock().unwrap().deletes = answer.map_or(Deleting::Everything, Deleting::NothingNow);
     }
 
     /// From now on, tags can be deleted, and manifests that have none.
@@ -125,7 +125,7 @@ impl Counted {
         let before = self.tags.len();
         match self.deletes {
             Deleting::Nothing => return StatusCode::METHOD_NOT_ALLOWED,
-            Deleting::NothingNow => return StatusCode::TOO_MANY_REQUESTS,
+            Deleting::NothingNow(answer) => return answer,
             Deleting::WhatHasNoTags if has_tags => return StatusCode::BAD_REQUEST,
             Deleting::WhatHasNoTags | Deleting::Everything => {
                 self.tags.retain(|other, manifest| other != name && !is_of(manifest));
