@@ -117,6 +117,8 @@ async fn what_git_would_expand_without_limit_is_refused() {
     coordinator.push(&project, commit).expect("it is taken");
     let call = |service: &str, length: usize| {
         let request = coordinator.request(Method::POST, &format!("/v1/projects/shop/git/{service}"));
+        // What is refused before it was read ends its connection: the next one must not be sent on it.
+        let request = request.header("Connection", "close");
         let typed = request.header("Content-Type", format!("application/x-{service}-request"));
         typed.header("Content-Encoding", "gzip").body(vec![0; length]).send()
     };
