@@ -186,7 +186,17 @@ fn postponed(project: &Project, base: &str, repo: &str) -> Result<()> {
          WORKDIR /$GIVEN\nRUN echo $GIVEN > /again\n",
     )?;
     let mut seen = Vec::new();
-    for (staged, repo) in [("true", repo), ("false", &format!("{repo}-whole"))] {
+    let whole = format!("{repo}-whole");
+    let mut ways = vec![("true", repo)];
+    match backend() {
+        // It forgets a postponed argument at the end of its stage.
+        "buildah" => slipway_parts::skip(
+            "whole",
+            "postponed arguments in a build of the whole: Buildah forgets them at the end of their stage",
+        ),
+        _ => ways.push(("false", &whole)),
+    }
+    for (staged, repo) in ways {
         project.config(&format!(
             "image: below\nfinal: false\ndockerfile: Below\n---\nimage: app\ndockerfile: Dockerfile\nstaged: {staged}\n\
              args: {{GIVEN: given}}\n\
@@ -199,7 +209,7 @@ fn postponed(project: &Project, base: &str, repo: &str) -> Result<()> {
         seen.push((files, ["Cmd", "Entrypoint", "Env", "WorkingDir"].map(|field| config[field].clone())));
     }
     assert_eq!(seen[0].0, "given postponed\ngiven-postponed\n");
-    assert_eq!(seen[0], seen[1]);
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
     Ok(())
 }
 
@@ -236,6 +246,10 @@ fn fixture_50_a_staged_dockerfile_is_built_for_every_platform() -> Result<()> {
 
 /// A part that stands on an image which is of another platform only, as in a build of the whole.
 fn of_another_platform(registry: &Registry, project: &Project, arm: &str) -> Result<()> {
+    if backend() == "buildah" {
+        slipway_parts::skip("foreign", "parts of another platform by Buildah are not supported yet");
+        return Ok(());
+    }
     project.write(
         "Dockerfile",
         format!("FROM --platform=linux/arm64 {arm} AS foreign\nENV B=c\nCOPY src/amd64 /own\nFROM scratch\nCOPY --from=foreign / /\n"),
