@@ -15,14 +15,14 @@ use super::{
 use crate::buildah;
 
 /// The backend, to be shut down when it is no longer needed.
-pub(super) struct Storage {
+struct Storage {
     backend: BuildahBackend,
     tasks: Tasks,
 }
 
 impl Storage {
     /// Opens it; `None` = it was never used here, or is not installed any more.
-    pub(super) async fn open(home: &Path, environment: &Environment) -> Option<Result<Self, String>> {
+    async fn open(home: &Path, environment: &Environment) -> Option<Result<Self, String>> {
         if !home.join("service/buildah").is_dir() || buildah::probe(environment).is_err() {
             return None;
         }
@@ -37,12 +37,12 @@ impl Storage {
     }
 
     /// The backend.
-    pub(super) fn backend(&self) -> &BuildahBackend {
+    fn backend(&self) -> &BuildahBackend {
         &self.backend
     }
 
     /// Ends what it has begun.
-    pub(super) async fn close(self) {
+    async fn close(self) {
         self.backend.shut_down().await;
         self.tasks.shut_down().await;
     }
@@ -55,6 +55,15 @@ pub(super) async fn clean(
     allowed: Allowed,
     rules: &Rules,
 ) -> Result<Option<Account>> {
+    within(home, environment, async |backend| cleaned(backend, allowed, rules).await).await
+}
+
+/// Does something with what is ours in the storage; `None` = there is none. One that does not work is left alone, and says so.
+pub(super) async fn within(
+    home: &Path,
+    environment: &Environment,
+    work: impl AsyncFnOnce(&BuildahBackend) -> Result<Account>,
+) -> Result<Option<Account>> {
     let storage = match Storage::open(home, environment).await {
         None => return Ok(None),
         Some(Err(why)) => {
@@ -64,9 +73,9 @@ pub(super) async fn clean(
         }
         Some(Ok(storage)) => storage,
     };
-    let cleaned = cleaned(storage.backend(), allowed, rules).await;
+    let done = work(storage.backend()).await;
     storage.close().await;
-    cleaned.map(Some)
+    done.map(Some)
 }
 
 async fn cleaned(backend: &BuildahBackend, allowed: Allowed, rules: &Rules) -> Result<Account> {

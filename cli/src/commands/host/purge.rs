@@ -17,7 +17,7 @@ use slipway_process::{Environment, Tasks, failpoint::failpoint, random_id};
 use super::{
     Report,
     account::Account,
-    buildah::Storage,
+    buildah,
     cache::ASIDE,
     cleanup::{now, turn},
     home_of,
@@ -249,18 +249,7 @@ async fn of_engine(environment: &Environment, what: &What) -> anyhow::Result<Acc
 
 /// What is ours in the storage of Buildah.
 async fn of_buildah(environment: &Environment, what: &What) -> anyhow::Result<Option<Account>> {
-    let storage = match Storage::open(&what.home, environment).await {
-        None => return Ok(None),
-        Some(Err(why)) => {
-            let mut account = Account::new("buildah", "its storage");
-            account.note(format!("left alone, as it does not work: {why}"));
-            return Ok(Some(account));
-        }
-        Some(Ok(storage)) => storage,
-    };
-    let purged = purge_buildah(storage.backend(), what).await;
-    storage.close().await;
-    purged.map(Some)
+    buildah::within(&what.home, environment, async |backend| purge_buildah(backend, what).await).await
 }
 
 async fn purge_buildah(backend: &slipway_buildah::BuildahBackend, what: &What) -> anyhow::Result<Account> {
