@@ -23,6 +23,8 @@ const GATE: &str = "service/gate";
 pub(crate) const WORKER: &str = "worker";
 /// How long a worker may have used something without telling: it runs for weeks, and its jobs for minutes.
 const OF_WORKERS: Duration = Duration::from_secs(3 * 3600);
+/// How often a home directory may go while somebody begins to work with it.
+const PURGES: u32 = 16;
 /// Longest file that is read.
 const LONGEST: u64 = 64 << 10;
 
@@ -156,12 +158,14 @@ fn sweep(home: &Path) -> io::Result<()> {
 /// The gate, locked so. It may have been removed before the lock was there: then it is another one.
 fn gate(home: &Path, lock: &dyn Fn(&File) -> Result<(), TryLockError>) -> io::Result<File> {
     let path = home.join(GATE);
+    let mut made = 0;
     loop {
-        let open = || File::options().create(true).truncate(false).write(true).open(&path);
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+            // Its directory may go with the home right after it was made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && made < PURGES => {
                 fs::create_dir_all(home.join(RUNNING))?;
-                open()?
+                made += 1;
+                continue;
             }
             other => other?,
         };
@@ -215,7 +219,8 @@ mod tests {
         let gate = Gate::shut(home.path()).expect("a gate");
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| begin(home.path(), &word("build"), true));
-            fs::remove_dir_all(home.path().join("service")).expect("it goes");
+            // At once, as a purge does: whoever begins may make the next one while the old is taken apart.
+            fs::rename(home.path().join("service"), home.path().join("gone")).expect("it goes");
             drop(gate);
             let running = waits.join().expect("no panic").expect("a home").expect("it waits");
             assert_eq!(Gate::shut(home.path()).expect("a gate").processes().expect("a list").len(), 1);
