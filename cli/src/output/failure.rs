@@ -49,10 +49,11 @@ impl Files {
 
     /// `FILE:LINE` of what a stage was doing; `None` when nobody knows the line.
     fn place(&self, image: &ImageName, kind: StageKind, line: Option<u32>) -> Option<String> {
-        let dockerfile = self.dockerfiles.get(image).filter(|_| kind.is_of_dockerfile());
-        line.map(|line| match dockerfile {
+        let line = line?;
+        Some(match self.dockerfiles.get(image) {
+            _ if !kind.is_of_dockerfile() => self.config_place(line),
             Some(dockerfile) => format!("{dockerfile}:{line}"),
-            None => self.config_place(line),
+            None => format!("line {line} of the Dockerfile"),
         })
     }
 }

@@ -131,8 +131,16 @@ fn a_failing_run_shows_its_output() -> Result<()> {
     project.commit("first")?;
     let run = project.slipway(&["build", "--repo", &registry.repo("failing")])?;
     assert_eq!(run.code, 1, "{}", run.stderr);
-    for part in ["it-broke-here", "9", "app"] {
+    for part in ["it-broke-here", "9", "app", "(Dockerfile:2)"] {
         assert!(run.stderr.contains(part), "`{part}` is not in:\n{}", run.stderr);
     }
+    // Other instructions are named in the same way, by whatever builds them.
+    project.write("ci/Dockerfile", format!("FROM {}\n\nCOPY nothing /\n", project.base()))?;
+    project.config("image: app\ndockerfile: ci/Dockerfile\n")?;
+    project.commit("second")?;
+    let run = project.slipway(&["build", "--repo", &registry.repo("failing")])?;
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    let told = run.stderr.lines().last().unwrap_or_default();
+    assert!(told.contains("build stage app/dockerfile (ci/Dockerfile:3): "), "{}", run.stderr);
     Ok(())
 }

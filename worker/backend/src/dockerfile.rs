@@ -159,22 +159,28 @@ pub fn platform_of(head: &Head, own: &Platform) -> Result<Platform, BackendError
 
 /// What is wrong with a text is the user's to mend.
 pub fn wrong(error: DockerfileError) -> BackendError {
-    BackendError::Refused(match error.line {
-        0 => format!("the Dockerfile cannot be built: {}", error.message),
-        line => format!("the Dockerfile cannot be built (line {line}): {}", error.message),
-    })
+    refused(Some(error.line).filter(|line| *line > 0), error.message)
+}
+
+/// A Dockerfile is refused, for one of its lines where that is known.
+pub fn refused(line: Option<u32>, why: String) -> BackendError {
+    match line {
+        Some(line) => BackendError::Instruction { line, error: Box::new(BackendError::Refused(why)) },
+        None => BackendError::Refused(format!("the Dockerfile cannot be built: {why}")),
+    }
 }
 
 /// An error of an instruction, with the place where it stands.
 pub fn at(line: u32, text: &str, error: BackendError) -> BackendError {
     let text = crate::output::shortened(text);
-    let place = |why: &str| format!("the Dockerfile cannot be built (line {line}): {text}: {why}");
-    match error {
-        BackendError::Refused(why) => BackendError::Refused(place(&why)),
-        BackendError::Engine(why) => BackendError::Engine(place(&why)),
-        BackendError::NoSpace(why) => BackendError::NoSpace(place(&why)),
-        BackendError::Command { .. } | BackendError::Gone(_) => error,
-    }
+    let told = |why: String| format!("{text}: {why}");
+    let error = match error {
+        BackendError::Refused(why) => BackendError::Refused(told(why)),
+        BackendError::Engine(why) => BackendError::Engine(told(why)),
+        BackendError::NoSpace(why) => BackendError::NoSpace(told(why)),
+        BackendError::Command { .. } | BackendError::Gone(_) | BackendError::Instruction { .. } => return error,
+    };
+    BackendError::Instruction { line, error: Box::new(error) }
 }
 
 /// The absolute path that `path` means in `directory`, in its shortest form.

@@ -69,6 +69,14 @@ pub enum BackendError {
     /// The engine does not answer or is broken: another try may help.
     #[error("{0}")]
     Engine(String),
+    /// Any of these but a failed command, of an instruction of a Dockerfile.
+    #[error("the Dockerfile cannot be built (line {line}): {error}")]
+    Instruction {
+        /// Line of the Dockerfile where the instruction begins, from 1.
+        line: u32,
+        /// What went wrong with it.
+        error: Box<BackendError>,
+    },
 }
 
 impl BackendError {
@@ -77,6 +85,7 @@ impl BackendError {
         match self {
             Self::Command { .. } | Self::Refused(_) | Self::NoSpace(_) => false,
             Self::Gone(_) | Self::Engine(_) => true,
+            Self::Instruction { error, .. } => error.is_retryable(),
         }
     }
 }

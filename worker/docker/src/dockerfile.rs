@@ -9,7 +9,9 @@ use std::{collections::HashMap, pin::pin, sync::Arc};
 
 use bollard::query_parameters::BuildImageOptions;
 use futures::{StreamExt as _, TryStreamExt as _};
-use slipway_backend::{BackendError, ByteStream, DockerfileBuild, ImageLink, LocalImage, Logs, pulls::Pulls};
+use slipway_backend::{
+    BackendError, ByteStream, DockerfileBuild, ImageLink, LocalImage, Logs, dockerfile::refused, pulls::Pulls,
+};
 use tokio_util::io::ReaderStream;
 
 use crate::{
@@ -52,10 +54,11 @@ impl Builder<'_> {
             BuilderChoice::BuildKit => true,
         };
         if let Some((line, kind)) = secret_mount(&build.text).filter(|_| !buildkit) {
-            return Err(BackendError::Refused(format!(
-                "the Dockerfile cannot be built (line {line}): RUN --mount=type={kind} needs BuildKit, and the classic \
-                 builder of the Docker engine builds (DOCKER_BUILDKIT=0, or an engine before 18.09)"
-            )));
+            let why = format!(
+                "RUN --mount=type={kind} needs BuildKit, and the classic builder of the Docker engine builds \
+                 (DOCKER_BUILDKIT=0, or an engine before 18.09)"
+            );
+            return Err(refused(Some(line), why));
         }
         build.text = self.prepare_bases(&build).await?;
         let (directory, text) = (self.spool.to_owned(), build.text.clone());

@@ -10,18 +10,15 @@ use crate::sources::SourceError;
 /// A failure of the engine, with what was being done.
 pub(super) fn backend(doing: &str, error: BackendError) -> Failure {
     let retryable = error.is_retryable();
-    let why = match &error {
-        BackendError::Command { .. } => error.to_string(),
-        BackendError::Refused(_) | BackendError::Gone(_) | BackendError::NoSpace(_) | BackendError::Engine(_) => {
-            format!("{doing}: {error}")
-        }
-    };
+    let told = |why: String| Failure { retryable, why, exit: None, line: None, tail: Vec::new(), lost: None };
     match error {
-        BackendError::Command { command: _, exit, line, tail } => {
-            Failure { retryable, why, exit: Some(exit), line, tail, lost: None }
+        BackendError::Command { exit, line, ref tail, .. } => {
+            Failure { exit: Some(exit), line, tail: tail.clone(), ..told(error.to_string()) }
         }
+        // The place says which file it is.
+        BackendError::Instruction { line, error } => Failure { line: Some(line), ..told(error.to_string()) },
         BackendError::Refused(_) | BackendError::Gone(_) | BackendError::NoSpace(_) | BackendError::Engine(_) => {
-            Failure { retryable, why, exit: None, line: None, tail: Vec::new(), lost: None }
+            told(format!("{doing}: {error}"))
         }
     }
 }

@@ -131,9 +131,10 @@ pub(super) async fn a_dockerfile(harness: &Harness<'_>) {
 
 /// What cannot be built is the user's to mend, and never retried.
 pub(super) async fn a_dockerfile_that_fails(harness: &Harness<'_>) {
-    for (text, line) in [("FROM scratch\n\nCOPY none /\n", "line 3"), ("FROM scratch\nNOSUCH thing\n", "line 2")] {
+    for (text, at) in [("FROM scratch\n\nCOPY none /\n", 3), ("FROM scratch\nNOSUCH thing\n", 2)] {
         let (built, said) = dockerfile(harness, text, &[file("f", "x")]).await;
         let error = built.expect_err("no such file or instruction");
-        assert!(matches!(&error, BackendError::Refused(why) if why.contains(line)), "{error:?} {said:?}");
+        assert!(matches!(error, BackendError::Instruction { line, .. } if line == at), "{error:?} {said:?}");
+        assert!(!error.is_retryable(), "{error:?}");
     }
 }

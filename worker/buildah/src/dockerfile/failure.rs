@@ -2,7 +2,7 @@
 
 use slipway_backend::{
     BackendError,
-    dockerfile::at,
+    dockerfile::{at, refused},
     instructions::{instructions, squeezed},
     output::shortened,
 };
@@ -16,8 +16,6 @@ const AT_STEP: &str = "Error: building at STEP \"";
 const REASON: &str = "\": ";
 /// What stands before the exit code of a failed command.
 const EXIT: &str = "exit status ";
-/// What every refusal begins with.
-const CANNOT: &str = "the Dockerfile cannot be built";
 /// What tells of the network or the machine, not of the Dockerfile: another try may help.
 const PASSING: [&str; 8] = [
     "dial tcp",
@@ -45,10 +43,6 @@ pub(super) fn explain_one(line: u32, text: &str, ended: Ended) -> BackendError {
         BackendError::Command { exit, tail, .. } => {
             BackendError::Command { command: Some(shortened(text)), exit, line: Some(line), tail }
         }
-        BackendError::Refused(why) => {
-            let why = why.strip_prefix(CANNOT).and_then(|why| why.strip_prefix(": ")).unwrap_or(&why).to_owned();
-            at(line, text, BackendError::Refused(why))
-        }
         other => at(line, text, other),
     }
 }
@@ -74,8 +68,7 @@ fn explain_by(ended: Ended, line: impl FnOnce(&str) -> Option<u32>) -> BackendEr
     if is_of_machine {
         return failed(doing, &complaint);
     }
-    let at = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-    BackendError::Refused(format!("{CANNOT}{at}: {}", told(why)))
+    refused(line, told(why))
 }
 
 /// Whether the program names an instruction by its first word alone, as it does with what it does not know.
@@ -149,7 +142,7 @@ mod tests {
             ("Error: building at STEP \"RUN x\": secret required but no secret with id nope found", "no secret `nope`"),
         ] {
             let refused = explained(complaint);
-            assert!(matches!(&refused, BackendError::Refused(text) if text.contains(expected)), "{refused:?}");
+            assert!(!refused.is_retryable() && refused.to_string().contains(expected), "{refused:?}");
         }
         for passing in ["Error: building at STEP \"RUN x\": dial tcp: lookup x", "", "Error: sealing memfd copy"] {
             assert!(explained(passing).is_retryable(), "{passing}");

@@ -3,6 +3,7 @@
 use bollard::errors::Error;
 use slipway_backend::{
     BackendError,
+    dockerfile::refused,
     instructions::{instructions, squeezed},
     output::shortened,
 };
@@ -48,11 +49,7 @@ pub(super) fn explain(error: Error, text: &str, ended: Ended) -> BackendError {
             let command = found.map(|(_, instruction)| shortened(&instruction));
             BackendError::Command { command, exit, line, tail: ended.tail }
         }
-        None => {
-            let at = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-            let why = missing_secret(&message).unwrap_or_else(|| message.trim().to_owned());
-            BackendError::Refused(format!("the Dockerfile cannot be built{at}: {why}"))
-        }
+        None => refused(line, missing_secret(&message).unwrap_or_else(|| message.trim().to_owned())),
     }
 }
 
@@ -144,17 +141,15 @@ mod tests {
         let command = explain(stream("executor failed running [/bin/sh -c one && two]: exit code: 3"), TEXT, buildkit);
         assert!(matches!(command, BackendError::Command { exit: 3, line: Some(5), .. }), "{command:?}");
         let copy = explain(stream("COPY failed: file not found in build context"), TEXT, at(4));
-        assert!(matches!(&copy, BackendError::Refused(text) if text.contains("(line 8)")), "{copy:?}");
+        assert!(matches!(&copy, BackendError::Instruction { line: 8, .. }), "{copy:?}");
         let network = explain(stream("Get https://x: dial tcp: lookup x"), TEXT, at(2));
         assert!(network.is_retryable(), "{network:?}");
         let secret = explain(stream("failed to solve: secret npm-token not found: not found"), TEXT, at(3));
-        assert!(
-            matches!(&secret, BackendError::Refused(text) if text.contains("(line 5): the image has no secret `npm-token`")),
-            "{secret:?}"
-        );
+        assert!(!secret.is_retryable(), "{secret:?}");
+        assert!(secret.to_string().contains("(line 5): the image has no secret `npm-token`"), "{secret:?}");
         let parse = "dockerfile parse error line 7: unknown instruction: FOO".to_owned();
         let parse =
             explain(Error::DockerResponseServerError { status_code: 400, message: parse }, TEXT, Ended::default());
-        assert!(matches!(&parse, BackendError::Refused(text) if text.contains("(line 7)")), "{parse:?}");
+        assert!(matches!(&parse, BackendError::Instruction { line: 7, .. }), "{parse:?}");
     }
 }

@@ -73,8 +73,7 @@ impl Subject {
         let image = match made {
             Ok(image) => image,
             Err(error) => {
-                let refused = matches!(error, BackendError::Refused(_) | BackendError::Command { .. });
-                return Answer::Failed { why: format!("{error}: {said:?}"), refused };
+                return Answer::Failed { why: format!("{error}: {said:?}"), refused: !error.is_retryable() };
             }
         };
         let mut lines = Vec::new();

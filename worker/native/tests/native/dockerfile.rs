@@ -67,7 +67,7 @@ impl<'a> Scene<'a> {
     async fn refused(&self, text: &str) -> String {
         let (built, said) = self.build(self.order(text), &[file("f", "x"), link("to-the-host", "/usr/share")]).await;
         match built {
-            Err(BackendError::Refused(why)) => why,
+            Err(error) if !error.is_retryable() => error.to_string(),
             other => panic!("{text}: {other:?} {said:?}"),
         }
     }

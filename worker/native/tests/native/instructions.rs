@@ -76,8 +76,9 @@ async fn stages_of_another_platform_are_copied_from_and_run_only_where_that_work
     );
     let (refused, said) = scene.build(scene.order(&text), &[]).await;
     match refused {
-        Err(BackendError::Refused(why)) => {
-            assert!(why.contains("line 6") && why.contains(&format!("{binfmt} in binfmt_misc")), "{why}");
+        Err(BackendError::Instruction { line: 6, error }) => {
+            let why = error.to_string();
+            assert!(!error.is_retryable() && why.contains(&format!("{binfmt} in binfmt_misc")), "{why}");
         }
         other => panic!("{other:?}"),
     }
