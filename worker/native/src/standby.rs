@@ -1,19 +1,24 @@
-//! A sandbox that waits for the next command.
+//! A sandbox that waits for the next command, and directories for its changes.
 //!
-//! To make one takes as long as a small command itself: two programs to start, and their namespaces. So the one for the next
-//! command is made while this one runs.
+//! To make them takes as long as a small command itself: two programs to start, and their namespaces; and a file system that
+//! much was deleted from searches long for a place for a directory. So those for the next command are made while this one
+//! runs.
 
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use slipway_layers::store::Work;
+use slipway_process::random_id;
+
 use crate::{
     Shared,
     run::{self, Prepared},
+    workspace,
 };
 
-/// The sandbox that waits, if there is one.
+/// What waits, if anything does.
 #[derive(Default)]
 pub(crate) struct Standby(Mutex<State>);
 
@@ -25,6 +30,7 @@ struct State {
     closed: bool,
     /// With the network mode that it was made for.
     waiting: Option<(Option<String>, Prepared)>,
+    place: Option<Work>,
 }
 
 impl Standby {
@@ -34,12 +40,17 @@ impl Standby {
         taken.map(|(_, prepared)| prepared).filter(Prepared::is_alive)
     }
 
-    /// Ends the sandbox that waits; there will be no others.
+    /// Directories for changes, furnished, if they wait.
+    pub(crate) fn place(&self) -> Option<Work> {
+        self.state().place.take()
+    }
+
+    /// Ends what waits; there will be no more.
     pub(crate) fn close(&self) {
         let waiting = {
             let mut state = self.state();
             state.closed = true;
-            state.waiting.take()
+            (state.waiting.take(), state.place.take())
         };
         drop(waiting);
     }
@@ -63,16 +74,35 @@ impl Standby {
         drop(superfluous);
     }
 
+    /// Directories are made.
+    fn placed(&self, place: Work) {
+        let superfluous = {
+            let mut state = self.state();
+            if state.closed { Some(place) } else { state.place.replace(place) }
+        };
+        drop(superfluous);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A command has begun: lets a sandbox wait for the next one, which is likely to have the same network mode.
+/// A command has begun: lets a sandbox and directories wait for the next one, which is likely to have the same network mode.
 pub(crate) fn renew(shared: &Arc<Shared>, network: Option<String>) {
     if !shared.standby.begin() {
         return;
     }
+    let owned = Arc::clone(shared);
+    shared.tasks.later(move || {
+        let place =
+            owned.store.work(&format!("next-{}", random_id())).and_then(|work| workspace::furnish(&owned, work));
+        match place {
+            Ok(place) => owned.standby.placed(place),
+            // Whoever needs them makes them then, and is told.
+            Err(error) => tracing::debug!("make directories ready: {error}"),
+        }
+    });
     let owned = Arc::clone(shared);
     shared.tasks.spawn(async move {
         let made = run::make(&owned, network.as_deref(), None).await;

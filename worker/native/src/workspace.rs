@@ -15,7 +15,7 @@ use slipway_backend::{
     script::{Deletion, postpone},
 };
 use slipway_layers::{
-    Layer,
+    Layer, LayerError,
     root::Root,
     store::{Reservation, Work},
 };
@@ -75,7 +75,11 @@ impl Room {
     pub(crate) fn make(shared: &Shared, layers: &[Layer], name: &str, places: &Places) -> Result<Self, BackendError> {
         let doing = "mount the root of a build";
         let promised = shared.store.admit_beginning().map_err(|error| error::layers(doing, error))?;
-        let work = shared.store.work(name).map_err(|error| error::layers(doing, error))?;
+        let work = match shared.standby.place() {
+            Some(made) => made.renamed(name),
+            None => shared.store.work(name).and_then(|work| furnish(shared, work)),
+        };
+        let work = work.map_err(|error| error::layers(doing, error))?;
         let (tree, stubs, places) = mount(shared, layers, &work, places, doing)?;
         Ok(Self { tree, work: Arc::new(work), stubs, places, layers: layers.to_vec(), promised })
     }
@@ -88,10 +92,29 @@ impl Room {
         let Self { tree, work, stubs, places, layers, promised } = room;
         let mut lowers = lowers(shared, &layers);
         lay(&mut lowers, &places, &work);
-        let tree = tree.again(|| writable(shared, &lowers, &work, "scratch-of-shell"));
+        let scratch = work.path().join("scratch-of-shell");
+        let tree = tree.again(|| {
+            fs::create_dir(&scratch)?;
+            writable(shared, &lowers, &work, &scratch)
+        });
         let tree = tree.map_err(|error| error::system(doing, error))?;
         Ok(Self { tree, work, stubs, places, layers, promised })
     }
+}
+
+/// Makes the directories that a mount needs in one of its own. Blocks.
+pub(crate) fn furnish(shared: &Shared, work: Work) -> Result<Work, LayerError> {
+    let made = match shared.driver {
+        Driver::Vfs => fs::create_dir(Room::upper(&work)),
+        _ => fs::create_dir(Room::upper(&work)).and_then(|()| fs::create_dir(scratch(&work))),
+    };
+    made.map_err(|error| LayerError::io(format!("make directories in {}", work.path().display()), error))?;
+    Ok(work)
+}
+
+/// Where the kernel prepares changes.
+fn scratch(work: &Work) -> PathBuf {
+    work.path().join("scratch")
 }
 
 /// The directories of layers, the topmost first, as a read-only mount wants them: two at least.
@@ -113,7 +136,6 @@ fn mount(
     let system = |error: io::Error| error::system(doing, error);
     let mut lowers = lowers(shared, layers);
     let upper = Room::upper(work);
-    fs::create_dir(&upper).map_err(system)?;
     if shared.driver == Driver::Vfs {
         let mut made = None;
         let tree = Tree::copied(&lowers, &work.path().join("tree"), |image| {
@@ -135,7 +157,7 @@ fn mount(
     drop(image);
     let places = stubs.layer(&shared.store).map_err(|error| error::layers(doing, error))?;
     lay(&mut lowers, &places, work);
-    Ok((writable(shared, &lowers, work, "scratch").map_err(system)?, stubs.made, places))
+    Ok((writable(shared, &lowers, work, &scratch(work)).map_err(system)?, stubs.made, places))
 }
 
 /// Puts on top of an image what is not its own.
@@ -149,10 +171,9 @@ fn lay(lowers: &mut Vec<PathBuf>, places: &Layer, work: &Work) {
 
 /// A mount with the changes of a room. The kernel prepares them in the directory `scratch`, which no other mount has had:
 /// it is marked by the one that does not care for the disk.
-fn writable(shared: &Shared, lowers: &[PathBuf], work: &Work, scratch: &str) -> io::Result<Tree> {
-    let (upper, scratch) = (Room::upper(work), work.path().join(scratch));
-    fs::create_dir(&scratch)?;
-    let writable = overlay::Writable { upper: &upper, work: &scratch };
+fn writable(shared: &Shared, lowers: &[PathBuf], work: &Work, scratch: &Path) -> io::Result<Tree> {
+    let upper = Room::upper(work);
+    let writable = overlay::Writable { upper: &upper, work: scratch };
     shared.driver.mount(lowers, Some(writable))
 }
 

@@ -157,6 +157,25 @@ fn only_the_dead_are_swept() {
     assert!(!path.exists());
 }
 
+#[test]
+fn a_directory_made_ahead_takes_a_name_that_is_free() {
+    let (_directory, store) = store(u64::MAX);
+    let ahead = store.work("ahead").expect("a directory");
+    fs::write(ahead.path().join("in-it"), "").expect("a file");
+    let named = ahead.renamed("mine").expect("the name is free");
+    assert_eq!(named.path(), store.path("work/mine"));
+    assert!(named.path().join("in-it").exists());
+    assert!(store.work("mine").is_err(), "it is taken");
+    assert_eq!(store.sweep().expect("a sweep"), 0, "its owner lives");
+    for taken in ["mine", "not/plain"] {
+        let other = store.work("other").expect("a directory");
+        assert!(other.renamed(taken).is_err(), "{taken}");
+        assert!(!store.path("work/other").exists(), "what is not taken goes");
+    }
+    drop(named);
+    store.work("mine").expect("the name is free again");
+}
+
 /// A directory that is being made is nobody's garbage, however many sweep meanwhile.
 #[test]
 fn a_name_is_free_before_what_is_left_is_gone() {

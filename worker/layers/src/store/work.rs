@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use slipway_process::random_id;
 
 use super::Store;
@@ -28,6 +29,19 @@ impl Work {
     /// Its path. The name `lock` in it is taken.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Gives it the name `name`, as if it had been made under that.
+    ///
+    /// # Errors
+    /// When the name is taken by somebody alive, or is none.
+    pub fn renamed(mut self, name: &str) -> Result<Self, LayerError> {
+        let path = self.path.with_file_name(checked(name)?);
+        renameat_with(CWD, &self.path, CWD, &path, RenameFlags::NOREPLACE).map_err(|error| {
+            LayerError::io(format!("make the directory {}", path.display()), io::Error::from(error))
+        })?;
+        self.path = path;
+        Ok(self)
     }
 
     /// Gives its name free at once: what is left lies under another one, until it is gone.
@@ -54,12 +68,8 @@ impl Store {
     /// # Errors
     /// When the name is taken by somebody alive, or the directory cannot be made.
     pub fn work(&self, name: &str) -> Result<Work, LayerError> {
-        let path = self.path("work").join(name);
+        let path = self.path("work").join(checked(name)?);
         let doing = |error: io::Error| LayerError::io(format!("make the directory {}", path.display()), error);
-        if !is_plain(name) {
-            let why = format!("`{name}` cannot name a directory: only letters, digits and dashes can");
-            return Err(LayerError::Bad(why));
-        }
         // A sweep must not see the lock before it is held.
         let made = self.makers(false).map_err(doing)?;
         fs::create_dir(&path).map_err(doing)?;
@@ -108,10 +118,13 @@ impl Store {
     }
 }
 
-/// Whether a name can be a directory's and an attempt's.
-fn is_plain(name: &str) -> bool {
+/// A name that can be a directory's and an attempt's.
+fn checked(name: &str) -> Result<&str, LayerError> {
     let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    plain && name.len() <= 128
+    if plain && name.len() <= 128 {
+        return Ok(name);
+    }
+    Err(LayerError::Bad(format!("`{name}` cannot name a directory: only letters, digits and dashes can")))
 }
 
 fn lock_in(path: &Path) -> io::Result<File> {
