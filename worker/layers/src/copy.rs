@@ -152,12 +152,7 @@ pub(crate) fn dress(to: &Dir, name: &[u8], stat: &Stat, xattrs: &[(Vec<u8>, Vec<
     let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
     let mode = (!is_link).then_some(stat.st_mode & 0o7777);
     to.dress(name, (stat.st_uid, stat.st_gid), mode, xattrs)?;
-    to.set_time(name, time_of(stat))
-}
-
-/// When a file was modified.
-pub(crate) fn time_of(stat: &Stat) -> Time {
-    Time { seconds: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+    to.set_time(name, Time::of(stat))
 }
 
 /// Fills an empty file with the content of another: by a reference to the same blocks where the file system can, which

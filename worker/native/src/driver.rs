@@ -15,6 +15,7 @@ use slipway_layers::{
     Store,
     changes::{self, Before},
     copy::{Names, lay_over},
+    entry::Time,
     root::{Dir, Root},
     store::{Options, Work},
 };
@@ -238,7 +239,7 @@ pub(crate) fn copy(lowers: &[PathBuf], tree: &Path, names: Names) -> io::Result<
         lay_over(&from, &to, names)?;
         if let Some(stat) = from.look(b".")? {
             to.dress(b".", (stat.st_uid, stat.st_gid), Some(stat.st_mode & 0o7777), &[])?;
-            to.set_time(b".", crate::place::time_of(&stat))?;
+            to.set_time(b".", Time::of(&stat))?;
         }
     }
     Ok(())

@@ -128,7 +128,7 @@ pub(crate) fn make(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Resul
     parent.dress(path.name(), owner, Some(0o755), &[])?;
     parent.set_time(path.name(), Time::default())?;
     match before {
-        Some(stat) => parent.set_time(b".", time_of(&stat)),
+        Some(stat) => parent.set_time(b".", Time::of(&stat)),
         None => Ok(()),
     }
 }
@@ -174,11 +174,6 @@ fn make_all(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Result<()> {
         make_all(root, &above, owner)?;
     }
     make(root, path, owner)
-}
-
-/// When a file was modified.
-pub(crate) fn time_of(stat: &rustix::fs::Stat) -> Time {
-    Time { seconds: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
 }
 
 #[cfg(test)]

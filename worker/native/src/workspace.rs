@@ -16,6 +16,7 @@ use slipway_backend::{
 };
 use slipway_layers::{
     Layer,
+    entry::Time,
     root::Root,
     store::{Reservation, Work},
 };
@@ -162,7 +163,7 @@ pub(crate) fn look_like(directory: &Path, image: &Root, is_empty: bool) -> io::R
     let directory = Root::open(directory)?.directory(b"")?;
     let mode = if is_empty { 0o755 } else { stat.st_mode & 0o7777 };
     directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
-    directory.set_time(b".", place::time_of(&stat))
+    directory.set_time(b".", Time::of(&stat))
 }
 
 impl NativeWorkspace {
