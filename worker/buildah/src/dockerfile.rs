@@ -19,8 +19,8 @@ use slipway_backend::{
 };
 use slipway_dockerfile::{Given, Program};
 use slipway_layers::root::Root;
-use slipway_native::place;
 use slipway_oci::Platform;
+use slipway_rootfs::place;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{

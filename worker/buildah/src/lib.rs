@@ -131,7 +131,7 @@ impl BuildahBackend {
         let program = Arc::new(Program::new(parts)?);
         program.ask("look whether buildah works", &["--version"]).await?;
         let opened = program.tasks.blocking(move || Store::open(&store, &Options { limit: None })).await;
-        let store = opened.map_err(|error| slipway_native::error::layers("set up the buildah backend", error))?;
+        let store = opened.map_err(|error| slipway_rootfs::error::layers("set up the buildah backend", error))?;
         let tasks = program.tasks.clone();
         let shared = Shared {
             program,

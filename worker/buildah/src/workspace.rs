@@ -10,10 +10,10 @@ use slipway_backend::{
     script::{Deletion, Marker, compose, postpone},
 };
 use slipway_layers::root::Root;
-use slipway_native::{delete, place};
 use slipway_oci::{ConfigChange, ImageConfig, change};
 use slipway_paths::TreePath;
 use slipway_process::random_id;
+use slipway_rootfs::{delete, place};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{

@@ -1,34 +1,30 @@
 //! The container backend without an engine: overlay mounts, namespaces, a filter of system calls; images in the store of
 //! `slipway-layers`, to and from registries by our own client.
 //!
-//! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
-//! `delete` and `accounts`, `owner` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
+//! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root; files in it are changed by
+//! [`slipway_rootfs`]), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
 //! `kept`, `allowance`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
 //! What is public beside the backend is what another one that works in a directory needs too.
 //!
 //! Without root, a program first starts itself again by [`rootless`].
 
-mod accounts;
 mod allowance;
 mod cgroup;
 pub mod check;
 mod commit;
-pub mod delete;
 mod dockerfile;
 pub mod driver;
 mod early;
 pub mod emulation;
-pub mod error;
-pub mod files;
+mod error;
+mod files;
 mod fuse;
 mod kept;
 pub mod limits;
 pub mod network;
 mod overlay;
-mod owner;
 pub mod pipe;
-pub mod place;
 pub mod probe;
 mod pull;
 mod push;

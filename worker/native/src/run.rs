@@ -17,17 +17,18 @@ use slipway_backend::{
     scrub::Masks,
 };
 use slipway_process::random_id;
+use slipway_rootfs::accounts::{self, User};
 use tokio::io::AsyncReadExt as _;
 
 use crate::{
-    Shared, accounts,
+    Shared,
     cgroup::Group,
     driver::Driver,
     error,
     network::{Cable, Commands, Helped, HelperFor},
     rootless,
     runtime::Runtime,
-    sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings, User},
+    sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings},
     standby, stubs, toolbox,
     workspace::Room,
 };

@@ -21,8 +21,9 @@ use slipway_layers::{
 };
 use slipway_oci::BlobDigest;
 use slipway_paths::TreePath;
+use slipway_rootfs::place::real_path;
 
-use crate::{place::real_path, toolbox::MOUNT};
+use crate::toolbox::MOUNT;
 
 /// Directories that something is mounted on.
 const DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];

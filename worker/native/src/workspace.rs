@@ -22,15 +22,15 @@ use slipway_layers::{
 };
 use slipway_oci::{ConfigChange, ImageConfig};
 use slipway_paths::TreePath;
+use slipway_rootfs::{delete, place};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{
     Shared,
     commit::{self, Ground},
-    delete,
     driver::{Driver, Tree},
     early::{self, Opening},
-    error, overlay, place, run, shell,
+    error, overlay, run, shell,
     stubs::{self, Places, Stubs},
 };
 

@@ -17,9 +17,9 @@ use slipway_backend::{
 use slipway_dockerfile::{
     Content, Files, Head, Network as Asked, Origin, Program, Run, Source, Step, Variables, Written,
 };
-use slipway_native::place;
 use slipway_oci::{BlobDigest, ImageConfig, Platform, Reference};
 use slipway_process::random_id;
+use slipway_rootfs::place;
 
 use super::{arguments, bases::Bases, failure::explain_one, interpret, made, read, spelled, unpack, write};
 use crate::{

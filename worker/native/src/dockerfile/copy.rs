@@ -38,6 +38,7 @@ use slipway_layers::{
     unpack::{Purpose, unpack},
 };
 use slipway_paths::TreePath;
+use slipway_rootfs::owner;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use self::{chosen::Choice, copier::Copier, find::Target, mode::Mode, word::Word};
@@ -46,7 +47,7 @@ use crate::{
     allowance::{Admitted, Allowance},
     commit,
     driver::Tree,
-    error, owner,
+    error,
     workspace::{Room, look_like, lowers},
 };
 

@@ -13,6 +13,7 @@ use slipway_backend::{
 };
 use slipway_dockerfile::{Network, Process, Run};
 use slipway_layers::Layer;
+use slipway_rootfs::{accounts::person, place::ensure};
 
 use super::{
     Build,
@@ -23,9 +24,7 @@ use super::{
     step::Place,
 };
 use crate::{
-    accounts::person,
     commit,
-    place::ensure,
     run::{self as sandbox, Plan},
     sandbox::Confided,
     stubs::Places,

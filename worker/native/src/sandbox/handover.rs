@@ -19,6 +19,7 @@ use rustix::{
 use serde_json::json;
 use slipway_layers::{root::Root, userns};
 use slipway_paths::TreePath;
+use slipway_rootfs::place::real_path;
 
 use super::{
     GUARD, Spec,
@@ -27,7 +28,6 @@ use super::{
     mounts, seen,
 };
 use crate::{
-    place::real_path,
     runtime::{Kind, Runtime},
     toolbox::MOUNT,
 };
