@@ -44,6 +44,7 @@ use slipway_native::{driver::Driver, limits::ProcessLimit};
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, respec};
 use slipway_process::{Clock, Environment};
 use slipway_registry::Client;
+use slipway_rootfs::workspace::RootWorkspace;
 use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
@@ -238,8 +239,8 @@ impl ImageBuilder for BuildahBackend {
                 (None, ImageConfig { architecture, os, variant, ..ImageConfig::default() })
             }
         };
-        let (shared, deletions) = (Arc::clone(&self.shared), Vec::new());
-        Ok(Box::new(BuildahWorkspace { shared, image, base, setup, container: None, deletions, ran: false }))
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(RootWorkspace::new(BuildahWorkspace { shared, image, base, setup, container: None })))
     }
 
     async fn dockerfile(

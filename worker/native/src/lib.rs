@@ -50,6 +50,7 @@ use slipway_layers::{Layer, LayerError, Store, store::Options};
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
 use slipway_process::{Clock, Tasks};
 use slipway_registry::Client;
+use slipway_rootfs::workspace::RootWorkspace;
 use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
@@ -312,16 +313,8 @@ impl ImageBuilder for NativeBackend {
             }
         };
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(NativeWorkspace {
-            shared,
-            base,
-            layers,
-            setup,
-            room: None,
-            deletions: Vec::new(),
-            ran: false,
-            opening: None,
-        }))
+        let workspace = NativeWorkspace { shared, base, layers, setup, room: None, opening: None };
+        Ok(Box::new(RootWorkspace::new(workspace)))
     }
 
     async fn dockerfile(

@@ -8,12 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::TryStreamExt as _;
-use slipway_backend::{
-    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace,
-    retar::{self, Rewrite},
-    script::{Deletion, postpone},
-};
+use slipway_backend::{BackendError, LocalImage, Logs, Script, Setup, Terminal};
 use slipway_layers::{
     Layer,
     entry::Time,
@@ -21,9 +16,8 @@ use slipway_layers::{
     store::{Reservation, Work},
 };
 use slipway_oci::{ConfigChange, ImageConfig};
-use slipway_paths::TreePath;
-use slipway_rootfs::{delete, place};
-use tokio_util::io::{StreamReader, SyncIoBridge};
+use slipway_process::Tasks;
+use slipway_rootfs::workspace::Rooted;
 
 use crate::{
     Shared,
@@ -37,15 +31,13 @@ use crate::{
 /// Directory of files of several names, parted.
 const PARTED: &str = "parted";
 
-/// A workspace of this backend.
+/// A workspace of this backend, but for what is done in its directory alone.
 pub(crate) struct NativeWorkspace {
     pub(crate) shared: Arc<Shared>,
     pub(crate) base: ImageConfig,
     pub(crate) layers: Vec<Layer>,
     pub(crate) setup: Setup,
     pub(crate) room: Option<Arc<Room>>,
-    pub(crate) deletions: Vec<Deletion>,
-    pub(crate) ran: bool,
     /// Where the image is to be sent, asked for while the commands ran.
     pub(crate) opening: Option<Opening>,
 }
@@ -179,16 +171,6 @@ impl NativeWorkspace {
         self.room = Some(Arc::clone(&room));
         Ok(room)
     }
-
-    /// Makes the deletions that wait.
-    async fn delete_now(&mut self) -> Result<(), BackendError> {
-        if self.deletions.is_empty() {
-            return Ok(());
-        }
-        let room = self.room().await?;
-        let deletions = std::mem::take(&mut self.deletions);
-        self.shared.tasks.blocking(move || delete::delete(&room.tree.root, &deletions)).await
-    }
 }
 
 impl Drop for NativeWorkspace {
@@ -206,50 +188,22 @@ impl Drop for NativeWorkspace {
 }
 
 #[async_trait]
-impl Workspace for NativeWorkspace {
-    async fn extract(
-        &mut self,
-        tar: ByteStream,
-        to: &str,
-        owner: Option<&str>,
-        group: Option<&str>,
-    ) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
-        }
-        let room = self.room().await?;
-        let (to, owner, group) = (to.to_owned(), owner.map(str::to_owned), group.map(str::to_owned));
-        let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
-        let put = move || place::put(&room.tree.root, input, &to, owner.as_deref(), group.as_deref());
-        self.shared.tasks.blocking(put).await
+impl Rooted for NativeWorkspace {
+    type Held = Arc<Room>;
+
+    async fn hold(&mut self) -> Result<Arc<Room>, BackendError> {
+        self.room().await
     }
 
-    async fn extract_file(
-        &mut self,
-        tar: ByteStream,
-        to: &str,
-        owner: Option<&str>,
-        group: Option<&str>,
-    ) -> Result<(), BackendError> {
-        let (room, path) = (self.room().await?, to.to_owned());
-        let (directory, name) = self.shared.tasks.blocking(move || place::of_file(&room.tree.root, &path)).await?;
-        let single = Rewrite { single: name, ..Rewrite::default() };
-        self.extract(retar::stream(tar, single), &directory, owner, group).await
+    fn root(held: &Arc<Room>) -> &Root {
+        &held.tree.root
     }
 
-    async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
-        postpone(&mut self.deletions, root, paths, self.ran)
+    fn tasks(&self) -> &Tasks {
+        &self.shared.tasks
     }
 
     async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("the commands of a stage run once".to_owned()));
-        }
-        if script.commands.is_empty() {
-            return Ok(());
-        }
-        self.delete_now().await?;
-        self.ran = true;
         let room = self.room().await?;
         let base = self.base.config.env.clone().unwrap_or_default();
         let opening = self.setup.to.clone().map(|to| early::open(&self.shared, to));
@@ -260,10 +214,14 @@ impl Workspace for NativeWorkspace {
         ran
     }
 
-    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
-        self.delete_now().await?;
+    async fn shell(
+        &mut self,
+        ran: bool,
+        variables: &BTreeMap<String, String>,
+        terminal: Terminal,
+    ) -> Result<(), BackendError> {
         let mut room = self.room().await?;
-        if self.ran {
+        if ran {
             self.room = None;
             let shared = Arc::clone(&self.shared);
             room = Arc::new(self.shared.tasks.blocking(move || Room::again(&shared, room)).await?);
@@ -273,8 +231,7 @@ impl Workspace for NativeWorkspace {
         shell::shell(&self.shared, room, &self.setup, &base, (variables, terminal)).await
     }
 
-    async fn commit(mut self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError> {
-        self.delete_now().await?;
+    async fn commit(mut self, change: ConfigChange) -> Result<LocalImage, BackendError> {
         let shared = Arc::clone(&self.shared);
         let ground = Ground { base: self.base.clone(), layers: self.layers.clone(), room: self.room.take() };
         let open = || self.setup.to.clone().map(|to| early::open(&shared, to));

@@ -3,7 +3,7 @@
 //! container of another program) is not known here.
 //!
 //! Reading order: [`place`] (paths without links, archives and directories in a root) with [`accounts`] and [`owner`],
-//! [`delete`], [`files`] (archives out of it); [`error`].
+//! [`delete`], [`files`] (archives out of it); [`workspace`] (a stage being built in one); [`error`].
 
 pub mod accounts;
 pub mod delete;
@@ -11,3 +11,4 @@ pub mod error;
 pub mod files;
 pub mod owner;
 pub mod place;
+pub mod workspace;
