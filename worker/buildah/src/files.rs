@@ -2,8 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use slipway_backend::{BackendError, ByteStream, LocalImage, Root as Kind};
-use slipway_native::pipe;
+use slipway_backend::{BackendError, ByteStream, LocalImage, Root as Kind, pipe};
 use slipway_paths::TreePath;
 use slipway_process::random_id;
 use slipway_rootfs::files::find;

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use slipway_backend::{BackendError, ByteStream, LocalImage, Root as Kind};
+use slipway_backend::{BackendError, ByteStream, LocalImage, Root as Kind, pipe};
 use slipway_layers::Layer;
 use slipway_paths::TreePath;
 use slipway_rootfs::files::{Found, find};
 
-use crate::{Shared, driver::Tree, error, pipe, workspace::lowers};
+use crate::{Shared, driver::Tree, error, workspace::lowers};
 
 /// Files below the absolute path `path`. A symbolic link to a directory is followed; one to a file is the file.
 pub(crate) async fn files(shared: &Shared, image: &LocalImage, path: &str) -> Result<(Kind, ByteStream), BackendError> {

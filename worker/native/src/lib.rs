@@ -24,7 +24,6 @@ mod kept;
 pub mod limits;
 pub mod network;
 mod overlay;
-pub mod pipe;
 pub mod probe;
 mod pull;
 mod push;
