@@ -31,7 +31,7 @@ pub mod rootless;
 mod run;
 pub mod runtime;
 pub mod sandbox;
-pub mod shell;
+mod shell;
 mod standby;
 mod storage;
 mod stubs;
