@@ -37,10 +37,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageLink, ImageStore, InstructionBuild,
-    LocalImage, Logs, Pushed, Root, Setup, SpoolDir, Tools, Workspace, pulls::Pulls,
+    LocalImage, Logs, Pushed, Root, Setup, SpoolDir, Tools, Workspace, driver::Driver, limits::ProcessLimit,
+    pulls::Pulls,
 };
 use slipway_layers::{Store, codec::Compression, store::Options};
-use slipway_native::{driver::Driver, limits::ProcessLimit};
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, respec};
 use slipway_process::{Clock, Environment};
 use slipway_registry::Client;

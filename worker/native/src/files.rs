@@ -7,7 +7,12 @@ use slipway_layers::Layer;
 use slipway_paths::TreePath;
 use slipway_rootfs::files::{Found, find};
 
-use crate::{Shared, driver::Tree, error, workspace::lowers};
+use crate::{
+    Shared,
+    driver::{Tree, look},
+    error,
+    workspace::lowers,
+};
 
 /// Files below the absolute path `path`. A symbolic link to a directory is followed; one to a file is the file.
 pub(crate) async fn files(shared: &Shared, image: &LocalImage, path: &str) -> Result<(Kind, ByteStream), BackendError> {
@@ -22,7 +27,7 @@ pub(crate) async fn files(shared: &Shared, image: &LocalImage, path: &str) -> Re
     let lowers = lowers(shared, &layers);
     let (driver, store) = (shared.driver.clone(), shared.store.clone());
     let look = move || -> io::Result<Option<(Found, Tree)>> {
-        let tree = driver.look(&store, &lowers)?;
+        let tree = look(&driver, &store, &lowers)?;
         Ok(find(&tree.root, &path)?.map(|found| (found, tree)))
     };
     let found = shared.tasks.blocking(look).await.map_err(|error| error::system(&doing, error))?;

@@ -29,7 +29,6 @@ mod pull;
 mod push;
 pub mod rootless;
 mod run;
-pub mod runtime;
 pub mod sandbox;
 mod shell;
 mod standby;
@@ -54,6 +53,7 @@ use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
 pub use crate::{cgroup::sweep as sweep_groups, storage::NativeStageStorage};
+pub use slipway_backend::runtime;
 pub use slipway_fetch::Addresses;
 pub use slipway_layers::codec::Compression;
 

@@ -22,7 +22,7 @@ use slipway_rootfs::workspace::Rooted;
 use crate::{
     Shared,
     commit::{self, Ground},
-    driver::{Driver, Tree},
+    driver::{self, Driver, Tree},
     early::{self, Opening},
     error, overlay, run, shell,
     stubs::{self, Places, Stubs},
@@ -119,7 +119,7 @@ fn mount(
         let (made, places) = made.ok_or_else(|| system(io::Error::other("the image was not looked at")))?;
         return Ok((tree, made, places));
     }
-    let image = shared.driver.look(&shared.store, &lowers).map_err(system)?;
+    let image = driver::look(&shared.driver, &shared.store, &lowers).map_err(system)?;
     let stubs = Stubs::of(&image.root, places).map_err(system)?;
     if matches!(shared.driver, Driver::FuseOverlayfs(_)) {
         stubs::part(&image.root, &work.path().join(PARTED), &lowers).map_err(system)?;
@@ -146,7 +146,7 @@ fn writable(shared: &Shared, lowers: &[PathBuf], work: &Work, scratch: &str) -> 
     let (upper, scratch) = (Room::upper(work), work.path().join(scratch));
     fs::create_dir(&scratch)?;
     let writable = overlay::Writable { upper: &upper, work: &scratch };
-    shared.driver.mount(lowers, Some(writable))
+    driver::mount(&shared.driver, lowers, Some(writable))
 }
 
 /// The root of the changes is the root that is seen: as the image has it, if there is one.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Shared,
-    driver::{Driver, Tree, copy},
+    driver::{Driver, Tree, copy, look, mount},
     error, overlay,
     sandbox::{Confided, Memory, Seen, Whole},
     workspace::{look_like, lowers},
@@ -356,7 +356,7 @@ fn laid(shared: &Shared, lowers: &[PathBuf], name: &str, read_only: bool, is_emp
         return Ok(Laid::Copy(tree, work));
     }
     if read_only {
-        return Ok(Laid::Tree(shared.driver.look(&shared.store, lowers)?, None));
+        return Ok(Laid::Tree(look(&shared.driver, &shared.store, lowers)?, None));
     }
     let work = work()?;
     let (upper, scratch) = (work.path().join("upper"), work.path().join("scratch"));
@@ -365,6 +365,6 @@ fn laid(shared: &Shared, lowers: &[PathBuf], name: &str, read_only: bool, is_emp
     if let Some(top) = lowers.first() {
         look_like(&upper, &Root::open(top)?, is_empty)?;
     }
-    let tree = shared.driver.mount(lowers, Some(overlay::Writable { upper: &upper, work: &scratch }))?;
+    let tree = mount(&shared.driver, lowers, Some(overlay::Writable { upper: &upper, work: &scratch }))?;
     Ok(Laid::Tree(tree, Some(work)))
 }
