@@ -2,13 +2,13 @@
 //!
 //! Images and working containers are the program's; files are changed in the directory where it mounts a container, by
 //! the same code that the native backend has for its own; commands are run by the program, in a process namespace of
-//! ours. Without root, this program first starts itself again in a user namespace, by [`slipway_native::rootless`], and so
+//! ours. Without root, this program first starts itself again in a user namespace, by `slipway_native::rootless`, and so
 //! the program below it.
 //!
 //! Reading order: this file, [`mode`] (how commands are kept from the host), `program` (how it is asked), `container` and
 //! `enclosure` (what is made and runs, and ends with its owner), `workspace` (a stage being built) with `run`, `noise`, `traces`, `shell` and
 //! `commit`; `document` and `images` (images, and their way from and to repositories), `files`, `sweep`, `holdings` (all that is ours), `storage`
-//! (stages), `toolbox`, `limits`; `dockerfile` (Dockerfiles).
+//! (stages), `limits`; `dockerfile` (Dockerfiles).
 
 mod commit;
 mod container;
@@ -28,7 +28,6 @@ mod run;
 mod shell;
 mod storage;
 mod sweep;
-mod toolbox;
 mod traces;
 mod workspace;
 
@@ -44,9 +43,11 @@ use slipway_layers::{Store, codec::Compression, store::Options};
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, respec};
 use slipway_process::{Clock, Environment};
 use slipway_registry::Client;
-use slipway_rootfs::workspace::RootWorkspace;
+use slipway_rootfs::{
+    toolbox::{MOUNT, Toolbox},
+    workspace::RootWorkspace,
+};
 use slipway_toolbox::Source;
-use tokio::sync::OnceCell;
 
 pub use crate::{
     holdings::HeldImage,
@@ -58,7 +59,6 @@ use crate::{
     mode::Mode,
     program::{Parts, Program},
     run::Network,
-    toolbox::Toolbox,
     workspace::BuildahWorkspace,
 };
 
@@ -138,7 +138,7 @@ impl BuildahBackend {
             program,
             link,
             pulls: Pulls::default(),
-            toolbox: Toolbox { source: toolbox, store, client, tasks, ready: OnceCell::new() },
+            toolbox: Toolbox::new(toolbox, store, client, tasks),
             compression: options.compression,
             limits: limits::arguments(&options.limits)?,
             strangers: options.strangers,
@@ -168,9 +168,9 @@ impl Shared {
     async fn toolbox(&self, tools: Option<&Tools>) -> Result<PathBuf, BackendError> {
         let files = |at: ImageAt| async move {
             let image = images::pull(&self.program, &self.pulls, self.link.as_ref(), &at).await?;
-            files::files(&self.program, &image, slipway_native::toolbox::MOUNT).await.map(|(_, tar)| tar)
+            files::files(&self.program, &image, MOUNT).await.map(|(_, tar)| tar)
         };
-        self.toolbox.directory(tools, files).await
+        self.toolbox.with(tools, files).await
     }
 
     /// Refuses the host's network to strangers.

@@ -15,9 +15,8 @@ use slipway_backend::{
     scrub::Masks,
 };
 use slipway_layers::root::Root;
-use slipway_native::toolbox::MOUNT;
 use slipway_paths::TreePath;
-use slipway_rootfs::place::real_path;
+use slipway_rootfs::{place::real_path, toolbox::MOUNT};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::ChildStdin,

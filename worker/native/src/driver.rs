@@ -15,8 +15,7 @@ pub use slipway_backend::driver::{Driver, NAMES};
 use slipway_layers::{
     Store,
     changes::{self, Before},
-    copy::{Names, lay_over},
-    entry::Time,
+    copy::{Names, lay_all, lay_over},
     root::{Dir, Root},
     store::{Options, Work},
 };
@@ -122,7 +121,7 @@ pub(crate) fn look(driver: &Driver, store: &Store, lowers: &[PathBuf]) -> io::Re
     }
     let work = store.work(&format!("look-{}", random_id())).map_err(io::Error::other)?;
     let tree = work.path().join("tree");
-    copy(lowers, &tree, Names::Kept)?;
+    lay_all(lowers, &tree, Names::Kept)?;
     Ok(Tree { root: Root::open(&tree)?, below: Below::Looked { _work: work } })
 }
 
@@ -154,7 +153,7 @@ impl Tree {
         tree: &Path,
         more: impl FnOnce(&Root) -> io::Result<PathBuf>,
     ) -> io::Result<Self> {
-        copy(lowers, tree, Names::Parted)?;
+        lay_all(lowers, tree, Names::Parted)?;
         let root = Root::open(tree)?;
         let more = more(&root)?;
         lay_over(&directory(&more)?, &root.directory(b"")?, Names::Parted)?;
@@ -202,19 +201,4 @@ fn cloned(tree: &Path) -> io::Result<OwnedFd> {
 
 fn directory(path: &Path) -> io::Result<Dir> {
     Root::open(path)?.directory(b"")
-}
-
-/// Lays directories, the topmost first, over each other in a new one, which looks like the topmost.
-pub(crate) fn copy(lowers: &[PathBuf], tree: &Path, names: Names) -> io::Result<()> {
-    fs::create_dir(tree)?;
-    let to = directory(tree)?;
-    for lower in lowers.iter().rev() {
-        let from = directory(lower)?;
-        lay_over(&from, &to, names)?;
-        if let Some(stat) = from.look(b".")? {
-            to.dress(b".", (stat.st_uid, stat.st_gid), Some(stat.st_mode & 0o7777), &[])?;
-            to.set_time(b".", Time::of(&stat))?;
-        }
-    }
-    Ok(())
 }

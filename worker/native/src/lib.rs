@@ -3,7 +3,7 @@
 //!
 //! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root; files in it are changed by
 //! [`slipway_rootfs`]), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
-//! `kept`, `allowance`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
+//! `kept`, `allowance`, `files` (images), `storage` (stages), [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
 //! What is public beside the backend is what another one that works in a directory needs too.
 //!
@@ -34,7 +34,6 @@ mod shell;
 mod standby;
 mod storage;
 mod stubs;
-pub mod toolbox;
 mod workspace;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -48,7 +47,10 @@ use slipway_layers::{Layer, LayerError, Store, store::Options};
 use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
 use slipway_process::{Clock, Tasks};
 use slipway_registry::Client;
-use slipway_rootfs::workspace::RootWorkspace;
+use slipway_rootfs::{
+    toolbox::{MOUNT, Toolbox},
+    workspace::RootWorkspace,
+};
 use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
@@ -103,8 +105,7 @@ pub struct NativeBackend {
 pub(crate) struct Shared {
     store: Store,
     client: Client,
-    source: Source,
-    toolbox: OnceCell<PathBuf>,
+    toolbox: Toolbox,
     compression: Compression,
     program: PathBuf,
     networks: Networks,
@@ -148,13 +149,12 @@ impl NativeBackend {
         let tasks = Tasks::new();
         let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
         let store = opened.map_err(|error| error::layers("set up the native backend", error))?;
-        let (source, toolbox) = (toolbox, OnceCell::new());
+        let toolbox = Toolbox::new(toolbox, store.clone(), client.clone(), tasks.clone());
         let no_network = std::sync::OnceLock::new();
         let helper = OnceCell::new();
         let shared = Shared {
             store,
             client,
-            source,
             toolbox,
             compression,
             program,
@@ -202,17 +202,13 @@ impl NativeBackend {
 }
 
 impl Shared {
-    /// The toolbox's directory, made on first use.
+    /// The toolbox's directory.
     async fn toolbox(self: &Arc<Self>) -> Result<PathBuf, BackendError> {
-        let make = || async {
-            let places = match &self.source {
-                Source::Image { name, version } => return toolbox::of_image(self, name, version).await,
-                Source::Own(places) => places.clone(),
-            };
-            let store = self.store.clone();
-            self.tasks.blocking(move || toolbox::directory(&store, &places)).await
+        let files = |at: ImageAt| async move {
+            let image = pull::pull(self, &at).await?;
+            files::files(self, &image, MOUNT).await.map(|(_, tar)| tar)
         };
-        self.toolbox.get_or_try_init(make).await.cloned()
+        self.toolbox.directory(files).await
     }
 
     /// An image with all of its layers, in use as long as they live.

@@ -17,7 +17,10 @@ use slipway_backend::{
     scrub::Masks,
 };
 use slipway_process::random_id;
-use slipway_rootfs::accounts::{self, User};
+use slipway_rootfs::{
+    accounts::{self, User},
+    toolbox,
+};
 use tokio::io::AsyncReadExt as _;
 
 use crate::{
@@ -29,7 +32,7 @@ use crate::{
     rootless,
     runtime::Runtime,
     sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings},
-    standby, stubs, toolbox,
+    standby, stubs,
     workspace::Room,
 };
 

@@ -21,9 +21,7 @@ use slipway_layers::{
 };
 use slipway_oci::BlobDigest;
 use slipway_paths::TreePath;
-use slipway_rootfs::place::real_path;
-
-use crate::toolbox::MOUNT;
+use slipway_rootfs::{place::real_path, toolbox::MOUNT};
 
 /// Directories that something is mounted on.
 const DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];

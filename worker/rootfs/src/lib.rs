@@ -3,7 +3,7 @@
 //! container of another program) is not known here.
 //!
 //! Reading order: [`place`] (paths without links, archives and directories in a root) with [`accounts`] and [`owner`],
-//! [`delete`], [`files`] (archives out of it); [`workspace`] (a stage being built in one); [`error`].
+//! [`delete`], [`files`] (archives out of it); [`workspace`] (a stage being built in one), [`toolbox`] (what is mounted into all); [`error`].
 
 pub mod accounts;
 pub mod delete;
@@ -11,4 +11,5 @@ pub mod error;
 pub mod files;
 pub mod owner;
 pub mod place;
+pub mod toolbox;
 pub mod workspace;

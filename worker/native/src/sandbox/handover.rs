@@ -20,7 +20,7 @@ use serde_json::json;
 use slipway_layers::{root::Root, userns};
 use slipway_paths::TreePath;
 use slipway_process::child;
-use slipway_rootfs::place::real_path;
+use slipway_rootfs::{place::real_path, toolbox::MOUNT};
 
 use super::{
     GUARD, Spec,
@@ -28,10 +28,7 @@ use super::{
     init::{self, Step, step},
     mounts, seen,
 };
-use crate::{
-    runtime::{Kind, Runtime},
-    toolbox::MOUNT,
-};
+use crate::runtime::{Kind, Runtime};
 
 /// Longest text that a runtime tells a hook.
 const MAX_STATE: u64 = 1 << 20;

@@ -15,15 +15,14 @@ use std::{
 use rustix::fs::OFlags;
 use slipway_backend::BackendError;
 use slipway_dockerfile::Sharing;
-use slipway_layers::{Layer, Store, copy::Names, store::SharedDirectory};
+use slipway_layers::{
+    Layer, Store,
+    copy::{Names, lay_all},
+    store::SharedDirectory,
+};
 use slipway_oci::BlobDigest;
 
-use crate::{
-    Shared,
-    driver::{copy, look},
-    error,
-    workspace::lowers,
-};
+use crate::{Shared, driver::look, error, workspace::lowers};
 
 /// Copies of one private cache: whoever finds none free waits.
 const MOST_PRIVATE: usize = 64;
@@ -133,7 +132,7 @@ fn seed(shared: &Shared, layers: &[Layer], from: &str, to: &Path) -> io::Result<
     let found = tree.root.at(from.trim_matches('/').as_bytes(), OFlags::PATH | OFlags::DIRECTORY);
     let found = found.map_err(|error| io::Error::new(error.kind(), format!("`{from}`: {error}")))?;
     // By descriptor: what a link leads to stays the same.
-    copy(&[PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()))], &aside, Names::Kept)?;
+    lay_all(&[PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()))], &aside, Names::Kept)?;
     drop((found, tree));
     fs::remove_dir_all(to)?;
     fs::rename(aside, to)

@@ -11,7 +11,12 @@ use std::{
 use rustix::fs::{FileType, OFlags, fstat};
 use slipway_backend::{BackendError, HostMount, dockerfile::joined};
 use slipway_dockerfile::{Mount, MountKind, Run};
-use slipway_layers::{Layer, copy::Names, root::Root, store::Work};
+use slipway_layers::{
+    Layer,
+    copy::{Names, lay_all},
+    root::Root,
+    store::Work,
+};
 
 use super::{
     super::{Build, base, cache::Key, cursor::Cursor, files, step::Place},
@@ -20,7 +25,7 @@ use super::{
 };
 use crate::{
     Shared,
-    driver::{Driver, Tree, copy, look, mount},
+    driver::{Driver, Tree, look, mount},
     error, overlay,
     sandbox::{Confided, Memory, Seen, Whole},
     workspace::{look_like, lowers},
@@ -352,7 +357,7 @@ fn laid(shared: &Shared, lowers: &[PathBuf], name: &str, read_only: bool, is_emp
     if shared.driver == Driver::Vfs {
         let work = work()?;
         let tree = work.path().join("tree");
-        copy(lowers, &tree, Names::Kept)?;
+        lay_all(lowers, &tree, Names::Kept)?;
         return Ok(Laid::Copy(tree, work));
     }
     if read_only {
