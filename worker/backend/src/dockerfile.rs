@@ -138,14 +138,11 @@ impl Draft {
     }
 }
 
-/// The config of an image with nothing in it.
+/// The config of a stage on nothing.
 pub fn scratch(platform: &Platform) -> ImageConfig {
     ImageConfig {
-        architecture: platform.arch.clone(),
-        os: platform.os.clone(),
-        variant: platform.variant.clone(),
         config: RunConfig { working_dir: "/".to_owned(), ..RunConfig::default() },
-        ..ImageConfig::default()
+        ..crate::config::empty(platform)
     }
 }
 

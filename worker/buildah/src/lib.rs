@@ -36,7 +36,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageLink, ImageStore, InstructionBuild,
-    LocalImage, Logs, Pushed, Root, Setup, SpoolDir, Tools, Workspace, driver::Driver, limits::ProcessLimit,
+    LocalImage, Logs, Pushed, Root, Setup, SpoolDir, Tools, Workspace, config, driver::Driver, limits::ProcessLimit,
     pulls::Pulls,
 };
 use slipway_layers::{Store, codec::Compression, store::Options};
@@ -191,8 +191,7 @@ impl Shared {
 
     /// Now, as configs have it.
     fn now(&self) -> String {
-        let millis = i64::try_from(self.clock.unix_millis()).unwrap_or(0);
-        jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+        config::moment(self.clock.unix_millis())
     }
 }
 
@@ -234,10 +233,7 @@ impl ImageBuilder for BuildahBackend {
     async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError> {
         let (image, base) = match base {
             Some(image) => (Some(image.clone()), self.config(image).await?),
-            None => {
-                let Platform { os, arch: architecture, variant } = setup.platform.clone();
-                (None, ImageConfig { architecture, os, variant, ..ImageConfig::default() })
-            }
+            None => (None, config::empty(&setup.platform)),
         };
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(RootWorkspace::new(BuildahWorkspace { shared, image, base, setup, container: None })))

@@ -41,10 +41,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageStore, InstructionBuild,
-    LocalImage, Logs, Pushed, Root, Setup, Workspace,
+    LocalImage, Logs, Pushed, Root, Setup, Workspace, config,
 };
 use slipway_layers::{Layer, LayerError, Store, store::Options};
-use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
+use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, respec};
 use slipway_process::{Clock, Tasks};
 use slipway_registry::Client;
 use slipway_rootfs::{
@@ -250,8 +250,7 @@ impl Shared {
 
     /// Now, as configs have it.
     fn now(&self) -> String {
-        let millis = i64::try_from(self.clock.unix_millis()).unwrap_or(0);
-        jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+        config::moment(self.clock.unix_millis())
     }
 }
 
@@ -295,17 +294,7 @@ impl ImageBuilder for NativeBackend {
     async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError> {
         let (base, layers) = match base {
             Some(base) => self.shared.image(base).await?,
-            None => {
-                let platform = &setup.platform;
-                let empty = ImageConfig {
-                    architecture: platform.arch.clone(),
-                    os: platform.os.clone(),
-                    variant: platform.variant.clone(),
-                    config: RunConfig::default(),
-                    ..ImageConfig::default()
-                };
-                (empty, Vec::new())
-            }
+            None => (config::empty(&setup.platform), Vec::new()),
         };
         let shared = Arc::clone(&self.shared);
         let workspace = NativeWorkspace { shared, base, layers, setup, room: None, opening: None };
