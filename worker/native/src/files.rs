@@ -4,8 +4,7 @@ use std::io;
 
 use slipway_backend::{BackendError, ByteStream, LocalImage, Root as Kind, pipe};
 use slipway_layers::Layer;
-use slipway_paths::TreePath;
-use slipway_rootfs::files::{Found, find};
+use slipway_rootfs::files::{Found, find, wanted};
 
 use crate::{
     Shared,
@@ -17,22 +16,15 @@ use crate::{
 /// Files below the absolute path `path`. A symbolic link to a directory is followed; one to a file is the file.
 pub(crate) async fn files(shared: &Shared, image: &LocalImage, path: &str) -> Result<(Kind, ByteStream), BackendError> {
     let doing = format!("read {path} of the image {}", image.id);
-    if !path.starts_with('/') {
-        return Err(BackendError::Refused(format!(
-            "files of an image cannot be read from `{path}`: it is not absolute"
-        )));
-    }
-    let path = TreePath::new(path).map_err(|error| BackendError::Refused(format!("{doing}: {error}")))?;
+    let path = wanted(path, &doing)?;
     let (_, layers) = shared.image(image).await?;
     let lowers = lowers(shared, &layers);
     let (driver, store) = (shared.driver.clone(), shared.store.clone());
-    let look = move || -> io::Result<Option<(Found, Tree)>> {
-        let tree = look(&driver, &store, &lowers)?;
-        Ok(find(&tree.root, &path)?.map(|found| (found, tree)))
+    let open = move || -> Result<(Found, Tree), BackendError> {
+        let tree = look(&driver, &store, &lowers).map_err(|error| error::system(&doing, error))?;
+        Ok((find(&tree.root, &path, &doing)?, tree))
     };
-    let found = shared.tasks.blocking(look).await.map_err(|error| error::system(&doing, error))?;
-    let (found, tree) =
-        found.ok_or_else(|| BackendError::Refused(format!("{doing}: it has no such file: check the path")))?;
+    let (found, tree) = shared.tasks.blocking(open).await?;
     Ok((found.kind(), pipe::stream(&shared.tasks, move |output| write(found, tree, &layers, output))))
 }
 
