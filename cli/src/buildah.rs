@@ -9,7 +9,11 @@ use slipway_buildah::{
     mode::{self, Mode, Place},
 };
 use slipway_gateway::Gateway;
-use slipway_native::{Compression, check, driver::Driver, rootless};
+use slipway_native::{
+    Compression, check,
+    driver::{self, Driver},
+    rootless,
+};
 use slipway_process::{Environment, SystemClock, Tasks};
 use slipway_registry::Client;
 use slipway_toolbox::Source;
@@ -65,7 +69,7 @@ async fn tried(home: &Path, mode: &str, tasks: &Tasks) -> Result<(), String> {
 /// When a part of it does not work.
 pub(crate) async fn with_usual(home: &Path, environment: Environment, tasks: &Tasks) -> Result<BuildahBackend, String> {
     let place = store(home);
-    let driver = tasks.blocking(move || Driver::find(None, &place)).await?;
+    let driver = tasks.blocking(move || driver::find(None, &place)).await?;
     let client = Client::new(slipway_registry::Options::default()).map_err(|error| error.to_string())?;
     let cache = home.join("local_cache/blobs");
     let gateway = Gateway::start(client.clone(), tasks.clone(), cache, slipway_gateway::Options::default()).await;

@@ -11,7 +11,11 @@ use slipway_buildah::{BuildahBackend, mode::Mode};
 use slipway_docker::{DockerBackend, DockerOptions};
 use slipway_gateway::Gateway;
 use slipway_native::{
-    Addresses, Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands, rootless,
+    Addresses, Compression, NativeBackend, NativeOptions,
+    driver::{self, Driver},
+    limits::Limits,
+    network::Commands,
+    rootless,
     runtime::Runtime,
 };
 use slipway_oci::{Platform, Repo};
@@ -183,7 +187,7 @@ pub(crate) fn store(home: &Path) -> PathBuf {
 /// How layers lie on each other here; what is not the usual way is said.
 async fn driver(asked: Option<String>, store: PathBuf, tasks: &Tasks) -> Result<Driver> {
     let wanted = asked.clone();
-    let found = tasks.blocking(move || Driver::find(wanted.as_deref(), &store)).await;
+    let found = tasks.blocking(move || driver::find(wanted.as_deref(), &store)).await;
     let found = found.map_err(|why| anyhow::anyhow!("lay layers on each other: {why}"))?;
     if asked.is_none() && found != Driver::Overlay {
         tracing::warn!("layers lie on each other by {found}, for the kernel makes no overlays here");
@@ -220,7 +224,7 @@ pub(crate) fn mounts(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Mou
 /// The line that failed.
 pub(crate) async fn trial(home: &Path, by: Trial) -> Result<(), String> {
     let place = store(home);
-    let driver = Tasks::new().blocking(move || Driver::find(by.driver.as_deref(), &place)).await?;
+    let driver = Tasks::new().blocking(move || driver::find(by.driver.as_deref(), &place)).await?;
     let runtime = by.runtime.as_deref().map(Runtime::find).transpose()?;
     let client = Client::new(slipway_registry::Options::default()).map_err(|error| error.to_string())?;
     let options = NativeOptions {

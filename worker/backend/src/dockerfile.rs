@@ -1,10 +1,11 @@
 //! What instructions of a Dockerfile make of an image's config: the same with every builder that does them one by one.
 //!
-//! Reading order: this file ([`Draft`]), `config` (instructions that change nothing else), [`history`], `postponed` (what an
+//! Reading order: this file ([`Draft`]), `config` (instructions that change nothing else), [`history`], `order` (what is asked for), `postponed` (what an
 //! instruction alone must know of those before it).
 
 mod config;
 pub mod history;
+mod order;
 mod postponed;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use slipway_dockerfile::{DockerfileError, Head, Variables};
 use slipway_oci::{ImageConfig, Platform, RunConfig};
 
 use crate::BackendError;
+pub use order::{Follows, follows, head_text, network, not_built, read};
 pub use postponed::{Postponed, has_command, variables_before};
 
 /// Where programs are looked for when an image does not say.
@@ -136,14 +138,11 @@ impl Draft {
     }
 }
 
-/// The config of an image with nothing in it.
+/// The config of a stage on nothing.
 pub fn scratch(platform: &Platform) -> ImageConfig {
     ImageConfig {
-        architecture: platform.arch.clone(),
-        os: platform.os.clone(),
-        variant: platform.variant.clone(),
         config: RunConfig { working_dir: "/".to_owned(), ..RunConfig::default() },
-        ..ImageConfig::default()
+        ..crate::config::empty(platform)
     }
 }
 

@@ -3,18 +3,23 @@
 //! A backend knows images, containers and tar streams. It does not know stages, digests, git or the registry's
 //! protocol: images come from and go to repositories through the [`ImageLink`] it was given.
 //!
-//! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in), [`script`] (how commands
-//! are wrapped for the toolbox), [`dockerfile`] (what instructions make of a config), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
-//! (shells for users), [`attempt`], [`pulls`] and [`uses`] (whose containers are whose, one pull at a time, when images were used), [`conformance`] (what every backend must do).
+//! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in) and [`pipe`] (streams of what is written), [`script`] (how commands
+//! are wrapped for the toolbox), [`config`] (how one begins), [`dockerfile`] (what instructions make of it), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
+//! (shells for users), [`driver`], [`runtime`] and [`limits`] (how layers lie, what runs commands, and what they may use), [`attempt`], [`pulls`] and [`uses`] (whose containers are whose, one pull at a time, when images were used), [`conformance`] (what every backend must do).
 
 pub mod attempt;
+pub mod config;
 pub mod conformance;
 pub mod dockerfile;
+pub mod driver;
 pub mod instructions;
+pub mod limits;
 mod mount;
 pub mod output;
+pub mod pipe;
 pub mod pulls;
 pub mod retar;
+pub mod runtime;
 pub mod script;
 pub mod scrub;
 mod secrets;

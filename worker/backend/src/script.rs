@@ -257,3 +257,22 @@ fn delete(text: &mut Vec<u8>, deletions: &[Deletion]) {
         text.extend_from_slice(b")\n");
     }
 }
+
+/// What became of a script: its exit code, the line that it was at when known, and the last lines of output.
+///
+/// # Errors
+/// When it did not end well: whose fault that is is told by what ran.
+pub fn ended(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), BackendError> {
+    match (exit, line) {
+        (0, _) => Ok(()),
+        (_, None) => Err(BackendError::Engine(format!(
+            "the build shell ended with exit code {exit} before it ran a command: {}",
+            tail.join("; ")
+        ))),
+        (_, Some(0)) => Err(BackendError::Refused(format!(
+            "files that are no longer in the sources could not be deleted (exit code {exit}): {}",
+            tail.join("; ")
+        ))),
+        (exit, line) => Err(BackendError::Command { command: None, exit, line, tail }),
+    }
+}

@@ -15,12 +15,10 @@ use std::{collections::BTreeMap, ffi::OsString, fs, io, process::Stdio, sync::Ar
 
 use futures::TryStreamExt as _;
 use slipway_backend::{
-    BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, dockerfile::wrong, output::Output, scrub::Masks,
+    BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, dockerfile::read, output::Output, scrub::Masks,
 };
-use slipway_dockerfile::{Given, Program};
 use slipway_layers::root::Root;
-use slipway_native::place;
-use slipway_oci::Platform;
+use slipway_rootfs::place;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{
@@ -115,14 +113,6 @@ async fn label(
     run.other.retain(|name, value| name != "OnBuild" || value.as_array().is_some_and(|list| !list.is_empty()));
     config.config.labels.get_or_insert_default().extend(labels.clone());
     document::store(&shared.program, &config, &kept.manifest).await
-}
-
-/// The text as our own reader of it has it.
-fn read(build: &DockerfileBuild) -> Result<Program, BackendError> {
-    let platform = build.platform.to_string();
-    let machine = Platform::host().to_string();
-    let given = Given { target: build.target.as_deref(), args: &build.args, platform: &platform, machine: &machine };
-    Program::read(TEXT, &build.text, &given).map_err(wrong)
 }
 
 /// Puts a text into the directory of the build.

@@ -1,9 +1,8 @@
 //! Errors of the program as errors of the backend.
 
-use std::io;
-
 use slipway_backend::BackendError;
-use slipway_native::error;
+
+pub(crate) use slipway_rootfs::error::system;
 
 /// What the program says when the disk is full.
 const FULL: &str = "no space left on device";
@@ -27,11 +26,6 @@ pub(crate) fn is_missing(said: &str) -> bool {
 pub(crate) fn failed(doing: &str, said: &str) -> BackendError {
     let text = format!("{doing}: {}", told(said));
     if said.contains(FULL) { BackendError::NoSpace(text) } else { BackendError::Engine(text) }
-}
-
-/// What an error of the system means.
-pub(crate) fn system(doing: &str, failed: io::Error) -> BackendError {
-    error::system(doing, failed)
 }
 
 /// The complaint itself: its last lines, as those before them tell of progress.

@@ -2,13 +2,13 @@
 //!
 //! Images and working containers are the program's; files are changed in the directory where it mounts a container, by
 //! the same code that the native backend has for its own; commands are run by the program, in a process namespace of
-//! ours. Without root, this program first starts itself again in a user namespace, by [`slipway_native::rootless`], and so
+//! ours. Without root, this program first starts itself again in a user namespace, by `slipway_native::rootless`, and so
 //! the program below it.
 //!
 //! Reading order: this file, [`mode`] (how commands are kept from the host), `program` (how it is asked), `container` and
 //! `enclosure` (what is made and runs, and ends with its owner), `workspace` (a stage being built) with `run`, `noise`, `traces`, `shell` and
 //! `commit`; `document` and `images` (images, and their way from and to repositories), `files`, `sweep`, `holdings` (all that is ours), `storage`
-//! (stages), `toolbox`, `limits`; `dockerfile` (Dockerfiles).
+//! (stages), `limits`; `dockerfile` (Dockerfiles).
 
 mod commit;
 mod container;
@@ -28,7 +28,6 @@ mod run;
 mod shell;
 mod storage;
 mod sweep;
-mod toolbox;
 mod traces;
 mod workspace;
 
@@ -37,15 +36,18 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageLink, ImageStore, InstructionBuild,
-    LocalImage, Logs, Pushed, Root, Setup, SpoolDir, Tools, Workspace, pulls::Pulls,
+    LocalImage, Logs, Pushed, Root, Setup, SpoolDir, Tools, Workspace, config, driver::Driver, limits::ProcessLimit,
+    pulls::Pulls,
 };
 use slipway_layers::{Store, codec::Compression, store::Options};
-use slipway_native::{driver::Driver, limits::ProcessLimit};
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, respec};
 use slipway_process::{Clock, Environment};
 use slipway_registry::Client;
+use slipway_rootfs::{
+    toolbox::{MOUNT, Toolbox},
+    workspace::RootWorkspace,
+};
 use slipway_toolbox::Source;
-use tokio::sync::OnceCell;
 
 pub use crate::{
     holdings::HeldImage,
@@ -57,7 +59,6 @@ use crate::{
     mode::Mode,
     program::{Parts, Program},
     run::Network,
-    toolbox::Toolbox,
     workspace::BuildahWorkspace,
 };
 
@@ -131,13 +132,13 @@ impl BuildahBackend {
         let program = Arc::new(Program::new(parts)?);
         program.ask("look whether buildah works", &["--version"]).await?;
         let opened = program.tasks.blocking(move || Store::open(&store, &Options { limit: None })).await;
-        let store = opened.map_err(|error| slipway_native::error::layers("set up the buildah backend", error))?;
+        let store = opened.map_err(|error| slipway_rootfs::error::layers("set up the buildah backend", error))?;
         let tasks = program.tasks.clone();
         let shared = Shared {
             program,
             link,
             pulls: Pulls::default(),
-            toolbox: Toolbox { source: toolbox, store, client, tasks, ready: OnceCell::new() },
+            toolbox: Toolbox::new(toolbox, store, client, tasks),
             compression: options.compression,
             limits: limits::arguments(&options.limits)?,
             strangers: options.strangers,
@@ -167,9 +168,9 @@ impl Shared {
     async fn toolbox(&self, tools: Option<&Tools>) -> Result<PathBuf, BackendError> {
         let files = |at: ImageAt| async move {
             let image = images::pull(&self.program, &self.pulls, self.link.as_ref(), &at).await?;
-            files::files(&self.program, &image, slipway_native::toolbox::MOUNT).await.map(|(_, tar)| tar)
+            files::files(&self.program, &image, MOUNT).await.map(|(_, tar)| tar)
         };
-        self.toolbox.directory(tools, files).await
+        self.toolbox.with(tools, files).await
     }
 
     /// Refuses the host's network to strangers.
@@ -190,8 +191,7 @@ impl Shared {
 
     /// Now, as configs have it.
     fn now(&self) -> String {
-        let millis = i64::try_from(self.clock.unix_millis()).unwrap_or(0);
-        jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+        config::moment(self.clock.unix_millis())
     }
 }
 
@@ -233,13 +233,10 @@ impl ImageBuilder for BuildahBackend {
     async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError> {
         let (image, base) = match base {
             Some(image) => (Some(image.clone()), self.config(image).await?),
-            None => {
-                let Platform { os, arch: architecture, variant } = setup.platform.clone();
-                (None, ImageConfig { architecture, os, variant, ..ImageConfig::default() })
-            }
+            None => (None, config::empty(&setup.platform)),
         };
-        let (shared, deletions) = (Arc::clone(&self.shared), Vec::new());
-        Ok(Box::new(BuildahWorkspace { shared, image, base, setup, container: None, deletions, ran: false }))
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(RootWorkspace::new(BuildahWorkspace { shared, image, base, setup, container: None })))
     }
 
     async fn dockerfile(

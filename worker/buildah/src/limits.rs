@@ -3,7 +3,7 @@
 use std::fs;
 
 use slipway_backend::BackendError;
-use slipway_native::limits::ProcessLimit;
+use slipway_backend::limits::ProcessLimit;
 
 /// Where the kernel says what this process may do.
 const STATUS: &str = "/proc/self/status";

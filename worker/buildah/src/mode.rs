@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use slipway_native::runtime::{Kind, Runtime};
+use slipway_backend::runtime::{Kind, Runtime};
 use slipway_process::Environment;
 
 /// The variable that chooses.

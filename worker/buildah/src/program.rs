@@ -9,8 +9,7 @@ use std::{
     time::Duration,
 };
 
-use slipway_backend::BackendError;
-use slipway_native::driver::Driver;
+use slipway_backend::{BackendError, driver::Driver};
 use slipway_process::{Environment, Tasks, child::async_command};
 use tokio::{process::Command, runtime::Handle};
 

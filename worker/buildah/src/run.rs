@@ -11,12 +11,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use slipway_backend::{
     BackendError, HostMount, Logs, SECRETS, Setup,
     output::{Output, Stream},
-    script::{BOOTSTRAP, Marker, TOOLBOX_BIN},
+    script::{BOOTSTRAP, Marker, TOOLBOX_BIN, ended},
     scrub::Masks,
 };
 use slipway_layers::root::Root;
-use slipway_native::{place::real_path, toolbox::MOUNT};
 use slipway_paths::TreePath;
+use slipway_rootfs::{place::real_path, toolbox::MOUNT};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::ChildStdin,
@@ -167,7 +167,7 @@ impl Run<'_> {
                 continue;
             }
             let (line, tail) = output.finish().await;
-            return ended(status, line, tail);
+            return ended(code(status), line, tail);
         }
         Err(BackendError::Engine(format!("{DOING}: it was tried too often")))
     }
@@ -289,17 +289,10 @@ impl Pump<'_> {
     }
 }
 
-fn ended(status: ExitStatus, line: Option<u32>, tail: Vec<String>) -> Result<(), BackendError> {
+/// How a process ended, as shells tell it.
+fn code(status: ExitStatus) -> i64 {
     use std::os::unix::process::ExitStatusExt as _;
-    let exit = i64::from(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()));
-    match (exit, line) {
-        (0, _) => Ok(()),
-        (_, None) => Err(BackendError::Engine(format!(
-            "the build shell ended with exit code {exit} before it ran a command: {}",
-            tail.join("; ")
-        ))),
-        (exit, line) => Err(BackendError::Command { command: None, exit, line, tail }),
-    }
+    i64::from(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, os::fd::OwnedFd, process::Stdio, sync::Arc};
 use slipway_backend::{
     BackendError, Script, Secrets, Terminal,
     script::{Marker, TOOLBOX_BIN, compose},
+    terminal::{follow, pair},
 };
-use slipway_native::shell::{follow, pair};
 use slipway_process::random_id;
 
 use crate::{

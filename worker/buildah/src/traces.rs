@@ -4,8 +4,8 @@ use std::io;
 
 use rustix::fs::{AtFlags, FileType, unlinkat};
 use slipway_layers::root::Root;
-use slipway_native::place::real_path;
 use slipway_paths::TreePath;
+use slipway_rootfs::place::real_path;
 
 /// What the program mounts something at by itself.
 const USUAL: [&str; 8] =

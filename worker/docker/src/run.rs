@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt as _};
 use slipway_backend::{
     BackendError,
     output::{self, Output},
-    script::{BOOTSTRAP, TOOLBOX_BIN},
+    script::{BOOTSTRAP, TOOLBOX_BIN, ended},
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
@@ -82,32 +82,9 @@ async fn wait(container: &Container) -> Result<i64, BackendError> {
     }
 }
 
-fn ended(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), BackendError> {
-    match (exit, line) {
-        (0, _) => Ok(()),
-        (_, None) => Err(BackendError::Engine(format!(
-            "the build shell ended with exit code {exit} before it ran a command: {}",
-            tail.join("; ")
-        ))),
-        (_, Some(0)) => Err(BackendError::Refused(format!(
-            "files that are no longer in the sources could not be deleted (exit code {exit}): {}",
-            tail.join("; ")
-        ))),
-        (exit, line) => Err(BackendError::Command { command: None, exit, line, tail }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_end_is_told_by_what_ran() {
-        assert!(ended(0, None, Vec::new()).is_ok());
-        assert!(matches!(ended(127, None, Vec::new()), Err(BackendError::Engine(_))));
-        assert!(matches!(ended(1, Some(0), Vec::new()), Err(BackendError::Refused(_))));
-        assert!(matches!(ended(2, Some(7), Vec::new()), Err(BackendError::Command { exit: 2, line: Some(7), .. })));
-    }
 
     #[test]
     fn the_arguments_stay_small_and_alike() {

@@ -12,8 +12,9 @@ use std::{
 use rustix::fs::{FileType, Stat};
 
 use crate::{
-    copy::{dress, time_of},
+    copy::dress,
     entry::Kind,
+    entry::Time,
     pack::is_kept,
     root::{Dir, Root},
     unpack::{OPAQUE, WHITEOUT, is_whiteout, opaque_xattr},
@@ -110,7 +111,7 @@ pub fn part(tree: &Dir, before: &Before, upper: &Dir) -> io::Result<()> {
     let mut parting =
         Parting { above: vec![Level { name: Vec::new(), stat, xattrs: Vec::new(), upper: Some(upper.enter(b".")?) }] };
     parting.directory(tree, before)?;
-    upper.set_time(b".", time_of(&stat))
+    upper.set_time(b".", Time::of(&stat))
 }
 
 /// A directory that is looked at, with what it was like before anything of it was moved.
@@ -165,7 +166,7 @@ impl Parting {
         self.directory(&tree.enter(name)?, old)?;
         let Some(level) = self.above.pop() else { return Ok(()) };
         match (level.upper, self.above.last()) {
-            (Some(_), Some(Level { upper: Some(above), .. })) => above.set_time(&level.name, time_of(&level.stat)),
+            (Some(_), Some(Level { upper: Some(above), .. })) => above.set_time(&level.name, Time::of(&level.stat)),
             _ => Ok(()),
         }
     }
@@ -227,7 +228,7 @@ fn settled(upper: &Dir, lowers: &[Root], path: &mut Vec<Vec<u8>>) -> io::Result<
             upper.remove_xattr(&name, key)?;
         }
     }
-    if is_changed { upper.set_time(b".", time_of(&stat)) } else { Ok(()) }
+    if is_changed { upper.set_time(b".", Time::of(&stat)) } else { Ok(()) }
 }
 
 /// Whether the layers have anything at a path.

@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{File, create_dir},
     io::{self, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -14,7 +15,7 @@ use rustix::{
 use crate::{
     entry::{Kind, Time},
     pack::is_kept,
-    root::Dir,
+    root::{Dir, Root},
     unpack::{is_whiteout, opaque_xattr},
 };
 
@@ -35,6 +36,23 @@ pub enum Names {
 pub fn lay_over(layer: &Dir, to: &Dir, names: Names) -> io::Result<()> {
     let mut copier = Copier { names, known: HashMap::new(), path: Vec::new() };
     copier.children(layer, to, to)
+}
+
+/// Lays directories, the topmost first, over each other in a new one, which looks like the topmost.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn lay_all(lowers: &[PathBuf], tree: &Path, names: Names) -> io::Result<()> {
+    create_dir(tree)?;
+    let to = Root::open(tree)?.directory(b"")?;
+    for lower in lowers.iter().rev() {
+        let from = Root::open(lower)?.directory(b"")?;
+        lay_over(&from, &to, names)?;
+        if let Some(stat) = from.look(b".")? {
+            dress(&to, b".", &stat, &[])?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies one thing that is no directory, with all that it is but its other names.
@@ -152,12 +170,7 @@ pub(crate) fn dress(to: &Dir, name: &[u8], stat: &Stat, xattrs: &[(Vec<u8>, Vec<
     let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
     let mode = (!is_link).then_some(stat.st_mode & 0o7777);
     to.dress(name, (stat.st_uid, stat.st_gid), mode, xattrs)?;
-    to.set_time(name, time_of(stat))
-}
-
-/// When a file was modified.
-pub(crate) fn time_of(stat: &Stat) -> Time {
-    Time { seconds: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+    to.set_time(name, Time::of(stat))
 }
 
 /// Fills an empty file with the content of another: by a reference to the same blocks where the file system can, which

@@ -28,6 +28,13 @@ pub struct Time {
     pub nanos: u32,
 }
 
+impl Time {
+    /// When a file was modified.
+    pub fn of(stat: &rustix::fs::Stat) -> Self {
+        Self { seconds: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+    }
+}
+
 /// What a file is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Kind {

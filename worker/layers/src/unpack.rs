@@ -187,8 +187,7 @@ impl Unpacker<'_> {
         }
         let found = directory.look(b".").map_err(|error| LayerError::io(format!("look at `{path}`"), error))?;
         if let Some(stat) = found {
-            let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-            self.times.insert(path.clone(), Time { seconds: stat.st_mtime, nanos });
+            self.times.insert(path.clone(), Time::of(&stat));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use slipway_backend::{BackendError, LocalImage};
+use slipway_backend::{BackendError, LocalImage, pipe};
 use slipway_layers::{
     ChainId, Layer, LayerError, Store,
     codec::{Compression, Digesting},
@@ -18,7 +18,7 @@ use slipway_oci::{BlobDigest, ConfigChange, ImageConfig, change};
 use crate::{
     Shared,
     early::{self, Opening},
-    error, pipe,
+    error,
     workspace::Room,
 };
 

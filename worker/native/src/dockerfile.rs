@@ -26,10 +26,9 @@ use std::{
     },
 };
 
-use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, dockerfile::wrong, scrub::Masks};
-use slipway_dockerfile::{Given, Program};
+use slipway_backend::{BackendError, ByteStream, DockerfileBuild, LocalImage, Logs, dockerfile::read, scrub::Masks};
+use slipway_dockerfile::Program;
 use slipway_layers::store::Work;
-use slipway_oci::Platform;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::{Shared, allowance::Allowance, error};
@@ -88,10 +87,7 @@ async fn open(
     context: ByteStream,
     logs: Logs,
 ) -> Result<Build, BackendError> {
-    let platform = order.platform.to_string();
-    let machine = Platform::host().to_string();
-    let given = Given { target: order.target.as_deref(), args: &order.args, platform: &platform, machine: &machine };
-    let program = Program::read("Dockerfile", &order.text, &given).map_err(wrong)?;
+    let program = read(&order)?;
     platforms::check(shared, &program, &order.platform).await?;
     let target = program.target();
     let (store, name) = (shared.store.clone(), order.attempt.clone());

@@ -1,7 +1,7 @@
-//! How layers lie on each other: overlays of the kernel, of fuse-overlayfs, or copies.
+//! Layers mounted over each other as a [`Driver`] says, or copied.
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -11,38 +11,17 @@ use rustix::{
     fs::CWD,
     mount::{MountAttrFlags, OpenTreeFlags, open_tree},
 };
+pub use slipway_backend::driver::{Driver, NAMES};
 use slipway_layers::{
     Store,
     changes::{self, Before},
-    copy::{Names, lay_over},
+    copy::{Names, lay_all, lay_over},
     root::{Dir, Root},
     store::{Options, Work},
 };
 use slipway_process::random_id;
 
 use crate::{fuse::Fuse, overlay};
-
-/// How layers lie on each other.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Driver {
-    /// The kernel's overlay.
-    #[default]
-    Overlay,
-    /// The program fuse-overlayfs, which the path leads to.
-    FuseOverlayfs(PathBuf),
-    /// Copies: on every file system, and slow.
-    Vfs,
-}
-
-impl fmt::Display for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Overlay => "overlay",
-            Self::FuseOverlayfs(_) => "fuse-overlayfs",
-            Self::Vfs => "vfs",
-        })
-    }
-}
 
 /// What was found to work.
 struct Found {
@@ -51,104 +30,99 @@ struct Found {
     driver: Driver,
 }
 
-/// Names of all drivers.
-pub const NAMES: [&str; 3] = ["overlay", "fuse-overlayfs", "vfs"];
-
-impl Driver {
-    /// The driver that is asked for, or the first that works in the store at `root`: overlays of the kernel, then those of
-    /// fuse-overlayfs. Copies are made only when they are asked for. Blocks for some milliseconds.
-    ///
-    /// # Errors
-    /// Why it does not work, and what to do about it.
-    pub fn find(asked: Option<&str>, root: &Path) -> Result<Self, String> {
-        // A program asks first whether it can build here, and then builds.
-        static FOUND: Mutex<Vec<Found>> = Mutex::new(Vec::new());
-        let mut all = FOUND.lock().map_err(|_| "a thread died while it tried to mount".to_owned())?;
-        let known = all.iter().find(|found| found.root == root && found.asked.as_deref() == asked);
-        if let Some(known) = known {
-            return Ok(known.driver.clone());
-        }
-        let driver = Self::sought(asked, root)?;
-        all.push(Found { asked: asked.map(str::to_owned), root: root.to_owned(), driver: driver.clone() });
-        Ok(driver)
+/// The driver that is asked for, or the first that works in the store at `root`: overlays of the kernel, then those of
+/// fuse-overlayfs. Copies are made only when they are asked for. Blocks for some milliseconds.
+///
+/// # Errors
+/// Why it does not work, and what to do about it.
+pub fn find(asked: Option<&str>, root: &Path) -> Result<Driver, String> {
+    // A program asks first whether it can build here, and then builds.
+    static FOUND: Mutex<Vec<Found>> = Mutex::new(Vec::new());
+    let mut all = FOUND.lock().map_err(|_| "a thread died while it tried to mount".to_owned())?;
+    let known = all.iter().find(|found| found.root == root && found.asked.as_deref() == asked);
+    if let Some(known) = known {
+        return Ok(known.driver.clone());
     }
+    let driver = sought(asked, root)?;
+    all.push(Found { asked: asked.map(str::to_owned), root: root.to_owned(), driver: driver.clone() });
+    Ok(driver)
+}
 
-    fn sought(asked: Option<&str>, root: &Path) -> Result<Self, String> {
-        let other = |error: String| {
-            format!(
-                "{error}; choose a home directory on a file system that overlay can stand on (not another overlay or a \
-                 network's) with --home-dir, or another way for layers to lie on each other with \
-                 --native-storage-driver fuse-overlayfs or, slow but everywhere, vfs; or use --backend docker"
-            )
+fn sought(asked: Option<&str>, root: &Path) -> Result<Driver, String> {
+    let other = |error: String| {
+        format!(
+            "{error}; choose a home directory on a file system that overlay can stand on (not another overlay or a \
+             network's) with --home-dir, or another way for layers to lie on each other with \
+             --native-storage-driver fuse-overlayfs or, slow but everywhere, vfs; or use --backend docker"
+        )
+    };
+    match asked {
+        Some("vfs") => tried(Driver::Vfs, root),
+        Some("fuse-overlayfs") => tried(fuse()?, root),
+        Some("overlay") => tried(Driver::Overlay, root).map_err(other),
+        Some(name) => Err(format!("`{name}` is none of: {}", NAMES.join(", "))),
+        None => tried(Driver::Overlay, root).or_else(|kernel| {
+            let fuse = fuse().and_then(|fuse| tried(fuse, root));
+            fuse.map_err(|fuse| other(format!("{kernel}; {fuse}")))
+        }),
+    }
+}
+
+/// fuse-overlayfs, as it is installed.
+fn fuse() -> Result<Driver, String> {
+    Ok(Driver::FuseOverlayfs(Fuse::find()?))
+}
+
+/// Mounts it over nothing.
+fn tried(driver: Driver, root: &Path) -> Result<Driver, String> {
+    let attempt = || -> io::Result<()> {
+        let store = Store::open(root, &Options { limit: None }).map_err(io::Error::other)?;
+        let work = store.work(&format!("probe-{}", random_id())).map_err(io::Error::other)?;
+        let (upper, scratch) = (work.path().join("upper"), work.path().join("scratch"));
+        fs::create_dir(&upper)?;
+        fs::create_dir(&scratch)?;
+        let writable = overlay::Writable { upper: &upper, work: &scratch };
+        let tree = match &driver {
+            // Anybody can copy.
+            Driver::Vfs => return Ok(()),
+            _ => mount(&driver, &store.empty(), Some(writable))?,
         };
-        match asked {
-            Some("vfs") => Self::Vfs.tried(root),
-            Some("fuse-overlayfs") => Self::fuse()?.tried(root),
-            Some("overlay") => Self::Overlay.tried(root).map_err(other),
-            Some(name) => Err(format!("`{name}` is none of: {}", NAMES.join(", "))),
-            None => Self::Overlay.tried(root).or_else(|kernel| {
-                let fuse = Self::fuse().and_then(|fuse| fuse.tried(root));
-                fuse.map_err(|fuse| other(format!("{kernel}; {fuse}")))
-            }),
+        // Asks the program behind it, if there is one.
+        tree.root.directory(b"")?.make(b"file", &slipway_layers::entry::Kind::Directory)
+    };
+    match attempt() {
+        Ok(()) => Ok(driver),
+        Err(error) => Err(format!("mount an overlay by {driver} in {}: {error}", root.display())),
+    }
+}
+
+/// Mounts directories over each other, the topmost first; without a writable part two are needed. Not for copies.
+pub(crate) fn mount(driver: &Driver, lowers: &[PathBuf], writable: Option<overlay::Writable<'_>>) -> io::Result<Tree> {
+    // Nodes of devices are files of an image, and nothing that a command opens: it might be the host's disk.
+    let attributes =
+        if writable.is_some() { MountAttrFlags::MOUNT_ATTR_NODEV } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
+    match driver {
+        Driver::FuseOverlayfs(program) => {
+            let (mount, fuse) = Fuse::mount(program, lowers, writable, attributes)?;
+            let lowers = lowers.iter().map(|lower| Root::open(lower)).collect::<io::Result<_>>()?;
+            Ok(Tree { root: Root::of(mount), below: Below::Fuse(fuse, lowers) })
+        }
+        Driver::Overlay | Driver::Vfs => {
+            let mount = overlay::mount(lowers, writable, attributes)?;
+            Ok(Tree { root: Root::of(mount), below: Below::Kernel })
         }
     }
+}
 
-    /// fuse-overlayfs, as it is installed.
-    pub(crate) fn fuse() -> Result<Self, String> {
-        Ok(Self::FuseOverlayfs(Fuse::find()?))
+/// What directories of layers look like together, to be read only; the topmost comes first. Blocks.
+pub(crate) fn look(driver: &Driver, store: &Store, lowers: &[PathBuf]) -> io::Result<Tree> {
+    if *driver != Driver::Vfs {
+        return mount(driver, lowers, None);
     }
-
-    /// Mounts it over nothing.
-    pub(crate) fn tried(self, root: &Path) -> Result<Self, String> {
-        let tried = || -> io::Result<()> {
-            let store = Store::open(root, &Options { limit: None }).map_err(io::Error::other)?;
-            let work = store.work(&format!("probe-{}", random_id())).map_err(io::Error::other)?;
-            let (upper, scratch) = (work.path().join("upper"), work.path().join("scratch"));
-            fs::create_dir(&upper)?;
-            fs::create_dir(&scratch)?;
-            let writable = overlay::Writable { upper: &upper, work: &scratch };
-            let tree = match &self {
-                // Anybody can copy.
-                Self::Vfs => return Ok(()),
-                _ => self.mount(&store.empty(), Some(writable))?,
-            };
-            // Asks the program behind it, if there is one.
-            tree.root.directory(b"")?.make(b"file", &slipway_layers::entry::Kind::Directory)
-        };
-        match tried() {
-            Ok(()) => Ok(self),
-            Err(error) => Err(format!("mount an overlay by {self} in {}: {error}", root.display())),
-        }
-    }
-
-    /// Mounts directories over each other, the topmost first; without a writable part two are needed. Not for copies.
-    pub(crate) fn mount(&self, lowers: &[PathBuf], writable: Option<overlay::Writable<'_>>) -> io::Result<Tree> {
-        // Nodes of devices are files of an image, and nothing that a command opens: it might be the host's disk.
-        let attributes =
-            if writable.is_some() { MountAttrFlags::MOUNT_ATTR_NODEV } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
-        match self {
-            Self::FuseOverlayfs(program) => {
-                let (mount, fuse) = Fuse::mount(program, lowers, writable, attributes)?;
-                let lowers = lowers.iter().map(|lower| Root::open(lower)).collect::<io::Result<_>>()?;
-                Ok(Tree { root: Root::of(mount), below: Below::Fuse(fuse, lowers) })
-            }
-            Self::Overlay | Self::Vfs => {
-                let mount = overlay::mount(lowers, writable, attributes)?;
-                Ok(Tree { root: Root::of(mount), below: Below::Kernel })
-            }
-        }
-    }
-
-    /// What directories of layers look like together, to be read only; the topmost comes first. Blocks.
-    pub(crate) fn look(&self, store: &Store, lowers: &[PathBuf]) -> io::Result<Tree> {
-        if *self != Self::Vfs {
-            return self.mount(lowers, None);
-        }
-        let work = store.work(&format!("look-{}", random_id())).map_err(io::Error::other)?;
-        let tree = work.path().join("tree");
-        copy(lowers, &tree, Names::Kept)?;
-        Ok(Tree { root: Root::open(&tree)?, below: Below::Looked { _work: work } })
-    }
+    let work = store.work(&format!("look-{}", random_id())).map_err(io::Error::other)?;
+    let tree = work.path().join("tree");
+    lay_all(lowers, &tree, Names::Kept)?;
+    Ok(Tree { root: Root::open(&tree)?, below: Below::Looked { _work: work } })
 }
 
 /// A root as it is seen, with what it stands on. What it stands on goes after it.
@@ -179,7 +153,7 @@ impl Tree {
         tree: &Path,
         more: impl FnOnce(&Root) -> io::Result<PathBuf>,
     ) -> io::Result<Self> {
-        copy(lowers, tree, Names::Parted)?;
+        lay_all(lowers, tree, Names::Parted)?;
         let root = Root::open(tree)?;
         let more = more(&root)?;
         lay_over(&directory(&more)?, &root.directory(b"")?, Names::Parted)?;
@@ -227,19 +201,4 @@ fn cloned(tree: &Path) -> io::Result<OwnedFd> {
 
 fn directory(path: &Path) -> io::Result<Dir> {
     Root::open(path)?.directory(b"")
-}
-
-/// Lays directories, the topmost first, over each other in a new one, which looks like the topmost.
-pub(crate) fn copy(lowers: &[PathBuf], tree: &Path, names: Names) -> io::Result<()> {
-    fs::create_dir(tree)?;
-    let to = directory(tree)?;
-    for lower in lowers.iter().rev() {
-        let from = directory(lower)?;
-        lay_over(&from, &to, names)?;
-        if let Some(stat) = from.look(b".")? {
-            to.dress(b".", (stat.st_uid, stat.st_gid), Some(stat.st_mode & 0o7777), &[])?;
-            to.set_time(b".", crate::place::time_of(&stat))?;
-        }
-    }
-    Ok(())
 }

@@ -1,46 +1,39 @@
 //! The container backend without an engine: overlay mounts, namespaces, a filter of system calls; images in the store of
 //! `slipway-layers`, to and from registries by our own client.
 //!
-//! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root), with `place`,
-//! `delete` and `accounts`, `owner` (files going in), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
-//! `kept`, `allowance`, `files` (images), `storage` (stages), `toolbox`, [`probe`], [`check`]; `dockerfile` (Dockerfiles).
+//! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root; files in it are changed by
+//! [`slipway_rootfs`]), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
+//! `kept`, `allowance`, `files` (images), `storage` (stages), [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
 //! What is public beside the backend is what another one that works in a directory needs too.
 //!
 //! Without root, a program first starts itself again by [`rootless`].
 
-mod accounts;
 mod allowance;
 mod cgroup;
 pub mod check;
 mod commit;
-pub mod delete;
 mod dockerfile;
 pub mod driver;
 mod early;
 pub mod emulation;
-pub mod error;
-pub mod files;
+mod error;
+mod files;
 mod fuse;
 mod kept;
 pub mod limits;
 pub mod network;
 mod overlay;
-mod owner;
-pub mod pipe;
-pub mod place;
 pub mod probe;
 mod pull;
 mod push;
 pub mod rootless;
 mod run;
-pub mod runtime;
 pub mod sandbox;
-pub mod shell;
+mod shell;
 mod standby;
 mod storage;
 mod stubs;
-pub mod toolbox;
 mod workspace;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -48,16 +41,21 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use slipway_backend::{
     BackendError, ByteStream, ContainerBackend, DockerfileBuild, ImageBuilder, ImageStore, InstructionBuild,
-    LocalImage, Logs, Pushed, Root, Setup, Workspace,
+    LocalImage, Logs, Pushed, Root, Setup, Workspace, config,
 };
 use slipway_layers::{Layer, LayerError, Store, store::Options};
-use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig, respec};
+use slipway_oci::{BlobDigest, ImageAt, ImageConfig, Platform, Reference, Repo, Respec, respec};
 use slipway_process::{Clock, Tasks};
 use slipway_registry::Client;
+use slipway_rootfs::{
+    toolbox::{MOUNT, Toolbox},
+    workspace::RootWorkspace,
+};
 use slipway_toolbox::Source;
 use tokio::sync::OnceCell;
 
 pub use crate::{cgroup::sweep as sweep_groups, storage::NativeStageStorage};
+pub use slipway_backend::runtime;
 pub use slipway_fetch::Addresses;
 pub use slipway_layers::codec::Compression;
 
@@ -107,8 +105,7 @@ pub struct NativeBackend {
 pub(crate) struct Shared {
     store: Store,
     client: Client,
-    source: Source,
-    toolbox: OnceCell<PathBuf>,
+    toolbox: Toolbox,
     compression: Compression,
     program: PathBuf,
     networks: Networks,
@@ -152,13 +149,12 @@ impl NativeBackend {
         let tasks = Tasks::new();
         let opened = tasks.blocking(move || Store::open(&store, &Options { limit })).await;
         let store = opened.map_err(|error| error::layers("set up the native backend", error))?;
-        let (source, toolbox) = (toolbox, OnceCell::new());
+        let toolbox = Toolbox::new(toolbox, store.clone(), client.clone(), tasks.clone());
         let no_network = std::sync::OnceLock::new();
         let helper = OnceCell::new();
         let shared = Shared {
             store,
             client,
-            source,
             toolbox,
             compression,
             program,
@@ -206,17 +202,13 @@ impl NativeBackend {
 }
 
 impl Shared {
-    /// The toolbox's directory, made on first use.
+    /// The toolbox's directory.
     async fn toolbox(self: &Arc<Self>) -> Result<PathBuf, BackendError> {
-        let make = || async {
-            let places = match &self.source {
-                Source::Image { name, version } => return toolbox::of_image(self, name, version).await,
-                Source::Own(places) => places.clone(),
-            };
-            let store = self.store.clone();
-            self.tasks.blocking(move || toolbox::directory(&store, &places)).await
+        let files = |at: ImageAt| async move {
+            let image = pull::pull(self, &at).await?;
+            files::files(self, &image, MOUNT).await.map(|(_, tar)| tar)
         };
-        self.toolbox.get_or_try_init(make).await.cloned()
+        self.toolbox.directory(files).await
     }
 
     /// An image with all of its layers, in use as long as they live.
@@ -258,8 +250,7 @@ impl Shared {
 
     /// Now, as configs have it.
     fn now(&self) -> String {
-        let millis = i64::try_from(self.clock.unix_millis()).unwrap_or(0);
-        jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_string()
+        config::moment(self.clock.unix_millis())
     }
 }
 
@@ -303,29 +294,11 @@ impl ImageBuilder for NativeBackend {
     async fn open(&self, base: Option<&LocalImage>, setup: Setup) -> Result<Box<dyn Workspace>, BackendError> {
         let (base, layers) = match base {
             Some(base) => self.shared.image(base).await?,
-            None => {
-                let platform = &setup.platform;
-                let empty = ImageConfig {
-                    architecture: platform.arch.clone(),
-                    os: platform.os.clone(),
-                    variant: platform.variant.clone(),
-                    config: RunConfig::default(),
-                    ..ImageConfig::default()
-                };
-                (empty, Vec::new())
-            }
+            None => (config::empty(&setup.platform), Vec::new()),
         };
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(NativeWorkspace {
-            shared,
-            base,
-            layers,
-            setup,
-            room: None,
-            deletions: Vec::new(),
-            ran: false,
-            opening: None,
-        }))
+        let workspace = NativeWorkspace { shared, base, layers, setup, room: None, opening: None };
+        Ok(Box::new(RootWorkspace::new(workspace)))
     }
 
     async fn dockerfile(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{driver::Driver, rootless};
+use crate::{driver, rootless};
 
 /// Tries to lay layers on each other in the store that lies in `root`, by the driver that is asked for or the first that
 /// works, or, without root, whether a namespace can be made in which to try; why the native backend cannot work here, when
@@ -17,5 +17,5 @@ pub fn probe(root: &Path, driver: Option<&str>) -> Result<(), String> {
     if rootless::is_needed() {
         return rootless::probe();
     }
-    Driver::find(driver, root).map(drop)
+    driver::find(driver, root).map(drop)
 }

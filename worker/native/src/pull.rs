@@ -13,6 +13,7 @@ use slipway_backend::{BackendError, ByteStream, LocalImage};
 use slipway_layers::{
     ChainId, Layer, LayerError, Store,
     codec::{Decoder, Digesting},
+    entry::Time,
     root::Root,
     store::{About, Claim, Claimed, Known, Place},
     tar::{Limits, TarReader},
@@ -25,7 +26,7 @@ use slipway_oci::{
 use slipway_registry::{Client, RegistryError};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use crate::{Shared, error, place::time_of};
+use crate::{Shared, error};
 
 /// Layers that are fetched at once.
 const AT_ONCE: usize = 4;
@@ -322,7 +323,7 @@ fn dress_implied(claim: &Claim, unpacked: &Unpacked, below: &[Layer]) -> Result<
             let xattrs = lower.directory(path.as_bytes()).and_then(|lower| lower.xattrs(b".")).map_err(io)?;
             let plain: Vec<_> = xattrs.into_iter().filter(|(key, _)| !key.starts_with(b"trusted.overlay.")).collect();
             directory.dress(b".", (stat.st_uid, stat.st_gid), Some(stat.st_mode & 0o7777), &plain).map_err(io)?;
-            directory.set_time(b".", time_of(&stat)).map_err(io)?;
+            directory.set_time(b".", Time::of(&stat)).map_err(io)?;
             break;
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream as streams};
-use slipway_backend::{BackendError, LocalImage, Pushed};
+use slipway_backend::{BackendError, LocalImage, Pushed, pipe};
 use slipway_layers::{
     Layer, LayerError,
     pack::View,
@@ -19,7 +19,7 @@ use slipway_oci::{
 use slipway_registry::{CopyError, RawManifest, RegistryError, Upload};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, error, kept, pipe};
+use crate::{Shared, error, kept};
 
 /// Annotation by which no two attempts share a manifest.
 const ATTEMPT: &str = "io.slipway.attempt";

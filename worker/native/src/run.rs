@@ -13,22 +13,26 @@ use slipway_backend::{
     BackendError, HostMount, Logs, SECRETS, Script, Setup, Tools,
     dockerfile::PATH,
     output::{Output, Stream},
-    script::{Marker, TOOLBOX_BIN, compose},
+    script::{Marker, TOOLBOX_BIN, compose, ended},
     scrub::Masks,
 };
 use slipway_process::random_id;
+use slipway_rootfs::{
+    accounts::{self, User},
+    toolbox,
+};
 use tokio::io::AsyncReadExt as _;
 
 use crate::{
-    Shared, accounts,
+    Shared,
     cgroup::Group,
     driver::Driver,
     error,
     network::{Cable, Commands, Helped, HelperFor},
     rootless,
     runtime::Runtime,
-    sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings, User},
-    standby, stubs, toolbox,
+    sandbox::{self, Confided, Ended, Memory, Network, Running, Seen, Spec, Spoken, Surroundings},
+    standby, stubs,
     workspace::Room,
 };
 
@@ -324,7 +328,7 @@ impl Guard {
                 "start the sandbox of a stage with {runtime}: it ended with exit code {code}: {}",
                 tail.join("; ")
             ))),
-            Some(_) | None => ended_with(code, line, tail),
+            Some(_) | None => ended(code, line, tail),
         }
     }
 
@@ -361,17 +365,6 @@ async fn pump(spoken: Spoken, output: &mut Output) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn ended_with(exit: i64, line: Option<u32>, tail: Vec<String>) -> Result<(), BackendError> {
-    match (exit, line) {
-        (0, _) => Ok(()),
-        (_, None) => Err(BackendError::Engine(format!(
-            "the build shell ended with exit code {exit} before it ran a command: {}",
-            tail.join("; ")
-        ))),
-        (exit, line) => Err(BackendError::Command { command: None, exit, line, tail }),
-    }
 }
 
 /// The runtime to hand a room over to, with an empty directory in it.
@@ -519,16 +512,6 @@ fn host_files(room: &Room, names: Option<&str>, more: &[String]) -> io::Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_end_is_told_by_what_ran() {
-        assert!(ended_with(0, None, Vec::new()).is_ok());
-        assert!(matches!(ended_with(127, None, Vec::new()), Err(BackendError::Engine(_))));
-        assert!(matches!(
-            ended_with(2, Some(7), Vec::new()),
-            Err(BackendError::Command { exit: 2, line: Some(7), .. })
-        ));
-    }
 
     #[test]
     fn variables_of_the_image_win() {

@@ -23,6 +23,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode
 
 use serde::{Deserialize, Serialize};
 use slipway_backend::HostMount;
+use slipway_rootfs::accounts::User;
 
 use crate::{
     limits::ProcessLimit,
@@ -111,17 +112,6 @@ pub(crate) struct Spec {
     pub(crate) memory: Vec<Memory>,
     /// Whether it has a terminal: that is its standard output.
     pub(crate) interactive: bool,
-}
-
-/// Whom commands run as.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct User {
-    /// Its number.
-    pub(crate) uid: u32,
-    /// The number of its group.
-    pub(crate) gid: u32,
-    /// Numbers of its other groups.
-    pub(crate) groups: Vec<u32>,
 }
 
 /// A file system in memory.

@@ -14,18 +14,14 @@ use slipway_backend::{SECRETS, Setup};
 use slipway_layers::{
     ChainId, Layer, LayerError, Store,
     copy::{self, linked},
-    entry::{Entry, Kind},
+    entry::{Entry, Kind, Time},
     pack::is_kept,
     root::Root,
     store::{About, Claimed},
 };
 use slipway_oci::BlobDigest;
 use slipway_paths::TreePath;
-
-use crate::{
-    place::{real_path, time_of},
-    toolbox::MOUNT,
-};
+use slipway_rootfs::{place::real_path, toolbox::MOUNT};
 
 /// Directories that something is mounted on.
 const DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -166,7 +162,7 @@ impl Stubs {
             entry.uid = stat.st_uid;
             entry.gid = stat.st_gid;
             entry.mode = stat.st_mode & 0o7777;
-            entry.mtime = time_of(&stat);
+            entry.mtime = Time::of(&stat);
             entry.xattrs = image.directory(path.as_bytes())?.xattrs(b".")?;
             entry.xattrs.retain(|(key, _)| is_kept(key));
         } else {

@@ -8,43 +8,36 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::TryStreamExt as _;
-use slipway_backend::{
-    BackendError, ByteStream, LocalImage, Logs, Script, Setup, Terminal, Workspace,
-    retar::{self, Rewrite},
-    script::{Deletion, postpone},
-};
+use slipway_backend::{BackendError, LocalImage, Logs, Script, Setup, Terminal};
 use slipway_layers::{
     Layer, LayerError,
+    entry::Time,
     root::Root,
     store::{Reservation, Work},
 };
 use slipway_oci::{ConfigChange, ImageConfig};
-use slipway_paths::TreePath;
-use tokio_util::io::{StreamReader, SyncIoBridge};
+use slipway_process::Tasks;
+use slipway_rootfs::workspace::Rooted;
 
 use crate::{
     Shared,
     commit::{self, Ground},
-    delete,
-    driver::{Driver, Tree},
+    driver::{self, Driver, Tree},
     early::{self, Opening},
-    error, overlay, place, run, shell,
+    error, overlay, run, shell,
     stubs::{self, Places, Stubs},
 };
 
 /// Directory of files of several names, parted.
 const PARTED: &str = "parted";
 
-/// A workspace of this backend.
+/// A workspace of this backend, but for what is done in its directory alone.
 pub(crate) struct NativeWorkspace {
     pub(crate) shared: Arc<Shared>,
     pub(crate) base: ImageConfig,
     pub(crate) layers: Vec<Layer>,
     pub(crate) setup: Setup,
     pub(crate) room: Option<Arc<Room>>,
-    pub(crate) deletions: Vec<Deletion>,
-    pub(crate) ran: bool,
     /// Where the image is to be sent, asked for while the commands ran.
     pub(crate) opening: Option<Opening>,
 }
@@ -148,7 +141,7 @@ fn mount(
         let (made, places) = made.ok_or_else(|| system(io::Error::other("the image was not looked at")))?;
         return Ok((tree, made, places));
     }
-    let image = shared.driver.look(&shared.store, &lowers).map_err(system)?;
+    let image = driver::look(&shared.driver, &shared.store, &lowers).map_err(system)?;
     let stubs = Stubs::of(&image.root, places).map_err(system)?;
     if matches!(shared.driver, Driver::FuseOverlayfs(_)) {
         stubs::part(&image.root, &work.path().join(PARTED), &lowers).map_err(system)?;
@@ -174,7 +167,7 @@ fn lay(lowers: &mut Vec<PathBuf>, places: &Layer, work: &Work) {
 fn writable(shared: &Shared, lowers: &[PathBuf], work: &Work, scratch: &Path) -> io::Result<Tree> {
     let upper = Room::upper(work);
     let writable = overlay::Writable { upper: &upper, work: scratch };
-    shared.driver.mount(lowers, Some(writable))
+    driver::mount(&shared.driver, lowers, Some(writable))
 }
 
 /// The root of the changes is the root that is seen: as the image has it, if there is one.
@@ -183,7 +176,7 @@ pub(crate) fn look_like(directory: &Path, image: &Root, is_empty: bool) -> io::R
     let directory = Root::open(directory)?.directory(b"")?;
     let mode = if is_empty { 0o755 } else { stat.st_mode & 0o7777 };
     directory.dress(b".", (stat.st_uid, stat.st_gid), Some(mode), &[])?;
-    directory.set_time(b".", place::time_of(&stat))
+    directory.set_time(b".", Time::of(&stat))
 }
 
 impl NativeWorkspace {
@@ -198,16 +191,6 @@ impl NativeWorkspace {
         let room = Arc::new(made);
         self.room = Some(Arc::clone(&room));
         Ok(room)
-    }
-
-    /// Makes the deletions that wait.
-    async fn delete_now(&mut self) -> Result<(), BackendError> {
-        if self.deletions.is_empty() {
-            return Ok(());
-        }
-        let room = self.room().await?;
-        let deletions = std::mem::take(&mut self.deletions);
-        self.shared.tasks.blocking(move || delete::delete(&room.tree.root, &deletions)).await
     }
 }
 
@@ -226,50 +209,22 @@ impl Drop for NativeWorkspace {
 }
 
 #[async_trait]
-impl Workspace for NativeWorkspace {
-    async fn extract(
-        &mut self,
-        tar: ByteStream,
-        to: &str,
-        owner: Option<&str>,
-        group: Option<&str>,
-    ) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("files cannot go in after the commands ran".to_owned()));
-        }
-        let room = self.room().await?;
-        let (to, owner, group) = (to.to_owned(), owner.map(str::to_owned), group.map(str::to_owned));
-        let input = SyncIoBridge::new(StreamReader::new(tar.map_err(io::Error::other)));
-        let put = move || place::put(&room.tree.root, input, &to, owner.as_deref(), group.as_deref());
-        self.shared.tasks.blocking(put).await
+impl Rooted for NativeWorkspace {
+    type Held = Arc<Room>;
+
+    async fn hold(&mut self) -> Result<Arc<Room>, BackendError> {
+        self.room().await
     }
 
-    async fn extract_file(
-        &mut self,
-        tar: ByteStream,
-        to: &str,
-        owner: Option<&str>,
-        group: Option<&str>,
-    ) -> Result<(), BackendError> {
-        let (room, path) = (self.room().await?, to.to_owned());
-        let (directory, name) = self.shared.tasks.blocking(move || place::of_file(&room.tree.root, &path)).await?;
-        let single = Rewrite { single: name, ..Rewrite::default() };
-        self.extract(retar::stream(tar, single), &directory, owner, group).await
+    fn root(held: &Arc<Room>) -> &Root {
+        &held.tree.root
     }
 
-    async fn delete(&mut self, root: &str, paths: Vec<TreePath>) -> Result<(), BackendError> {
-        postpone(&mut self.deletions, root, paths, self.ran)
+    fn tasks(&self) -> &Tasks {
+        &self.shared.tasks
     }
 
     async fn run(&mut self, script: Script, logs: Logs) -> Result<(), BackendError> {
-        if self.ran {
-            return Err(BackendError::Refused("the commands of a stage run once".to_owned()));
-        }
-        if script.commands.is_empty() {
-            return Ok(());
-        }
-        self.delete_now().await?;
-        self.ran = true;
         let room = self.room().await?;
         let base = self.base.config.env.clone().unwrap_or_default();
         let opening = self.setup.to.clone().map(|to| early::open(&self.shared, to));
@@ -280,10 +235,14 @@ impl Workspace for NativeWorkspace {
         ran
     }
 
-    async fn shell(&mut self, variables: &BTreeMap<String, String>, terminal: Terminal) -> Result<(), BackendError> {
-        self.delete_now().await?;
+    async fn shell(
+        &mut self,
+        ran: bool,
+        variables: &BTreeMap<String, String>,
+        terminal: Terminal,
+    ) -> Result<(), BackendError> {
         let mut room = self.room().await?;
-        if self.ran {
+        if ran {
             self.room = None;
             let shared = Arc::clone(&self.shared);
             room = Arc::new(self.shared.tasks.blocking(move || Room::again(&shared, room)).await?);
@@ -293,8 +252,7 @@ impl Workspace for NativeWorkspace {
         shell::shell(&self.shared, room, &self.setup, &base, (variables, terminal)).await
     }
 
-    async fn commit(mut self: Box<Self>, change: ConfigChange) -> Result<LocalImage, BackendError> {
-        self.delete_now().await?;
+    async fn commit(mut self, change: ConfigChange) -> Result<LocalImage, BackendError> {
         let shared = Arc::clone(&self.shared);
         let ground = Ground { base: self.base.clone(), layers: self.layers.clone(), room: self.room.take() };
         let open = || self.setup.to.clone().map(|to| early::open(&shared, to));

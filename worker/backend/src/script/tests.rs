@@ -135,3 +135,11 @@ fn secrets_are_written_for_root_alone_and_are_no_variables() {
     assert_eq!(fs::metadata(&file).expect("a file").mode() & 0o777, 0o400);
     assert_eq!(fs::read(file).expect("a file"), b"two\nlines\0");
 }
+
+#[test]
+fn an_end_is_told_by_what_ran() {
+    assert!(ended(0, None, Vec::new()).is_ok());
+    assert!(matches!(ended(127, None, Vec::new()), Err(BackendError::Engine(_))));
+    assert!(matches!(ended(1, Some(0), Vec::new()), Err(BackendError::Refused(_))));
+    assert!(matches!(ended(2, Some(7), Vec::new()), Err(BackendError::Command { exit: 2, line: Some(7), .. })));
+}

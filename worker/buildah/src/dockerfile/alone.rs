@@ -12,16 +12,17 @@ use std::{
 
 use slipway_backend::{
     BackendError, ByteStream, DockerfileBuild, InstructionBuild, LocalImage, Logs, Secrets,
-    dockerfile::{Draft, Postponed, at, has_command, history, platform_of, scratch, variables_before, wrong},
+    dockerfile::{
+        Draft, Follows, Postponed, at, follows, has_command, head_text, history, network, not_built, platform_of, read,
+        scratch, variables_before, wrong,
+    },
 };
-use slipway_dockerfile::{
-    Content, Files, Head, Network as Asked, Origin, Program, Run, Source, Step, Variables, Written,
-};
-use slipway_native::place;
+use slipway_dockerfile::{Content, Files, Head, Origin, Program, Run, Source, Step, Variables, Written};
 use slipway_oci::{BlobDigest, ImageConfig, Platform, Reference};
 use slipway_process::random_id;
+use slipway_rootfs::place;
 
-use super::{arguments, bases::Bases, failure::explain_one, interpret, made, read, spelled, unpack, write};
+use super::{arguments, bases::Bases, failure::explain_one, interpret, made, spelled, unpack, write};
 use crate::{
     Shared, commit,
     container::Container,
@@ -40,10 +41,7 @@ pub(crate) async fn instruct(
     logs: Logs,
 ) -> Result<LocalImage, BackendError> {
     let program = read(&order.file)?;
-    if order.stage > program.target() {
-        let why = format!("the target of the Dockerfile does not need its stage {}", order.stage);
-        return Err(BackendError::Refused(why));
-    }
+    let follows = follows(&program, order.stage, order.number, order.base.as_ref())?;
     let platform = platform_of(&program.lowest(order.stage).map_err(wrong)?, &order.file.platform)?;
     let room = Container::room(&shared.program, &order.file.attempt)?;
     let names = Bases::none(&order.file.attempt);
@@ -58,9 +56,9 @@ pub(crate) async fn instruct(
         logs,
         passing: Vec::new(),
     };
-    let cursor = match alone.order.number.checked_sub(1) {
+    let cursor = match follows {
         None => alone.begin().await?,
-        Some(index) => alone.go_on(index).await?,
+        Some(follows) => alone.go_on(follows).await?,
     };
     let now = shared.now();
     let config = cursor.config(&alone.order.file.labels, &now);
@@ -124,15 +122,15 @@ impl Alone<'_> {
             Origin::Stage(below) => {
                 let kept = expect(&self.shared.program, &self.stage(*below)?).await?;
                 let variables = self.variables(*below, None, &kept.config).await?;
-                self.say(&format!("FROM {}", self.program.head(*below).map_err(wrong)?.name)).await;
+                self.say(&head_text(&self.program, &head)).await;
                 Cursor::on(kept, variables)
             }
             Origin::Scratch => {
-                self.say("FROM scratch").await;
+                self.say(&head_text(&self.program, &head)).await;
                 Cursor { draft: Draft::on(scratch(&self.platform), self.program.variables(&[])), layers: None }
             }
             Origin::Image(name) => {
-                self.say(&format!("FROM {name}")).await;
+                self.say(&head_text(&self.program, &head)).await;
                 let image = self.image(&head, name).await.map_err(|error| at(head.line, "FROM", error))?;
                 let mut kept = expect(&self.shared.program, &image).await?;
                 Postponed::forget(&mut kept.config);
@@ -156,17 +154,10 @@ impl Alone<'_> {
     }
 
     /// The instruction at a place behind the `FROM`.
-    async fn go_on(&mut self, index: usize) -> Result<Cursor, BackendError> {
+    async fn go_on(&mut self, follows: Follows) -> Result<Cursor, BackendError> {
         let stage = self.order.stage;
-        let Some(written) = self.program.steps(stage).get(index).cloned() else {
-            let why = format!("stage {stage} of the Dockerfile has no instruction {}", index + 1);
-            return Err(BackendError::Refused(why));
-        };
-        let Some(base) = &self.order.base else {
-            let why = "nothing was handed over for the instruction to stand on";
-            return Err(BackendError::Engine(why.to_owned()));
-        };
-        let kept = expect(&self.shared.program, base).await?;
+        let Follows { index, written, base } = follows;
+        let kept = expect(&self.shared.program, &base).await?;
         let variables = self.variables(stage, Some(index), &kept.config).await?;
         let mut cursor = Cursor::on(kept, variables);
         cursor.draft.has_command = has_command(&self.program, (stage, index), &cursor.draft.config).map_err(wrong)?;
@@ -274,11 +265,7 @@ impl Alone<'_> {
         task.lines.push(spelled::run(&process, &mounts)?);
         task.given = seen.given;
         task.given.extend(self.program.predeclared().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        task.network = match run.network {
-            None | Some(Asked::Default) => self.order.file.network.clone().filter(|network| !network.is_empty()),
-            Some(Asked::None) => Some("none".to_owned()),
-            Some(Asked::Host) => Some("host".to_owned()),
-        };
+        task.network = network(&self.order.file, run);
         task.runs = true;
         Ok(task)
     }
@@ -384,13 +371,7 @@ impl Alone<'_> {
     /// A stage that was built before.
     fn stage(&self, position: usize) -> Result<LocalImage, BackendError> {
         let found = self.order.stages.iter().find(|(own, _)| *own == position);
-        found.map(|(_, image)| image.clone()).ok_or_else(|| {
-            let name = self.program.head(position).map_or_else(|_| position.to_string(), |head| head.name);
-            // It is the base that names it, in what it has postponed.
-            BackendError::Refused(format!(
-                "stage `{name}` of the Dockerfile is named by what a base image has postponed by ONBUILD, and was not built before"
-            ))
-        })
+        found.map(|(_, image)| image.clone()).ok_or_else(|| not_built(&self.program, position))
     }
 
     /// An image from elsewhere.

@@ -1,7 +1,7 @@
 //! Limits of processes, seen by a command.
 
+use slipway_backend::limits::ProcessLimit;
 use slipway_backend::{BackendError, conformance::Harness};
-use slipway_native::limits::ProcessLimit;
 
 use crate::parts::Buildah;
 

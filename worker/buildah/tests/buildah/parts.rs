@@ -7,11 +7,12 @@ use futures::{StreamExt as _, stream};
 use slipway_backend::{
     ByteStream, ImageBuilder as _, LocalImage, Setup, SpoolDir,
     conformance::{archive, directory, file},
+    limits::ProcessLimit,
 };
 use slipway_buildah::{BuildahBackend, BuildahOptions, Room, mode};
 use slipway_gateway::Gateway;
 use slipway_layers::codec::Compression;
-use slipway_native::{driver::Driver, limits::ProcessLimit, rootless};
+use slipway_native::{driver::find, rootless};
 use slipway_oci::{ConfigChange, Platform};
 use slipway_process::{Environment, SystemClock, Tasks};
 use slipway_registry::{Client, Options};
@@ -88,7 +89,7 @@ impl Buildah {
             runtime: environment.get(RUNTIME).map(str::to_owned),
         };
         let (mode, _) = mode::choose(environment.get(MODE), &place)?;
-        let driver = Driver::find(environment.get(DRIVER), &home.join("store"))?;
+        let driver = find(environment.get(DRIVER), &home.join("store"))?;
         let client = Client::new(Options { user_agent: "test".to_owned(), ..Options::default() });
         let client = client.map_err(|error| error.to_string())?;
         let tasks = Tasks::new();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use slipway_backend::{
     BackendError, ByteStream, InstructionBuild, LocalImage, Logs,
-    dockerfile::{Postponed, has_command, platform_of, variables_before, wrong},
+    dockerfile::{
+        Follows, Postponed, follows, has_command, head_text, not_built, platform_of, variables_before, wrong,
+    },
 };
 use slipway_dockerfile::{Origin, Variables};
 
@@ -21,32 +23,21 @@ pub(crate) async fn instruct(
     let InstructionBuild { file, stage, number, base, stages, beginning } = order;
     let mut build = open(shared, file, context, logs).await?;
     build.sending.carry(stage);
-    if stage > build.program.target() {
-        return Err(BackendError::Refused(format!("the target of the Dockerfile does not need its stage {stage}")));
-    }
+    let follows = follows(&build.program, stage, number, base.as_ref())?;
     let alone = Alone { build: &build, stage, beginning };
     for (position, image) in &stages {
-        let cursor = alone.finished(*position, image, number == 0).await?;
+        let cursor = alone.finished(*position, image, follows.is_none()).await?;
         build.stages.know(*position, cursor);
     }
     let done = async {
-        match (number.checked_sub(1), base) {
-            (None, _) => alone.begin().await,
-            (Some(index), Some(base)) => alone.go_on(index, &base).await,
-            (Some(_), None) => {
-                Err(BackendError::Engine("nothing was handed over for the instruction to stand on".to_owned()))
-            }
+        match &follows {
+            None => alone.begin().await,
+            Some(follows) => alone.go_on(follows).await,
         }
     };
     let cursor = tokio::select! {
         done = done => done?,
-        lacking = build.stages.lacking() => {
-            let name = build.program.head(lacking).map_or_else(|_| lacking.to_string(), |head| head.name);
-            // It is the base that names it, in what it has postponed.
-            return Err(BackendError::Refused(format!(
-                "stage `{name}` of the Dockerfile is named by what a base image has postponed by ONBUILD, and was not built before"
-            )));
-        }
+        lacking = build.stages.lacking() => return Err(not_built(&build.program, lacking)),
     };
     finish(&build, &cursor).await
 }
@@ -63,7 +54,7 @@ impl Alone<'_> {
     async fn begin(&self) -> Result<Cursor, BackendError> {
         let Self { build, stage, .. } = self;
         let head = build.program.head(*stage).map_err(wrong)?;
-        build.say(&step::head_text(build, &head)).await;
+        build.say(&head_text(&build.program, &head)).await;
         let (mut cursor, postponed) = base::begin(build, *stage, &head).await?;
         let steps = build.program.triggers(*stage, &postponed).map_err(wrong)?;
         for written in &steps {
@@ -77,17 +68,12 @@ impl Alone<'_> {
     }
 
     /// The instruction at a place behind the `FROM`.
-    async fn go_on(&self, index: usize, base: &LocalImage) -> Result<Cursor, BackendError> {
+    async fn go_on(&self, follows: &Follows) -> Result<Cursor, BackendError> {
         let Self { build, stage, .. } = self;
-        let Some(written) = build.program.steps(*stage).get(index) else {
-            return Err(BackendError::Refused(format!(
-                "stage {stage} of the Dockerfile has no instruction {}",
-                index + 1
-            )));
-        };
+        let Follows { index, written, base } = follows;
         let mut cursor = self.on(*stage, base).await?;
-        cursor.variables = self.variables(*stage, Some(index), &cursor).await?;
-        cursor.has_command = has_command(&build.program, (*stage, index), &cursor.config).map_err(wrong)?;
+        cursor.variables = self.variables(*stage, Some(*index), &cursor).await?;
+        cursor.has_command = has_command(&build.program, (*stage, *index), &cursor.config).map_err(wrong)?;
         let place = Place { stage: *stage, written, title: written.text.clone() };
         if !written.makes_files() {
             build.say(&place.title).await;

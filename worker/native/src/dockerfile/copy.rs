@@ -38,6 +38,7 @@ use slipway_layers::{
     unpack::{Purpose, unpack},
 };
 use slipway_paths::TreePath;
+use slipway_rootfs::owner;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use self::{chosen::Choice, copier::Copier, find::Target, mode::Mode, word::Word};
@@ -45,8 +46,8 @@ use crate::{
     Shared,
     allowance::{Admitted, Allowance},
     commit,
-    driver::Tree,
-    error, owner,
+    driver::{Tree, look},
+    error,
     workspace::{Room, look_like, lowers},
 };
 
@@ -195,7 +196,7 @@ fn gather(
         _ if !is_needed => None,
         Ground::Context(path) => Some(Opened::Context(Root::open(&path).map_err(system)?)),
         Ground::Layers(layers) => {
-            let tree = shared.driver.look(&shared.store, &lowers(shared, &layers)).map_err(system)?;
+            let tree = look(&shared.driver, &shared.store, &lowers(shared, &layers)).map_err(system)?;
             Some(Opened::Layers(tree, layers))
         }
     };
@@ -244,7 +245,7 @@ pub(crate) async fn owner_on(
     let Some(text) = step.chown.clone() else { return Ok(None) };
     let (owned, layers) = (Arc::clone(shared), layers.to_vec());
     let look = move || {
-        let tree = owned.driver.look(&owned.store, &lowers(&owned, &layers));
+        let tree = look(&owned.driver, &owned.store, &lowers(&owned, &layers));
         let tree = tree.map_err(|error| error::system("look for a user of the image", error))?;
         owner::of(&tree.root, &text)
     };

@@ -8,11 +8,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use slipway_backend::{
     BackendError,
-    dockerfile::history,
+    dockerfile::{history, network},
     output::{Output, shortened},
 };
-use slipway_dockerfile::{Network, Process, Run};
+use slipway_dockerfile::{Process, Run};
 use slipway_layers::Layer;
+use slipway_rootfs::{accounts::person, place::ensure};
 
 use super::{
     Build,
@@ -23,9 +24,7 @@ use super::{
     step::Place,
 };
 use crate::{
-    accounts::person,
     commit,
-    place::ensure,
     run::{self as sandbox, Plan},
     sandbox::Confided,
     stubs::Places,
@@ -41,7 +40,7 @@ pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, r
     let by = history::run(&process.arguments, &cursor.variables);
     let mounts = Mounts::of(build, cursor, place, run).await?;
     let variables = cursor.seen();
-    let network = network(build, run);
+    let network = network(&build.order, run);
     let mut key = Key::new("run", cursor);
     key.list(process.arguments.iter().map(String::as_str));
     key.list(process.script.iter().flat_map(|(path, text)| [path.as_str(), text.as_str()]));
@@ -52,15 +51,6 @@ pub(super) async fn run(build: &Build, cursor: &mut Cursor, place: &Place<'_>, r
     let command = Started { process, variables, network };
     cache::through(build, cursor, place, (key, &by), async |cursor| command.start(build, cursor, place, &mounts).await)
         .await
-}
-
-/// The network of a command: that of the build, unless it names its own.
-fn network(build: &Build, run: &Run) -> Option<String> {
-    match run.network {
-        None | Some(Network::Default) => build.order.network.clone().filter(|network| !network.is_empty()),
-        Some(Network::None) => Some("none".to_owned()),
-        Some(Network::Host) => Some("host".to_owned()),
-    }
 }
 
 /// A command that is to be started.

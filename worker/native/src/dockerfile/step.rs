@@ -2,9 +2,9 @@
 
 use slipway_backend::{
     BackendError,
-    dockerfile::{at, wrong},
+    dockerfile::{at, head_text, wrong},
 };
-use slipway_dockerfile::{Head, Origin, Step, Written};
+use slipway_dockerfile::{Head, Step, Written};
 
 use super::{Build, base, cursor::Cursor, files, run, workdir};
 
@@ -35,7 +35,7 @@ pub(super) async fn stage(build: &Build, position: usize) -> Result<Cursor, Back
     let mut steps = build.program.triggers(position, &postponed).map_err(wrong)?;
     steps.extend(build.program.steps(position).iter().cloned());
     let of = 1 + steps.iter().filter(|written| written.makes_files()).count();
-    build.say(&title(build, &head, 1, of, &head_text(build, &head))).await;
+    build.say(&title(build, &head, 1, of, &head_text(&build.program, &head))).await;
     let mut number = 1;
     for written in &steps {
         number += usize::from(written.makes_files());
@@ -50,17 +50,6 @@ fn title(build: &Build, head: &Head, number: usize, of: usize, text: &str) -> St
         return format!("[{number}/{of}] {text}");
     }
     format!("[{} {number}/{of}] {text}", head.name)
-}
-
-/// A `FROM` as it is told.
-pub(super) fn head_text(build: &Build, head: &Head) -> String {
-    match &head.base {
-        Origin::Scratch => "FROM scratch".to_owned(),
-        Origin::Image(name) => format!("FROM {name}"),
-        Origin::Stage(stage) => {
-            format!("FROM {}", build.program.head(*stage).map_or_else(|_| stage.to_string(), |head| head.name))
-        }
-    }
 }
 
 /// Does one instruction.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use slipway_backend::BackendError;
+use slipway_rootfs::place::directory as made;
 
 use super::{
     Build,
@@ -10,7 +11,7 @@ use super::{
     cursor::Cursor,
     step::Place,
 };
-use crate::{commit, place as files, stubs::Places, workspace::Room};
+use crate::{commit, stubs::Places, workspace::Room};
 
 /// Names a directory for what follows, and makes it.
 pub(super) async fn enter(
@@ -30,7 +31,7 @@ pub(super) async fn enter(
         let (owned, below) = (Arc::clone(&shared), layers.clone());
         let make = move || -> Result<Arc<Room>, BackendError> {
             let room = Arc::new(Room::make(&owned, &below, &name, &Places::default())?);
-            files::directory(&room.tree.root, &directory, &user)?;
+            made(&room.tree.root, &directory, &user)?;
             Ok(room)
         };
         let room = shared.tasks.blocking(make).await?;

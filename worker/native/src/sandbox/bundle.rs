@@ -4,9 +4,9 @@ use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
+use slipway_rootfs::toolbox::MOUNT;
 
 use super::{Spec, filter, init, mounts::Waiting, rights};
-use crate::toolbox::MOUNT;
 
 /// Version of the specification.
 const VERSION: &str = "1.0.2";

@@ -8,7 +8,7 @@ use std::{
     os::fd::OwnedFd,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use rustix::{
@@ -19,6 +19,8 @@ use rustix::{
 use serde_json::json;
 use slipway_layers::{root::Root, userns};
 use slipway_paths::TreePath;
+use slipway_process::child;
+use slipway_rootfs::{place::real_path, toolbox::MOUNT};
 
 use super::{
     GUARD, Spec,
@@ -26,11 +28,7 @@ use super::{
     init::{self, Step, step},
     mounts, seen,
 };
-use crate::{
-    place::real_path,
-    runtime::{Kind, Runtime},
-    toolbox::MOUNT,
-};
+use crate::runtime::{Kind, Runtime};
 
 /// Longest text that a runtime tells a hook.
 const MAX_STATE: u64 = 1 << 20;
@@ -90,10 +88,26 @@ pub(super) fn become_runtime(
     step("describe the sandbox", fs::write(at("config.json"), described))?;
     drop(image);
     umask(Mode::from_raw_mode(0o022));
-    let mut command = runtime.run(directory, &state, "stage");
+    let mut command = command(runtime, directory, &state, "stage");
     command.stdin(Stdio::from(script)).current_dir(directory).env_clear();
     command.env("PATH", PATH).env("XDG_RUNTIME_DIR", &state).env("HOME", &state);
     Err(("start the runtime", command.exec()))
+}
+
+/// What runs the bundle in a directory, in the foreground; `state` = where it keeps its own files. It leaves control groups
+/// alone: the whole of it is in one already.
+fn command(runtime: &Runtime, bundle: &Path, state: &Path, id: &str) -> Command {
+    let mut command = child::command(runtime.program());
+    command.arg("--root").arg(state);
+    match runtime.kind() {
+        Kind::Runc => command.args(["--rootless", "true"]),
+        Kind::Crun => command.args(["--cgroup-manager", "disabled"]),
+        // Its network is the one that it is started in.
+        Kind::Runsc => command.args(["--ignore-cgroups", "--network", "host"]),
+        Kind::Kata => &mut command,
+    };
+    command.args(["run", "--bundle"]).arg(bundle).arg(id);
+    command
 }
 
 /// Places the terminal that is standard output. A runtime may put a pipe of its own between that and what it runs.

@@ -23,9 +23,10 @@ use rustix::{
 };
 use slipway_layers::userns;
 use slipway_process::child::command;
+use slipway_rootfs::toolbox::MOUNT;
 
 use super::{BROKEN, Spec, filter, handover::become_runtime, mounts, rights, seen, start::MOST_WHOLE};
-use crate::{overlay, toolbox::MOUNT};
+use crate::overlay;
 
 /// Parts of `/proc` and `/sys` that tell of the host or change it: hidden.
 pub(super) const HIDDEN: [&str; 12] = [

@@ -7,8 +7,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
     set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
 };
-
-use super::User;
+use slipway_rootfs::accounts::User;
 
 /// What is kept.
 const KEPT: CapabilitySet = CapabilitySet::AUDIT_WRITE

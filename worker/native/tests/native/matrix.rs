@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use slipway_native::{driver::Driver, runtime::Runtime};
+use slipway_native::{driver, runtime::Runtime};
 use slipway_process::{Environment, child::command};
 
 use crate::parts::{DRIVER, RUNTIME};
@@ -30,7 +30,7 @@ pub(crate) fn can((runtime, driver): (&str, &str), store: &std::path::Path) -> b
         (runtime @ ("runc" | "crun"), _) => Runtime::find(runtime).map(drop),
         // A user without root may open what the test gives to it only.
         ("", "fuse-overlayfs") if store.as_os_str().is_empty() => Ok(()),
-        (_, driver) => Driver::find(Some(driver), store).map(drop),
+        (_, driver) => driver::find(Some(driver), store).map(drop),
     };
     lacks.map_err(|why| slipway_parts::skip("native", &why)).is_ok()
 }

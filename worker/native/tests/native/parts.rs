@@ -8,8 +8,12 @@ use slipway_backend::{
     conformance::{Harness, MakeBase, archive, directory, file},
 };
 use slipway_native::{
-    Addresses, Compression, NativeBackend, NativeOptions, driver::Driver, limits::Limits, network::Commands,
-    probe::probe, runtime::Runtime,
+    Addresses, Compression, NativeBackend, NativeOptions,
+    driver::{self, Driver},
+    limits::Limits,
+    network::Commands,
+    probe::probe,
+    runtime::Runtime,
 };
 use slipway_oci::{
     BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Repo,
@@ -79,7 +83,7 @@ impl Native {
     ) -> Option<Self> {
         let home = tempfile::tempdir().expect("a directory");
         let wanted = Environment::from_process().get(DRIVER).map(str::to_owned);
-        let driver = Driver::find(wanted.as_deref(), &home.path().join("store"));
+        let driver = driver::find(wanted.as_deref(), &home.path().join("store"));
         let driver = driver.map_err(|why| slipway_parts::skip("native", &why)).ok()?;
         if let Err(why) = probe(&home.path().join("store"), wanted.as_deref()) {
             slipway_parts::skip("native", &why);
@@ -110,7 +114,7 @@ impl Native {
     /// The same, whose sandboxes are started from this program.
     pub(crate) async fn again_by(&self, program: PathBuf) -> NativeBackend {
         let wanted = Environment::from_process().get(DRIVER).map(str::to_owned);
-        let driver = Driver::find(wanted.as_deref(), &self.store()).expect("a driver");
+        let driver = driver::find(wanted.as_deref(), &self.store()).expect("a driver");
         let of = (None, driver);
         let options = options(self.store(), of, Commands::Own, Limits::default(), Addresses::Far);
         NativeBackend::open(NativeOptions { program, ..options }).await.expect("a backend")

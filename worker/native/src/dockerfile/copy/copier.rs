@@ -23,7 +23,6 @@ use super::{
     find::{Target, kind, real},
     mode::Mode,
 };
-use crate::place::time_of;
 
 /// Copies into one image.
 pub(super) struct Copier<'a> {
@@ -111,7 +110,7 @@ impl<'a> Copier<'a> {
                 links: HashMap::new(),
             };
             if is_new {
-                self.times.insert(to.clone(), item.time.unwrap_or_else(|| time_of(&stat)));
+                self.times.insert(to.clone(), item.time.unwrap_or_else(|| Time::of(&stat)));
             }
             let opened = from.directory(item.path.as_bytes()).map_err(&doing)?;
             let own = self.image.directory(to.as_bytes()).map_err(&doing)?;
@@ -165,7 +164,7 @@ impl<'a> Copier<'a> {
         if !self.times.contains_key(path)
             && let Some(stat) = self.image.look(path.as_bytes())?
         {
-            self.times.insert(path.clone(), time_of(&stat));
+            self.times.insert(path.clone(), Time::of(&stat));
         }
         Ok(())
     }
@@ -236,7 +235,7 @@ impl<'a> Copier<'a> {
             if is_new || !way.keeps {
                 let from = (&above.from, level.name.as_slice());
                 self.dress(from, &level.stat, (parent, &level.name), way.time).map_err(doing)?;
-                self.times.insert(path.clone(), way.time.unwrap_or_else(|| time_of(&level.stat)));
+                self.times.insert(path.clone(), way.time.unwrap_or_else(|| Time::of(&level.stat)));
             } else {
                 self.keep_time(&path).map_err(doing)?;
                 let own = level.stat.st_mode & 0o7777;
@@ -286,7 +285,7 @@ impl<'a> Copier<'a> {
         let mut xattrs = source.xattrs(old)?;
         xattrs.retain(|(key, _)| is_kept(key));
         parent.dress(name, self.owner.unwrap_or((stat.st_uid, stat.st_gid)), mode, &xattrs)?;
-        parent.set_time(name, time.unwrap_or_else(|| time_of(stat)))
+        parent.set_time(name, time.unwrap_or_else(|| Time::of(stat)))
     }
 }
 

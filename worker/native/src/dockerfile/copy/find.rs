@@ -6,9 +6,9 @@ use rustix::fs::FileType;
 use slipway_dockerfile::Files;
 use slipway_layers::{LayerError, root::Root};
 use slipway_paths::{Glob, TreePath};
+use slipway_rootfs::place::real_path;
 
 use super::{Item, Place, absent, chosen::Choice};
-use crate::place::real_path;
 
 /// Paths that wildcards of one source may stand for.
 const MAX_FOUND: usize = 1_000_000;

@@ -15,10 +15,14 @@ use std::{
 use rustix::fs::OFlags;
 use slipway_backend::BackendError;
 use slipway_dockerfile::Sharing;
-use slipway_layers::{Layer, Store, copy::Names, store::SharedDirectory};
+use slipway_layers::{
+    Layer, Store,
+    copy::{Names, lay_all},
+    store::SharedDirectory,
+};
 use slipway_oci::BlobDigest;
 
-use crate::{Shared, driver::copy, error, workspace::lowers};
+use crate::{Shared, driver::look, error, workspace::lowers};
 
 /// Copies of one private cache: whoever finds none free waits.
 const MOST_PRIVATE: usize = 64;
@@ -124,11 +128,11 @@ fn seed(shared: &Shared, layers: &[Layer], from: &str, to: &Path) -> io::Result<
     let store: &Store = &shared.store;
     let work = store.work(&format!("seed-{}", slipway_process::random_id())).map_err(io::Error::other)?;
     let aside = work.path().join("seed");
-    let tree = shared.driver.look(store, &lowers(shared, layers))?;
+    let tree = look(&shared.driver, store, &lowers(shared, layers))?;
     let found = tree.root.at(from.trim_matches('/').as_bytes(), OFlags::PATH | OFlags::DIRECTORY);
     let found = found.map_err(|error| io::Error::new(error.kind(), format!("`{from}`: {error}")))?;
     // By descriptor: what a link leads to stays the same.
-    copy(&[PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()))], &aside, Names::Kept)?;
+    lay_all(&[PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()))], &aside, Names::Kept)?;
     drop((found, tree));
     fs::remove_dir_all(to)?;
     fs::rename(aside, to)

@@ -11,7 +11,12 @@ use std::{
 use rustix::fs::{FileType, OFlags, fstat};
 use slipway_backend::{BackendError, HostMount, dockerfile::joined};
 use slipway_dockerfile::{Mount, MountKind, Run};
-use slipway_layers::{Layer, copy::Names, root::Root, store::Work};
+use slipway_layers::{
+    Layer,
+    copy::{Names, lay_all},
+    root::Root,
+    store::Work,
+};
 
 use super::{
     super::{Build, base, cache::Key, cursor::Cursor, files, step::Place},
@@ -20,7 +25,7 @@ use super::{
 };
 use crate::{
     Shared,
-    driver::{Driver, Tree, copy},
+    driver::{Driver, Tree, look, mount},
     error, overlay,
     sandbox::{Confided, Memory, Seen, Whole},
     workspace::{look_like, lowers},
@@ -352,11 +357,11 @@ fn laid(shared: &Shared, lowers: &[PathBuf], name: &str, read_only: bool, is_emp
     if shared.driver == Driver::Vfs {
         let work = work()?;
         let tree = work.path().join("tree");
-        copy(lowers, &tree, Names::Kept)?;
+        lay_all(lowers, &tree, Names::Kept)?;
         return Ok(Laid::Copy(tree, work));
     }
     if read_only {
-        return Ok(Laid::Tree(shared.driver.look(&shared.store, lowers)?, None));
+        return Ok(Laid::Tree(look(&shared.driver, &shared.store, lowers)?, None));
     }
     let work = work()?;
     let (upper, scratch) = (work.path().join("upper"), work.path().join("scratch"));
@@ -365,6 +370,6 @@ fn laid(shared: &Shared, lowers: &[PathBuf], name: &str, read_only: bool, is_emp
     if let Some(top) = lowers.first() {
         look_like(&upper, &Root::open(top)?, is_empty)?;
     }
-    let tree = shared.driver.mount(lowers, Some(overlay::Writable { upper: &upper, work: &scratch }))?;
+    let tree = mount(&shared.driver, lowers, Some(overlay::Writable { upper: &upper, work: &scratch }))?;
     Ok(Laid::Tree(tree, Some(work)))
 }

@@ -1,9 +1,9 @@
-//! Runtimes of the OCI specification, which a sandbox may be handed to in place of our own.
+//! Runtimes of the OCI specification, which commands may be run by.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ impl Kind {
     }
 
     /// How it is had.
-    pub(crate) fn install(self) -> &'static str {
+    pub fn install(self) -> &'static str {
         match self {
             Self::Runc => "apt-get install runc",
             Self::Crun => "apt-get install crun",
@@ -113,22 +113,6 @@ impl Runtime {
             Ok(status) => Err(format!("--version ends with {status}")),
             Err(error) => Err(format!("--version: {error}")),
         }
-    }
-
-    /// What runs the bundle in a directory, in the foreground; `state` = where it keeps its own files. It leaves control
-    /// groups alone: the whole of it is in one already.
-    pub(crate) fn run(&self, bundle: &Path, state: &Path, id: &str) -> Command {
-        let mut command = command(&self.program);
-        command.arg("--root").arg(state);
-        match self.kind {
-            Kind::Runc => command.args(["--rootless", "true"]),
-            Kind::Crun => command.args(["--cgroup-manager", "disabled"]),
-            // Its network is the one that it is started in.
-            Kind::Runsc => command.args(["--ignore-cgroups", "--network", "host"]),
-            Kind::Kata => &mut command,
-        };
-        command.args(["run", "--bundle"]).arg(bundle).arg(id);
-        command
     }
 }
 

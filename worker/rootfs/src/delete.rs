@@ -4,13 +4,13 @@ use std::io;
 
 use rustix::fs::{AtFlags, FileType, unlinkat};
 use slipway_backend::{BackendError, script::Deletion};
-use slipway_layers::root::{Dir, Root, is_missing};
+use slipway_layers::{
+    entry::Time,
+    root::{Dir, Root, is_missing},
+};
 use slipway_paths::TreePath;
 
-use crate::{
-    error,
-    place::{real_path, time_of},
-};
+use crate::{error, place::real_path};
 
 /// Deletes. A file that was replaced by a directory stays, as does what lies behind a symbolic link: it is not the file
 /// that was asked for. Blocks.
@@ -101,7 +101,7 @@ fn keeping_time(directory: &Dir, change: impl FnOnce() -> io::Result<()>) -> io:
     let before = directory.look(b".")?;
     change()?;
     match before {
-        Some(stat) => directory.set_time(b".", time_of(&stat)),
+        Some(stat) => directory.set_time(b".", Time::of(&stat)),
         None => Ok(()),
     }
 }

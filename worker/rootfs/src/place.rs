@@ -116,7 +116,7 @@ pub fn real_path(root: &Root, path: &TreePath) -> io::Result<TreePath> {
 }
 
 /// Makes a directory and those above it, which are `0755` of root. Directories that are there keep their time.
-pub(crate) fn make(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Result<()> {
+fn make(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Result<()> {
     if path.is_root() || root.look(path.as_bytes())?.is_some() {
         return Ok(());
     }
@@ -128,7 +128,7 @@ pub(crate) fn make(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Resul
     parent.dress(path.name(), owner, Some(0o755), &[])?;
     parent.set_time(path.name(), Time::default())?;
     match before {
-        Some(stat) => parent.set_time(b".", time_of(&stat)),
+        Some(stat) => parent.set_time(b".", Time::of(&stat)),
         None => Ok(()),
     }
 }
@@ -153,7 +153,10 @@ pub fn directory(root: &Root, directory: &str, user: &str) -> Result<(), Backend
 }
 
 /// Makes a directory of the image, and those above it, where they are missing. Blocks.
-pub(crate) fn ensure(root: &Root, directory: &str, owner: (u32, u32)) -> Result<(), BackendError> {
+///
+/// # Errors
+/// When something else is there, or the disk fails.
+pub fn ensure(root: &Root, directory: &str, owner: (u32, u32)) -> Result<(), BackendError> {
     let system = |error| error::system(&format!("make the directory {directory}"), error);
     let refused = || BackendError::Refused(format!("{directory} is no directory of the image"));
     let path = TreePath::new(directory).map_err(|error| BackendError::Refused(format!("{directory}: {error}")))?;
@@ -174,11 +177,6 @@ fn make_all(root: &Root, path: &TreePath, owner: (u32, u32)) -> io::Result<()> {
         make_all(root, &above, owner)?;
     }
     make(root, path, owner)
-}
-
-/// When a file was modified.
-pub(crate) fn time_of(stat: &rustix::fs::Stat) -> Time {
-    Time { seconds: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
 }
 
 #[cfg(test)]

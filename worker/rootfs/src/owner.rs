@@ -6,8 +6,11 @@ use slipway_layers::root::Root;
 use crate::accounts::{Account, resolve, user};
 
 /// The user and group that `text` names, as `USER` or `USER:GROUP`, by the image's own files. Without a group it is a
-/// named user's own, or the number of the user.
-pub(crate) fn of(image: &Root, text: &str) -> Result<(u32, u32), BackendError> {
+/// named user's own, or the number of the user. Blocks.
+///
+/// # Errors
+/// When it names no owner, or the disk fails.
+pub fn of(image: &Root, text: &str) -> Result<(u32, u32), BackendError> {
     let (name, group) = match text.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (text, None),

@@ -3,10 +3,11 @@
 use std::{fs::File, io::Read as _};
 
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 use slipway_backend::BackendError;
 use slipway_layers::root::{Root, is_missing};
 
-use crate::{error, sandbox::User};
+use crate::error;
 
 /// More than any such file in an image takes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -42,18 +43,32 @@ pub(crate) fn resolve(root: &Root, which: Account, name: &str) -> Result<u32, Ba
     })
 }
 
+/// Whom commands run as.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+    /// Numbers of its other groups.
+    pub groups: Vec<u32>,
+}
+
 /// Somebody that commands run as.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Person {
+pub struct Person {
     /// Numbers.
-    pub(crate) user: User,
+    pub user: User,
     /// The home directory.
-    pub(crate) home: String,
+    pub home: String,
 }
 
 /// Whoever `USER` names: `NAME|NUMBER[:GROUP|NUMBER]`; nobody named is root. Other groups of a user count when no group is
-/// named.
-pub(crate) fn person(root: &Root, text: &str) -> Result<Person, BackendError> {
+/// named. Blocks.
+///
+/// # Errors
+/// When a name is in no file of the image, or the disk fails.
+pub fn person(root: &Root, text: &str) -> Result<Person, BackendError> {
     if text.is_empty() {
         let user = User { uid: 0, gid: 0, groups: Vec::new() };
         return Ok(Person { user, home: home(root)? });
@@ -105,8 +120,11 @@ pub(crate) fn user(root: &Root, name: &str) -> Result<Option<(u32, u32)>, Backen
     Ok(fields.and_then(|fields| Some((number(fields.get(2)?)?, number(fields.get(3)?)?))))
 }
 
-/// The home directory of root.
-pub(crate) fn home(root: &Root) -> Result<String, BackendError> {
+/// The home directory of root. Blocks.
+///
+/// # Errors
+/// When the disk fails.
+pub fn home(root: &Root) -> Result<String, BackendError> {
     let text = read(root, "/etc/passwd")?;
     let fields = line(&text, |fields| fields.get(2).and_then(|field| number(field)) == Some(0));
     let home = fields.and_then(|fields| String::from_utf8(fields.get(5)?.to_vec()).ok());
