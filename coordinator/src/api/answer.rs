@@ -30,7 +30,11 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
         Code::Busy | Code::NotLeader | Code::Unavailable => {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Code::Invalid | Code::Forbidden | Code::NotFound | Code::Conflict | Code::TooLarge | Code::Internal => {}
+        // The rest of the body is not read: no other request can come on this connection, and the client is to know.
+        Code::TooLarge => {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Code::Invalid | Code::Forbidden | Code::NotFound | Code::Conflict | Code::Internal => {}
     }
     answer
 }

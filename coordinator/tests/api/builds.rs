@@ -197,8 +197,10 @@ async fn there_are_limits() {
     let limits = Limits { open_builds: 1, submit: 64 * 1024, followers: 1, ..Lab::limits() };
     let Some(lab) = Lab::start(limits).await else { return };
     let long = SubmitRequest { config: "#".repeat(70_000), ..lab.request.clone() };
-    let (status, _) = refusal(lab.coordinator.submit("build-one", &long).await).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let refused = lab.coordinator.submit("build-one", &long).await;
+    // Its rest is not read, so that this connection is of no more use.
+    assert_eq!(refused.headers().get("connection").map(|value| value.as_bytes()), Some(&b"close"[..]));
+    assert_eq!(refusal(refused).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     lab.coordinator.submitted("build-one", &lab.request).await;
     let (status, _) = refusal(lab.coordinator.submit("build-two", &lab.request).await).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);

@@ -16,7 +16,8 @@ use super::{
 };
 
 fn impatient() -> Options {
-    let lease = Some(Duration::from_millis(300));
+    // Long enough for a busy machine to hear a worker in.
+    let lease = Some(Duration::from_secs(3));
     Options { lease, nobody_can: Duration::from_millis(50), back_off: Duration::ZERO, ..Options::cluster() }
 }
 
@@ -40,8 +41,7 @@ async fn what_a_silent_worker_did_is_done_by_another() {
 #[tokio::test]
 async fn a_worker_that_is_heard_is_not_lost_however_long_it_takes() {
     let (world, tasks) = (World::new(), Tasks::new());
-    // Long enough for a busy machine to be heard in.
-    let engine = engine(&tasks, Options { lease: Some(Duration::from_secs(3)), ..impatient() });
+    let engine = engine(&tasks, impatient());
     let parts = (&engine, &world.storage);
     let worker = ScriptedWorker::start_as("w", Capabilities::default(), &tasks, parts, |_| Act::Hang);
     let mut build = Running::submit(&engine, &world, APP, 1).await;

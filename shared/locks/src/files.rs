@@ -178,7 +178,7 @@ fn try_lock(mut file: File, path: &Path) -> std::io::Result<Attempt> {
     }
     // The note is for messages only: a full disk must not keep anybody from locking.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "process {}", std::process::id()));
-    Ok(Attempt::Taken(LockedFile { _file: file, path: path.to_owned() }))
+    Ok(Attempt::Taken(LockedFile { file, path: path.to_owned() }))
 }
 
 /// Whether `path` still names the open file.
@@ -205,7 +205,7 @@ fn read_holder(file: &mut File) -> String {
 /// A locked file; dropping it removes and then unlocks it.
 #[derive(Debug)]
 struct LockedFile {
-    _file: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -213,6 +213,8 @@ impl Drop for LockedFile {
     fn drop(&mut self) {
         // Still locked: nobody can have put another file under the name. If it stays, it is unlocked and harmless.
         let _ = std::fs::remove_file(&self.path);
+        // A process that is being started at this moment has the file, too, until it runs its program: closing is not enough.
+        let _ = self.file.unlock();
     }
 }
 

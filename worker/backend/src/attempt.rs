@@ -42,7 +42,14 @@ pub fn attempt_of(container: &str) -> Option<&str> {
 pub struct Alive {
     path: PathBuf,
     /// Holds the lock.
-    _file: File,
+    file: File,
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        // A process that is being started at this moment has the file, too, until it runs its program: closing is not enough.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Alive {
@@ -64,7 +71,7 @@ impl Alive {
             _ => BackendError::Engine(format!("lock {}: {error}", path.display())),
         };
         let file = take().map_err(failed)?;
-        Ok(Self { path, _file: file })
+        Ok(Self { path, file })
     }
 
     /// Forgets the attempt: its container is gone.
@@ -86,7 +93,7 @@ pub fn take_over(directory: &Path, attempt: &str) -> io::Result<Option<Alive>> {
         Err(error) => return Err(error),
     };
     match file.try_lock() {
-        Ok(()) => Ok(Some(Alive { path, _file: file })),
+        Ok(()) => Ok(Some(Alive { path, file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -115,6 +122,8 @@ mod tests {
         assert!(Alive::declare(home.path(), "one").is_err());
         assert!(take_over(home.path(), "one").expect("a look").is_none());
         assert!(take_over(home.path(), "stranger").expect("a look").is_none());
+        // As a child has it that does not run its program yet.
+        let _inherited = alive.file.try_clone().expect("a descriptor");
         drop(alive);
         let taken = take_over(home.path(), "one").expect("a look").expect("it is dead");
         taken.end();

@@ -162,12 +162,11 @@ fn a_commit_is_checked_out_alone() {
 #[test]
 fn ssh_is_spoken_by_the_command_that_is_given() {
     let Some((project, home, first)) = scene() else { return };
-    // Takes HOST and the command that the other side would run.
+    // Takes HOST and the command that the other side would run. Read by a shell: a file that was just written cannot be run
+    // while a process that is being started has it open.
     let command = home.path().join("ssh");
-    fs::write(&command, "#!/bin/sh\nfor last; do :; done\necho \"$@\" >> \"$0.calls\"\nexec sh -c \"$last\"\n")
-        .expect("a script");
-    fs::set_permissions(&command, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a program");
-    let speech = Speech { ssh_command: Some(command.display().to_string()), ..Speech::default() };
+    fs::write(&command, "for last; do :; done\necho \"$@\" >> \"$0.calls\"\nexec sh -c \"$last\"\n").expect("a script");
+    let speech = Speech { ssh_command: Some(format!("sh {}", command.display())), ..Speech::default() };
     let url = format!("someone@host.invalid:{}/.git", project.root().display());
     let copy = Upstream::new(home.path(), Address::new(&url, false).expect("an address"), speech);
     assert_eq!(copy.fetch(&Wanted::Default).expect("fetched"), first);
@@ -225,10 +224,9 @@ fn one_process_fetches_at_a_time_and_others_give_up_when_they_have_waited_enough
 fn a_git_that_does_not_end_is_stopped_with_what_it_started() {
     let Some((_, home, _)) = scene() else { return };
     let command = home.path().join("ssh");
-    fs::write(&command, "#!/bin/sh\nsleep 600\n").expect("a script");
-    fs::set_permissions(&command, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a program");
+    fs::write(&command, "sleep 600\n").expect("a script");
     let speech = Speech {
-        ssh_command: Some(command.display().to_string()),
+        ssh_command: Some(format!("sh {}", command.display())),
         longest: Duration::from_millis(300),
         ..Speech::default()
     };

@@ -48,7 +48,8 @@ async fn no_key_hangs_on_a_lease_that_ended(one: &dyn Kv, other: &dyn Kv, key: &
 }
 
 async fn a_lease_that_is_not_renewed_ends(one: &dyn Kv, other: &dyn Kv, key: &str) {
-    let granted = one.grant(Duration::from_secs(1)).await.expect("a lease is granted");
+    // Time enough to put a key on it, on a busy machine too.
+    let granted = one.grant(Duration::from_secs(2)).await.expect("a lease is granted");
     let put = vec![Do::Put(key.to_owned(), b"x".to_vec(), Some(granted.lease))];
     let at = done(one, vec![], put).await;
     let mut changes = other.watch(key, at).await.expect("a watch begins");
@@ -59,12 +60,13 @@ async fn a_lease_that_is_not_renewed_ends(one: &dyn Kv, other: &dyn Kv, key: &st
 }
 
 async fn a_session_lives_until_it_is_closed(one: &Arc<dyn Kv>, other: &dyn Kv, key: &str) {
-    let session = Session::open(one.clone(), Duration::from_secs(1)).await.expect("a session is opened");
+    // Two thirds of it are left for a renewal on a busy machine.
+    let session = Session::open(one.clone(), Duration::from_secs(3)).await.expect("a session is opened");
     let twin = Session::open(one.clone(), Duration::from_secs(1)).await.expect("a session is opened");
     let on = |lease| vec![Do::Put(key.to_owned(), vec![], Some(lease))];
     let at = done(other, vec![], on(session.lease())).await;
-    // Another lease of the same length that nobody renews ends first: this one was renewed meanwhile.
-    let granted = one.grant(Duration::from_secs(2)).await.expect("a lease is granted");
+    // A longer lease that nobody renews ends first: this one was renewed meanwhile.
+    let granted = one.grant(Duration::from_secs(4)).await.expect("a lease is granted");
     let witness = format!("{key}/witness");
     let put = vec![Do::Put(witness.clone(), vec![], Some(granted.lease))];
     let after = done(other, vec![], put).await;

@@ -15,14 +15,21 @@ fn put(key: &str, value: &str) -> Txn {
     Txn { when: vec![], then: vec![Do::put(key, value)] }
 }
 
-/// Puts until it is known to be done.
-async fn surely_put(kv: &dyn Kv, key: &str, value: &str) -> Revision {
+/// Tries until the outcome is known.
+async fn surely(kv: &dyn Kv, txn: &Txn) -> Outcome {
     loop {
-        match once(kv, put(key, value)).await {
-            Ok(Outcome::Done(revision)) => return revision,
-            Ok(Outcome::Refused) => panic!("there was no condition"),
+        match once(kv, txn.clone()).await {
+            Ok(outcome) => return outcome,
             Err(error) => assert!(error.is_retryable(), "{error}"),
         }
+    }
+}
+
+/// Puts until it is known to be done.
+async fn surely_put(kv: &dyn Kv, key: &str, value: &str) -> Revision {
+    match surely(kv, &put(key, value)).await {
+        Outcome::Done(revision) => revision,
+        Outcome::Refused => panic!("there was no condition"),
     }
 }
 
@@ -83,7 +90,8 @@ async fn a_lost_answer_is_unknown_and_nothing_happens_twice() {
     let Some(etcd) = Etcd::one() else { return };
     let direct = handle(&etcd).await;
     let link = Link::to(&first(&etcd)).await;
-    let options = EtcdOptions { call_timeout: Duration::from_millis(300), ..EtcdOptions::default() };
+    // Time enough to send a call, on a busy machine too.
+    let options = EtcdOptions { call_timeout: Duration::from_secs(1), ..EtcdOptions::default() };
     let kv = EtcdKv::new(&format!("etcd://{}", link.member).parse().unwrap(), &options).unwrap();
     answers(&kv).await;
     let first = Txn { when: vec![When::Absent("key".to_owned())], then: vec![Do::put("key", "first")] };
@@ -92,11 +100,18 @@ async fn a_lost_answer_is_unknown_and_nothing_happens_twice() {
     assert!(matches!(lost, KvError::Unknown(_)), "{lost}");
     let away = kv.range(&Range::key("key")).await.unwrap_err();
     assert!(matches!(away, KvError::Unavailable(_)), "{away}");
-    assert_eq!(get(&*direct, "key").await.unwrap().unwrap().value, b"first", "it was carried out");
+    let carried_out = async {
+        loop {
+            if let Ok(Some(entry)) = get(&*direct, "key").await {
+                return entry.value;
+            }
+        }
+    };
+    assert_eq!(soon("it is carried out", carried_out).await, b"first");
     link.hold(false);
     answers(&kv).await;
-    assert_eq!(once(&kv, first).await, Ok(Outcome::Refused));
-    let entry = get(&kv, "key").await.unwrap().unwrap();
+    assert_eq!(soon("an outcome", surely(&kv, &first)).await, Outcome::Refused);
+    let entry = get(&*direct, "key").await.unwrap().unwrap();
     assert_eq!(entry.created, entry.modified);
 }
 
@@ -120,8 +135,10 @@ async fn a_watch_lists_again_what_etcd_has_forgotten() {
 
 #[tokio::test]
 async fn an_absent_store_is_said_quickly_and_by_name() {
-    // Nobody is there any more once the listener is gone.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // The port is taken, and nobody listens.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = taken.local_addr().unwrap().port();
     let address: slipway_kv::EtcdAddress = format!("etcd://127.0.0.1:{port}").parse().unwrap();
     let Err(error) = EtcdKv::open(&address, &EtcdOptions::default()).await else { panic!("nobody is there") };
     assert!(matches!(error, KvError::Unavailable(_)), "{error}");

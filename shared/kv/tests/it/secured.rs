@@ -1,13 +1,18 @@
 //! TLS and users.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use etcd_client::{Client, Permission, PermissionType};
 use slipway_kv::{
     Do, EtcdAddress, EtcdKv, EtcdOptions, Kv, KvError, Outcome, Prefixed, Range, Session, Txn, Watched, conformance,
     once,
 };
-use slipway_parts::{Etcd, Part, Server, require};
+use slipway_parts::{Etcd, Part, Server, etcd::own_address, require};
 use slipway_process::child;
 
 use crate::part::{answers, first, handle, open, read, soon};
@@ -17,9 +22,9 @@ fn openssl(directory: &Path, arguments: &str) {
     assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Two authorities; a certificate of the first for the server, one of each for a client.
-fn certificates(directory: &Path) {
-    std::fs::write(directory.join("server.ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+/// Two authorities; a certificate of the first for the server at an address, one of each for a client.
+fn certificates(directory: &Path, address: Ipv4Addr) {
+    std::fs::write(directory.join("server.ext"), format!("subjectAltName=IP:{address}\n")).unwrap();
     std::fs::write(directory.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
     for authority in ["ca", "stranger"] {
         openssl(
@@ -47,7 +52,8 @@ fn tls(directory: &Path, authority: &str, identity: Option<&str>) -> EtcdOptions
     EtcdOptions {
         authorities: Some(read(directory, &format!("{authority}.pem"))),
         identity: identity.map(pair),
-        call_timeout: Duration::from_secs(2),
+        // A busy machine may need seconds for a handshake or a write.
+        call_timeout: Duration::from_secs(10),
         ..EtcdOptions::default()
     }
 }
@@ -58,10 +64,12 @@ async fn etcd_with_tls_conforms_and_strangers_stay_out() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    certificates(directory.path());
+    // Nobody else is there, and so nobody takes the port before the server does.
+    let own = own_address();
+    certificates(directory.path(), own);
     let path = |name: &str| directory.path().join(name).display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (member, url) = (format!("127.0.0.1:{port}"), format!("https://127.0.0.1:{port}"));
+    let port = TcpListener::bind((own, 0)).unwrap().local_addr().unwrap().port();
+    let (member, url) = (format!("{own}:{port}"), format!("https://{own}:{port}"));
     let mut program = child::command("etcd");
     program.args(["--data-dir", &path("data"), "--listen-client-urls", &url, "--advertise-client-urls", &url]);
     program.args(["--listen-peer-urls", "http://127.0.0.1:0", "--client-cert-auth", "--trusted-ca-file"]);
@@ -73,7 +81,8 @@ async fn etcd_with_tls_conforms_and_strangers_stay_out() {
     let https = EtcdAddress::of_members([url.as_str()]).unwrap();
     open(&https, &tls(files, "ca", Some("client"))).await;
     for (authority, identity) in [("ca", None), ("ca", Some("other")), ("stranger", Some("client"))] {
-        let kv = EtcdKv::new(&address, &tls(files, authority, identity)).unwrap();
+        let options = EtcdOptions { call_timeout: Duration::from_secs(2), ..tls(files, authority, identity) };
+        let kv = EtcdKv::new(&address, &options).unwrap();
         let error = kv.range(&Range::key("shop")).await.unwrap_err();
         assert!(matches!(error, KvError::Unavailable(_)), "{authority} {identity:?}: {error}");
     }
@@ -116,9 +125,9 @@ async fn a_user_works_within_his_prefix_and_tokens_that_run_out_are_renewed() {
     let kv = EtcdKv::open(&address, &user("slipway", "s3cret")).await.unwrap();
     conformance::check_all(kv.clone(), kv.clone(), "shop").await;
     let mut watched = Watched::open(kv.clone(), "watched/").await.unwrap();
-    let session = Session::open(kv.clone(), Duration::from_secs(3)).await.unwrap();
-    // As long as it takes for a key on a lease of a second to vanish, and a token to run out.
-    let lease = kv.grant(Duration::from_secs(2)).await.unwrap().lease;
+    // Renewed every three seconds, which is before the key vanishes, and after its token has run out.
+    let session = Session::open(kv.clone(), Duration::from_secs(9)).await.unwrap();
+    let lease = kv.grant(Duration::from_secs(4)).await.unwrap().lease;
     let put = |key: &str, lease| Txn { when: vec![], then: vec![Do::Put(key.to_owned(), vec![], lease)] };
     once(&*kv, put("watched/short", Some(lease))).await.unwrap();
     soon("a key comes", watched.next()).await.unwrap();

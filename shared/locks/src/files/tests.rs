@@ -29,6 +29,8 @@ fn a_lock_on_a_removed_file_is_no_lock() {
     let open = || File::options().read(true).write(true).open(&path).unwrap();
     let Attempt::Taken(first) = try_take(&path).unwrap() else { panic!("a free lock is taken") };
     let (slow, slower) = (open(), open());
+    // As a child has it that does not run its program yet.
+    let _inherited = first.file.try_clone().unwrap();
     drop(first);
     assert!(matches!(try_lock(slow, &path).unwrap(), Attempt::Replaced), "the file is gone");
     let Attempt::Taken(_second) = try_take(&path).unwrap() else { panic!("a free lock is taken") };

@@ -216,9 +216,10 @@ async fn a_host_that_is_silent_from_the_beginning_is_asked_once_each_way() {
 
 #[tokio::test]
 async fn without_a_registry() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // The port is taken, and nobody listens.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let host = taken.local_addr().unwrap().to_string();
     let error = client().tags(&repo(&host, "app")).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     for part in ["list the tags of", &host, "cannot connect", "tried 3 times"] {

@@ -18,7 +18,21 @@ pub(super) const FILE: &str = "lease";
 #[derive(Debug)]
 pub(super) struct Lease {
     /// Holds the lock.
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // A process that is being started at this moment has the file, too, until it runs its program: closing is not enough.
+        let _ = self.file.unlock();
+    }
+}
+
+impl Lease {
+    /// One whose shared lock is held.
+    pub(super) fn of(file: File) -> Self {
+        Self { file }
+    }
 }
 
 /// The leases of this process: one descriptor per layer, however many use it.
@@ -45,7 +59,7 @@ impl Leases {
         }
         // The time of its last use.
         touch(&file);
-        let lease = Arc::new(Lease { _file: file });
+        let lease = Arc::new(Lease::of(file));
         all.retain(|_, known| known.strong_count() > 0);
         all.insert(chain.clone(), Arc::downgrade(&lease));
         Ok(Some(lease))
@@ -83,4 +97,24 @@ pub(super) fn touch(file: &File) {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     // Without it the layer only looks older than it is.
     let _ = futimens(file, &Timestamps { last_access: now, last_modification: now });
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_oci::BlobDigest;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_ends_when_it_is_dropped_though_a_child_has_its_file() {
+        let layer = tempfile::tempdir().expect("a directory");
+        fs::write(layer.path().join(FILE), "").expect("a file");
+        let chain = ChainId::of(None, &BlobDigest::of(b"layer"));
+        let lease = Leases::default().take(&chain, layer.path()).expect("a look").expect("it is there");
+        assert!(alone(layer.path()).expect("a look").is_none(), "it is in use");
+        // As a child has it that does not run its program yet.
+        let _inherited = lease.file.try_clone().expect("a descriptor");
+        drop(lease);
+        assert!(alone(layer.path()).expect("a look").is_some(), "nobody uses it");
+    }
 }

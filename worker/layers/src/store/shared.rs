@@ -13,7 +13,12 @@ use std::{
 
 use slipway_process::random_id;
 
-use super::{Store, inventory::size_of, lease, write_whole};
+use super::{
+    Store,
+    inventory::size_of,
+    lease::{self, Lease},
+    write_whole,
+};
 use crate::LayerError;
 
 /// Directory of the store that they lie in.
@@ -32,7 +37,7 @@ const TRIES: u32 = 100;
 pub struct SharedDirectory {
     path: PathBuf,
     /// Holds the lock.
-    _lease: File,
+    _lease: Lease,
 }
 
 impl SharedDirectory {
@@ -82,7 +87,7 @@ impl Store {
         }
         for _ in 0..TRIES {
             match take(&path) {
-                Ok(Some(lease)) => return Ok(SharedDirectory { path, _lease: lease }),
+                Ok(Some(lease)) => return Ok(SharedDirectory { path, _lease: Lease::of(lease) }),
                 // It was evicted in that very moment.
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
