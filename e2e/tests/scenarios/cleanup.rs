@@ -4,7 +4,7 @@ mod beside;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use slipway_e2e::{Built, Run, Setup};
 use slipway_parts::OtherRegistry;
 
@@ -240,6 +240,36 @@ fn the_newest_record_stays(world: &World) -> Result<()> {
     assert_eq!((world.stages()?, world.with("meta-")?), (stages.clone(), 2));
     world.cleaned(&[OLD])?;
     assert_eq!((world.stages()?, world.with("meta-")?), (stages, 1), "the newest of the only branch");
+    Ok(())
+}
+
+/// An address of `origin` that begins with dots leads from the top of the work tree, wherever the command is run.
+#[test]
+fn a_relative_address_of_origin_is_taken_as_git_takes_it() -> Result<()> {
+    let Some(world) = World::new("relative")? else { return Ok(()) };
+    let project = &world.setup.project;
+    let place = world.place.path().file_name().and_then(|name| name.to_str()).context("a UTF-8 name")?;
+    project.git(&["remote", "set-url", "origin", &format!("../{place}/origin.git")])?;
+    world.build(IMAGE, "1", "main", &[])?;
+    // The same project in a directory of its own.
+    project.write("below/werf.yaml", std::fs::read(project.path().join("werf.yaml"))?)?;
+    project.commit("below")?;
+    let told = world.cleaned(&[OLD, "--dry-run"])?;
+    let text = |path: &std::path::Path| path.to_str().map(str::to_owned).context("a UTF-8 path");
+    // A work tree of its own, as far from the server as the first one.
+    let linked = tempfile::tempdir()?;
+    project.git(&["worktree", "add", "--quiet", "--detach", &text(linked.path())?])?;
+    let below = text(&project.path().join("below"))?;
+    for directory in [below, text(linked.path())?] {
+        let run = world.cleaned(&[OLD, "--dry-run", "--dir", &directory])?;
+        assert!(run.stdout.contains("branch main: image app at commit"), "{directory}: {}", run.stdout);
+        assert_eq!(run.stdout, told.stdout, "{directory}");
+    }
+    // Below the work tree, where it is no file of the project.
+    project.git(&["clone", "--quiet", "--bare", &text(&world.origin)?, "src/x.git"]).context("clone")?;
+    project.write(".git/info/exclude", "x.git\n")?;
+    project.git(&["remote", "set-url", "origin", "./src/x.git"])?;
+    assert_eq!(world.cleaned(&[OLD, "--dry-run"])?.stdout, told.stdout);
     Ok(())
 }
 
