@@ -6,6 +6,7 @@ mod kubernetes;
 mod meter;
 mod places;
 pub(crate) mod purge;
+mod records;
 mod references;
 mod report;
 

@@ -287,8 +287,6 @@ fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
     project.write("kube.yaml", config)?;
     let run = project.slipway(&["cleanup", "--repo", &repo, "--kube-config", "kube.yaml"])?;
     assert!(run.code == 1 && run.stderr.contains("context far: list pods"), "{}", run.stderr);
-    let run = world.cleanup(&["--synchronization", "http://127.0.0.1:1"])?;
-    assert!(run.code == 2 && run.stderr.contains("name the etcd"), "{}", run.stderr);
     project.git(&["remote", "remove", "origin"])?;
     let run = world.cleanup(&[])?;
     assert!(run.code == 3 && run.stderr.contains("allowFetchOriginBranchesAndTags: false"), "{}", run.stderr);
