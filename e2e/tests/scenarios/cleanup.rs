@@ -137,6 +137,7 @@ fn the_newest_image_stays(world: &World) -> Result<()> {
         told.stdout
     );
     assert_eq!(world.stages()?, both, "a dry run deletes nothing");
+    assert!(told.stderr.contains("This was a dry run") && !told.stderr.contains("Deleting"), "{}", told.stderr);
     let run = world.cleaned(&[OLD, "--save-cleanup-report", "--cleanup-report-path", "report.json"])?;
     assert!(run.stderr.contains("no stage is kept for being new"), "{}", run.stderr);
     assert_eq!(world.stages()?, both.difference(&one).cloned().collect());
@@ -154,7 +155,8 @@ fn the_newest_image_stays(world: &World) -> Result<()> {
 
     // Branches of the clone do not count: without its branch of origin, the image goes.
     world.forget("main")?;
-    world.cleaned(&[OLD])?;
+    let run = world.cleaned(&[OLD])?;
+    assert!(run.stderr.contains("no branch or tag of origin counts"), "{}", run.stderr);
     assert_eq!(world.stages()?, BTreeSet::new());
     assert_eq!((world.with("meta-")?, world.with("custom-tag-meta-")?, world.with("image-stages-")?), (0, 0, 0));
     assert!(!world.tags()?.contains("second"));
@@ -290,5 +292,16 @@ fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
     project.git(&["remote", "remove", "origin"])?;
     let run = world.cleanup(&[])?;
     assert!(run.code == 3 && run.stderr.contains("allowFetchOriginBranchesAndTags: false"), "{}", run.stderr);
+    assert!(run.stderr.contains("git remote add origin ADDRESS"), "{}", run.stderr);
+    project.git(&["remote", "add", "origin", "/nowhere.git"])?;
+    let run = world.cleanup(&[])?;
+    assert!(
+        run.code == 3 && run.stderr.contains("say what stays") && run.stderr.contains("/nowhere.git"),
+        "{}",
+        run.stderr
+    );
+    // What is wrong with the command itself is said before anybody is asked.
+    let run = world.cleanup(&["--keep-stages-built-within-last-n-hours=-1"])?;
+    assert!(run.code == 2 && run.stderr.contains("-1 is no number of hours"), "{}", run.stderr);
     Ok(())
 }

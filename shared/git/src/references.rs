@@ -57,6 +57,11 @@ impl Repository {
         }
     }
 
+    /// Whether there is an `origin`.
+    pub fn has_origin(&self) -> bool {
+        self.main().try_find_remote("origin").is_some()
+    }
+
     /// The branches of `origin` and the tags as they are here. Blocks.
     ///
     /// # Errors

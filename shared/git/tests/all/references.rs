@@ -36,6 +36,7 @@ fn origin_is_asked_and_no_ref_is_written() {
 
     let before = git_in(&clone, &["for-each-ref"]);
     let repository = Repository::open(&clone).unwrap();
+    assert!(repository.has_origin());
     let known = repository.known_references().unwrap();
     let expected = [("gone".to_owned(), false, 1_600_000_000), ("main".to_owned(), false, 1_600_000_000)];
     assert_eq!(said(&known), expected);
@@ -83,6 +84,7 @@ fn without_origin_it_is_said() {
     git_in(place.path(), &["init", "--quiet"]);
     commit(place.path(), 1_600_000_000);
     let repository = Repository::open(place.path()).unwrap();
+    assert!(!repository.has_origin());
     let error = repository.fetch_references().unwrap_err().to_string();
     assert!(error.starts_with("ask origin for its branches and tags: git failed"), "{error}");
     assert_eq!(repository.known_references().unwrap(), []);
