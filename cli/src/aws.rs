@@ -1,13 +1,41 @@
-//! Keys of Amazon's services, from where its own tools have them.
+//! Where keys of Amazon's services come from: where its own tools have them.
 
 use std::path::Path;
 
 use slipway_process::Environment;
-use slipway_registry::AwsKeys;
+use slipway_registry::{AwsKeys, AwsSource, ContainerToken};
+
+/// Where containers of ECS ask for the keys of their role.
+const CONTAINER: &str = "http://169.254.170.2";
+/// Where instances ask for theirs.
+const INSTANCE: &str = "http://169.254.169.254";
+
+/// Where they come from: variables, a file, the service of a container's role, that of an instance's; the first that there is.
+/// Nobody is asked yet.
+pub(crate) fn source(environment: &Environment) -> AwsSource {
+    if let Some(keys) = keys(environment) {
+        return AwsSource::Keys(keys);
+    }
+    let relative = environment.non_empty("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+    let relative = relative.map(|path| format!("{CONTAINER}/{}", path.trim_start_matches('/')));
+    let full = || environment.non_empty("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned);
+    if let Some(address) = relative.or_else(full) {
+        let file = environment.non_empty("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+        let text = || environment.non_empty("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+        let token = file.map(|file| ContainerToken::File(file.into()));
+        let token = token.or_else(|| text().map(|text| ContainerToken::Text(text.to_owned())));
+        return AwsSource::Container { address, token };
+    }
+    let is_off = |value: &str| value.eq_ignore_ascii_case("true");
+    if environment.get("AWS_EC2_METADATA_DISABLED").is_some_and(is_off) {
+        return AwsSource::Nowhere;
+    }
+    AwsSource::Instance(environment.non_empty("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or(INSTANCE).to_owned())
+}
 
 /// Those of the variables, else those of a profile (`AWS_PROFILE`, or `default`) in the file of keys. A file that cannot be read has
 /// none: who needs them is told.
-pub(crate) fn keys(environment: &Environment) -> Option<AwsKeys> {
+fn keys(environment: &Environment) -> Option<AwsKeys> {
     let variable = |name: &str| environment.non_empty(name).map(str::to_owned);
     if let (Some(id), Some(secret)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
         return Some(AwsKeys { id, secret, token: variable("AWS_SESSION_TOKEN") });
@@ -61,5 +89,28 @@ mod tests {
         let own = [("AWS_ACCESS_KEY_ID", "D"), ("AWS_SECRET_ACCESS_KEY", "w"), ("AWS_SESSION_TOKEN", "v")];
         assert_eq!(found(&own), keys("D", "w", Some("v")));
         assert_eq!(super::keys(&Environment::default()).map(|keys| keys.id), None);
+    }
+
+    #[test]
+    fn who_has_no_keys_asks_the_service_of_a_role() {
+        let source = |pairs: &[(&str, &str)]| super::source(&pairs.iter().copied().collect());
+        let relative = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/x");
+        let full = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://localhost:1/y");
+        let text = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t");
+        let file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "/f");
+        let off = |value| ("AWS_EC2_METADATA_DISABLED", value);
+        let container = |address: &str, token| AwsSource::Container { address: address.to_owned(), token };
+        let own = [("AWS_ACCESS_KEY_ID", "D"), ("AWS_SECRET_ACCESS_KEY", "w"), relative];
+        assert!(matches!(source(&own), AwsSource::Keys(_)));
+        let of_text = Some(ContainerToken::Text("t".to_owned()));
+        assert_eq!(source(&[relative, full, off("true")]), container("http://169.254.170.2/v2/credentials/x", None));
+        assert_eq!(source(&[full, text]), container("http://localhost:1/y", of_text));
+        let of_file = Some(ContainerToken::File("/f".into()));
+        assert_eq!(source(&[full, text, file]), container("http://localhost:1/y", of_file));
+        assert_eq!(source(&[off("false")]), AwsSource::Instance("http://169.254.169.254".to_owned()));
+        let elsewhere = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://[fd00:ec2::254]");
+        assert_eq!(source(&[elsewhere]), AwsSource::Instance("http://[fd00:ec2::254]".to_owned()));
+        assert_eq!(source(&[elsewhere, off("True")]), AwsSource::Nowhere);
+        assert!(!format!("{:?}", source(&[full, ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "hush")])).contains("hush"));
     }
 }

@@ -12,7 +12,7 @@ use slipway_native::{
     limits::{Limits, ProcessLimit},
 };
 use slipway_process::{Environment, Tasks};
-use slipway_registry::{AwsKeys, Client, Mirror};
+use slipway_registry::{AwsSource, Client, Mirror};
 
 use crate::{
     aws,
@@ -32,8 +32,8 @@ pub(crate) struct RegistryOptions {
     pub(crate) skip_tls_verify: bool,
     /// Where else base images may be pulled from.
     pub(crate) mirrors: Vec<Mirror>,
-    /// What deletes from ECR.
-    pub(crate) aws: Option<AwsKeys>,
+    /// Where the keys come from that deleting from ECR takes.
+    pub(crate) aws: AwsSource,
 }
 
 impl RegistryOptions {
@@ -46,13 +46,13 @@ impl RegistryOptions {
             insecure: flags.insecure,
             skip_tls_verify: flags.skip_tls_verify,
             mirrors: flags.mirrors.clone(),
-            aws: None,
+            aws: AwsSource::Nowhere,
         }
     }
 
     /// The same with the keys that deleting from ECR takes.
     pub(crate) fn deleting(self, environment: &Environment) -> Self {
-        Self { aws: aws::keys(environment), ..self }
+        Self { aws: aws::source(environment), ..self }
     }
 
     /// The same as a client of registries takes it.

@@ -121,7 +121,9 @@ impl Api {
             return Ok(caller);
         }
         tracing::warn!(caller = %caller.name, call = route.call.name(), "a token's role does not allow a call");
-        Err(refuse(Code::Forbidden, "the token's role does not allow this call"))
+        let wanted: Vec<&str> = roles.iter().map(|role| role.name()).chain(["admin"]).collect();
+        let (own, wanted) = (caller.role.name(), wanted.join(" or "));
+        Err(refuse(Code::Forbidden, format!("the token's role is {own}, and this call takes one of the role {wanted}")))
     }
 
     async fn call(&self, request: Request<'_>, body: Body) -> Result<Response, Refusal> {
@@ -140,10 +142,11 @@ impl Api {
             Call::Cancel => self.cancel(&request).await,
             Call::Sync => self.sync(&request, body).await,
             Call::Logs => self.logs(&request, body).await,
-            Call::FindStages => self.find_stages(body).await,
+            Call::FindStages => self.find_stages(&request, body).await,
             Call::PublishStage => self.publish_stage(&request, body).await,
             Call::RejectStage => self.reject_stage(&request, body).await,
-            Call::KeepBuild => self.keep_build(body).await,
+            Call::KeepBuild => self.keep_build(&request, body).await,
+            Call::CleanStages => self.clean_stages(&request, body).await,
         }
     }
 

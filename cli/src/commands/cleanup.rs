@@ -6,6 +6,7 @@ mod kubernetes;
 mod meter;
 mod places;
 pub(crate) mod purge;
+mod records;
 mod references;
 mod report;
 
@@ -34,7 +35,10 @@ const HOURS: u64 = 2;
 
 /// What is said when no stage is kept for being new.
 const OF_OTHERS: &str = "no stage is kept for being new: a build on another host that runs now may lose stages that it has just stored or \
-                         found, and must then be run again; where builds share records in etcd (--synchronization), it loses none";
+                         found, and must then be run again; where builds share records (--synchronization), it loses none";
+
+/// What is said last by a dry run.
+const NOTHING: &str = "This was a dry run: nothing is deleted";
 
 /// Cleans up.
 pub(crate) async fn run(session: Session) -> Result<(), Failure> {
@@ -49,12 +53,14 @@ async fn clean(session: &Session) -> Result<(), Failure> {
         session.printer.info("Nothing is deleted: the configuration says `cleanup.disable: true`");
         return Ok(());
     }
+    hours(session, said)?;
     let places = Places::open(session, &config.project).await?;
     let _lock = places.lock(session).await?;
     let (listed, mut plan) = look(session, (&project, &config), &places, None).await?;
     plan.warnings.iter().for_each(|warning| session.printer.warn(warning));
     if session.values.switch(&DRY_RUN) {
         session.printer.data(report::tree(&places, &plan).as_bytes())?;
+        session.printer.info(NOTHING);
         return save(session, &report::json(&places, &plan, None));
     }
     failpoint("cleanup.judged");
@@ -86,7 +92,7 @@ async fn look(
     failpoint("cleanup.listed");
     let (images, hits) = reached(session, project, config, (&listed.primary, references)).await?;
     let (hours, now) = (hours(session, said)?, Millis(session.world.clock.unix_millis()));
-    if hours == 0 && claim.is_none() {
+    if hours == 0 && claim.is_none() && places.shared.is_none() {
         session.printer.warn(OF_OTHERS);
     }
     let mut in_use = in_use::read(session, places)?;

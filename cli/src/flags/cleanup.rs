@@ -49,7 +49,7 @@ pub(crate) const REPORT_PATH: Flag = Flag::text("cleanup-report-path", "FILE", "
 pub(crate) const SECOND_LOOK: Flag = Flag::number(
     "second-look-after",
     "SECONDS",
-    "Where builds share records in etcd: how long after stages were given up it is seen whether a tag came back; by default 65, which is \
+    "Where builds share records (--synchronization): how long after stages were given up it is seen whether a tag came back; by default 65, which is \
      longer than writing a tag may take",
 )
 .werf(Werf::Absent)

@@ -6,7 +6,7 @@ use slipway_client::{Addresses, Client, Token};
 use slipway_process::{Clock, Environment};
 
 use super::{
-    flag::{CLUSTER, CommandName, Flag, Werf},
+    flag::{CALLERS, CLUSTER, CommandName, Flag, Werf},
     resolve::{FlagError, Values},
 };
 
@@ -25,7 +25,7 @@ pub(crate) const COORDINATOR: Flag = Flag::words(
 pub(crate) const TOKEN_FILE: Flag =
     Flag::text("token-file", "FILE", "File with the token for the coordinator; the variable SLIPWAY_TOKEN by default")
         .werf(Werf::Absent)
-        .on(CLUSTER);
+        .on(CALLERS);
 pub(crate) const DETACH: Flag =
     Flag::switch("detach", "Submit the build to the coordinator, print its name, and do not wait for it")
         .werf(Werf::Absent)

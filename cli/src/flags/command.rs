@@ -222,6 +222,8 @@ const FOLLOWERS: &[CommandName] = &[
 ];
 /// Commands that speak to a coordinator, or may.
 pub(crate) const CLUSTER: &[CommandName] = &joined::<{ BUILD.len() + FOLLOWERS.len() }>(BUILD, FOLLOWERS);
+/// Commands that show a coordinator a token.
+pub(crate) const CALLERS: &[CommandName] = &joined::<{ CLUSTER.len() + CLEANING.len() }>(CLUSTER, CLEANING);
 /// Commands that build here, or may, and the one that does nothing else.
 pub(crate) const WORKING: &[CommandName] = &joined::<{ BUILD.len() + 1 }>(BUILD, &[CommandName::Worker]);
 /// Commands that run until they are told to end.

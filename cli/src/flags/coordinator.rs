@@ -32,7 +32,7 @@ pub(crate) const ETCD_PREFIX: Flag =
 pub(crate) const TOKENS_FILE: Flag = own(Flag::text(
     "tokens-file",
     "FILE",
-    "Who may call: lines ROLE:NAME:SHA256, where ROLE is submit, worker or admin; read again when it changes",
+    "Who may call: lines ROLE:NAME:SHA256, where ROLE is submit, worker, cleanup or admin; read again when it changes",
 ));
 pub(crate) const NO_AUTH: Flag =
     Flag::switch("no-auth", "Let everybody call; only when the address is of loopback").on(ONLY).werf(Werf::Absent);

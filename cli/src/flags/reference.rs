@@ -4,8 +4,8 @@ use std::{fmt::Write as _, path::Path};
 
 use super::{
     flag::{
-        BUILD, BUILDERS, CLUSTER, COMPOSE, CommandName, EVERY, Flag, HOMES, HOST, KEEPERS, Kind, PROJECT, REGISTRIES,
-        REGISTRY, REPOSITORY, STAGES, Support,
+        BUILD, BUILDERS, CALLERS, CLUSTER, COMPOSE, CommandName, EVERY, Flag, HOMES, HOST, KEEPERS, Kind, PROJECT,
+        REGISTRIES, REGISTRY, REPOSITORY, STAGES, Support,
     },
     table,
 };
@@ -166,6 +166,7 @@ fn commands(commands: &[CommandName]) -> String {
         }
         stages if stages == STAGES => "stages".to_owned(),
         cluster if cluster == CLUSTER => "those of a cluster".to_owned(),
+        callers if callers == CALLERS => "those of a cluster, cleanup, purge".to_owned(),
         some => some.iter().map(|command| command.words()).collect::<Vec<_>>().join(", "),
     }
 }

@@ -29,6 +29,8 @@ pub enum Role {
     Submit,
     /// Fetch commits; take jobs and report on them.
     Worker,
+    /// Clean repositories up whose records a coordinator keeps.
+    Cleanup,
     /// Everything.
     Admin,
 }
@@ -38,8 +40,19 @@ impl Role {
         match text {
             "submit" => Some(Self::Submit),
             "worker" => Some(Self::Worker),
+            "cleanup" => Some(Self::Cleanup),
             "admin" => Some(Self::Admin),
             _ => None,
+        }
+    }
+
+    /// Its name in the file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Worker => "worker",
+            Self::Cleanup => "cleanup",
+            Self::Admin => "admin",
         }
     }
 
@@ -57,8 +70,8 @@ pub enum TokensError {
     Read(PathBuf, #[source] io::Error),
     /// A line is none.
     #[error(
-        "{}:{line}: {why}; a line is ROLE:NAME:SHA256, where ROLE is submit, worker or admin, and SHA256 that of the \
-         token in hexadecimal (`printf %s TOKEN | sha256sum`); that of a submit token may end with \
+        "{}:{line}: {why}; a line is ROLE:NAME:SHA256, where ROLE is submit, worker, cleanup or admin, and SHA256 that of \
+         the token in hexadecimal (`printf %s TOKEN | sha256sum`); that of a submit or cleanup token may end with \
          :repos=REPO,REPO/*,…",
         path.display()
     )]
@@ -85,7 +98,7 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
     /// What the file calls him; for logs.
     pub(crate) name: Arc<str>,
-    /// Where the stages of his builds may go; `None` = anywhere.
+    /// Where the stages of his builds may go, and what he may clean up; `None` = anywhere.
     pub(crate) repos: Option<Arc<[Allowed]>>,
 }
 
@@ -285,8 +298,8 @@ fn line(text: &str) -> Result<Line, &'static str> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(checksum, &mut bytes).map_err(|_| "its checksum is not of 64 hexadecimal digits")?;
     let repos = parts.next().map(repos).transpose()?;
-    if repos.is_some() && role != Role::Submit {
-        return Err("only a submit token can be for some repositories only");
+    if repos.is_some() && !matches!(role, Role::Submit | Role::Cleanup) {
+        return Err("only a submit or cleanup token can be for some repositories only");
     }
     Ok(Line { caller: Caller { role, name: name.into(), repos }, checksum: bytes })
 }
@@ -365,7 +378,7 @@ mod tests {
             (format!("submit:ci:{}:shop", checksum("a")), "is not `repos=`"),
             (format!("submit:ci:{}:repos=r.example/a,", checksum("a")), "names what is no repository"),
             (format!("submit:ci:{}:repos=", checksum("a")), "names what is no repository"),
-            (format!("worker:w:{}:repos=r.example/a", checksum("a")), "only a submit token"),
+            (format!("worker:w:{}:repos=r.example/a", checksum("a")), "only a submit or cleanup token"),
             ("# nothing".to_owned(), "holds no token"),
         ] {
             fs::write(&path, &text).expect("the file");

@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 
 use super::{
     answer,
-    auth::Role,
     route::{Access, Call, ROUTES, Route},
 };
 
@@ -52,7 +51,7 @@ fn operation(route: &Route) -> Value {
     }
     if let Access::Roles(roles) = route.access {
         operation["security"] = json!([{ "token": [] }]);
-        let names: Vec<&str> = roles.iter().map(|role| role_name(*role)).chain(["admin"]).collect();
+        let names: Vec<&str> = roles.iter().map(|role| role.name()).chain(["admin"]).collect();
         operation["description"] = json!(format!("Roles: {}.", names.join(", ")));
     }
     operation
@@ -90,14 +89,6 @@ fn refusal() -> Value {
 
 fn content(schema: &str) -> Value {
     json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })
-}
-
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Submit => "submit",
-        Role::Worker => "worker",
-        Role::Admin => "admin",
-    }
 }
 
 #[cfg(test)]

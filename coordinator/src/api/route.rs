@@ -27,6 +27,7 @@ pub(crate) enum Call {
     PublishStage,
     RejectStage,
     KeepBuild,
+    CleanStages,
 }
 
 impl Call {
@@ -53,6 +54,7 @@ impl Call {
             Self::PublishStage => "publish_stage",
             Self::RejectStage => "reject_stage",
             Self::KeepBuild => "keep_build",
+            Self::CleanStages => "clean_stages",
         }
     }
 }
@@ -84,6 +86,7 @@ pub(crate) struct Route {
 
 const SUBMIT: Access = Access::Roles(&[Role::Submit]);
 const WORKER: Access = Access::Roles(&[Role::Worker]);
+const CLEANUP: Access = Access::Roles(&[Role::Cleanup]);
 const BOTH: Access = Access::Roles(&[Role::Submit, Role::Worker]);
 const OPEN: Access = Access::Everybody;
 
@@ -153,6 +156,9 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Call::KeepBuild, "POST", "/v1/stages/builds", SUBMIT, "Say that a build elsewhere runs, or has ended")
         .takes("KeepBuild")
         .gives("BuildKept"),
+    route(Call::CleanStages, "POST", "/v1/stages/clean", CLEANUP, "Take a step of a cleanup that runs elsewhere")
+        .takes("CleanStages")
+        .gives("StagesCleaned"),
 ];
 
 /// What was found of a request.

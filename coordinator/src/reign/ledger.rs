@@ -1,7 +1,9 @@
-//! The records of stages, for builds that run elsewhere and have no access to the store: what they may do is what is here.
+//! The records of stages, for builds and cleanups that run elsewhere and have no access to the store: what they may do is what
+//! is here.
 //!
 //! Nobody writes a record by itself. A stage is published when its image is in the repository under the caller's attempt
 //! and says that it is this stage; one is rejected when its image is looked for here and is lost.
+//! A cleanup condemns, dooms and drops records in the same order as one that speaks to the store, and no other way.
 
 use std::{
     collections::HashMap,
@@ -9,14 +11,16 @@ use std::{
     time::Duration,
 };
 
+use slipway_kv::Revision;
 use slipway_oci::Repo;
 use slipway_protocol::{
-    BuildKept, Code, FindStages, FoundStages, JudgedStage, KeepBuild, PublishStage, Refusal, RejectStage,
-    StagePublished, StageRejected,
+    BuildKept, CleanStages, CleanStep, Code, FindStages, FoundStages, JudgedStage, KeepBuild, MOST_CLEANED,
+    PublishStage, Refusal, RejectStage, StagePublished, StageRejected, StagesCleaned,
 };
 use slipway_storage::{
     Candidate, StorageError, Verdict,
     asked::{self, Asked, Suits},
+    kv::KvLedger,
 };
 
 use super::Reign;
@@ -113,12 +117,38 @@ impl Reign {
         Ok(BuildKept { since: since.map(|revision| revision.0) })
     }
 
+    /// A cleanup that runs elsewhere takes a step.
+    ///
+    /// # Errors
+    /// When it names too many stages, or repository or store do not answer.
+    pub(crate) async fn clean_stages(&self, asked: &CleanStages) -> Result<StagesCleaned, Refusal> {
+        if asked.step.stages().len() > MOST_CLEANED {
+            return Err(refuse(Code::TooLarge, format!("a step of a cleanup names {MOST_CLEANED} stages at most")));
+        }
+        let place = self.lend(&asked.repo).await?;
+        let cleaned = clean(place.shared().ledger(), &asked.step).await;
+        cleaned.map_err(|error| refused(&asked.repo, &error))
+    }
+
     /// A repository, kept open for a while.
     async fn lend(&self, repo: &Repo) -> Result<Arc<Place>, Refusal> {
         let place = self.parts.places.open(repo).await.map_err(|why| refuse(Code::Unavailable, why))?;
         self.lent.note(repo, &place, self.parts.clock.monotonic());
         Ok(place)
     }
+}
+
+async fn clean(ledger: &KvLedger, step: &CleanStep) -> Result<StagesCleaned, StorageError> {
+    let mut cleaned = StagesCleaned::default();
+    match step {
+        CleanStep::Condemn(stages) => cleaned.since = ledger.mark_condemned(stages).await?.0,
+        CleanStep::Older(since) => cleaned.builds = ledger.older_builds(Revision(*since)).await?,
+        CleanStep::Spare(stages) => ledger.spare(stages).await?,
+        CleanStep::Doom(stages) => cleaned.stages = ledger.doom(stages).await?.into_iter().collect(),
+        CleanStep::Doomed => cleaned.stages = ledger.doomed().await?.into_iter().collect(),
+        CleanStep::Drop(stages) => ledger.drop_records(stages).await?,
+    }
+    Ok(cleaned)
 }
 
 /// What a failure of the records means to a caller.

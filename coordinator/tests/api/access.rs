@@ -6,15 +6,16 @@ use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use slipway_coordinator::Limits;
 use slipway_kv::MemoryKv;
-use slipway_protocol::{BuildSummary, OtherRepos, Report, SubmitRequest};
+use slipway_oci::Repo;
+use slipway_protocol::{BuildSummary, MOST_CLEANED, OtherRepos, Report, SubmitRequest};
 
 use crate::world::{Coordinator, Project, Setup, refusal, request, soon};
 
 const CALLS: &[(&str, &str, &[&str])] = &[
-    ("GET", "/livez", &["", "submit", "worker", "admin"]),
-    ("GET", "/readyz", &["", "submit", "worker", "admin"]),
-    ("GET", "/metrics", &["", "submit", "worker", "admin"]),
-    ("GET", "/v1/openapi.json", &["", "submit", "worker", "admin"]),
+    ("GET", "/livez", &["", "submit", "worker", "cleanup", "admin"]),
+    ("GET", "/readyz", &["", "submit", "worker", "cleanup", "admin"]),
+    ("GET", "/metrics", &["", "submit", "worker", "cleanup", "admin"]),
+    ("GET", "/v1/openapi.json", &["", "submit", "worker", "cleanup", "admin"]),
     ("POST", "/v1/projects/shop/missing", &["submit", "admin"]),
     ("GET", "/v1/projects/shop/git/info/refs?service=git-receive-pack", &["submit", "admin"]),
     ("GET", "/v1/projects/shop/git/info/refs?service=git-upload-pack", &["worker", "admin"]),
@@ -32,10 +33,11 @@ const CALLS: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/stages/publish", &["submit", "admin"]),
     ("POST", "/v1/stages/reject", &["submit", "admin"]),
     ("POST", "/v1/stages/builds", &["submit", "admin"]),
+    ("POST", "/v1/stages/clean", &["cleanup", "admin"]),
 ];
 
 fn tokens() -> String {
-    ["submit", "worker", "admin"].iter().fold(String::new(), |mut text, role| {
+    ["submit", "worker", "cleanup", "admin"].iter().fold(String::new(), |mut text, role| {
         writeln!(text, "{role}:{role}-1:{}", hex::encode(Sha256::digest(format!("token of {role}")))).expect("a text");
         text
     })
@@ -52,11 +54,11 @@ async fn every_call_is_for_some_roles_only() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut coordinator = guarded(directory.path()).await;
     for (method, path, allowed) in CALLS {
-        for role in ["", "wrong", "submit", "worker", "admin"] {
+        for role in ["", "wrong", "submit", "worker", "cleanup", "admin"] {
             coordinator.token = (!role.is_empty()).then(|| format!("token of {role}"));
             let method: Method = method.parse().expect("a method");
             let status = coordinator.request(method, path).send().await.expect("an answer").status();
-            let known = matches!(role, "submit" | "worker" | "admin");
+            let known = matches!(role, "submit" | "worker" | "cleanup" | "admin");
             match (allowed.contains(&role) || allowed.contains(&""), known) {
                 (true, _) => assert!(
                     status != StatusCode::UNAUTHORIZED && status != StatusCode::FORBIDDEN,
@@ -150,6 +152,46 @@ async fn a_token_is_held_to_its_repositories() {
             assert_eq!(coordinator.get(&events).await.status(), expected, "{token}: {events}");
         }
     }
+}
+
+/// So is one with which the records of stages are asked about and changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_held_to_the_repositories_of_a_token() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("tokens");
+    let line = |role: &str| format!("{role}:team:{}:repos=localhost:1/a\n", hex::encode(Sha256::digest(role)));
+    std::fs::write(&path, line("submit") + &line("cleanup")).expect("the file");
+    let mut coordinator =
+        Coordinator::leading(Setup { tokens: Some(path), ..Setup::new(Arc::new(MemoryKv::new())) }).await;
+    let stage = format!("{}-1600000000000", "0".repeat(56));
+    let find = serde_json::json!({"digest": "0".repeat(56), "platform": "linux/amd64"});
+    let reject = serde_json::json!({"stage": stage, "why": "lost"});
+    let keep = serde_json::json!({"build": "one", "note": "", "ended": false});
+    let clean = serde_json::json!({"step": {"condemn": [stage]}});
+    for (role, call, mut asked) in [
+        ("submit", "find", find),
+        ("submit", "reject", reject),
+        ("submit", "builds", keep),
+        ("cleanup", "clean", clean),
+    ] {
+        coordinator.token = Some(role.to_owned());
+        // Of its own repository it is told that the registry does not answer.
+        for (repo, expected) in
+            [("localhost:1/b", StatusCode::FORBIDDEN), ("localhost:1/a", StatusCode::SERVICE_UNAVAILABLE)]
+        {
+            let repo: Repo = repo.parse().expect("a repository");
+            asked["repo"] = serde_json::to_value(&repo).expect("JSON");
+            let sent = coordinator.request(Method::POST, &format!("/v1/stages/{call}")).json(&asked).send();
+            let (status, why) = refusal(soon("an answer", sent).await.expect("an answer")).await;
+            assert_eq!(status, expected, "{call} of {repo}: {why:?}");
+            assert_eq!(status == StatusCode::FORBIDDEN, why.message.contains("`team` is not for"), "{why:?}");
+        }
+    }
+    let many = vec![stage; MOST_CLEANED + 1];
+    let asked = serde_json::json!({"repo": {"host": "localhost:1", "path": "a"}, "step": {"doom": many}});
+    let sent = coordinator.request(Method::POST, "/v1/stages/clean").json(&asked).send().await;
+    let (status, why) = refusal(sent.expect("an answer")).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{why:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

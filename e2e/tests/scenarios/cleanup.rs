@@ -4,7 +4,7 @@ mod beside;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use slipway_e2e::{Built, Run, Setup};
 use slipway_parts::OtherRegistry;
 
@@ -137,6 +137,7 @@ fn the_newest_image_stays(world: &World) -> Result<()> {
         told.stdout
     );
     assert_eq!(world.stages()?, both, "a dry run deletes nothing");
+    assert!(told.stderr.contains("This was a dry run") && !told.stderr.contains("Deleting"), "{}", told.stderr);
     let run = world.cleaned(&[OLD, "--save-cleanup-report", "--cleanup-report-path", "report.json"])?;
     assert!(run.stderr.contains("no stage is kept for being new"), "{}", run.stderr);
     assert_eq!(world.stages()?, both.difference(&one).cloned().collect());
@@ -154,7 +155,8 @@ fn the_newest_image_stays(world: &World) -> Result<()> {
 
     // Branches of the clone do not count: without its branch of origin, the image goes.
     world.forget("main")?;
-    world.cleaned(&[OLD])?;
+    let run = world.cleaned(&[OLD])?;
+    assert!(run.stderr.contains("no branch or tag of origin counts"), "{}", run.stderr);
     assert_eq!(world.stages()?, BTreeSet::new());
     assert_eq!((world.with("meta-")?, world.with("custom-tag-meta-")?, world.with("image-stages-")?), (0, 0, 0));
     assert!(!world.tags()?.contains("second"));
@@ -243,6 +245,36 @@ fn the_newest_record_stays(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// An address of `origin` that begins with dots leads from the top of the work tree, wherever the command is run.
+#[test]
+fn a_relative_address_of_origin_is_taken_as_git_takes_it() -> Result<()> {
+    let Some(world) = World::new("relative")? else { return Ok(()) };
+    let project = &world.setup.project;
+    let place = world.place.path().file_name().and_then(|name| name.to_str()).context("a UTF-8 name")?;
+    project.git(&["remote", "set-url", "origin", &format!("../{place}/origin.git")])?;
+    world.build(IMAGE, "1", "main", &[])?;
+    // The same project in a directory of its own.
+    project.write("below/werf.yaml", std::fs::read(project.path().join("werf.yaml"))?)?;
+    project.commit("below")?;
+    let told = world.cleaned(&[OLD, "--dry-run"])?;
+    let text = |path: &std::path::Path| path.to_str().map(str::to_owned).context("a UTF-8 path");
+    // A work tree of its own, as far from the server as the first one.
+    let linked = tempfile::tempdir()?;
+    project.git(&["worktree", "add", "--quiet", "--detach", &text(linked.path())?])?;
+    let below = text(&project.path().join("below"))?;
+    for directory in [below, text(linked.path())?] {
+        let run = world.cleaned(&[OLD, "--dry-run", "--dir", &directory])?;
+        assert!(run.stdout.contains("branch main: image app at commit"), "{directory}: {}", run.stdout);
+        assert_eq!(run.stdout, told.stdout, "{directory}");
+    }
+    // Below the work tree, where it is no file of the project.
+    project.git(&["clone", "--quiet", "--bare", &text(&world.origin)?, "src/x.git"]).context("clone")?;
+    project.write(".git/info/exclude", "x.git\n")?;
+    project.git(&["remote", "set-url", "origin", "./src/x.git"])?;
+    assert_eq!(world.cleaned(&[OLD, "--dry-run"])?.stdout, told.stdout);
+    Ok(())
+}
+
 #[test]
 fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
     let Some(world) = World::new("refusals")? else { return Ok(()) };
@@ -257,10 +289,19 @@ fn what_a_cleanup_cannot_do_is_said() -> Result<()> {
     project.write("kube.yaml", config)?;
     let run = project.slipway(&["cleanup", "--repo", &repo, "--kube-config", "kube.yaml"])?;
     assert!(run.code == 1 && run.stderr.contains("context far: list pods"), "{}", run.stderr);
-    let run = world.cleanup(&["--synchronization", "http://127.0.0.1:1"])?;
-    assert!(run.code == 2 && run.stderr.contains("name the etcd"), "{}", run.stderr);
     project.git(&["remote", "remove", "origin"])?;
     let run = world.cleanup(&[])?;
     assert!(run.code == 3 && run.stderr.contains("allowFetchOriginBranchesAndTags: false"), "{}", run.stderr);
+    assert!(run.stderr.contains("git remote add origin ADDRESS"), "{}", run.stderr);
+    project.git(&["remote", "add", "origin", "/nowhere.git"])?;
+    let run = world.cleanup(&[])?;
+    assert!(
+        run.code == 3 && run.stderr.contains("say what stays") && run.stderr.contains("/nowhere.git"),
+        "{}",
+        run.stderr
+    );
+    // What is wrong with the command itself is said before anybody is asked.
+    let run = world.cleanup(&["--keep-stages-built-within-last-n-hours=-1"])?;
+    assert!(run.code == 2 && run.stderr.contains("-1 is no number of hours"), "{}", run.stderr);
     Ok(())
 }

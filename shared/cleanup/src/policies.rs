@@ -101,7 +101,7 @@ impl Policies {
     pub fn notes(&self) -> Vec<String> {
         if self.default {
             return vec![
-                "no `cleanup.keepPolicies` are given; these hold: the newest image of the last 10 tags; the last 2 images within \
+                "No `cleanup.keepPolicies` are given; these hold: the newest image of the last 10 tags; the last 2 images within \
                  168 h of the last 10 branches within 168 h; the last 2 images of main, master, staging and production"
                     .to_owned(),
             ];

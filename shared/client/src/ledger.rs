@@ -1,18 +1,19 @@
-//! What builds of this host ask of a coordinator that keeps the records of their stages.
+//! What builds and cleanups of this host ask of a coordinator that keeps the records of their stages.
 
 use std::time::Duration;
 
 use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use slipway_protocol::{
-    BuildKept, FindStages, FoundStages, KeepBuild, PublishStage, RejectStage, StagePublished, StageRejected,
+    BuildKept, CleanStages, FindStages, FoundStages, KeepBuild, PublishStage, RejectStage, StagePublished,
+    StageRejected, StagesCleaned,
 };
 
 use crate::{Client, ClientError, call::Call};
 
 /// How long one try may take: the coordinator asks its store and the registry.
 const EACH: Duration = Duration::from_secs(60);
-/// How long coordinators may be away in the middle of a build.
+/// How long coordinators may be away in the middle of a build or cleanup.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long they may be away when it begins.
 const AT_FIRST: Duration = Duration::from_secs(20);
@@ -49,6 +50,15 @@ impl Client {
     pub async fn keep_build(&self, asked: &KeepBuild, first: bool) -> Result<BuildKept, ClientError> {
         let patience = if first { AT_FIRST } else { PATIENCE };
         self.of_stages("agree with other builds", "builds", asked, patience).await
+    }
+
+    /// Takes a step of a cleanup; `first` = coordinators are not waited for.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn clean_stages(&self, asked: &CleanStages, first: bool) -> Result<StagesCleaned, ClientError> {
+        let patience = if first { AT_FIRST } else { PATIENCE };
+        self.of_stages("clean up the records of stages", "clean", asked, patience).await
     }
 
     async fn of_stages<T: DeserializeOwned>(

@@ -14,7 +14,7 @@ use std::{
 
 use slipway_process::{Clock as _, SystemClock, child};
 
-use crate::GitError;
+use crate::{GitError, Repository};
 
 /// Variables by which a caller's git would lead ours to another repository, index or object store.
 const LOCAL_VARIABLES: [&str; 24] = [
@@ -95,6 +95,15 @@ impl Git {
             command.args(["-c", setting]);
         }
         Self { command, purpose }
+    }
+
+    /// A call on a user's repository that speaks to its remotes. Git takes an address such as `../server.git` from the top of the
+    /// work tree.
+    pub(crate) fn speaking(repository: &Repository, purpose: &'static str) -> Self {
+        match repository.work_tree() {
+            Some(work_tree) => Self::new(repository.git_dir(), work_tree, purpose),
+            None => Self::bare(repository.git_dir(), purpose),
+        }
     }
 
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {

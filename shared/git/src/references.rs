@@ -57,6 +57,11 @@ impl Repository {
         }
     }
 
+    /// Whether there is an `origin`.
+    pub fn has_origin(&self) -> bool {
+        self.main().try_find_remote("origin").is_some()
+    }
+
     /// The branches of `origin` and the tags as they are here. Blocks.
     ///
     /// # Errors
@@ -75,14 +80,14 @@ impl Repository {
 
     fn remote_list(&self) -> Result<BTreeMap<String, ObjectId>, GitError> {
         let ask = ["ls-remote", "--quiet", "--refs", "--heads", "--tags", "origin"];
-        let git = Git::bare(self.git_dir(), "ask origin for its branches and tags").args(ask);
+        let git = Git::speaking(self, "ask origin for its branches and tags").args(ask);
         Ok(parse(&git.read_for(LONGEST_LOOK, MAX_LIST)?, '\t'))
     }
 
     fn fetch_objects(&self, names: &[&String]) -> Result<(), GitError> {
         for names in names.chunks(AT_ONCE) {
             let options = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
-            let git = Git::bare(self.git_dir(), "fetch the commits of origin").args(options);
+            let git = Git::speaking(self, "fetch the commits of origin").args(options);
             let git = git.args(["--refmap=", "--no-recurse-submodules", "origin"]).args(names);
             let nothing =
                 File::open("/dev/null").map_err(|error| GitError::Program(format!("open /dev/null: {error}")))?;

@@ -25,8 +25,9 @@ impl Repository {
         if !self.is_shallow()? {
             return Ok(());
         }
-        let fetch = ["fetch", "--quiet", "--unshallow", "--no-write-fetch-head", "--no-auto-maintenance", "origin"];
-        let git = Git::bare(self.git_dir(), "fetch the rest of the history").args(fetch);
+        let options = ["fetch", "--quiet", "--unshallow", "--no-write-fetch-head", "--no-auto-maintenance"];
+        let git = Git::speaking(self, "fetch the rest of the history").args(options);
+        let git = git.args(["--no-recurse-submodules", "origin"]);
         let nothing = File::open("/dev/null").map_err(|error| GitError::Program(format!("open /dev/null: {error}")))?;
         match git.run_for(nothing, LONGEST) {
             Ok(_) => Ok(()),

@@ -1,4 +1,4 @@
-//! What builds that run elsewhere ask of a coordinator that keeps the records of their stages.
+//! What builds and cleanups that run elsewhere ask of a coordinator that keeps the records of stages.
 
 use serde::{Deserialize, Serialize};
 use slipway_digest::{Millis, StageDigest, StageId};
@@ -95,4 +95,56 @@ pub struct KeepBuild {
 pub struct BuildKept {
     /// A number that is another one when it was not known for a while in between; `None` = it is not known.
     pub since: Option<i64>,
+}
+
+/// Most stages that one step of a cleanup may name.
+pub const MOST_CLEANED: usize = 1000;
+
+/// A step of a cleanup that runs elsewhere, and deletes what is in the repository itself. Taken twice, it is taken once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CleanStages {
+    /// Where.
+    pub repo: Repo,
+    /// What.
+    pub step: CleanStep,
+}
+
+/// Which step. Stages are [`MOST_CLEANED`] at most.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CleanStep {
+    /// These are to be deleted: a build that begins from now on takes back what it wants. Answered with the time.
+    Condemn(Vec<StageId>),
+    /// Which builds began before that time, and have not ended? Answered with builds.
+    Older(i64),
+    /// These are needed after all.
+    Spare(Vec<StageId>),
+    /// Nobody takes these back any more. Answered with those that may be deleted now.
+    Doom(Vec<StageId>),
+    /// Which stages were doomed, by whomever, and have their records yet? Answered with those.
+    Doomed,
+    /// The images of these, which were doomed, are gone.
+    Drop(Vec<StageId>),
+}
+
+impl CleanStep {
+    /// The stages that it names.
+    pub fn stages(&self) -> &[StageId] {
+        match self {
+            Self::Condemn(stages) | Self::Spare(stages) | Self::Doom(stages) | Self::Drop(stages) => stages,
+            Self::Older(_) | Self::Doomed => &[],
+        }
+    }
+}
+
+/// What came of a step.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StagesCleaned {
+    /// When the last of the stages was condemned, as the store counts.
+    pub since: i64,
+    /// What builds say of themselves.
+    pub builds: Vec<String>,
+    /// Stages.
+    pub stages: Vec<StageId>,
 }

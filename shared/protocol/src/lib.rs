@@ -29,8 +29,8 @@ pub use builds::{
 };
 pub use capabilities::{Capabilities, Requirements};
 pub use ledger::{
-    BuildKept, FindStages, FoundStages, JudgedStage, KeepBuild, PublishStage, RejectStage, StagePublished,
-    StageRejected,
+    BuildKept, CleanStages, CleanStep, FindStages, FoundStages, JudgedStage, KeepBuild, MOST_CLEANED, PublishStage,
+    RejectStage, StagePublished, StageRejected, StagesCleaned,
 };
 pub use secrets::{HandedSecret, Hidden, SecretValues};
 

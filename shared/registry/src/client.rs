@@ -24,7 +24,7 @@ use crate::{
     pages,
     recent::Recent,
     resolve,
-    services::{AwsKeys, Services},
+    services::{AwsSource, Services},
     transport::Transport,
     uploads,
     vendors::{Deletes, Vendor},
@@ -47,8 +47,8 @@ pub struct Options {
     pub vendors: Vec<(String, Vendor)>,
     /// Where interfaces of services are that are not where they usually are.
     pub interfaces: Vec<(Vendor, url::Url)>,
-    /// Keys of Amazon's services: what deletes from ECR is signed with.
-    pub aws: Option<AwsKeys>,
+    /// Where keys of Amazon's services come from: what deletes from ECR is signed with them.
+    pub aws: AwsSource,
 }
 
 /// A client for all registries, with their tokens. Cheap to clone; clones share connections and tokens.

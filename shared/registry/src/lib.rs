@@ -54,6 +54,6 @@ pub use copy::CopyError;
 pub use error::RegistryError;
 pub use manifests::Removed;
 pub use mirrors::{Mirror, MirrorError};
-pub use services::AwsKeys;
+pub use services::{AwsKeys, AwsSource, ContainerToken};
 pub use uploads::Upload;
 pub use vendors::{Deletes, Vendor};

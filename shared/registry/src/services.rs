@@ -1,9 +1,11 @@
 //! What some services delete by: interfaces of their own, beside that of their registries.
 //!
-//! [`hub`] is Docker Hub's, [`packages`] GitHub's, [`ecr`] Amazon's, whose requests are signed as [`signature`] says.
+//! [`hub`] is Docker Hub's, [`packages`] GitHub's, [`ecr`] Amazon's, whose requests are signed as [`signature`] says, with the keys that
+//! [`keys`] has.
 
 mod ecr;
 mod hub;
+mod keys;
 mod packages;
 mod signature;
 
@@ -14,8 +16,11 @@ use slipway_oci::BlobDigest;
 use slipway_process::Clock;
 use url::Url;
 
-pub use self::signature::AwsKeys;
 use self::{ecr::Ecr, hub::Hub, packages::Packages};
+pub use self::{
+    keys::{AwsSource, ContainerToken},
+    signature::AwsKeys,
+};
 use crate::{Client, RegistryError, Removed, call::Call, credentials::Credential, vendors::Vendor};
 
 /// The interfaces, with what they have handed out.
@@ -28,7 +33,7 @@ pub(crate) struct Services {
 
 impl Services {
     /// Nothing is asked of the network yet.
-    pub(crate) fn new(interfaces: Vec<(Vendor, Url)>, aws: Option<AwsKeys>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(interfaces: Vec<(Vendor, Url)>, aws: AwsSource, clock: Arc<dyn Clock>) -> Self {
         let (hub, packages) = (Hub::new(Arc::clone(&clock)), Packages::default());
         Self { hub, packages, ecr: Ecr::new(aws, clock), interfaces }
     }

@@ -26,7 +26,7 @@ pub mod value;
 pub use attach::Attached;
 pub use attempts::{Attempts, Fence};
 pub use commit::Commit;
-pub use condemn::TAG_TIME;
+pub use condemn::{TAG_TIME, Waiting};
 pub use fences::Fences;
 pub use import::Imported;
 pub use ledger::{Digest, KvLedger};

@@ -424,7 +424,7 @@ pub(crate) fn from_registry(repo: &Repo, error: RegistryError) -> StorageError {
             StorageError::Broken { what: repo.to_string(), why }
         }
         RegistryError::Unavailable(why) => {
-            StorageError::Unavailable(format!("{why}; check that {} can be reached, and build again", repo.host))
+            StorageError::Unavailable(format!("{why}; check that {} can be reached, and try again", repo.host))
         }
     }
 }

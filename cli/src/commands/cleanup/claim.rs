@@ -22,8 +22,8 @@ use slipway_storage::{
     kv::TAG_TIME,
 };
 
-use super::places::Places;
-use crate::{commands::session::Session, embedded::Shared, failure::Failure, flags::cleanup::SECOND_LOOK};
+use super::{places::Places, records::SharedRecords};
+use crate::{commands::session::Session, failure::Failure, flags::cleanup::SECOND_LOOK};
 
 /// What a tag that was sent in time may still take to appear.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ impl Claim {
         };
         let hiding = match &places.shared {
             Some(shared) => {
-                shared.ledger().condemn(&stages, &waiting).await?;
+                shared.condemn(&stages, &waiting).await?;
                 None
             }
             None if stages.is_empty() => None,
@@ -96,7 +96,7 @@ impl Claim {
             if !deleted.is_empty() {
                 wait(session, look_at).await;
                 let gone = second_look(&places.primary, &plan.guarded, &deleted).await?;
-                shared.ledger().drop_records(&gone.iter().copied().collect::<Vec<_>>()).await?;
+                shared.drop_records(&gone.iter().copied().collect::<Vec<_>>()).await?;
                 done.leave(&(&deleted - &gone), "somebody writes its tag again and again");
             }
             shared.close().await;
@@ -106,14 +106,14 @@ impl Claim {
 
     /// From here on nobody takes the stages of a plan back. What is wanted again stays, and is not in the plan any more. Answers what
     /// is doomed, by an earlier cleanup that was killed, too.
-    async fn doom(&self, shared: &Shared, plan: &mut Plan) -> Result<BTreeSet<StageId>, Failure> {
+    async fn doom(&self, shared: &SharedRecords, plan: &mut Plan) -> Result<BTreeSet<StageId>, Failure> {
         let going = plan.stages();
         let needed: Vec<StageId> = self.stages.difference(&going).copied().collect();
-        shared.ledger().spare(&needed).await?;
+        shared.spare(&needed).await?;
         let going: Vec<StageId> = going.into_iter().collect();
-        let free = shared.ledger().doom(&going).await?;
+        let free = shared.doom(&going).await?;
         plan.spare(&going.iter().filter(|stage| !free.contains(stage)).copied().collect());
-        let mut doomed = shared.ledger().doomed().await?;
+        let mut doomed = shared.doomed().await?;
         // No build finds those; but what runs may.
         doomed.retain(|stage| plan.keeping.reason(*stage).is_none());
         Ok(doomed)

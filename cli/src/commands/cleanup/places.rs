@@ -1,6 +1,6 @@
 //! The repositories that are cleaned up.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use slipway_locks::{FileLocks, Lease, LockManager as _};
@@ -10,9 +10,9 @@ use slipway_storage::{
     cleanup::{Listed, Place},
 };
 
+use super::records::SharedRecords;
 use crate::{
     commands::session::Session,
-    embedded::{self, Shared},
     failure::Failure,
     flags::{
         cleanup::{PARALLEL, PARALLEL_LIMIT},
@@ -34,7 +34,7 @@ pub(super) struct Places {
     /// Where images run from.
     pub(super) last: Option<Place>,
     /// The records of stages that many hosts share, where there are any.
-    pub(super) shared: Option<Shared>,
+    pub(super) shared: Option<SharedRecords>,
 }
 
 /// Their tags.
@@ -64,19 +64,7 @@ impl Places {
         let environment = &session.world.environment;
         let way = Synchronization::new(&flags.synchronization, true, environment).map_err(Failure::usage)?;
         let registry = RegistryOptions::new(&flags, environment);
-        let shared = match &way {
-            Synchronization::Local => None,
-            Synchronization::Etcd(address, options) => {
-                let clock = Arc::clone(&session.world.clock);
-                Some(embedded::share((address, options), repo.clone(), &registry, clock).await?)
-            }
-            Synchronization::Coordinator(_) => {
-                return Err(Failure::usage(anyhow!(
-                    "a coordinator lets builds publish and nothing else: name the etcd that it uses with --synchronization \
-                     etcd://HOST:PORT"
-                )));
-            }
-        };
+        let shared = SharedRecords::open(session, &way, &repo, &registry).await?;
         let client = client(&registry.deleting(environment))?;
         let limit = session.values.number(&PARALLEL_LIMIT).and_then(|limit| usize::try_from(limit).ok());
         let at_once = match (session.values.switch(&PARALLEL), limit) {

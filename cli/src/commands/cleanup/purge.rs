@@ -3,6 +3,7 @@
 use slipway_storage::cleanup::{Plan, judge::everything};
 
 use super::{
+    NOTHING,
     claim::Claim,
     finish,
     meter::Meter,
@@ -24,9 +25,9 @@ async fn purge(session: &Session) -> Result<(), Failure> {
     let meter = Meter::new(session);
     let (listed, mut plan) = look(&places, &meter).await?;
     if session.values.switch(&DRY_RUN) {
-        let line = |going: &slipway_storage::cleanup::Going| format!("{} {}\n", going.kind, going.tag);
-        let text: String = plan.going.iter().map(line).collect();
+        let text: String = plan.going.iter().map(|going| format!("{}\n", report::name(going))).collect();
         session.printer.data(text.as_bytes())?;
+        session.printer.info(NOTHING);
         return Ok(());
     }
     session.printer.info(&format!("{} tags are in {}", listed.len(), places.names()));

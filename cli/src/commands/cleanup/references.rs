@@ -8,6 +8,9 @@ use slipway_git::{GitView as _, Ref, Repository};
 
 use crate::{commands::session::Session, failure::Failure, project::Project};
 
+/// What to do where `origin` cannot be asked.
+const HINT: &str = "to go by what was fetched before, set `gitWorktree.allowFetchOriginBranchesAndTags: false`";
+
 /// The references that policies choose.
 pub(super) struct Found {
     chosen: Vec<Chosen>,
@@ -37,6 +40,11 @@ pub(super) async fn find(session: &Session, project: &Project, config: &Config) 
         references.len(),
         shown(&names)
     ));
+    if chosen.is_empty() {
+        session
+            .printer
+            .warn("no branch or tag of origin counts, so none keeps anything: what is not new and does not run goes");
+    }
     Ok(Some(Found { chosen, now }))
 }
 
@@ -70,15 +78,19 @@ fn refs(repository: &Repository, worktree: GitWorktree) -> Result<Vec<Ref>, Fail
         }
         repository.unshallow().map_err(Failure::project)?;
     }
+    if worktree.allow_fetch && !repository.has_origin() {
+        return Err(Failure::project_text(format!(
+            "the git repository has no remote `origin`, whose branches and tags say what stays: add it by `git remote add origin \
+             ADDRESS` ({HINT})"
+        )));
+    }
     let found = match worktree.allow_fetch {
         true => repository.fetch_references(),
         false => repository.known_references(),
     };
+    // What git says may be of many lines, and stands last.
     found.map_err(|error| {
-        Failure::project_text(format!(
-            "{error}; branches and tags of `origin` say what stays. To go by what was fetched before, set \
-             `gitWorktree.allowFetchOriginBranchesAndTags: false`"
-        ))
+        Failure::project_text(format!("branches and tags of `origin` say what stays ({HINT}): {error}"))
     })
 }
 

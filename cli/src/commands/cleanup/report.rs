@@ -46,10 +46,15 @@ pub(super) fn tree(places: &Places, plan: &Plan) -> String {
     }
     writeln!(text, "└─ {} tags go: {}", plan.going.len(), numbers(plan)).expect("a string takes everything");
     for going in &plan.going {
-        let place = if going.side == Side::Final { "final repository: " } else { "" };
-        writeln!(text, "   {place}{} {}: {}", going.kind, going.tag, going.why).expect("a string takes everything");
+        writeln!(text, "   {}: {}", name(going), going.why).expect("a string takes everything");
     }
     text
+}
+
+/// What a tag that goes is called.
+pub(super) fn name(going: &Going) -> String {
+    let place = if going.side == Side::Final { "final repository: " } else { "" };
+    format!("{place}{} {}", going.kind, going.tag)
 }
 
 /// The stage that one stays for.

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, path::PathBuf, process::Child, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use slipway_e2e::{Built, Run, registry};
+use slipway_e2e::{Built, Cluster, Part, Run, registry, require};
+use slipway_parts::Etcd;
 
 use super::{IMAGE, OLD, World};
 
@@ -113,10 +114,29 @@ fn a_killed_cleanup_is_gone_on_with() -> Result<()> {
 /// Records that hosts share go with their stages, wherever the cleanup is killed.
 #[test]
 fn records_in_etcd_go_with_their_stages() -> Result<()> {
-    let Some(etcd) = slipway_parts::Etcd::one() else { return Ok(()) };
+    let Some(etcd) = Etcd::one() else { return Ok(()) };
     let Some(world) = World::new("records")? else { return Ok(()) };
     let address = etcd.endpoints()[0].replace("http://", "etcd://");
-    let shared = ["--synchronization", address.as_str()];
+    records_go_with_their_stages(&world, &etcd, &["--synchronization", &address])
+}
+
+/// The same where only a coordinator speaks to etcd.
+#[test]
+fn records_of_a_coordinator_go_with_their_stages() -> Result<()> {
+    if !require(&[Part::Etcd]) {
+        return Ok(());
+    }
+    let Some(world) = World::new("records-asked")? else { return Ok(()) };
+    let mut cluster = Cluster::start(1, 0)?;
+    let shared = ["--synchronization", &cluster.urls()];
+    records_go_with_their_stages(&world, &cluster.etcd, &shared)?;
+    cluster.kill_coordinator(0);
+    let run = world.cleanup(&shared)?;
+    assert!(run.code == 1 && run.stderr.contains("(--synchronization)"), "{}", run.stderr);
+    Ok(())
+}
+
+fn records_go_with_their_stages(world: &World, etcd: &Etcd, shared: &[&str]) -> Result<()> {
     let records = || etcd.ctl(&["get", "", "--prefix", "--keys-only"]).matches("/stage/").count();
     let points = [
         "condemn.condemned",
@@ -127,23 +147,23 @@ fn records_in_etcd_go_with_their_stages() -> Result<()> {
         "cleanup.recorded",
         "cleanup.second",
     ];
-    let stays = killed_anywhere(&world, &points, &shared)?;
+    let stays = killed_anywhere(world, &points, shared)?;
     // A record and a head of each.
     assert_eq!(records(), 2 * stays.len());
     // Somebody writes the tag of a stage that was just deleted: it is seen, and deleted again.
     let stage = stays.iter().next().context("a stage")?;
     world.forget("main")?;
     let late = registry::raw(&world.repo(), stage)?;
-    let stopped = world.start_cleanup(&[&shared[..], &[OLD]].concat(), "cleanup.second")?;
+    let stopped = world.start_cleanup(&[shared, &[OLD]].concat(), "cleanup.second")?;
     assert_eq!(world.stages()?, BTreeSet::new());
     registry::put(&world.repo(), stage, &late)?;
     assert_eq!(world.stages()?.len(), 1);
     stopped.go_on()?;
     assert_eq!((world.stages()?, records()), (BTreeSet::new(), 0));
     // A purge takes the rest, but for the user's own tag.
-    world.build_again(&shared)?;
+    world.build_again(shared)?;
     let arguments = ["purge", "--repo", &world.repo(), "--second-look-after", "0"];
-    let run = world.setup.project.slipway(&[&arguments, &shared[..]].concat())?;
+    let run = world.setup.project.slipway(&[&arguments, shared].concat())?;
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!((world.tags()?, records()), (BTreeSet::from(["mine".to_owned()]), 0));
     Ok(())
@@ -209,11 +229,24 @@ fn builds_of_this_host_end_well_beside_a_cleanup() -> Result<()> {
 
 #[test]
 fn builds_with_etcd_end_well_beside_a_cleanup() -> Result<()> {
-    let Some(etcd) = slipway_parts::Etcd::one() else { return Ok(()) };
+    let Some(etcd) = Etcd::one() else { return Ok(()) };
     let Some(world) = World::new("beside-etcd")? else { return Ok(()) };
     let address = etcd.endpoints()[0].replace("http://", "etcd://");
     let shared = ["--synchronization", address.as_str()];
     let late = ["condemn.condemned", "condemn.doomed", "cleanup.second"];
     builds_beside(&world, (&["cleanup.judged"], &late), &shared)?;
     builds_are_waited_for(&world, "publish.look", &shared)
+}
+
+#[test]
+fn builds_with_a_coordinator_end_well_beside_a_cleanup() -> Result<()> {
+    if !require(&[Part::Etcd]) {
+        return Ok(());
+    }
+    let Some(world) = World::new("beside-asked")? else { return Ok(()) };
+    let cluster = Cluster::start(1, 0)?;
+    let shared = ["--synchronization", &cluster.urls()];
+    let late = ["condemn.condemned", "condemn.doomed", "cleanup.second"];
+    builds_beside(&world, (&["cleanup.judged"], &late), &shared)?;
+    builds_are_waited_for(&world, "worker.uploaded", &shared)
 }

@@ -36,6 +36,7 @@ fn origin_is_asked_and_no_ref_is_written() {
 
     let before = git_in(&clone, &["for-each-ref"]);
     let repository = Repository::open(&clone).unwrap();
+    assert!(repository.has_origin());
     let known = repository.known_references().unwrap();
     let expected = [("gone".to_owned(), false, 1_600_000_000), ("main".to_owned(), false, 1_600_000_000)];
     assert_eq!(said(&known), expected);
@@ -83,7 +84,58 @@ fn without_origin_it_is_said() {
     git_in(place.path(), &["init", "--quiet"]);
     commit(place.path(), 1_600_000_000);
     let repository = Repository::open(place.path()).unwrap();
+    assert!(!repository.has_origin());
     let error = repository.fetch_references().unwrap_err().to_string();
     assert!(error.starts_with("ask origin for its branches and tags: git failed"), "{error}");
     assert_eq!(repository.known_references().unwrap(), []);
+}
+
+/// An address that starts with dots leads from the top of the work tree, wherever the program was started; without a work tree,
+/// from the repository.
+#[test]
+fn a_relative_address_of_origin_is_taken_as_git_takes_it() {
+    let place = tempfile::tempdir().unwrap();
+    git_in(place.path(), &["init", "--quiet", "--bare", "--initial-branch=main", "server.git"]);
+    git_in(place.path(), &["init", "--quiet", "--initial-branch=main", "clone"]);
+    let clone = place.path().join("clone");
+    let newest = commit(&clone, 1_600_000_000);
+    git_in(&clone, &["remote", "add", "origin", "../server.git"]);
+    git_in(&clone, &["push", "--quiet", "origin", "main"]);
+    // One that lies lower finds nothing there, and below itself another server.
+    git_in(&clone, &["worktree", "add", "--quiet", "--detach", "../deep/linked"]);
+    git_in(place.path(), &["clone", "--quiet", "--bare", "server.git", "deep/server.git"]);
+    git_in(&place.path().join("deep/server.git"), &["branch", "deep"]);
+    git_in(place.path(), &["clone", "--quiet", "--bare", "clone", "bare.git"]);
+    git_in(&place.path().join("bare.git"), &["config", "remote.origin.url", "../server.git"]);
+    std::fs::create_dir_all(clone.join("one/two")).unwrap();
+    let branches = |directory: &str| {
+        let found = Repository::open(&place.path().join(directory)).unwrap().fetch_references().unwrap();
+        assert!(found.iter().all(|found| found.head.to_string() == newest), "{directory}: {found:?}");
+        found.into_iter().map(|found| found.name).collect::<Vec<_>>()
+    };
+    for directory in ["clone", "clone/one/two", "clone/.git", "bare.git"] {
+        assert_eq!(branches(directory), ["main"], "{directory}");
+    }
+    assert_eq!(branches("deep/linked"), ["deep", "main"]);
+    git_in(&clone, &["config", "remote.origin.url", "./below.git"]);
+    git_in(place.path(), &["clone", "--quiet", "--bare", "server.git", "clone/below.git"]);
+    assert_eq!(branches("clone/one/two"), ["main"]);
+}
+
+/// What a shallow clone lacks comes from there, too.
+#[test]
+fn a_shallow_clone_is_made_whole_from_a_relative_address() {
+    let place = tempfile::tempdir().unwrap();
+    git_in(place.path(), &["init", "--quiet", "--initial-branch=main", "origin"]);
+    let origin = place.path().join("origin");
+    commit(&origin, 1_600_000_000);
+    commit(&origin, 1_600_000_100);
+    let address = format!("file://{}", origin.display());
+    git_in(place.path(), &["clone", "--quiet", "--depth=1", &address, "clone"]);
+    let clone = place.path().join("clone");
+    git_in(&clone, &["config", "remote.origin.url", "../origin"]);
+    let repository = Repository::open(&clone).unwrap();
+    assert!(repository.is_shallow().unwrap());
+    repository.unshallow().unwrap();
+    assert_eq!(git_in(&clone, &["rev-list", "--count", "HEAD"]), "2");
 }

@@ -7,14 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use slipway_oci::Repo;
 use slipway_process::Clock;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 use super::{
-    Desk,
-    signature::{AwsKeys, Request, sign},
+    AwsSource, Desk,
+    keys::Keys,
+    signature::{Request, sign},
 };
 use crate::{
     RegistryError, Removed,
@@ -23,12 +24,16 @@ use crate::{
 
 /// What one request may delete.
 const AT_ONCE: usize = 100;
-const ACTION: &str = "AmazonEC2ContainerRegistry_V20150921.BatchDeleteImage";
-const SERVICE: &str = "ecr";
+const DELETE: &str = "BatchDeleteImage";
+const DESCRIBE: &str = "DescribeRegistries";
+/// The host of all public registries.
+const PUBLIC: &str = "public.ecr.aws";
 
 pub(super) struct Ecr {
-    keys: Option<AwsKeys>,
+    keys: Keys,
     clock: Arc<dyn Clock>,
+    /// The accounts whose public registries have these aliases.
+    owners: Mutex<HashMap<String, String>>,
     wishes: Mutex<Vec<Wish>>,
     /// Held by who sends.
     turn: AsyncMutex<()>,
@@ -40,10 +45,14 @@ struct Wish {
     tell: oneshot::Sender<Result<Removed, RegistryError>>,
 }
 
-/// Where a registry is: `ACCOUNT.dkr.ecr.REGION.amazonaws.com`.
+/// Where a registry is: `ACCOUNT.dkr.ecr.REGION.amazonaws.com`, or `public.ecr.aws/ALIAS`.
 #[derive(PartialEq, Eq, Debug)]
 struct Place {
-    account: String,
+    service: &'static str,
+    /// What stands before the names of actions.
+    target: &'static str,
+    /// `None` = the alias of a public registry tells.
+    account: Option<String>,
     region: String,
     interface: String,
 }
@@ -64,6 +73,27 @@ struct Asked<'a> {
     registry_id: &'a str,
     repository_name: &'a str,
     image_ids: Vec<ImageId>,
+}
+
+/// The registries of the account that the keys are of.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Registries {
+    registries: Vec<Registry>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Registry {
+    registry_id: String,
+    aliases: Vec<Alias>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Alias {
+    name: String,
+    status: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -91,8 +121,9 @@ struct Fault {
 }
 
 impl Ecr {
-    pub(super) fn new(keys: Option<AwsKeys>, clock: Arc<dyn Clock>) -> Self {
-        Self { keys, clock, wishes: Mutex::default(), turn: AsyncMutex::new(()) }
+    pub(super) fn new(keys: AwsSource, clock: Arc<dyn Clock>) -> Self {
+        let keys = Keys::new(keys, Arc::clone(&clock));
+        Self { keys, clock, owners: Mutex::default(), wishes: Mutex::default(), turn: AsyncMutex::new(()) }
     }
 
     /// Deletes an image with its tags, or a tag.
@@ -140,21 +171,20 @@ impl Ecr {
         selectors: &[&str],
     ) -> Result<HashMap<String, Result<Removed, RegistryError>>, RegistryError> {
         let place = place(&desk.call.repo.host).or(desk.told.map(|_| Place::unknown()));
-        let Some(place) = place else {
-            return Err(RegistryError::Denied(
-                desk.call.say("not supported yet: deleting from public.ecr.aws; delete there by `aws ecr-public`"),
-            ));
-        };
-        let image_ids = selectors.iter().map(|selector| ImageId::new(selector)).collect();
-        let asked = Asked { registry_id: &place.account, repository_name: &desk.call.repo.path, image_ids };
-        let body = Bytes::from(serde_json::to_vec(&asked).map_err(|error| desk.refused(&error.to_string()))?);
-        let mut patience = Patience::default();
-        let answer = loop {
-            match self.ask(desk, &place, body.clone()).await? {
-                Ok(answer) => break answer,
-                Err(trouble) => patience.wait(trouble).await?,
+        let place = place.ok_or_else(|| desk.refused("its host is none of ECR"))?;
+        let path = desk.call.repo.path.as_str();
+        let (registry, name) = match &place.account {
+            Some(account) => (account.clone(), path),
+            None => {
+                let named = path.split_once('/');
+                let (alias, name) = named.ok_or_else(|| desk.refused("a repository there is ALIAS/NAME"))?;
+                (self.owner(desk, &place, alias).await?, name)
             }
         };
+        let image_ids = selectors.iter().map(|selector| ImageId::new(selector)).collect();
+        let asked = Asked { registry_id: &registry, repository_name: name, image_ids };
+        let body = serde_json::to_vec(&asked).map_err(|error| desk.refused(&error.to_string()))?;
+        let answer: Answered = self.ask(desk, &place, (DELETE, body.into())).await?;
         let failed = answer.failures.into_iter().map(|failure| {
             let selector = failure.image_id.image_digest.or(failure.image_id.image_tag).unwrap_or_default();
             let outcome = match failure.failure_code.as_str() {
@@ -169,16 +199,52 @@ impl Ecr {
         Ok(failed.collect())
     }
 
-    async fn ask(
+    /// The account of the public registry with an alias. By its name alone a repository would be deleted from in the registry of
+    /// whatever account the keys are of.
+    async fn owner(&self, desk: &Desk<'_>, place: &Place, alias: &str) -> Result<String, RegistryError> {
+        let known = || self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = known().get(alias) {
+            return Ok(account.clone());
+        }
+        let answer: Registries = self.ask(desk, place, (DESCRIBE, Bytes::from_static(b"{}"))).await?;
+        let is_it = |own: &Alias| own.name == alias && own.status == "ACTIVE";
+        let found = answer.registries.into_iter().find(|registry| registry.aliases.iter().any(is_it));
+        let Some(Registry { registry_id, .. }) = found else {
+            let why = format!("the keys of AWS are of an account whose public registry is not `{alias}`");
+            return Err(RegistryError::Denied(desk.call.say(why)));
+        };
+        known().insert(alias.to_owned(), registry_id.clone());
+        Ok(registry_id)
+    }
+
+    /// Asks for something, again while that may help.
+    async fn ask<T: DeserializeOwned>(
         &self,
         desk: &Desk<'_>,
         place: &Place,
-        body: Bytes,
-    ) -> Result<Result<Answered, Trouble>, RegistryError> {
-        let keys = self.keys.as_ref().ok_or_else(|| RegistryError::Denied(desk.call.say(NO_KEYS)))?;
+        (action, body): (&str, Bytes),
+    ) -> Result<T, RegistryError> {
+        let mut patience = Patience::default();
+        loop {
+            match self.ask_once(desk, place, (action, body.clone())).await? {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) => patience.wait(trouble).await?,
+            }
+        }
+    }
+
+    async fn ask_once<T: DeserializeOwned>(
+        &self,
+        desk: &Desk<'_>,
+        place: &Place,
+        (action, body): (&str, Bytes),
+    ) -> Result<Result<T, Trouble>, RegistryError> {
+        let keys = self.keys.get().await.map_err(|why| RegistryError::Denied(desk.call.say(why)))?;
         let url = desk.address(&place.interface, "/")?;
-        let request = Request { region: &place.region, service: SERVICE, action: ACTION, url: &url, body: &body };
-        let headers = sign(keys, &request, self.clock.unix_millis() / 1000);
+        let action = format!("{}.{action}", place.target);
+        let request =
+            Request { region: &place.region, service: place.service, action: &action, url: &url, body: &body };
+        let headers = sign(&keys, &request, self.clock.unix_millis() / 1000);
         let mut call = desk.call.clone().at(&url).body(body).expect(&[StatusCode::BAD_REQUEST]);
         call.method = Method::POST;
         call = call.header(CONTENT_TYPE, HeaderValue::from_static(super::signature::CONTENT));
@@ -205,9 +271,6 @@ impl Ecr {
     }
 }
 
-const NO_KEYS: &str = "deleting from ECR takes keys of AWS: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or keep \
-                       them in ~/.aws/credentials; `aws configure export-credentials --format env` prints those of a role";
-
 impl ImageId {
     fn new(selector: &str) -> Self {
         let text = Some(selector.to_owned());
@@ -222,17 +285,29 @@ impl ImageId {
 impl Place {
     /// That of an interface that was told, of a registry whose name says nothing.
     fn unknown() -> Self {
-        let (account, region) = ("000000000000".to_owned(), "us-east-1".to_owned());
-        Self { account, region, interface: String::new() }
+        Self::private("000000000000", "us-east-1", String::new())
+    }
+
+    fn private(account: &str, region: &str, interface: String) -> Self {
+        let (service, target) = ("ecr", "AmazonEC2ContainerRegistry_V20150921");
+        Self { service, target, account: Some(account.to_owned()), region: region.to_owned(), interface }
+    }
+
+    /// All public registries are in one region.
+    fn public() -> Self {
+        let (service, target, region) = ("ecr-public", "SpencerFrontendService", "us-east-1");
+        let interface = format!("https://api.{service}.{region}.amazonaws.com");
+        Self { service, target, account: None, region: region.to_owned(), interface }
     }
 }
 
 fn place(host: &str) -> Option<Place> {
+    if host == PUBLIC {
+        return Some(Place::public());
+    }
     let (account, rest) = host.split_once(".dkr.ecr.")?;
     let (region, domain) = rest.split_once('.')?;
-    let (account, region) = (account.to_owned(), region.to_owned());
-    let interface = format!("https://api.ecr.{region}.{domain}");
-    Some(Place { account, region, interface })
+    Some(Place::private(account, region, format!("https://api.ecr.{region}.{domain}")))
 }
 
 #[cfg(test)]
@@ -242,8 +317,10 @@ mod tests {
     #[test]
     fn hosts_tell_where_the_interface_is() {
         let found = place("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn").expect("a host of ECR");
-        assert_eq!((found.account.as_str(), found.region.as_str()), ("123456789012", "cn-north-1"));
+        assert_eq!((found.account.as_deref(), found.region.as_str()), (Some("123456789012"), "cn-north-1"));
         assert_eq!(found.interface, "https://api.ecr.cn-north-1.amazonaws.com.cn");
-        assert_eq!(place("public.ecr.aws"), None);
+        let public = place("public.ecr.aws").expect("a host of ECR");
+        assert_eq!(public.interface, "https://api.ecr-public.us-east-1.amazonaws.com");
+        assert_eq!(place("registry.example"), None);
     }
 }

@@ -80,7 +80,7 @@ fn host(url: &Url) -> String {
 }
 
 /// A moment as `20150830T123600Z`.
-fn written(now: u64) -> String {
+pub(super) fn written(now: u64) -> String {
     let (days, second) = (now / 86_400, now % 86_400);
     // Years of March to February, in cycles of 400 years from the year 0 on.
     let day = days + 719_468;

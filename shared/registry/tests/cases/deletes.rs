@@ -8,7 +8,7 @@ use futures::future::join_all;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use slipway_oci::BlobDigest;
-use slipway_registry::{AwsKeys, Client, Deletes, Options, RegistryError, Removed, Vendor};
+use slipway_registry::{AwsKeys, AwsSource, Client, Deletes, Options, RegistryError, Removed, Vendor};
 use tempfile::TempDir;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 
 /// A client of a fake that is a service, registry and interface; `known` = it has a login there.
-fn client_of(vendor: Vendor, fake: &Fake, known: bool, aws: Option<AwsKeys>) -> (Client, TempDir) {
+pub(super) fn client_of(vendor: Vendor, fake: &Fake, known: bool, aws: AwsSource) -> (Client, TempDir) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("config.json");
     let auth = base64::engine::general_purpose::STANDARD.encode("user:hunter2");
@@ -60,7 +60,7 @@ async fn docker_hub_deletes_tags_with_a_token_of_its_own() {
         Act::Answer(answer)
     };
     let fake = Fake::start(hub).await;
-    let (client, _home) = client_of(Vendor::DockerHub, &fake, true, None);
+    let (client, _home) = client_of(Vendor::DockerHub, &fake, true, AwsSource::Nowhere);
     let app = repo(&fake.host, "shop/app");
     assert_eq!(client.deletes(&app), Deletes::Tags);
     for number in 0..6 {
@@ -69,7 +69,7 @@ async fn docker_hub_deletes_tags_with_a_token_of_its_own() {
     assert_eq!(client.remove(&app, "gone").await.unwrap(), Removed::Absent);
     assert_eq!(client.remove(&app, digest(1).as_str()).await.unwrap(), Removed::Unsupported);
     assert_eq!((fake.count(&Method::POST, "/auth/token"), fake.count(&Method::DELETE, "/tags/")), (2, 9));
-    let (stranger, _home) = client_of(Vendor::DockerHub, &fake, false, None);
+    let (stranger, _home) = client_of(Vendor::DockerHub, &fake, false, AwsSource::Nowhere);
     let error = stranger.remove(&app, "1").await.unwrap_err();
     assert!(matches!(error, RegistryError::Denied(_)) && !error.to_string().contains("hunter2"), "{error}");
 }
@@ -109,7 +109,7 @@ fn packages(count: usize) -> impl Fn(&Seen) -> Act + Send + Sync {
 #[tokio::test]
 async fn github_deletes_versions_that_its_lists_name() {
     let fake = Fake::start(packages(250)).await;
-    let (client, _home) = client_of(Vendor::Ghcr, &fake, true, None);
+    let (client, _home) = client_of(Vendor::Ghcr, &fake, true, AwsSource::Nowhere);
     let app = repo(&fake.host, "shop/app/web");
     for number in [0, 7, 249] {
         assert_eq!(client.remove(&app, digest(number).as_str()).await.unwrap(), Removed::Done, "{number}");
@@ -123,8 +123,8 @@ async fn github_deletes_versions_that_its_lists_name() {
     assert_eq!(client.remove(&repo(&fake.host, "shop/other"), digest(1).as_str()).await.unwrap(), Removed::Absent);
 }
 
-fn keys() -> Option<AwsKeys> {
-    Some(AwsKeys { id: "AKID".to_owned(), secret: "hunter2".to_owned(), token: None })
+fn keys() -> AwsSource {
+    AwsSource::Keys(AwsKeys { id: "AKID".to_owned(), secret: "hunter2".to_owned(), token: None })
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn ecr_says_what_it_lacks() {
     };
     let fake = Fake::start(refusing).await;
     let app = repo(&fake.host, "shop/app");
-    let (without, _home) = client_of(Vendor::Ecr, &fake, true, None);
+    let (without, _home) = client_of(Vendor::Ecr, &fake, true, AwsSource::Nowhere);
     let error = without.remove(&app, "v1").await.unwrap_err();
     assert!(matches!(&error, RegistryError::Denied(why) if why.contains("AWS_ACCESS_KEY_ID")), "{error}");
     assert_eq!(fake.seen().len(), 0, "nobody was asked");

@@ -1,6 +1,7 @@
 //! A file per kind of server or trouble.
 
 mod access;
+mod aws;
 mod deletes;
 mod fake;
 mod faults;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use slipway_digest::{StageDigest, StageId};
-use slipway_kv::{Do, Outcome, Revision, Txn, Watched, When};
+use slipway_kv::{Do, Outcome, Revision, Txn, Watched, When, list};
 use slipway_process::failpoint::failpoint;
 
 use super::{
@@ -42,14 +42,33 @@ impl KvLedger {
     /// # Errors
     /// When the store does not answer.
     pub async fn condemn(&self, stages: &[StageId], waiting: Waiting<'_>) -> Result<(), StorageError> {
+        let since = self.mark_condemned(stages).await?;
+        failpoint("condemn.condemned");
+        self.wait_for_older(since, waiting).await?;
+        failpoint("condemn.waited");
+        Ok(())
+    }
+
+    /// Marks stages that are to be deleted, and waits for nobody. Answers when the last of them was marked.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn mark_condemned(&self, stages: &[StageId]) -> Result<Revision, StorageError> {
         let mut latest = Revision(0);
         for (digest, ids) in by_digest(stages) {
             latest = latest.max(self.condemn_of(digest, &ids).await?);
         }
-        failpoint("condemn.condemned");
-        self.wait_for_older(latest, waiting).await?;
-        failpoint("condemn.waited");
-        Ok(())
+        Ok(latest)
+    }
+
+    /// The builds that began before `since` and have not ended, by what they say of themselves.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn older_builds(&self, since: Revision) -> Result<Vec<String>, StorageError> {
+        let prefix = self.keys.lives();
+        let (builds, _) = self.patience.call(|| list(&*self.kv, &prefix)).await.map_err(failed)?;
+        Ok(builds.iter().filter(|build| build.created < since).map(|build| note(&build.value)).collect())
     }
 
     /// Takes back what was condemned of these, for it is needed after all.
@@ -105,8 +124,7 @@ impl KvLedger {
         let mut told = Vec::new();
         loop {
             let older = watched.state().values().filter(|build| build.created < since);
-            let older: Vec<String> =
-                older.map(|build| String::from_utf8_lossy(&build.value).chars().take(200).collect()).collect();
+            let older: Vec<String> = older.map(|build| note(&build.value)).collect();
             if older.is_empty() {
                 return Ok(());
             }
@@ -218,6 +236,11 @@ impl KvLedger {
         }
         Err(StorageError::Unavailable(format!("note that build {build} runs: others remove the note; build again")))
     }
+}
+
+/// What a build says of itself.
+fn note(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).chars().take(200).collect()
 }
 
 fn by_digest(stages: &[StageId]) -> BTreeMap<StageDigest, Vec<StageId>> {
