@@ -1,9 +1,8 @@
 //! The container backend on the program `buildah`, without a Docker server.
 //!
 //! Images and working containers are the program's; files are changed in the directory where it mounts a container, by
-//! the same code that the native backend has for its own; commands are run by the program, in a process namespace of
-//! ours. Without root, this program first starts itself again in a user namespace, by `slipway_native::rootless`, and so
-//! the program below it.
+//! [`slipway_rootfs`]; commands are run by the program, in a process namespace of ours. Without root, this program first
+//! starts itself again in a user namespace, by `slipway_native::rootless`, and so the program below it.
 //!
 //! Reading order: this file, [`mode`] (how commands are kept from the host), `program` (how it is asked), `container` and
 //! `enclosure` (what is made and runs, and ends with its owner), `workspace` (a stage being built) with `run`, `noise`, `traces`, `shell` and

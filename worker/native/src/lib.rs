@@ -5,7 +5,7 @@
 //! [`slipway_rootfs`]), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
 //! `kept`, `allowance`, `files` (images), `storage` (stages), [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
-//! What is public beside the backend is what another one that works in a directory needs too.
+//! What is public beside the backend is what a program needs to choose it, to try it and to start itself again.
 //!
 //! Without root, a program first starts itself again by [`rootless`].
 
