@@ -24,7 +24,7 @@ pub fn system(doing: &str, error: io::Error) -> BackendError {
 }
 
 /// What an error of a registry means.
-pub(crate) fn registry(doing: &str, error: RegistryError) -> BackendError {
+pub fn registry(doing: &str, error: RegistryError) -> BackendError {
     let text = format!("{doing}: {error}");
     match error {
         RegistryError::NotFound(_) => BackendError::Gone(text),

@@ -37,13 +37,10 @@ pub(super) async fn runs(shared: &Arc<Shared>, platform: &Platform) -> Result<()
     let (store, asked) = (shared.store.clone(), platform.clone());
     let tried = shared.tasks.blocking(move || {
         let room = store.work(&format!("trial-{}", slipway_process::random_id()))?;
-        Ok(emulation::missing(&asked, room.path()))
+        Ok(emulation::refusal(&asked, room.path()))
     });
     match tried.await.map_err(|error| error::layers("try a program of another platform", error))? {
         None => Ok(()),
-        Some(binfmt) => Err(BackendError::Refused(format!(
-            "it is of {platform}, and this host cannot run programs of {platform}: register an interpreter as {binfmt} in \
-             binfmt_misc (Debian's package qemu-user-static does)"
-        ))),
+        Some(why) => Err(BackendError::Refused(why)),
     }
 }
