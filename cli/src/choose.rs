@@ -87,27 +87,15 @@ pub(crate) struct Wanted {
     pub(crate) as_root: bool,
     /// Whether buildah is installed.
     pub(crate) has_buildah: bool,
-    /// What is tried first when nobody names one.
-    pub(crate) first: First,
-}
-
-/// Which backend is tried first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum First {
-    /// This host.
-    #[default]
-    Native,
-    /// A Docker engine, which is to run what is built.
-    Docker,
 }
 
 impl Wanted {
     /// From the flag and the environment.
-    pub(crate) fn new(backend: Option<String>, environment: &Environment, first: First) -> Self {
+    pub(crate) fn new(backend: Option<String>, environment: &Environment) -> Self {
         let as_root = !rootless::is_needed() && !rootless::is_inside();
         let buildah_mode = environment.non_empty(BUILDAH_MODE).map(str::to_owned);
         let has_buildah = slipway_buildah::find(environment).is_some();
-        Self { backend, buildah_mode, as_root, has_buildah, first }
+        Self { backend, buildah_mode, as_root, has_buildah }
     }
 }
 
@@ -136,8 +124,8 @@ pub(crate) enum NoBackend {
 pub(crate) enum Asked {
     /// This one, and why.
     Named(Backend, String),
-    /// The first that can build, in this order.
-    Any(First),
+    /// This host where it can build, else an engine.
+    Any,
 }
 
 impl Asked {
@@ -145,17 +133,15 @@ impl Asked {
     pub(crate) fn tries_docker(&self, native: Option<&Result<(), String>>) -> bool {
         match self {
             Self::Named(backend, _) => *backend == Backend::Docker,
-            Self::Any(First::Docker) => true,
-            Self::Any(First::Native) => !matches!(native, Some(Ok(()))),
+            Self::Any => !matches!(native, Some(Ok(()))),
         }
     }
 
-    /// Whether this host is to be tried, given what came of the Docker engine.
-    pub(crate) fn tries_native(&self, docker: Option<&Result<(), String>>) -> bool {
+    /// Whether this host is to be tried.
+    pub(crate) fn tries_native(&self) -> bool {
         match self {
             Self::Named(backend, _) => *backend == Backend::Native,
-            Self::Any(First::Native) => true,
-            Self::Any(First::Docker) => !matches!(docker, Some(Ok(()))),
+            Self::Any => true,
         }
     }
 
@@ -203,7 +189,7 @@ impl Wanted {
                 let known = DAEMONLESS.join(", ");
                 Err(NoBackend::Refused(format!("{BUILDAH_MODE}: `{other}` is none of: docker, {known}")))
             }
-            (None, None) => Ok(Asked::Any(self.first)),
+            (None, None) => Ok(Asked::Any),
         }
     }
 }
@@ -231,17 +217,13 @@ pub(crate) fn choose(asked: &Asked, address: &EngineAddress, tried: &Tried) -> R
             Ok(()) => choice(Backend::Buildah, why),
             Err(problem) => Err(NoBackend::Absent(format!("this host cannot build by buildah: {problem}"))),
         },
-        Asked::Any(first) => match (first, docker(), native()) {
-            (First::Native, _, Ok(())) => choice(Backend::Native, "chosen automatically"),
-            (First::Native, Ok(()), Err(_)) => choice(
+        Asked::Any => match (native(), docker()) {
+            (Ok(()), _) => choice(Backend::Native, "chosen automatically"),
+            (Err(_), Ok(())) => choice(
                 Backend::Docker,
                 "chosen automatically: the engine answers, and this host cannot build by itself",
             ),
-            (First::Docker, Ok(()), _) => choice(Backend::Docker, "chosen automatically: the engine is to run it"),
-            (First::Docker, Err(_), Ok(())) => {
-                choice(Backend::Native, "chosen automatically: no Docker engine answers")
-            }
-            (_, Err(engine), Err(host)) => {
+            (Err(host), Err(engine)) => {
                 Err(NoBackend::Absent(format!("{engine}. {START}. This host cannot build by itself either: {host}")))
             }
         },
@@ -250,6 +232,11 @@ pub(crate) fn choose(asked: &Asked, address: &EngineAddress, tried: &Tried) -> R
 
 /// What to do when no engine answers.
 const START: &str = "Start one, or set DOCKER_HOST to the address of one that runs";
+
+/// What is said of a command whose images an engine is to run, when none answers.
+pub(crate) fn no_runner(address: &EngineAddress, problem: &str) -> NoBackend {
+    NoBackend::Absent(format!("a Docker engine is to run what is built: {}. {START}", no_engine(address, problem)))
+}
 
 fn no_engine(address: &EngineAddress, problem: &str) -> String {
     let from = if address.host.is_some() { " (from DOCKER_HOST)" } else { " (DOCKER_HOST is not set)" };
@@ -287,7 +274,7 @@ pub(crate) fn check_staged(choice: &mut Choice, asked: &Asked, image: &ImageName
             choice.backend, choice.why
         )));
     }
-    if matches!(asked, Asked::Any(_)) {
+    if *asked == Asked::Any {
         choice.why = "chosen automatically: a Dockerfile is staged".to_owned();
     }
     Ok(())
@@ -340,15 +327,15 @@ mod tests {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let mode = some(mode.trim_end_matches(" (installed)")).filter(|mode| !mode.is_empty());
         let has_buildah = installed;
-        Wanted { backend: some(backend), buildah_mode: mode, as_root: true, has_buildah, first: First::Docker }
+        Wanted { backend: some(backend), buildah_mode: mode, as_root: true, has_buildah }
     }
 
     #[test]
     fn the_flag_wins_over_the_variable_over_the_probe() {
         let no_engine = "no container engine answers: tried the Docker engine at unix:///var/run/docker.sock";
         for (backend, mode, docker, native, expected) in [
-            ("", "", true, true, "docker: chosen automatically: the engine is to run it"),
-            ("", "", false, true, "native: chosen automatically: no Docker engine answers"),
+            ("", "", true, true, "native: chosen automatically"),
+            ("", "", true, false, "docker: chosen automatically: the engine answers, and this"),
             ("", "", false, false, no_engine),
             ("docker", "", true, true, "docker: chosen by --backend"),
             ("docker", "native-chroot", true, true, "docker: chosen by --backend"),
@@ -386,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_engine_is_to_run_is_built_here_first() {
+    fn no_engine_is_asked_where_this_host_builds() {
         for (docker, native, expected) in [
             (None, Some(Ok(())), "native: chosen automatically"),
             (
@@ -397,9 +384,9 @@ mod tests {
             (Some(Err("refused".to_owned())), Some(Err("no root".to_owned())), "no container engine answers"),
         ] {
             let tried = Tried { docker, native, buildah: None };
-            let asked = Wanted { first: First::Native, ..wanted("", "") }.asked().expect("an answer");
+            let asked = wanted("", "").asked().expect("an answer");
             assert_eq!(asked.tries_docker(tried.native.as_ref()), tried.docker.is_some());
-            assert!(asked.tries_native(tried.docker.as_ref()));
+            assert!(asked.tries_native());
             let said = match choose(&asked, &address(), &tried) {
                 Ok(choice) => format!("{}: {}", choice.backend, choice.why),
                 Err(error) => error.to_string(),
@@ -429,10 +416,10 @@ mod tests {
         let choice = |backend| Choice { backend, why: "chosen automatically: the engine answers".to_owned() };
         let image = ImageName("app".to_owned());
         let mut docker = choice(Backend::Docker);
-        let refused = check_staged(&mut docker, &Asked::Any(First::Native), &image).expect_err("no").to_string();
+        let refused = check_staged(&mut docker, &Asked::Any, &image).expect_err("no").to_string();
         assert!(refused.starts_with("not supported yet: image app is `staged`, and the docker backend"), "{refused}");
         let mut native = choice(Backend::Native);
-        check_staged(&mut native, &Asked::Any(First::Native), &image).expect("it can");
+        check_staged(&mut native, &Asked::Any, &image).expect("it can");
         assert_eq!(native.why, "chosen automatically: a Dockerfile is staged");
         let said = Asked::Named(Backend::Native, String::new());
         native.why = "chosen by --backend".to_owned();

@@ -15,6 +15,7 @@ pub(crate) mod helm;
 pub(crate) mod host;
 pub(crate) mod images;
 pub(crate) mod includes;
+mod load;
 pub(crate) mod managed;
 mod outside;
 pub(crate) mod plan;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use slipway_backend::emulation;
 use slipway_config::{Image, ImageKind, ImageName};
 use slipway_git::GitView as _;
-use slipway_native::emulation;
 use slipway_oci::Platform;
 use slipway_stages::{Graph, Target};
 

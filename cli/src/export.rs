@@ -1,4 +1,4 @@
-//! Copies of images for others: without what builds note in them, under names of the user's.
+//! Copies of images for others: without what builds note in them, under names of the user's; or as they are, for an engine to run.
 //!
 //! Every image is read from a registry: the repository of its stages, the one that it goes to, or a shelf of this process
 //! that its backend pushes it to. Reading order: [`names`] (what copies are called), [`source`] (the image to copy), then where
@@ -24,6 +24,7 @@ use crate::{
     host::{self, Host, HostOptions, RegistryOptions},
 };
 use names::Destination;
+pub(crate) use source::Labels;
 use source::Source;
 
 /// What copies are made with.
@@ -35,7 +36,7 @@ pub(crate) struct Exporter {
     /// The engine that copies may go to.
     pub(crate) engine: EngineAddress,
     /// Labels of all copies.
-    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) labels: Labels,
     /// Where temporary files go.
     pub(crate) tmp: PathBuf,
 }

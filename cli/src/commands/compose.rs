@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use regex::Regex;
 use slipway_config::{Config, select};
 
-use super::{images, outside, session::Session};
+use super::{images, load, outside, session::Session};
 use crate::{
     failure::Failure,
     flags::{
@@ -94,13 +94,8 @@ async fn variables(session: &mut Session, program: &[String]) -> Result<Vec<(Str
         return Ok(names.map(|name| (variable(&name.0), STUB.to_owned())).collect());
     }
     let images = images::obtain(session, |_| Ok(())).await?;
-    if let Some(image) = images.all.first().filter(|_| images.native_only) {
-        let name = image.place.name();
-        return Err(anyhow::anyhow!(
-            "the backend of this host keeps {name}, and no engine knows it: build with --backend docker, or into a \
-             repository with --repo"
-        )
-        .into());
+    if let Some(keeper) = images.keeper {
+        load::load(session, &images.all, keeper).await?;
     }
     Ok(images.all.into_iter().map(|image| (variable(&image.name), image.place.name())).collect())
 }

@@ -10,7 +10,7 @@ use super::{build, images, session::Session};
 use crate::{
     choose::EngineAddress,
     export::{
-        Exporter,
+        Exporter, Labels,
         names::{Destination, Exported, destinations},
     },
     failure::Failure,
@@ -45,7 +45,7 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
         host,
         registry: RegistryOptions::new(&storage, environment),
         engine: EngineAddress::from_environment(environment),
-        labels: flags.labels,
+        labels: Labels::Others(flags.labels),
         tmp: session.project_flags.tmp_dir.clone().map_or_else(|| session.home.join("service/tmp"), PathBuf::from),
     };
     let exporting = exporter.export(&copies, |destination| session.printer.info(&format!("Exported to {destination}")));

@@ -42,7 +42,7 @@ use crate::{
     },
     home,
 };
-use findings::{Backend, Checked};
+use findings::{Backend, Checked, DOCKER, NATIVE};
 use usage::Kept;
 
 /// Something that is printed.
@@ -61,7 +61,7 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
     let address = EngineAddress::from_environment(environment);
     let checking = async {
         let docker = embedded::probe(&address).await;
-        let docker = Backend::new("docker", docker.map(|()| format!("an engine answers at {address}")));
+        let docker = Backend::new(("docker", DOCKER), docker.map(|()| format!("an engine answers at {address}")));
         let findings = check::check(&surroundings, |what| trial::run(&home, what)).await;
         let (driver, runtime) = (desk.values.text(&STORAGE_DRIVER), desk.values.text(&RUNTIME));
         let native = match embedded::probe_native(&home, driver.as_deref()).await {
@@ -75,7 +75,7 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
             }
             Err(why) => Err(why),
         };
-        let native = Backend::new(check::mode(), native);
+        let native = Backend::new((check::mode(), NATIVE), native);
         let mut backends = vec![docker, native];
         backends.extend(of_buildah(&home, environment).await);
         Checked { backends, findings }
@@ -92,16 +92,19 @@ pub(crate) async fn check(desk: Desk) -> Result<(), Failure> {
 /// What builds by buildah come to, in each mode that this user may ask for.
 async fn of_buildah(home: &Path, environment: &Environment) -> Vec<Backend> {
     if let Err(why) = by_buildah::probe(environment) {
-        return vec![Backend::new("buildah", Err(why))];
+        return vec![Backend::new(("buildah", "--backend buildah"), Err(why))];
     }
-    let modes: &[(&str, &str)] = match rootless::is_needed() {
-        false => &[("buildah-chroot", "native-chroot")],
-        true => &[("buildah-chroot", "native-chroot"), ("buildah-rootless", "native-rootless")],
+    let modes = match rootless::is_needed() {
+        false => vec![("buildah-chroot", "native-chroot", "--backend buildah")],
+        true => vec![
+            ("buildah-chroot", "native-chroot", "--backend buildah, WERF_BUILDAH_MODE=native-chroot"),
+            ("buildah-rootless", "native-rootless", "--backend buildah, WERF_BUILDAH_MODE=native-rootless"),
+        ],
     };
     let mut backends = Vec::new();
-    for (name, mode) in modes {
+    for (name, mode, by) in modes {
         let tried = trial::by_buildah(home, mode).await;
-        backends.push(Backend::new(name, tried.map(|()| format!("a command ran in a container, by {mode}"))));
+        backends.push(Backend::new((name, by), tried.map(|()| "a command ran in a container".to_owned())));
     }
     backends
 }

@@ -11,6 +11,7 @@ use crate::{
         bridge::USE_BUILD_REPORT,
         report::{BUILD_REPORT_PATH, by_extension},
     },
+    host::HostOptions,
     report::{self, Place, Reported},
 };
 
@@ -27,8 +28,8 @@ pub(super) struct Located {
 pub(super) struct Images {
     /// Each of their names, in the order of the configuration.
     pub(super) all: Vec<Located>,
-    /// Whether only the native backend has them, and no engine.
-    pub(super) native_only: bool,
+    /// What on this host has them, where no registry and no engine does.
+    pub(super) keeper: Option<HostOptions>,
 }
 
 /// Prints where the last stage of an image is.
@@ -38,8 +39,8 @@ pub(crate) async fn name(session: Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The only image that the command is about, and whether only the native backend has it.
-pub(super) async fn one(session: &Session) -> Result<(Located, bool), Failure> {
+/// The only image that the command is about, and what has it where no registry and no engine does.
+pub(super) async fn one(session: &Session) -> Result<(Located, Option<HostOptions>), Failure> {
     let mut wanted = None;
     let images = obtain(session, |config| {
         wanted = Some(single(config, &session.patterns)?);
@@ -47,9 +48,8 @@ pub(super) async fn one(session: &Session) -> Result<(Located, bool), Failure> {
     })
     .await?;
     let wanted = wanted.unwrap_or_default();
-    let native_only = images.native_only;
     let found = images.all.into_iter().find(|image| image.name == wanted);
-    Ok((found.with_context(|| format!("image {wanted} was not built"))?, native_only))
+    Ok((found.with_context(|| format!("image {wanted} was not built"))?, images.keeper))
 }
 
 /// The name of the one image that patterns select; without any, of the only one that may be deployed.
@@ -77,16 +77,18 @@ pub(super) async fn obtain(
     if session.values.switch(&USE_BUILD_REPORT) {
         let (_, config) = session.open().await?;
         check(&config)?;
-        return Ok(Images { all: reported(session, &config)?, native_only: false });
+        return Ok(Images { all: reported(session, &config)?, keeper: None });
     }
     let built = Box::pin(build::build(session, |config| check(config).map(|()| true))).await?;
     let built = built.context("the build did not wait for its end")?;
-    let native_only = built.host.as_ref().is_some_and(|host| host.backend != Backend::Docker);
     let exported = built.outcome.images.iter().filter(|image| !image.is_within());
     let all = exported.filter_map(|image| Some((image, Place::of_image(image)?))).flat_map(|(image, place)| {
         image.names.iter().map(move |name| Located { name: name.0.clone(), place: place.clone() })
     });
-    Ok(Images { all: all.collect(), native_only })
+    let all: Vec<Located> = all.collect();
+    let is_local = all.iter().any(|image| image.place.image_digest.is_empty());
+    let keeper = built.host.filter(|host| is_local && host.backend != Backend::Docker);
+    Ok(Images { all, keeper })
 }
 
 /// The images that are selected, as the report has them.

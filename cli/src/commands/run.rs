@@ -1,8 +1,8 @@
-//! `slipway run`: one image, built and run by the Docker engine.
+//! `slipway run`: one image, built, and run by the Docker engine.
 
 use anyhow::anyhow;
 
-use super::{images, outside, session::Session};
+use super::{images, load, outside, session::Session};
 use crate::{
     failure::Failure,
     flags::{
@@ -23,14 +23,9 @@ pub(crate) async fn run(session: Session) -> Result<(), Failure> {
         let there = outside::output(&session, &docker, &version).await;
         there.map_err(|failure| failure.context("images are run by Docker's own program".to_owned()))?;
     }
-    let (image, native_only) = images::one(&session).await?;
-    if native_only {
-        return Err(anyhow!(
-            "the backend of this host keeps {}, and no engine knows it: build with --backend docker, or into a repository \
-             with --repo",
-            image.place.name()
-        )
-        .into());
+    let (image, keeper) = images::one(&session).await?;
+    if let Some(keeper) = keeper {
+        load::load(&session, [&image], keeper).await?;
     }
     let arguments: Vec<String> = std::iter::once("run".to_owned())
         .chain(options)

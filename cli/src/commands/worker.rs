@@ -3,8 +3,9 @@
 use std::{fs::File, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
+use slipway_backend::emulation;
 use slipway_client::{Client, HttpLink, LinkOptions};
-use slipway_native::{emulation, rootless};
+use slipway_native::rootless;
 use slipway_process::{Tasks, random_id};
 use slipway_telemetry::Tracer;
 use slipway_worker::{Agents, Capabilities, Mirrors, Mounts, Setup, Stop, Worker, health};
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use super::{host::auto, session::Desk};
 use crate::{
     buildah, capacity,
-    choose::{self, Backend, EngineAddress, First, NoBackend, Tried, Wanted},
+    choose::{self, Backend, EngineAddress, NoBackend, Tried, Wanted},
     cluster, embedded, engine as engines,
     failure::Failure,
     flags::{
@@ -222,14 +223,14 @@ async fn host_options(desk: &Desk, data: &Path) -> Result<HostOptions, Failure> 
     let backend = BackendFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let storage = StorageFlags::from_values(&desk.values).map_err(Failure::usage)?;
     let engine = EngineAddress::from_environment(environment);
-    let wanted = Wanted::new(backend.backend.clone(), environment, First::Native);
+    let wanted = Wanted::new(backend.backend.clone(), environment);
     let refused = |error| match error {
         NoBackend::Refused(_) => Failure::usage(error),
         NoBackend::Absent(_) => Failure::from(error),
     };
     let asked = wanted.asked().map_err(refused)?;
     let mut tried = Tried::default();
-    if asked.tries_native(None) {
+    if asked.tries_native() {
         tried.native = Some(embedded::probe_native(data, backend.driver.as_deref()).await);
     }
     if asked.tries_docker(tried.native.as_ref()) {

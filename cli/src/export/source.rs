@@ -11,6 +11,15 @@ use slipway_registry::Client;
 /// How labels begin that builds write.
 const OWN_LABELS: [&str; 2] = ["werf", "slipway"];
 
+/// Which labels a copy has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Labels {
+    /// Those of builds are taken off, and these put on.
+    Others(Vec<(String, String)>),
+    /// It is the image as it was built.
+    Same,
+}
+
 /// An image to copy.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
@@ -28,7 +37,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads an image of a registry; behind an index there is one for each platform.
-    pub(super) async fn read_all(client: &Client, at: &ImageAt, labels: &[(String, String)]) -> Result<Vec<Self>> {
+    pub(super) async fn read_all(client: &Client, at: &ImageAt, labels: &Labels) -> Result<Vec<Self>> {
         let found = client.manifest(&at.repo, at.digest.as_str()).await?;
         let found = found.with_context(|| format!("{at} is not there"))?;
         let document = Document::parse(&found.bytes, Some(&found.media_type));
@@ -43,20 +52,26 @@ impl Source {
         Ok(all)
     }
 
-    async fn read(client: &Client, at: &ImageAt, labels: &[(String, String)]) -> Result<Self> {
+    async fn read(client: &Client, at: &ImageAt, labels: &Labels) -> Result<Self> {
         let found = client.manifest(&at.repo, at.digest.as_str()).await?;
         let found = found.with_context(|| format!("{at} is not there"))?;
         let manifest = Manifest::parse(&found.bytes).with_context(|| format!("read the manifest of {at}"))?;
         let bytes = client.blob(&at.repo, &manifest.config.digest).await?;
         let mut config = ImageConfig::parse(&bytes).with_context(|| format!("read the config of {at}"))?;
-        dress(&mut config, labels);
         let ids: Result<Vec<BlobDigest>, _> = config.rootfs.diff_ids.iter().map(|id| id.parse()).collect();
         let diff_ids = ids.with_context(|| format!("read the config of {at}"))?;
         if diff_ids.len() != manifest.layers.len() {
             bail!("the manifest of {at} lists {} layers, and its config {}", manifest.layers.len(), diff_ids.len());
         }
         let platform = config.platform();
-        let (repo, config) = (at.repo.clone(), config.to_bytes().into());
+        let config = match labels {
+            Labels::Same => bytes,
+            Labels::Others(labels) => {
+                dress(&mut config, labels);
+                config.to_bytes().into()
+            }
+        };
+        let repo = at.repo.clone();
         Ok(Self { repo, config, layers: manifest.layers, diff_ids, platform })
     }
 

@@ -13,7 +13,7 @@ use super::{
 pub(crate) const BACKEND: Flag = Flag::choice(
     "backend",
     &["auto", "docker", "native", "buildah"],
-    "What builds containers; auto: this host itself (native) where it can, else a Docker engine; for run and compose without --repo an engine that answers comes first",
+    "What builds containers; auto: this host itself (native) where it can, else a Docker engine",
 )
 .default("auto")
 .werf(Werf::Absent)

@@ -51,7 +51,7 @@ Made of the table of flags (`cli/src/flags/`); `SLIPWAY_BLESS=1 cargo test -p sl
 | `slipway managed-images ls` | lists the images that cleanup looks after: all that were ever built, but for those taken off the list | a name a line |
 | `slipway managed-images add NAME…` | puts images on that list | nothing |
 | `slipway managed-images rm NAME…` | takes images off it; the next build that builds one puts it there again | nothing |
-| `slipway host check` | tries what this host can do for builds, and says what mends what does not work; fails when no backend can build here | a finding a line |
+| `slipway host check` | tries what this host can do for builds, and says what mends what does not work, by which flags builds use it, and what builds when nothing is said; fails when no backend can build here | a finding a line |
 | `slipway host df` | shows what is kept on this host, kind by kind | a kind a line |
 | `slipway host cleanup` | removes what killed builds left, and, where a volume is too full, what was not used for longest: [host_cleanup.md](host_cleanup.md) | part by part what went, and why the rest stays |
 | `slipway host purge` | with `--force`, deletes all that Slipway keeps on this host, or with `--project-name` the stages of one project; refuses while builds run | part by part what went |

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use slipway_e2e::{Part, Project, Registry, engine, require};
 use slipway_process::child::command;
 
+use super::native::{NO_ENGINE, base, can_build};
+
 const ALL: [Part; 3] = [Part::Docker, Part::Registry, Part::Git];
 
 fn project() -> Result<Project> {
@@ -65,6 +67,44 @@ fn names_of_built_images_go_to_other_programs() -> Result<()> {
     by_helm(&project, &values.stdout, &image)?;
     by_compose(&project, &repo, &image)?;
     engine::forget(&repo)
+}
+
+/// What this host has built is not built once more for the engine that runs it.
+#[test]
+fn an_engine_runs_what_this_host_has_built() -> Result<()> {
+    if !can_build() {
+        return Ok(());
+    }
+    let (registry, project) = (Registry::start()?, Project::new("handed")?);
+    let (base, counted) = (base(&registry)?, tempfile::tempdir()?);
+    let words = "docker: {ENTRYPOINT: [/bin/cat], CMD: [/made]}\n";
+    project.config(&format!(
+        "image: [app, same]\nfrom: {base}\nmount: [{{fromPath: {}, to: /counted}}]\n\
+         shell: {{setup: echo ran >> /counted/times; echo made > /made}}\n{words}---\nimage: staged\ndockerfile: Dockerfile\nstaged: true\n",
+        counted.path().display()
+    ))?;
+    project.write("Dockerfile", format!("FROM {base}\nRUN echo staged > /made\nCMD [\"cat\", \"/made\"]\n"))?;
+    project.commit("first")?;
+    let slipway = |arguments: &[&str], more: &[(&str, &str)]| {
+        let variables = [&[("SLIPWAY_BACKEND", ""), ("SLIPWAY_LOOSE_GITERMINISM", "1")], more].concat();
+        project.slipway_with(arguments, &variables)
+    };
+    let built = slipway(&["build", "app"], &[])?;
+    assert!(built.code == 0 && built.stderr.contains("Backend native at "), "{}", built.stderr);
+    // Of an engine that is not there, it is told before anything is done.
+    let lost = slipway(&["run", "staged"], &NO_ENGINE)?;
+    assert!(lost.code == 1 && lost.stderr.contains("a Docker engine is to run what is built: no"), "{}", lost.stderr);
+    assert!(lost.built().is_empty(), "{}", lost.stderr);
+    for (name, expected, loaded) in [("app", "made\n", true), ("same", "made\n", false), ("staged", "staged\n", true)] {
+        let ran = slipway(&["run", name, "--docker-options=--rm --network=none"], &[])?;
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, expected), "{name}: {}", ran.stderr);
+        assert_eq!(ran.stderr.contains("Loaded into the engine: "), loaded, "{name}: {}", ran.stderr);
+    }
+    assert_eq!(fs::read_to_string(counted.path().join("times"))?, "ran\n");
+    // There it is a stage as here, and cleaned up as such.
+    let image = slipway(&["stage", "image", "app"], &[])?.stdout;
+    assert_eq!(engine::config(image.trim_end())?["Labels"]["werf"], project.name());
+    engine::forget_labelled(project.name())
 }
 
 /// Helm itself reads the values.

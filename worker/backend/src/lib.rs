@@ -5,13 +5,14 @@
 //!
 //! Reading order: this file (the traits), [`retar`] (rewriting tar streams on their way in) and [`pipe`] (streams of what is written), [`script`] (how commands
 //! are wrapped for the toolbox), [`config`] (how one begins), [`dockerfile`] (what instructions make of it), [`output`] (what becomes of their output), [`scrub`] (secrets out of it), [`terminal`]
-//! (shells for users), [`driver`], [`runtime`] and [`limits`] (how layers lie, what runs commands, and what they may use), [`attempt`], [`pulls`] and [`uses`] (whose containers are whose, one pull at a time, when images were used), [`conformance`] (what every backend must do).
+//! (shells for users), [`driver`], [`runtime`], [`limits`] and [`emulation`] (how layers lie, what runs commands, what they may use, and whether it runs here), [`attempt`], [`pulls`] and [`uses`] (whose containers are whose, one pull at a time, when images were used), [`conformance`] (what every backend must do).
 
 pub mod attempt;
 pub mod config;
 pub mod conformance;
 pub mod dockerfile;
 pub mod driver;
+pub mod emulation;
 pub mod instructions;
 pub mod limits;
 mod mount;

@@ -73,7 +73,7 @@ pub struct BuildahOptions {
     pub room: Option<Room>,
     /// How images come from and go to repositories.
     pub link: Arc<dyn ImageLink>,
-    /// How registries are asked for a toolbox that the user names.
+    /// How registries are asked for a toolbox that the user names, and for images that only a base of a Dockerfile names.
     pub client: Client,
     /// What is mounted as the toolbox.
     pub toolbox: Source,
@@ -105,6 +105,7 @@ pub(crate) struct Shared {
     program: Arc<Program>,
     link: Arc<dyn ImageLink>,
     pulls: Pulls,
+    client: Client,
     toolbox: Toolbox,
     compression: Compression,
     limits: Vec<String>,
@@ -137,6 +138,7 @@ impl BuildahBackend {
             program,
             link,
             pulls: Pulls::default(),
+            client: client.clone(),
             toolbox: Toolbox::new(toolbox, store, client, tasks),
             compression: options.compression,
             limits: limits::arguments(&options.limits)?,

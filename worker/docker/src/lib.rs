@@ -44,7 +44,12 @@ use slipway_backend::{
 use slipway_oci::{ImageAt, ImageConfig, Platform, Reference, Repo, Respec, config::RunConfig};
 use slipway_toolbox::Source;
 
-use crate::{dockerfile::Builder, engine::Engine, error::failed, workspace::DockerWorkspace};
+use crate::{
+    dockerfile::Builder,
+    engine::Engine,
+    error::{failed, is_missing},
+    workspace::DockerWorkspace,
+};
 
 pub use crate::{
     engine::probe,
@@ -155,6 +160,24 @@ pub async fn load(host: Option<&str>, certificates: Option<&Path>, archive: Byte
     match told.into_iter().find_map(|line| line.error_detail) {
         Some(error) => Err(BackendError::Engine(format!("{doing}: {}", error.message.unwrap_or_default()))),
         None => Ok(()),
+    }
+}
+
+/// The image that the engine at `host` has under a name.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn named(
+    host: Option<&str>,
+    certificates: Option<&Path>,
+    name: &str,
+) -> Result<Option<LocalImage>, BackendError> {
+    let doing = format!("look for {name} in the Docker engine");
+    let docker = engine::open(host, certificates)?.negotiate_version().await.map_err(|error| failed(&doing, error))?;
+    match docker.inspect_image(name).await {
+        Ok(found) => images::local(&found).map(Some),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(failed(&doing, error)),
     }
 }
 

@@ -81,8 +81,10 @@ impl Finding {
         }
     }
 
-    fn absent(name: &str, mend: impl Into<String>) -> Self {
-        Self { mend: Some(mend.into()), ..Self::new(name, State::Absent, "not installed") }
+    /// Of what helps, and is not there; `who` = what alone needs it.
+    fn absent(name: &str, who: &str, mend: impl Into<String>) -> Self {
+        let found = format!("not installed; only {who} needs it");
+        Self { mend: Some(mend.into()), ..Self::new(name, State::Absent, found) }
     }
 
     fn needed_by(self, needed_by: &[&'static str]) -> Self {
@@ -148,7 +150,7 @@ pub async fn check<F: Future<Output = Result<(), String>>>(
     for kind in Kind::ALL {
         findings.push(match Runtime::find(kind.name()) {
             Ok(found) => trials::runtime(&found, tried(Trial::Runtime(kind.name().to_owned())).await),
-            Err(_) => Finding::absent(kind.name(), kind.install()),
+            Err(_) => Finding::absent(kind.name(), &format!("--native-runtime {}", kind.name()), kind.install()),
         });
     }
     findings.push(programs::buildah().await);

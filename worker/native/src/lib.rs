@@ -2,7 +2,7 @@
 //! `slipway-layers`, to and from registries by our own client.
 //!
 //! Reading order: this file, `workspace` (a stage being built) on [`driver`], `overlay`, `fuse` and `stubs` (its root; files in it are changed by
-//! [`slipway_rootfs`]), `run`, [`network`], `cgroup`, [`limits`], [`runtime`], [`sandbox`] and [`emulation`] (commands), `commit` with `early`; `pull`, `push`,
+//! [`slipway_rootfs`]), `run`, [`network`], `cgroup`, [`limits`], [`runtime`] and [`sandbox`] (commands), `commit` with `early`; `pull`, `push`,
 //! `kept`, `allowance`, `files` (images), `storage` (stages), [`probe`], [`check`]; `dockerfile` (Dockerfiles).
 //!
 //! What is public beside the backend is what a program needs to choose it, to try it and to start itself again.
@@ -16,7 +16,6 @@ mod commit;
 mod dockerfile;
 pub mod driver;
 mod early;
-pub mod emulation;
 mod error;
 mod files;
 mod fuse;

@@ -1,9 +1,10 @@
-//! Errors of files and archives as errors of the backend.
+//! Errors of files, archives and registries as errors of the backend.
 
 use std::io;
 
 use slipway_backend::BackendError;
 use slipway_layers::LayerError;
+use slipway_registry::RegistryError;
 
 /// What an error of layers means for whoever was `doing` something.
 pub fn layers(doing: &str, error: LayerError) -> BackendError {
@@ -29,5 +30,15 @@ pub fn archive(doing: &str, error: LayerError) -> BackendError {
     match retar {
         Some(bad) => BackendError::Refused(format!("{doing}: {bad}")),
         None => layers(doing, LayerError::Io { doing: inner, error }),
+    }
+}
+
+/// What an error of a registry means.
+pub fn registry(doing: &str, error: RegistryError) -> BackendError {
+    let text = format!("{doing}: {error}");
+    match error {
+        RegistryError::NotFound(_) => BackendError::Gone(text),
+        RegistryError::Denied(_) | RegistryError::Refused(_) => BackendError::Refused(text),
+        RegistryError::Corrupt(_) | RegistryError::Unavailable(_) => BackendError::Engine(text),
     }
 }

@@ -9,7 +9,7 @@ use slipway_stages::Graph;
 use super::flags::Flags;
 use crate::{
     buildah,
-    choose::{self, Asked, Backend, Choice, EngineAddress, First, NoBackend, Tried, Wanted},
+    choose::{self, Asked, Backend, Choice, EngineAddress, NoBackend, Tried, Wanted},
     commands::session::Session,
     embedded, engine as engines,
     failure::Failure,
@@ -58,15 +58,17 @@ pub(super) async fn backend(
         NoBackend::Absent(_) => Failure::from(error),
     };
     let staged = graph.images().iter().find_map(Image::part);
-    // What stays on this host and is run by an engine must be among its images.
-    let is_run = flags.repo.is_none() && session.command.runs_images();
-    let first = if is_run && staged.is_none() { First::Docker } else { First::Native };
-    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment, first);
+    let wanted = Wanted::new(flags.backend.backend.clone(), &session.world.environment);
     let asked = wanted.asked().map_err(refused)?;
     let trying = try_backends(session, (engine, flags.backend.driver.as_deref()), &asked);
     let tried = session.world.interrupted.run_until_cancelled(trying).await;
     let tried = tried.ok_or_else(Failure::interrupted)?;
     let mut choice = choose::choose(&asked, engine, &tried).map_err(refused)?;
+    // What is kept on this host is loaded into the engine that runs it.
+    let is_loaded = flags.repo.is_none() && session.command.runs_images() && choice.backend != Backend::Docker;
+    if is_loaded && let Err(problem) = embedded::probe(engine).await {
+        return Err(refused(choose::no_runner(engine, &problem)));
+    }
     if let Some(part) = staged {
         choose::check_staged(&mut choice, &asked, &part.of).map_err(refused)?;
     }
@@ -97,14 +99,11 @@ pub(super) async fn backend(
 /// Tries what is asked for.
 async fn try_backends(session: &Session, (engine, driver): (&EngineAddress, Option<&str>), asked: &Asked) -> Tried {
     let mut tried = Tried::default();
-    if *asked == Asked::Any(First::Native) {
+    if asked.tries_native() {
         tried.native = Some(embedded::probe_native(&session.home, driver).await);
     }
     if asked.tries_docker(tried.native.as_ref()) {
         tried.docker = Some(embedded::probe(engine).await);
-    }
-    if tried.native.is_none() && asked.tries_native(tried.docker.as_ref()) {
-        tried.native = Some(embedded::probe_native(&session.home, driver).await);
     }
     if asked.tries_buildah() {
         tried.buildah = Some(buildah::probe(&session.world.environment));

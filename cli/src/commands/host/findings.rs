@@ -7,6 +7,10 @@ use slipway_native::check::{Finding, State};
 
 use super::Report;
 
+/// How the backends are told to build that are tried when nothing is said.
+pub(super) const NATIVE: &str = "--backend native";
+pub(super) const DOCKER: &str = "--backend docker";
+
 /// A backend, and whether it can build here.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(super) struct Backend {
@@ -16,13 +20,15 @@ pub(super) struct Backend {
     pub(super) works: bool,
     /// How that was found, or why not.
     pub(super) found: String,
+    /// How builds are told to use it.
+    pub(super) by: &'static str,
 }
 
 impl Backend {
-    pub(super) fn new(name: &'static str, tried: Result<String, String>) -> Self {
+    pub(super) fn new((name, by): (&'static str, &'static str), tried: Result<String, String>) -> Self {
         match tried {
-            Ok(found) => Self { name, works: true, found },
-            Err(found) => Self { name, works: false, found },
+            Ok(found) => Self { name, works: true, found, by },
+            Err(found) => Self { name, works: false, found, by },
         }
     }
 }
@@ -56,8 +62,15 @@ impl Report for Checked {
                 line("", "", &format!("\u{2192} {mend}"));
             }
         }
+        // As builds choose.
+        let usual = |by: &str| self.backends.iter().find(|backend| backend.works && backend.by == by);
+        let usual = usual(NATIVE).or_else(|| usual(DOCKER));
         for backend in &self.backends {
-            line(if backend.works { "can" } else { "cannot" }, backend.name, &backend.found);
+            let when = if usual == Some(backend) { " and when nothing is said" } else { "" };
+            match backend.works {
+                true => line("can", backend.name, &format!("build, with {}{when}: {}", backend.by, backend.found)),
+                false => line("cannot", backend.name, &format!("build, with {}: {}", backend.by, backend.found)),
+            }
         }
         let trimmed: Vec<&str> = text.lines().map(str::trim_end).collect();
         format!("{}\n", trimmed.join("\n"))
@@ -92,16 +105,16 @@ mod tests {
                 finding("user-namespaces", State::Fails, "make one: EPERM", Some("sysctl -w a=1")),
             ],
             backends: vec![
-                Backend::new("docker", Ok("it answers".to_owned())),
-                Backend::new("native-rootless", Err("one\ntwo".to_owned())),
+                Backend::new(("docker", DOCKER), Ok("it answers".to_owned())),
+                Backend::new(("native-rootless", NATIVE), Err("one\ntwo".to_owned())),
             ],
         };
         let expected = "\
 works     kernel           Linux 6.8
 fails     user-namespaces  make one: EPERM (needed by native-rootless)
                            \u{2192} sysctl -w a=1
-can       docker           it answers
-cannot    native-rootless  one
+can       docker           build, with --backend docker and when nothing is said: it answers
+cannot    native-rootless  build, with --backend native: one
                            two
 ";
         assert_eq!(checked.text(), expected);

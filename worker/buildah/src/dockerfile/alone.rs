@@ -16,11 +16,12 @@ use slipway_backend::{
         Draft, Follows, Postponed, at, follows, has_command, head_text, history, network, not_built, platform_of, read,
         scratch, variables_before, wrong,
     },
+    emulation,
 };
 use slipway_dockerfile::{Content, Files, Head, Origin, Program, Run, Source, Step, Variables, Written};
 use slipway_oci::{BlobDigest, ImageConfig, Platform, Reference};
 use slipway_process::random_id;
-use slipway_rootfs::place;
+use slipway_rootfs::{error::registry, place};
 
 use super::{arguments, bases::Bases, failure::explain_one, interpret, made, spelled, unpack, write};
 use crate::{
@@ -291,6 +292,7 @@ impl Alone<'_> {
         let network = Network::parse(task.network.as_deref()).map_err(told)?;
         if task.runs {
             self.shared.check_network(network).map_err(told)?;
+            self.can_run().await.map_err(told)?;
         }
         self.say(&written.text).await;
         let (below, is_passing) = self.so_far(cursor).await?;
@@ -324,6 +326,17 @@ impl Alone<'_> {
         let kept = expect(&self.shared.program, &made(&self.room)?).await?;
         self.take(cursor, kept, &task.by);
         Ok(())
+    }
+
+    /// Refuses commands of a platform whose programs this host cannot run: the program would tell of a bad format only.
+    async fn can_run(&self) -> Result<(), BackendError> {
+        let platform = self.platform.clone();
+        if Platform::host().covers(&platform) {
+            return Ok(());
+        }
+        let room = self.room.place().to_owned();
+        let tried = self.shared.program.tasks.blocking(move || emulation::refusal(&platform, &room));
+        tried.await.map_or(Ok(()), |why| Err(BackendError::Refused(why)))
     }
 
     /// Puts here-documents where the program finds them.
@@ -378,29 +391,25 @@ impl Alone<'_> {
     async fn image(&self, head: &Head, name: &str) -> Result<LocalImage, BackendError> {
         let (shared, file) = (self.shared, &self.order.file);
         let platform = platform_of(head, &file.platform)?;
-        if platform != file.platform {
-            return Err(BackendError::Refused(format!(
-                "not supported yet with the buildah backend: the image `{name}` for {platform} in a staged Dockerfile that is \
-                 built for {}; use --backend native",
-                file.platform
-            )));
-        }
-        match file.bases.iter().find(|(own, _)| own == name) {
-            Some((_, Some(found))) => images::pull(&shared.program, &shared.pulls, shared.link.as_ref(), found).await,
-            Some((_, None)) => self.local(name, &platform).await,
-            None => Err(BackendError::Refused(format!(
-                "not supported yet with the buildah backend: the image `{name}` is named by what the base image has postponed by \
-                 ONBUILD; use --backend native"
-            ))),
+        let known = file.bases.iter().find(|(own, _)| own == name && platform == file.platform);
+        let found = match known {
+            Some((_, found)) => found.clone(),
+            // What a base has postponed may name images that the file does not; and what is built for is not what all stages are of.
+            None => {
+                let found = shared.client.resolve(&reference(name)?, &platform).await;
+                found.map_err(|error| registry(&format!("look for the image `{name}`"), error))?
+            }
+        };
+        match found {
+            Some(at) => images::pull(&shared.program, &shared.pulls, shared.link.as_ref(), &at).await,
+            None => self.local(name, &platform).await,
         }
     }
 
     /// What is found in no registry is local.
     async fn local(&self, name: &str, platform: &Platform) -> Result<LocalImage, BackendError> {
         let program = &self.shared.program;
-        let reference: Reference =
-            name.parse().map_err(|error| BackendError::Refused(format!("the image `{name}`: {error}")))?;
-        if let Some(found) = images::find(program, &reference, platform).await? {
+        if let Some(found) = images::find(program, &reference(name)?, platform).await? {
             return Ok(found);
         }
         let stored = document::inspect(program, &format!("{}{name}", images::LOCAL)).await?;
@@ -410,6 +419,10 @@ impl Alone<'_> {
             ))
         })
     }
+}
+
+fn reference(name: &str) -> Result<Reference, BackendError> {
+    name.parse().map_err(|error| BackendError::Refused(format!("the image `{name}`: {error}")))
 }
 
 /// What the program is to do.

@@ -12,7 +12,9 @@ const PROCESSES: u64 = 64;
 pub(super) fn limits(root: bool) -> Finding {
     let wanted = Limits { memory: Some(MEMORY), pids: Some(PROCESSES), process: Vec::new() };
     match Group::make(&wanted) {
-        Ok(_) => Finding::works(NAME, "a group was made that limits memory and processes"),
+        Ok(_) => {
+            Finding::works(NAME, "a group was made that limits memory and processes: --command-memory, --command-pids")
+        }
         Err(error) => {
             let mend = if root {
                 "mount -o remount,rw /sys/fs/cgroup"

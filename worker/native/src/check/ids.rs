@@ -36,7 +36,11 @@ async fn mapped(surroundings: &Surroundings, uid: u32, user: &str) -> Result<Fin
         match programs::answer(helper, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await {
             Ok(_) => said.push(format!("{start}+{count} of {file}")),
             Err(programs::Trouble::Absent) => {
-                return Err(Finding::absent(NAME, format!("install {helper}: apt-get install uidmap")));
+                return Err(Finding::absent(
+                    NAME,
+                    "a build without root",
+                    format!("install {helper}: apt-get install uidmap"),
+                ));
             }
             Err(programs::Trouble::Failed(why)) => {
                 let mend = format!("chmod u+s $(command -v {helper})");

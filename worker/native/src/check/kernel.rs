@@ -30,7 +30,7 @@ pub(super) fn calls() -> Finding {
     let tried = [("openat2", open), ("pidfd_open", watch), ("fsopen", mount)];
     let missing = tried.into_iter().find_map(|(name, tried)| Some((name, tried.err()?)));
     let finding = match missing {
-        None => Finding::works("kernel", format!("Linux {release}")),
+        None => Finding::works("kernel", format!("Linux {release} has the system calls that builds need")),
         Some((name, error)) => {
             let mend = if error == Errno::PERM { "let the filter of the container allow it" } else { WANTED };
             Finding::fails("kernel", format!("Linux {release}: {name}: {error}"), mend)

@@ -123,7 +123,7 @@ impl Tried {
 pub(super) async fn user(surroundings: &Surroundings, root: bool) -> Vec<Finding> {
     const USER: &str = "user-namespaces";
     const OVERLAY: &str = "user-namespace-overlay";
-    let as_whom = if root { "made as root; other users may be refused" } else { "made" };
+    let as_whom = if root { "one was made, as root; other users may be refused" } else { "one was made" };
     let store = Store::open(&surroundings.store, &Options { limit: None });
     let work = store.and_then(|store| store.work(&format!("check-{}", random_id())));
     let work = match work {
@@ -150,7 +150,7 @@ pub(super) async fn user(surroundings: &Surroundings, root: bool) -> Vec<Finding
         made.mend = Some(format!("sysctl -w user.max_user_namespaces={WANTED_NAMESPACES}"));
     }
     let overlay = match tried.step().await {
-        Ok(()) => Finding::works(OVERLAY, "mounted, and a file deleted"),
+        Ok(()) => Finding::works(OVERLAY, "an overlay was mounted in one, and a file deleted"),
         Err(why) => {
             let mend = "use a kernel of version 5.13 or later and a home directory on ext4 or xfs (--home-dir)";
             Finding::fails(OVERLAY, format!("mount an overlay in a user namespace: {why}"), mend)
@@ -193,7 +193,7 @@ pub(super) async fn network(surroundings: &Surroundings, root: bool) -> Finding 
         Err(error) => Err(error.to_string()),
     };
     match tried {
-        Ok(()) => Finding::works(NAME, "made"),
+        Ok(()) => Finding::works(NAME, "one was made"),
         Err(why) => Finding::fails(NAME, format!("make one: {why}"), "in a container: start it with --privileged"),
     }
     .needed_by(&[CHROOT])

@@ -44,8 +44,10 @@ pub(super) async fn toolbox(places: Places) -> Finding {
     const NAME: &str = "toolbox";
     let carried = places.name().is_some();
     match Tasks::new().blocking(move || places.load()).await {
-        Ok(_) if carried => Finding::works(NAME, "a static bash and a static busybox, carried by this program"),
-        Ok(_) => Finding::works(NAME, "a static bash and a static busybox of this host"),
+        Ok(_) if carried => {
+            Finding::works(NAME, "the bash and busybox that commands of images are run with, carried by this program")
+        }
+        Ok(_) => Finding::works(NAME, "the bash and busybox that commands of images are run with, of this host"),
         Err(error) => Finding::fails(NAME, error.to_string(), "apt-get install bash-static busybox-static")
             .needed_by(&["docker", CHROOT, ROOTLESS]),
     }
@@ -54,14 +56,15 @@ pub(super) async fn toolbox(places: Places) -> Finding {
 /// The program buildah; it opens its store, beside saying its version.
 pub(super) async fn buildah() -> Finding {
     const NAME: &str = "buildah";
+    const WITH: &str = "--backend buildah";
     let version = match answer(NAME, &["--version"]).await {
         Ok(version) => version,
-        Err(Trouble::Absent) => return Finding::absent(NAME, "apt-get install buildah"),
+        Err(Trouble::Absent) => return Finding::absent(NAME, WITH, "apt-get install buildah"),
         Err(Trouble::Failed(why)) => return Finding::fails(NAME, why, "apt-get install --reinstall buildah"),
     };
     match answer(NAME, &["info"]).await {
         Ok(_) => Finding::works(NAME, version),
-        Err(Trouble::Absent) => Finding::absent(NAME, "apt-get install buildah"),
+        Err(Trouble::Absent) => Finding::absent(NAME, WITH, "apt-get install buildah"),
         Err(Trouble::Failed(why)) => {
             Finding::fails(NAME, format!("{version}: {why}"), "buildah info").needed_by(&[NAME])
         }

@@ -1,7 +1,7 @@
 //! What was tried as builds do it, in words.
 
 use super::Finding;
-use crate::runtime::Runtime;
+use crate::runtime::{Kind, Runtime};
 
 /// What stands before the command that mends something, in messages of this crate.
 const SIGNS: [&str; 3] = ["set it up with: ", "install one: ", "installed: "];
@@ -10,9 +10,9 @@ const SIGNS: [&str; 3] = ["set it up with: ", "install one: ", "installed: "];
 pub(super) fn network(root: bool, tried: Result<(), String>) -> Finding {
     const NAME: &str = "network";
     let (found, instead) = if root {
-        ("a namespace, a cable to it, and rules that let it out, by IPv4 only", "apt-get install iptables")
+        ("commands have one of their own, that rules of this host let out, by IPv4 only", "apt-get install iptables")
     } else {
-        ("a namespace, connected by pasta or slirp4netns", "apt-get install passt")
+        ("commands have one of their own, connected by pasta or slirp4netns", "apt-get install passt")
     };
     match tried {
         Ok(()) => Finding::works(NAME, found),
@@ -26,12 +26,17 @@ pub(super) fn network(root: bool, tried: Result<(), String>) -> Finding {
 /// A way for layers to lie on each other.
 pub(super) fn driver(name: &str, tried: Result<(), String>) -> Finding {
     match tried {
-        Ok(()) if name == "vfs" => {
-            Finding::works(name, "a command ran on a copy of layers; slow, where all else fails")
-        }
-        Ok(()) => Finding::works(name, "a command ran on layers that lie on each other by it"),
+        Ok(()) if name == "vfs" => Finding::works(
+            name,
+            "a command ran on a copy of layers: slow, so used with --native-storage-driver vfs only",
+        ),
+        Ok(()) => Finding::works(
+            name,
+            "a command ran on layers that lie on each other by it, which is for where overlay fails",
+        ),
         Err(why) if why.contains("is not installed") => {
-            Finding::absent(name, mend(&why).unwrap_or_else(|| format!("apt-get install {name}")))
+            let with = format!("--native-storage-driver {name}");
+            Finding::absent(name, &with, mend(&why).unwrap_or_else(|| format!("apt-get install {name}")))
         }
         Err(why) => {
             let mend =
@@ -45,8 +50,19 @@ pub(super) fn driver(name: &str, tried: Result<(), String>) -> Finding {
 pub(super) fn runtime(runtime: &Runtime, tried: Result<(), String>) -> Finding {
     let name = runtime.kind().name();
     match tried {
-        Ok(()) => Finding::works(name, format!("{runtime} ran a command")),
-        Err(why) => Finding::fails(name, why, "do without it: leave --native-runtime away"),
+        Ok(()) => {
+            Finding::works(name, format!("{} ran a command: --native-runtime {name}", runtime.program().display()))
+        }
+        Err(why) => {
+            let mend = match runtime.kind() {
+                // It starts itself again where no libraries are.
+                Kind::Runsc => {
+                    "use a runsc that is linked statically, as gvisor.dev has it; or leave --native-runtime away"
+                }
+                Kind::Runc | Kind::Crun | Kind::Kata => "do without it: leave --native-runtime away",
+            };
+            Finding::fails(name, why, mend)
+        }
     }
 }
 

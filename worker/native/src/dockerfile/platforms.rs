@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use slipway_backend::{
     BackendError,
     dockerfile::{at, platform_of},
+    emulation,
 };
 use slipway_dockerfile::{Origin, Program};
 use slipway_oci::Platform;
 
-use crate::{Shared, emulation, error};
+use crate::{Shared, error};
 
 /// Refuses commands that this host cannot run before any other runs.
 pub(super) async fn check(shared: &Arc<Shared>, program: &Program, own: &Platform) -> Result<(), BackendError> {
@@ -37,13 +38,10 @@ pub(super) async fn runs(shared: &Arc<Shared>, platform: &Platform) -> Result<()
     let (store, asked) = (shared.store.clone(), platform.clone());
     let tried = shared.tasks.blocking(move || {
         let room = store.work(&format!("trial-{}", slipway_process::random_id()))?;
-        Ok(emulation::missing(&asked, room.path()))
+        Ok(emulation::refusal(&asked, room.path()))
     });
     match tried.await.map_err(|error| error::layers("try a program of another platform", error))? {
         None => Ok(()),
-        Some(binfmt) => Err(BackendError::Refused(format!(
-            "it is of {platform}, and this host cannot run programs of {platform}: register an interpreter as {binfmt} in \
-             binfmt_misc (Debian's package qemu-user-static does)"
-        ))),
+        Some(why) => Err(BackendError::Refused(why)),
     }
 }

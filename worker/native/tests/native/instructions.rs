@@ -1,11 +1,11 @@
 //! Instructions whose matter is not the image that they stand on: other platforms, layers of their own, agents, room, other
 //! processes.
 
+use slipway_backend::emulation;
 use slipway_backend::{
     BackendError, DockerfileBuild, ImageStore as _, LocalImage, SshAgent,
     conformance::{build_of, file},
 };
-use slipway_native::emulation;
 use slipway_oci::{BlobDigest, Platform, Repo};
 use slipway_parts::Registry;
 

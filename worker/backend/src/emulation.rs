@@ -66,6 +66,15 @@ pub fn missing(platform: &Platform, room: &Path) -> Option<&'static str> {
     (runs(machine, room) == Some(false)).then(|| platform.binfmt().unwrap_or("its kind"))
 }
 
+/// Why programs of a platform cannot be run here, and what to do; `None` as with [`missing`]. Blocks.
+pub fn refusal(platform: &Platform, room: &Path) -> Option<String> {
+    let binfmt = missing(platform, room)?;
+    Some(format!(
+        "it is of {platform}, and this host cannot run programs of {platform}: register an interpreter as {binfmt} in \
+         binfmt_misc (Debian's package qemu-user-static does)"
+    ))
+}
+
 /// The platforms, besides its own, whose programs this host runs. Blocks. `room` is where programs may be tried.
 pub fn emulated(room: &Path) -> Vec<Platform> {
     let host = Platform::host();
