@@ -26,8 +26,6 @@ const MAX_MESSAGE: usize = 65_535;
 #[derive(Debug)]
 pub(crate) struct Forward {
     tasks: Vec<JoinHandle<Option<()>>>,
-    #[cfg(test)]
-    port: u16,
 }
 
 impl Drop for Forward {
@@ -38,17 +36,22 @@ impl Drop for Forward {
 
 /// Listens at a gateway.
 pub(crate) async fn start(tasks: &Tasks, gateway: Ipv4Addr, port: u16, to: SocketAddr) -> io::Result<Forward> {
-    let asked = Arc::new(UdpSocket::bind((gateway, port)).await?);
-    let port = asked.local_addr()?.port();
-    let called = TcpListener::bind((gateway, port)).await?;
+    Ok(pass_on(tasks, listen(gateway, port).await?, to))
+}
+
+/// Listens on one port in both ways.
+async fn listen(at: Ipv4Addr, port: u16) -> io::Result<(UdpSocket, TcpListener)> {
+    let asked = UdpSocket::bind((at, port)).await?;
+    let called = TcpListener::bind((at, asked.local_addr()?.port())).await?;
+    Ok((asked, called))
+}
+
+fn pass_on(tasks: &Tasks, (asked, called): (UdpSocket, TcpListener), to: SocketAddr) -> Forward {
+    let asked = Arc::new(asked);
     let open = Arc::new(Semaphore::new(MAX_OPEN));
     let datagrams = tasks.spawn(datagrams(tasks.clone(), asked, to, Arc::clone(&open)));
     let streams = tasks.spawn(streams(tasks.clone(), called, to, open));
-    Ok(Forward {
-        tasks: vec![datagrams, streams],
-        #[cfg(test)]
-        port,
-    })
+    Forward { tasks: vec![datagrams, streams] }
 }
 
 async fn datagrams(tasks: Tasks, asked: Arc<UdpSocket>, to: SocketAddr, open: Arc<Semaphore>) {
@@ -99,15 +102,26 @@ mod tests {
 
     use super::*;
 
+    /// On a port that nobody has in either way: one that is free for datagrams may be somebody's for streams.
+    async fn listen_anywhere(at: Ipv4Addr) -> (UdpSocket, TcpListener) {
+        for _ in 0..100 {
+            match listen(at, 0).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                listening => return listening.expect("sockets"),
+            }
+        }
+        panic!("no port is free");
+    }
+
     #[tokio::test]
     async fn questions_go_on_and_answers_come_back() {
         let tasks = Tasks::new();
-        let server = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let (server, listener) = listen_anywhere(Ipv4Addr::LOCALHOST).await;
         let to = server.local_addr().expect("an address");
-        let listener = TcpListener::bind(to).await.expect("a listener");
         let gateway = Ipv4Addr::new(127, 0, 0, 9);
-        let forward = start(&tasks, gateway, 0, to).await.expect("a forwarder");
-        let port = forward.port;
+        let sockets = listen_anywhere(gateway).await;
+        let port = sockets.0.local_addr().expect("an address").port();
+        let forward = pass_on(&tasks, sockets, to);
         let client = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
         client.send_to(b"who", (gateway, port)).await.expect("a question");
         let mut buffer = [0; 16];
