@@ -169,7 +169,7 @@ fn a_host_that_is_killed_is_replaced_by_another() -> Result<()> {
     }
     let registry = Registry::start().context("a registry")?;
     // Most of the time they wait, for a minute each, for the end of what the dead one held.
-    side_by_side(5, &POINTS, |points| points.iter().try_for_each(|point| killed_at(&registry, *point)))
+    side_by_side(POINTS.len(), &POINTS, |points| points.iter().try_for_each(|point| killed_at(&registry, *point)))
 }
 
 /// Kills a build at a point; another host goes on at once, or when the lease of the dead one has ended.
