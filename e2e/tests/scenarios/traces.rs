@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use anyhow::Result;
 use slipway_e2e::{Collector, Part, Project, Run, engine, require};
+use tokio::net::TcpSocket;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -73,9 +74,10 @@ fn a_collector_that_is_away_changes_nothing_but_a_warning() -> Result<()> {
     }
     let project = project("'echo made'")?;
     let warnings = |run: &Run| run.stderr.lines().filter(|line| line.starts_with("WARNING: ")).count();
-    // One that nobody listens for.
-    let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let run = build(&project, &[(ENDPOINT, &format!("http://{closed}"))])?;
+    // One that nobody listens for: its port is taken meanwhile.
+    let taken = TcpSocket::new_v4()?;
+    taken.bind(([127, 0, 0, 1], 0).into())?;
+    let run = build(&project, &[(ENDPOINT, &format!("http://{}", taken.local_addr()?))])?;
     assert_eq!((run.code, warnings(&run)), (0, 1), "{}", run.stderr);
     // One that takes connections and never answers: a build that waited for it would be ended by this test.
     let silent = TcpListener::bind("127.0.0.1:0")?;
