@@ -60,6 +60,8 @@ impl Process {
         for (name, _) in environment.with_prefix("WERF_").chain(environment.with_prefix("SLIPWAY_")) {
             command.env_remove(name);
         }
+        // The engine is shared with other tests.
+        command.env("SLIPWAY_DISABLE_AUTO_HOST_CLEANUP", "1");
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }

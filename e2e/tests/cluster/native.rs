@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use slipway_e2e::{Cluster, Project, Run, cluster::wait, engine, processes};
 
 use crate::can_run;
@@ -184,4 +184,34 @@ fn as_root() -> bool {
         slipway_parts::skip("native", "the native backend needs root");
     }
     is_root
+}
+
+/// A worker that starts, and whose last cleanup was long ago, has its host cleaned.
+#[test]
+fn a_worker_has_its_host_cleaned() -> Result<()> {
+    if !can_run() || !as_root() {
+        return Ok(());
+    }
+    let variables = [
+        ("SLIPWAY_DISABLE_AUTO_HOST_CLEANUP", "false"),
+        ("SLIPWAY_ALLOWED_LOCAL_CACHE_VOLUME_USAGE", "0"),
+        // That of this machine is left alone.
+        ("DOCKER_HOST", "unix:///nonexistent/engine.sock"),
+    ];
+    let mut cluster = Cluster::start_with(1, 0, &variables)?;
+    let data = cluster.data_of_worker(0);
+    let (stamp, blob) = (data.join("service/host-cleanup"), data.join("local_cache/blobs/sha256-a"));
+    for path in [&stamp, &blob] {
+        std::fs::create_dir_all(path.parent().expect("a directory"))?;
+        std::fs::write(path, "\n")?;
+        let times = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        std::fs::File::options().write(true).open(path)?.set_times(times)?;
+    }
+    cluster.add_native_worker();
+    let log = data.join("service/host-cleanup.log");
+    let said = || std::fs::read_to_string(&log).ok().filter(|said| said.contains("removed: 1 "));
+    wait("a clean host", said).with_context(|| format!("{:?}\n{}", std::fs::read_to_string(&log), cluster.logs()))?;
+    assert!(!blob.exists());
+    assert!(std::fs::metadata(&stamp)?.modified()? > std::time::UNIX_EPOCH, "the next one waits");
+    Ok(())
 }

@@ -257,3 +257,71 @@ fn many_processes_share_one_storage() -> Result<()> {
     assert_eq!(storage.ask(&["containers", "--noheading"])?, "", "containers are left");
     Ok(())
 }
+
+/// Images of repositories go, and what killed builds have left; stages that nobody else has stay, and so does what is somebody's own.
+#[test]
+fn a_cleanup_of_the_host_takes_what_others_have_or_nobody_needs() -> Result<()> {
+    let Some(storage) = Storage::new()? else { return Ok(()) };
+    let (registry, project) = (Registry::start()?, Project::new("host-cleanup")?);
+    let (base, repo) = (base(&registry)?, registry.repo("host-cleanup"));
+    let write = |mark: &str| {
+        let shell = format!("{{install: echo a > /a, setup: echo {mark} > /b}}");
+        project.config(&format!("image: app\nfrom: {base}\nshell: {shell}\n"))?;
+        project.commit(mark)
+    };
+    let names = || {
+        let listed = storage.ask(&["images", "--format", "{{.Name}}"])?;
+        Ok::<_, anyhow::Error>(listed.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let host = |arguments: &[&str]| {
+        let run = project.slipway_with(&[&["host"], arguments, &["--output=json"]].concat(), &storage.variables())?;
+        anyhow::ensure!(run.code == 0, "{}", run.stderr);
+        let said: serde_json::Value = serde_json::from_str(&run.stdout)?;
+        let part = said["parts"].as_array().into_iter().flatten().find(|part| part["part"] == "buildah");
+        part.cloned().context(run.stdout)
+    };
+    let clean = ["cleanup", "--allowed-backend-storage-volume-usage=0"];
+    write("one")?;
+    storage.build(&project, &["--repo", &repo])?;
+    storage.build(&project, &[])?;
+    storage.ask(&["from", "--name", "mine", "scratch"])?;
+    storage.ask(&["commit", "mine", "mine:1"])?;
+    storage.ask(&["rm", "mine"])?;
+
+    // When images were used is not known, so all stay while a build runs.
+    write("two")?;
+    let (build, file) = (["build", "--backend", "buildah", "--repo", &repo], storage.dir.path().join("at"));
+    let stop = format!("worker.built@{}", file.display());
+    let variables = |point| storage.variables().into_iter().chain([("SLIPWAY_FAILPOINT", point)]).collect::<Vec<_>>();
+    let child = project.start(&build, &variables(&stop))?;
+    wait("a build that has made an image", || file.exists().then_some(()))?;
+    let before = names()?;
+    let part = host(&clean)?;
+    assert!(part["removed"] == serde_json::json!({}) && part["stays"]["used by what runs now"].is_object(), "{part}");
+    assert_eq!(names()?, before);
+    fs::remove_file(&file)?;
+    let run = Run::wait(child)?;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+
+    // One that is killed leaves a container, or an image without a name.
+    for (mark, point) in [("three", "worker.built"), ("four", "worker.ran")] {
+        write(mark)?;
+        let run = project.slipway_with(&build, &variables(point))?;
+        assert_eq!(run.code, 137, "{point}: {}", run.stderr);
+    }
+    let left = names()?;
+    assert!(left.iter().any(|name| name == "<none>" || name.is_empty()), "{left:?}");
+    assert!(!storage.ask(&["containers", "--quiet"])?.trim().is_empty());
+    host(&[&clean[..], &["--dry-run"]].concat())?;
+    assert_eq!(names()?, left, "a dry run removes nothing");
+    let part = host(&clean)?;
+    let (own, mine) = (format!("localhost/{}", project.name()), "localhost/mine".to_owned());
+    let stays = names()?;
+    assert!(stays.contains(&own) && stays.contains(&mine), "{stays:?}");
+    assert!(stays.iter().all(|name| *name == own || *name == mine), "{stays:?}: {part}");
+    assert_eq!(storage.ask(&["containers", "--quiet"])?.trim(), "");
+
+    host(&["purge", "--force"])?;
+    assert_eq!(names()?, [mine]);
+    Ok(())
+}

@@ -1,4 +1,4 @@
-//! All that is ours in the program's storage: images, known by their names.
+//! All that is ours in the program's storage: images, known by their names, or by a label where a killed build gave them none.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,15 @@ use crate::{
     images::{CACHE, IN_USE, LOCAL},
 };
 
+/// The label that all stages have.
+const IS_STAGE: &str = "label=slipway-digest-scheme";
+
 /// An image of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HeldImage {
-    /// Those of its names that are ours.
+    /// What the program calls it.
+    pub id: String,
+    /// Those of its names that are ours; none = a build that was killed has made it, and given it no name.
     pub names: Vec<String>,
     /// The projects that it is a stage of, in the local storage; none = it came from or went to a repository.
     pub projects: Vec<String>,
@@ -29,6 +34,8 @@ pub struct HeldImage {
 
 #[derive(Deserialize)]
 struct Listed {
+    #[serde(default)]
+    id: String,
     #[serde(default)]
     names: Option<Vec<String>>,
     #[serde(default)]
@@ -66,13 +73,19 @@ impl BuildahBackend {
     /// # Errors
     /// When the program does not list them.
     pub async fn held(&self) -> Result<Vec<HeldImage>, BackendError> {
-        let doing = "list the images of buildah";
-        let said = self.shared.program.ask(doing, &["images", "--json", "--no-trunc"]).await?;
-        let listed: Option<Vec<Listed>> =
-            serde_json::from_str(&said).map_err(|error| BackendError::Engine(format!("{doing}: {error}")))?;
-        let mut held: Vec<HeldImage> = listed.unwrap_or_default().into_iter().filter_map(ours).collect();
+        let named = self.list(&[]).await?.into_iter().filter_map(ours);
+        let left = self.list(&["--filter", IS_STAGE]).await?.into_iter().filter_map(nameless);
+        let mut held: Vec<HeldImage> = named.chain(left).collect();
         held.sort_by_key(|image| image.made);
         Ok(held)
+    }
+
+    async fn list(&self, which: &[&str]) -> Result<Vec<Listed>, BackendError> {
+        let doing = "list the images of buildah";
+        let said = self.shared.program.ask(doing, &[&["images", "--json", "--no-trunc"], which].concat()).await?;
+        let listed: Option<Vec<Listed>> =
+            serde_json::from_str(&said).map_err(|error| BackendError::Engine(format!("{doing}: {error}")))?;
+        Ok(listed.unwrap_or_default())
     }
 
     /// Takes our names off an image, and so removes it unless it has others; whether that was possible.
@@ -80,8 +93,10 @@ impl BuildahBackend {
     /// # Errors
     /// When the program fails.
     pub async fn let_go(&self, image: &HeldImage) -> Result<bool, BackendError> {
-        let doing = format!("remove the image {}", image.names.join(", "));
-        let names: Vec<&str> = image.names.iter().map(String::as_str).collect();
+        let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
+        let names = image.names.iter().map(String::as_str);
+        let names: Vec<&str> = if image.names.is_empty() { vec![id] } else { names.collect() };
+        let doing = format!("remove the image {}", names.join(", "));
         let answer = self.shared.program.answer(&doing, &[&["rmi"], names.as_slice()].concat()).await?;
         match answer.complaint {
             None => Ok(true),
@@ -104,8 +119,17 @@ fn ours(listed: Listed) -> Option<HeldImage> {
             shared = true;
         }
     }
-    let image = HeldImage { names, projects, shared, bytes: bytes(&listed.size), made: listed.created };
+    let image = HeldImage { id: listed.id, names, projects, shared, bytes: bytes(&listed.size), made: listed.created };
     (!image.names.is_empty()).then_some(image)
+}
+
+/// An image with our label that nobody has given a name.
+fn nameless(listed: Listed) -> Option<HeldImage> {
+    if listed.names.is_some_and(|names| !names.is_empty()) {
+        return None;
+    }
+    let (bytes, made) = (bytes(&listed.size), listed.created);
+    Some(HeldImage { id: listed.id, names: Vec::new(), projects: Vec::new(), shared: false, bytes, made })
 }
 
 /// The project that an image is a stage of, by its name.
@@ -133,14 +157,21 @@ fn bytes(text: &str) -> u64 {
 mod tests {
     use super::*;
 
+    fn listed(names: Option<Vec<String>>) -> Listed {
+        Listed { id: "sha256:1".to_owned(), names, size: "5.1 MB".to_owned(), created: 7 }
+    }
+
     #[test]
     fn images_are_known_by_their_names() {
         let stage = "localhost/shop:0123456789abcdef0123456789abcdef0123456789abcdef01234567-1700000000000";
         let cached = "localhost/slipway-cache:sha256-aa";
         let image = |names: &[&str]| {
             let names = Some(names.iter().map(|name| (*name).to_owned()).collect());
-            ours(Listed { names, size: "5.1 MB".to_owned(), created: 7 })
+            ours(listed(names))
         };
+        let left = nameless(listed(None)).expect("ours");
+        assert_eq!((left.id.as_str(), left.names.len(), left.bytes, left.made), ("sha256:1", 0, 5_100_000, 7));
+        assert_eq!(nameless(listed(Some(vec!["localhost/mine:1".to_owned()]))), None);
         assert_eq!(image(&[]), None);
         assert_eq!(image(&["docker.io/library/alpine:3", "localhost/shop:1", "localhost/slipway-cached:1"]), None);
         let found = image(&[cached, "localhost/mine:1"]).expect("ours");

@@ -75,19 +75,18 @@ impl After {
     }
 }
 
-/// Cleans a worker's host now and then, as long as the worker lives.
+/// Cleans a worker's host now and then, from its start on, as long as the worker lives.
 pub(crate) async fn of_worker(data: PathBuf, limits: Limits, clock: impl AsRef<dyn Clock>) {
     loop {
+        if is_due(&data, &limits, now(clock.as_ref())) {
+            let mut cleanup = async_command(OWN_PROGRAM);
+            if prepare(cleanup.as_std_mut(), &data, &limits).is_some()
+                && let Err(error) = cleanup.status().await
+            {
+                tracing::debug!("start a cleanup of this host: {error}");
+            }
+        }
         tokio::time::sleep(LOOK).await;
-        if !is_due(&data, &limits, now(clock.as_ref())) {
-            continue;
-        }
-        let mut cleanup = async_command(OWN_PROGRAM);
-        if prepare(cleanup.as_std_mut(), &data, &limits).is_some()
-            && let Err(error) = cleanup.status().await
-        {
-            tracing::debug!("start a cleanup of this host: {error}");
-        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Images of ours in the storage of Buildah.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Result;
 use slipway_buildah::{BuildahBackend, HeldImage};
@@ -8,8 +11,8 @@ use slipway_process::{Environment, Tasks};
 
 use super::{
     account::Account,
-    cache::IN_USE,
-    images::{CACHED, CONTAINERS, IS_STAGE, Rules, SHARED, STANDING},
+    cache::{IN_USE, YOUNG},
+    images::{CACHED, CONTAINERS, IS_STAGE, LEFT, Rules, SHARED, STANDING},
     volume::{Allowed, Volume},
 };
 use crate::buildah;
@@ -96,6 +99,16 @@ async fn cleaned(backend: &BuildahBackend, allowed: Allowed, rules: &Rules) -> R
             HeldImage { projects, .. } if !projects.is_empty() => IS_STAGE,
             // When they were used is not known.
             _ if rules.since.is_some() => IN_USE,
+            // Who has made it names it at once, if he lives; he may have another home directory.
+            _ if image.names.is_empty() && is_old(&image, rules.now) => {
+                let (what, is_gone) = (image.bytes, rules.dry_run || backend.let_go(&image).await?);
+                if is_gone {
+                    account.gone(LEFT, what)
+                } else {
+                    account.stays(STANDING, what)
+                }
+                continue;
+            }
             _ => {
                 spare.push(image);
                 continue;
@@ -119,4 +132,31 @@ async fn cleaned(backend: &BuildahBackend, allowed: Allowed, rules: &Rules) -> R
         }
     }
     Ok(account)
+}
+
+/// Whether an image was made long ago.
+fn is_old(image: &HeldImage, now: SystemTime) -> bool {
+    let made = UNIX_EPOCH + Duration::from_secs(u64::try_from(image.made).unwrap_or_default());
+    now.duration_since(made).unwrap_or_default() > YOUNG
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_old_after_some_hours() {
+        let image = |made| HeldImage {
+            id: "1".to_owned(),
+            names: Vec::new(),
+            projects: Vec::new(),
+            shared: false,
+            bytes: 1,
+            made,
+        };
+        let now = UNIX_EPOCH + Duration::from_secs(100_000);
+        for (made, old) in [(0, true), (80_000, true), (95_000, false), (100_001, false), (-1, true)] {
+            assert_eq!(is_old(&image(made), now), old, "{made}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use crate::{choose::EngineAddress, embedded, engine::USED};
 /// Images whose only purpose is to save time.
 pub(super) const CACHED: &str = "images that came from or went to repositories";
 /// Images that nobody can find again.
-const LEFT: &str = "images that builds left without a name";
+pub(super) const LEFT: &str = "images that builds left without a name";
 /// Their files are gone with them.
 pub(super) const CONTAINERS: &str = "containers of builds that were killed";
 
