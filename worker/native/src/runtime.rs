@@ -123,8 +123,9 @@ impl Runtime {
         match self.kind {
             Kind::Runc => command.args(["--rootless", "true"]),
             Kind::Crun => command.args(["--cgroup-manager", "disabled"]),
-            // Its network is the one that it is started in.
-            Kind::Runsc => command.args(["--ignore-cgroups", "--network", "host"]),
+            // Its network is the one that it is started in. What commands write goes to the root itself, and not to a file beside
+            // it; which rights they have is said elsewhere.
+            Kind::Runsc => command.args(["--ignore-cgroups", "--network", "host", "--overlay2", "none", "--net-raw"]),
             Kind::Kata => &mut command,
         };
         command.args(["run", "--bundle"]).arg(bundle).arg(id);

@@ -76,7 +76,8 @@ impl Room {
         let doing = "mount the root of a build";
         let promised = shared.store.admit_beginning().map_err(|error| error::layers(doing, error))?;
         let work = shared.store.work(name).map_err(|error| error::layers(doing, error))?;
-        let (tree, stubs, places) = mount(shared, layers, &work, places, doing)?;
+        let places = places.by(shared.runtime.as_ref());
+        let (tree, stubs, places) = mount(shared, layers, &work, &places, doing)?;
         Ok(Self { tree, work: Arc::new(work), stubs, places, layers: layers.to_vec(), promised })
     }
 
