@@ -112,10 +112,27 @@ fn chroot(place: &Place, why: String) -> Result<(Mode, String), String> {
 /// The runtime that is named, or the first that is installed and works.
 fn runtime(place: &Place) -> Result<Runtime, String> {
     if let Some(name) = &place.runtime {
-        return Runtime::find(name).map_err(|why| format!("--native-runtime: {why}"));
+        let found = Runtime::find(name).map_err(|why| format!("--native-runtime: {why}"))?;
+        return match is_run(found.kind()) {
+            true => Ok(found),
+            false => Err(format!(
+                "--native-runtime {name}: Buildah starts its runtimes with --no-new-keyring, which {} does not know; name runc \
+                 or crun, or build with --backend native",
+                found.kind().name()
+            )),
+        };
     }
-    let found = Kind::ALL.into_iter().find_map(|kind| Runtime::find(kind.name()).ok());
+    let mut known = Kind::ALL.into_iter().filter(|kind| is_run(*kind));
+    let found = known.find_map(|kind| Runtime::find(kind.name()).ok());
     found.ok_or_else(|| "no runtime is installed: apt-get install runc".to_owned())
+}
+
+/// Whether Buildah can start a runtime.
+fn is_run(kind: Kind) -> bool {
+    match kind {
+        Kind::Runc | Kind::Crun | Kind::Kata => true,
+        Kind::Runsc => false,
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +161,19 @@ mod tests {
                 Err(why) => why,
             };
             assert!(said.contains(expected), "{asked} {place:?}: {said}");
+        }
+    }
+
+    /// A runtime that Buildah cannot start is refused before it fails.
+    #[test]
+    fn gvisor_is_for_the_native_backend() {
+        let home = tempfile::tempdir().expect("a directory");
+        let runsc = home.path().join("runsc");
+        std::os::unix::fs::symlink("/bin/true", &runsc).expect("a link");
+        let named = place(false, false, runsc.to_str().expect("a UTF-8 path"));
+        for asked in ["auto", "native-rootless"] {
+            let why = choose(Some(asked), &named).expect_err("no runtime of Buildah's");
+            assert!(why.contains("--no-new-keyring, which runsc does not know"), "{why}");
         }
     }
 

@@ -12,6 +12,7 @@ use slipway_process::random_id;
 use crate::{
     Shared, error,
     run::{Launch, launch},
+    runtime::Kind,
     workspace::Room,
 };
 
@@ -25,6 +26,10 @@ pub(crate) async fn shell(
     image_variables: &[String],
     (variables, terminal): (&BTreeMap<String, String>, Terminal),
 ) -> Result<(), BackendError> {
+    if shared.runtime.as_ref().is_some_and(|runtime| runtime.kind() == Kind::Runsc) {
+        let why = "gVisor gives no terminal to what it runs so: leave --native-runtime away to look into a stage";
+        return Err(BackendError::Refused(format!("not supported yet: {DOING} by runsc: {why}")));
+    }
     let mut script = Script { variables: variables.clone(), ..Script::default() };
     script.variables.extend(terminal.variables());
     let text = compose(&[], &script, &setup.secrets, &Marker::new(&random_id()))?;

@@ -23,8 +23,12 @@ use slipway_oci::BlobDigest;
 use slipway_paths::TreePath;
 use slipway_rootfs::{place::real_path, toolbox::MOUNT};
 
+use crate::runtime::{self, Runtime};
+
 /// Directories that something is mounted on.
 const DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
+/// Where gVisor lays memory on what is empty, or is not there.
+pub(crate) const TEMPORARY: &str = "/tmp";
 /// Files of the host that stand in the place of the image's.
 pub(crate) const FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 /// An empty file.
@@ -51,6 +55,15 @@ impl Places {
         for mount in &setup.mounts {
             // What is not there is said when it is opened.
             places.add(&mount.target, fs::metadata(&mount.source).is_ok_and(|found| found.is_dir()));
+        }
+        places
+    }
+
+    /// With what a runtime mounts besides.
+    pub(crate) fn by(&self, runtime: Option<&Runtime>) -> Self {
+        let mut places = self.clone();
+        if runtime.is_some_and(|runtime| runtime.kind() == runtime::Kind::Runsc) {
+            places.add(TEMPORARY, true);
         }
         places
     }

@@ -73,7 +73,8 @@ impl Room {
             None => shared.store.work(name).and_then(|work| furnish(shared, work)),
         };
         let work = work.map_err(|error| error::layers(doing, error))?;
-        let (tree, stubs, places) = mount(shared, layers, &work, places, doing)?;
+        let places = places.by(shared.runtime.as_ref());
+        let (tree, stubs, places) = mount(shared, layers, &work, &places, doing)?;
         Ok(Self { tree, work: Arc::new(work), stubs, places, layers: layers.to_vec(), promised })
     }
 

@@ -15,10 +15,12 @@ const VERSION: &str = "1.0.2";
 pub(super) struct Sources<'a> {
     /// The root.
     pub(super) root: &'a Path,
-    /// `/dev` with its devices.
-    pub(super) devices: &'a Path,
+    /// `/dev` with its devices; `None` = the runtime has its own.
+    pub(super) devices: Option<&'a Path>,
     /// The toolbox; `None` = the image has no place for it.
     pub(super) toolbox: Option<&'a Path>,
+    /// The image's own directories, by their paths in it and here, where the runtime would put something else.
+    pub(super) own: &'a [(String, std::path::PathBuf)],
     /// Files in the place of the image's: path in the image, path here.
     pub(super) files: &'a [(String, std::path::PathBuf)],
     /// What else is seen of the host, what lies deeper last.
@@ -85,13 +87,17 @@ fn mounts(sources: &Sources<'_>) -> Vec<Value> {
     } else {
         made("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"])
     });
-    // Devices are the host's own, one by one: a runtime would make nodes, where nodes can be opened then.
-    all.push(bound(sources.devices, "/dev", &["rbind", "nosuid", "nodev"]));
+    // Devices are the host's own, one by one: a runtime would make nodes, where nodes can be opened then. gVisor has its own.
+    all.push(match sources.devices {
+        Some(devices) => bound(devices, "/dev", &["rbind", "nosuid", "nodev"]),
+        None => made("tmpfs", "/dev", &["nosuid"]),
+    });
     let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     all.push(made("devpts", "/dev/pts", &terminals));
     all.push(made("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]));
     all.push(made("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
     all.extend(sources.toolbox.map(|toolbox| bound(toolbox, MOUNT, &["rbind", "ro", "nosuid", "nodev"])));
+    all.extend(sources.own.iter().map(|(to, from)| bound(from, to, &["rbind"])));
     all.extend(sources.files.iter().map(|(to, from)| bound(from, to, &["bind"])));
     for mount in sources.mounts {
         let options: Vec<&str> = ["rbind"].into_iter().chain(mount.lacks.iter().copied()).collect();

@@ -3,16 +3,16 @@
 //! So the kernel ends the runtime, and all that it has started, with the init, as it does with our own sandbox.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::fd::OwnedFd,
-    os::unix::process::CommandExt as _,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
 
 use rustix::{
-    fs::{CWD, Mode, fstat},
+    fs::{CWD, FileType, Mode, fstat},
     mount::{MountFlags, OpenTreeFlags, mount_remount, open_tree},
     process::umask,
 };
@@ -28,7 +28,10 @@ use super::{
     init::{self, Step, step},
     mounts, seen,
 };
-use crate::runtime::{Kind, Runtime};
+use crate::{
+    runtime::{Kind, Runtime},
+    stubs::TEMPORARY,
+};
 
 /// Longest text that a runtime tells a hook.
 const MAX_STATE: u64 = 1 << 20;
@@ -69,13 +72,19 @@ pub(super) fn become_runtime(
     step("keep devices of the root closed", init::guarded(&place, MountFlags::NODEV))?;
     let image = Root::of(root);
     let files: Vec<(String, PathBuf)> = spec.files.iter().filter(|(to, _)| has_place(&image, to)).cloned().collect();
+    let own = match runtime.kind() {
+        Kind::Runsc => step("look for what the runtime would hide", own(&image, &place))?,
+        Kind::Runc | Kind::Crun | Kind::Kata => Vec::new(),
+    };
     let sources = Sources {
         root: &place,
-        devices: &devices,
+        devices: (runtime.kind() != Kind::Runsc).then_some(&*devices),
         toolbox: (tools.is_some() && has_place(&image, MOUNT)).then_some(&*toolbox),
+        own: &own,
         files: &files,
         mounts: &mounts,
-        foreign_system: systems.is_foreign(),
+        // A runtime that has devices of its own has this, too.
+        foreign_system: systems.is_foreign() && runtime.kind() != Kind::Runsc,
     };
     let mut described = describe(spec, &sources);
     // Without root there are no nodes to open.
@@ -102,8 +111,9 @@ fn command(runtime: &Runtime, bundle: &Path, state: &Path, id: &str) -> Command 
     match runtime.kind() {
         Kind::Runc => command.args(["--rootless", "true"]),
         Kind::Crun => command.args(["--cgroup-manager", "disabled"]),
-        // Its network is the one that it is started in.
-        Kind::Runsc => command.args(["--ignore-cgroups", "--network", "host"]),
+        // Its network is the one that it is started in. What commands write goes to the root itself, and not to a file beside
+        // it; which rights they have is said elsewhere.
+        Kind::Runsc => command.args(["--ignore-cgroups", "--network", "host", "--overlay2", "none", "--net-raw"]),
         Kind::Kata => &mut command,
     };
     command.args(["run", "--bundle"]).arg(bundle).arg(id);
@@ -143,6 +153,15 @@ pub(super) fn guard(root: Option<OsString>) -> ExitCode {
 fn has_place(image: &Root, path: &str) -> bool {
     let found = TreePath::new(path).map_err(io::Error::other).and_then(|path| real_path(image, &path));
     found.and_then(|real| image.look(real.as_bytes())).is_ok_and(|found| found.is_some())
+}
+
+/// Directories of an image that gVisor would lay memory on, when they are empty: their paths, and where they are without links.
+fn own(image: &Root, place: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let real = real_path(image, &TreePath::new(TEMPORARY).map_err(io::Error::other)?)?;
+    let found = image.look(real.as_bytes())?;
+    let is_directory = found.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    let at = place.join(OsStr::from_bytes(real.as_bytes()));
+    Ok(is_directory.then(|| (TEMPORARY.to_owned(), at)).into_iter().collect())
 }
 
 /// Makes control groups read-only: what the runtime starts stays in the one that it is in. crun does not even begin where it

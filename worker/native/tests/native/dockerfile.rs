@@ -10,7 +10,7 @@ use slipway_process::Environment;
 use tokio::sync::mpsc;
 
 use crate::{
-    parts::{Native, RUNTIME},
+    parts::{Native, RUNTIME, is_gvisor},
     repo,
 };
 
@@ -24,7 +24,7 @@ impl<'a> Scene<'a> {
     pub(crate) async fn new(native: &'a Native) -> Self {
         let harness = Harness::new(&native.backend, &native.base);
         let make = "B=/.werf/stapel/embedded/bin/busybox; $B cp $B /bin/busybox; /bin/busybox --install -s /bin; \
-                    $B mkdir -m 1777 /tmp; echo 'app:x:1000:2000::/home/app:/bin/sh' >>/etc/passwd; \
+                    $B mkdir -p /tmp; $B chmod 1777 /tmp; echo 'app:x:1000:2000::/home/app:/bin/sh' >>/etc/passwd; \
                     echo 'web:x:33:app' >/etc/group";
         let base = harness.built(&native.base, &[(1, make)]).await;
         Self { harness, base }
@@ -226,7 +226,8 @@ async fn mounts_are_seen_and_leave_nothing() {
         "web:x:33:app",
         "read-only",
         "of-context",
-        "tmpfs",
+        // By gVisor, whatever is mounted is of its own kind.
+        if is_gvisor() { "9p" } else { "tmpfs" },
         "11",
         "440 1000",
         "400 0",

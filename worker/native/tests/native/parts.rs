@@ -13,7 +13,7 @@ use slipway_native::{
     limits::Limits,
     network::Commands,
     probe::probe,
-    runtime::Runtime,
+    runtime::{Kind, Runtime},
 };
 use slipway_oci::{
     BlobDigest, ConfigChange, ImageAt, ImageConfig, Platform, Repo,
@@ -46,6 +46,11 @@ pub(crate) fn program() -> PathBuf {
 fn runtime() -> Option<Runtime> {
     let environment = Environment::from_process();
     environment.get(RUNTIME).map(|name| Runtime::find(name).expect("a runtime"))
+}
+
+/// Whether that is gVisor: its kernel is another one than this machine's.
+pub(crate) fn is_gvisor() -> bool {
+    runtime().is_some_and(|runtime| runtime.kind() == Kind::Runsc)
 }
 
 /// A client for loopback registries.

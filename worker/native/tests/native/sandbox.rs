@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal};
 use slipway_backend::{BackendError, conformance::Harness};
 
-use crate::parts::Native;
+use crate::parts::{Native, is_gvisor};
 
 /// Runs one command; answers what it said.
 async fn said(harness: &Harness<'_>, command: &str) -> Vec<String> {
@@ -63,7 +63,11 @@ async fn commands_have_the_rights_of_a_container_and_no_more() {
         "NoNewPrivs: 1".to_owned(),
         "Seccomp: 2".to_owned(),
     ];
-    assert_eq!(status, expected);
+    // gVisor does not tell the rest, and has a filter of its own around itself.
+    match is_gvisor() {
+        false => assert_eq!(status, expected),
+        true => assert_eq!(status[..4], expected[..4]),
+    }
     for forbidden in [
         "busybox mount -t tmpfs none /bin",
         "busybox umount /proc",
@@ -118,7 +122,9 @@ async fn commands_on_the_network_of_the_host_change_nothing_of_it() {
     let text = "PATH=/.werf/stapel/embedded/bin:$PATH; [[ -d /sys/class/net/lo ]] && echo seen; \
                 (echo 1 > /sys/kernel/mm/ksm/run) 2>/dev/null || busybox ip link add d0 type dummy 2>/dev/null || echo not";
     let (ended, said) = harness.run(opened.expect("a workspace").as_mut(), &[(1, text)], &[]).await;
-    assert_eq!((ended.is_ok(), said), (true, vec!["seen".to_owned(), "not".to_owned()]));
+    // gVisor shows no networks there.
+    let expected = if is_gvisor() { vec!["not"] } else { vec!["seen", "not"] };
+    assert!(ended.is_ok() && said == expected, "{ended:?}: {said:?}");
     native.end().await;
 }
 
@@ -127,12 +133,17 @@ async fn commands_on_the_network_of_the_host_change_nothing_of_it() {
 async fn devices_of_the_host_are_not_opened() {
     let Some(native) = Native::start().await else { return };
     let harness = Harness::new(&native.backend, &native.base);
-    let text = "while read -r major minor rest; do [[ $major == [0-9]* ]] && list+=\" b:$major:$minor\"; done < /proc/partitions; \
+    let text = "[[ ! -e /proc/partitions ]] || while read -r major minor rest; do [[ $major == [0-9]* ]] && list+=\" b:$major:$minor\"; done < /proc/partitions; \
                 for node in $list c:1:1 c:1:3 c:1:5 c:1:11 c:10:229; do IFS=: read -r kind major minor <<< $node; \
                 for place in /bin /dev /dev/shm; do busybox mknod $place/node $kind $major $minor 2>/dev/null || :; \
                 (exec 3< $place/node) 2>/dev/null && echo opened $node in $place; busybox rm -f $place/node; done; done; \
                 head -c 1 /dev/zero | wc -c; echo x > /dev/null";
-    assert_eq!(said(&harness, text).await, ["1"]);
+    let mut found = said(&harness, text).await;
+    if is_gvisor() {
+        // Its memory opens devices: those that its own kernel plays.
+        found.retain(|line| !["c:1:3", "c:1:5", "c:10:229"].iter().any(|own| line.contains(&format!("{own} in /dev"))));
+    }
+    assert_eq!(found, ["1"]);
     native.end().await;
 }
 
@@ -152,11 +163,14 @@ async fn daemons_of_a_stage_end_with_it() {
     native.end().await;
 }
 
-/// Processes of this machine whose arguments hold a text.
+/// Processes of this machine one of whose arguments is a text, or holds a path.
 fn running(text: &str) -> usize {
     let processes = std::fs::read_dir("/proc").expect("a listing").filter_map(|found| {
         let arguments = std::fs::read(found.ok()?.path().join("cmdline")).ok()?;
-        String::from_utf8_lossy(&arguments).split('\0').any(|word| word == text).then_some(())
+        String::from_utf8_lossy(&arguments)
+            .split('\0')
+            .any(|word| word == text || (text.starts_with('/') && word.contains(text)))
+            .then_some(())
     });
     processes.count()
 }
@@ -172,7 +186,8 @@ async fn a_run_that_is_given_up_leaves_nothing() {
     let (logs, mut lines) = tokio::sync::mpsc::channel(1);
     let begun = async {
         assert_eq!(lines.recv().await.as_deref(), Some(b"up".as_slice()));
-        while running(&mark) == 0 {
+        // What runs by gVisor is no process of this machine.
+        while !is_gvisor() && running(&mark) == 0 {
             tokio::task::yield_now().await;
         }
     };
@@ -181,8 +196,9 @@ async fn a_run_that_is_given_up_leaves_nothing() {
         () = begun => {}
     }
     drop(workspace);
+    let store = native.store().display().to_string();
     native.end().await;
-    assert_eq!(running(&mark), 0);
+    assert_eq!((running(&mark), running(&store)), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
