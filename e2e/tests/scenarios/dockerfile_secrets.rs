@@ -155,7 +155,7 @@ fn what_cannot_mount_secrets_says_so() -> Result<()> {
     let arguments = ["build", "--repo", &setup.repo()];
     let classic = setup.project.slipway_with(&arguments, &[("E2E_TOKEN", "x"), ("DOCKER_BUILDKIT", "0")])?;
     assert_eq!(classic.code, 1, "{}", classic.stderr);
-    for part in ["Dockerfile", "line 3", "RUN --mount=type=secret needs BuildKit", "DOCKER_BUILDKIT=0"] {
+    for part in ["(Dockerfile:3)", "RUN --mount=type=secret needs BuildKit", "DOCKER_BUILDKIT=0"] {
         assert!(classic.stderr.contains(part), "`{part}` is not in:\n{}", classic.stderr);
     }
     Ok(())
