@@ -12,6 +12,8 @@ use super::native::{IMAGES, Image, NO_ENGINE, base, can_build, changed, differen
 const ALL: &str = "SLIPWAY_TEST_BUILDAH";
 /// Where buildah's own settings are.
 const SETTINGS: &str = "CONTAINERS_STORAGE_CONF";
+/// What the program shows where an image has no name.
+const NAMELESS: &str = "<none>";
 
 /// Files that are none, without devices.
 const SPECIALS: Image = ("specials", "mkfifo /p", "rm /p; mkdir /p");
@@ -295,10 +297,12 @@ fn a_cleanup_of_the_host_takes_what_others_have_or_nobody_needs() -> Result<()> 
     let variables = |point| storage.variables().into_iter().chain([("SLIPWAY_FAILPOINT", point)]).collect::<Vec<_>>();
     let child = project.start(&build, &variables(&stop))?;
     wait("a build that has made an image", || file.exists().then_some(()))?;
-    let before = names()?;
+    // An image that was only on the way to another is being removed meanwhile, and has no name.
+    let named = || anyhow::Ok(names()?.into_iter().filter(|name| name != NAMELESS).collect::<Vec<_>>());
+    let before = named()?;
     let part = host(&clean)?;
     assert!(part["removed"] == serde_json::json!({}) && part["stays"]["used by what runs now"].is_object(), "{part}");
-    assert_eq!(names()?, before);
+    assert_eq!(named()?, before);
     fs::remove_file(&file)?;
     let run = Run::wait(child)?;
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -316,11 +320,13 @@ fn a_cleanup_of_the_host_takes_what_others_have_or_nobody_needs() -> Result<()> 
     storage.ask(&["from", "--name", "left", stage])?;
     storage.ask(&["commit", "left"])?;
     storage.ask(&["rm", "left"])?;
-    let left = names()?;
-    assert!(left.iter().any(|name| name == "<none>" || name.is_empty()), "{left:?}");
+    let left = named()?;
+    let is_nameless_there = || anyhow::Ok(names()?.iter().any(|name| name == NAMELESS));
+    assert!(is_nameless_there()?);
     assert!(!storage.ask(&["containers", "--quiet"])?.trim().is_empty());
     host(&[&clean[..], &["--dry-run"]].concat())?;
-    assert_eq!(names()?, left, "a dry run removes nothing");
+    assert_eq!(named()?, left, "a dry run removes nothing");
+    assert!(is_nameless_there()?, "a dry run removes nothing");
     let part = host(&clean)?;
     let mine = "localhost/mine".to_owned();
     let stays = names()?;
